@@ -1,0 +1,72 @@
+"""The one door through which a store name or a thumbnail size enters the server.
+
+A store name is chosen by the client and becomes a file name, so it must be exactly one safe path
+component. Whatever passes here may be joined to a folder; nothing else may.
+"""
+
+import re
+import unicodedata
+
+from assetstore.errors import BadRequest
+
+#: The folder beside the attachments that holds the server's own files (key, unfinished uploads).
+PRIVATE_FOLDER = ".asset-server"
+
+#: The longest file name of the common Linux file systems, in bytes.
+LONGEST_NAME = 255
+
+_SCALE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+
+
+def store_name(text: str) -> str:
+    """Returns *text* unchanged if it is one safe path component.
+
+    Parameters:
+        text: the name as decoded from the request.
+
+    Raises:
+        BadRequest: empty, `.` or `..`, a slash or backslash, a control character, more than 255
+            bytes in UTF-8, not encodable as UTF-8, or the name of the server's own folder.
+    """
+    if not text:
+        raise BadRequest("The file name is empty.")
+    if text in (".", "..", PRIVATE_FOLDER):
+        raise BadRequest("This file name is reserved.")
+    if "/" in text or "\\" in text:
+        raise BadRequest("A file name must not contain a slash or backslash.")
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise BadRequest("A file name must not contain control characters.")
+    try:
+        length = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise BadRequest("The file name is not valid UTF-8.") from None
+    if length > LONGEST_NAME:
+        raise BadRequest(f"The file name is too long: {length} bytes, at most {LONGEST_NAME} are possible.")
+    return text
+
+
+def scale(text: str | None) -> int:
+    """Returns the size of a thumbnail in pixels.
+
+    Parameters:
+        text: a positive decimal number without sign, blanks or leading zeros.
+
+    Raises:
+        BadRequest: missing, or anything else.
+    """
+    if text is None:
+        raise BadRequest("A thumbnail needs the parameter scale, its size in pixels.")
+    if not _SCALE.fullmatch(text):
+        raise BadRequest("The parameter scale must be a whole number of pixels, 1 or more.")
+    return int(text)
+
+
+def split_extension(name: str) -> tuple[str, str]:
+    """Splits a store name into root and last extension: `a.att.JPG` gives (`a.att`, `.JPG`).
+
+    A name that only begins with a dot has no extension.
+    """
+    dot = name.rfind(".")
+    if dot <= 0 or not name[:dot].strip("."):
+        return name, ""
+    return name[:dot], name[dot:]
