@@ -1,0 +1,98 @@
+"""From a store name to the Content-Type of the answer.
+
+The table is Python's own, without the files of the operating system, so that the same file has the
+same type on every machine, plus the types that museums keep and that some Python lacks.
+"""
+
+import functools
+import mimetypes
+
+from assetstore.names import split_extension
+
+UNKNOWN = "application/octet-stream"
+
+#: Compressed files are what they are: no Content-Encoding, or clients would unpack them.
+_COMPRESSED = {
+    ".gz": "application/gzip",
+    ".tgz": "application/gzip",
+    ".bz2": "application/x-bzip2",
+    ".xz": "application/x-xz",
+    ".z": "application/x-compress",
+    ".zst": "application/zstd",
+    ".br": UNKNOWN,
+}
+
+_ADDED = {
+    ".7z": "application/x-7z-compressed",
+    ".avif": "image/avif",
+    ".cr2": "image/x-canon-cr2",
+    ".cr3": "image/x-canon-cr3",
+    ".dng": "image/x-adobe-dng",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".epub": "application/epub+zip",
+    ".fasta": "text/plain",
+    ".flac": "audio/flac",
+    ".geojson": "application/geo+json",
+    ".glb": "model/gltf-binary",
+    ".gltf": "model/gltf+json",
+    ".gpx": "application/gpx+xml",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".jfif": "image/jpeg",
+    ".jp2": "image/jp2",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".jxl": "image/jxl",
+    ".kml": "application/vnd.google-earth.kml+xml",
+    ".kmz": "application/vnd.google-earth.kmz",
+    ".log": "text/plain",
+    ".m4a": "audio/mp4",
+    ".m4v": "video/x-m4v",
+    ".markdown": "text/markdown",
+    ".md": "text/markdown",
+    ".mkv": "video/x-matroska",
+    ".mp3": "audio/mpeg",
+    ".mp4": "video/mp4",
+    ".nef": "image/x-nikon-nef",
+    ".obj": "model/obj",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".oga": "audio/ogg",
+    ".ogg": "audio/ogg",
+    ".ogv": "video/ogg",
+    ".opus": "audio/ogg",
+    ".ply": "model/ply",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".psd": "image/vnd.adobe.photoshop",
+    ".rar": "application/vnd.rar",
+    ".rtf": "application/rtf",
+    ".stl": "model/stl",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".wav": "audio/x-wav",
+    ".webm": "video/webm",
+    ".webp": "image/webp",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".xml": "text/xml",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+    ".zip": "application/zip",
+}
+
+
+@functools.cache
+def _table() -> dict[str, str]:
+    # Made at first use: Python's module reads system files before it gives out its own table.
+    return {**mimetypes.MimeTypes().types_map[True], **_ADDED, **_COMPRESSED}
+
+
+def guess(name: str) -> str:
+    """Returns the media type of a store name without parameters, `application/octet-stream` if unknown."""
+    return _table().get(split_extension(name)[1].lower(), UNKNOWN)
+
+
+def header(name: str) -> str:
+    """Returns the Content-Type header of a store name; text types carry `charset=UTF-8`."""
+    media_type = guess(name)
+    return f"{media_type}; charset=UTF-8" if media_type.startswith("text/") else media_type

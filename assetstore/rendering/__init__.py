@@ -1,0 +1,29 @@
+"""Thumbnails are made here, outside the web process.
+
+`sh` forks, and a fork in a threaded server can copy a held lock and hang for ever. So the server
+only talks to a few single-threaded worker processes (`pool`), which run ImageMagick and
+Ghostscript through `sh` (`worker`, `tools`).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to make.
+
+    Fields:
+        source: path of the original; never given to a tool as a name, only as an open file.
+        target: path at which to make the thumbnail.
+        decoder: what the bytes are, a key of `assetstore.formats.FORMATS`.
+        encoder: what the thumbnail is to be, likewise.
+        size: the thumbnail fits into a square of so many pixels.
+        seconds: how long the tools may take together.
+    """
+
+    source: str
+    target: str
+    decoder: str
+    encoder: str
+    size: int
+    seconds: int
