@@ -1,0 +1,203 @@
+"""What HTTP asks of a stored file: validators, conditions, ranges, dispositions, safe headers.
+
+Pure functions over header texts; RFC 9110 is the reference for the rules, its sections are cited.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import formatdate, parsedate_to_datetime
+from urllib.parse import quote
+
+from assetstore.errors import RangeNotSatisfiable
+from assetstore.storage import StoredFile, Version
+
+#: Bytes sent at a time; beyond this the speed no longer grows.
+_CHUNK = 256 * 1024
+
+_ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+_SINGLE_RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.ASCII | re.IGNORECASE)
+_NANOSECONDS = 1_000_000_000
+
+#: Types that browsers show without running anything in them.
+_INERT = re.compile(r"(?:image/(?!svg)|audio/|video/|application/pdf\b|text/plain\b)")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a request says about how it wants a file; each header as sent, None if absent."""
+
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+    range: str | None = None
+    if_range: str | None = None
+    download_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a file is to be sent: status, headers, and which bytes."""
+
+    status: int
+    headers: dict[str, str]
+    first: int
+    length: int
+
+
+def answer(version: Version, content_type: str, request: Request) -> Answer:
+    """Returns how to send a version of a file to this request.
+
+    Raises:
+        RangeNotSatisfiable: see `byte_range`.
+    """
+    headers = {
+        "Content-Type": content_type,
+        "Accept-Ranges": "bytes",
+        # Browsers keep the file but ask whether it is still the one: a replaced picture shows at once.
+        "Cache-Control": "no-cache",
+        "ETag": version.etag,
+        "Last-Modified": http_date(version.modified_ns),
+        **safe_headers(content_type),
+    }
+    disposition = content_disposition(request.download_name or "")
+    if disposition:
+        headers["Content-Disposition"] = disposition
+    if is_unchanged(version, request.if_none_match, request.if_modified_since):
+        return Answer(304, headers, 0, 0)
+    wanted = byte_range(version, request.range, request.if_range)
+    if wanted is None:
+        headers["Content-Length"] = str(version.size)
+        return Answer(200, headers, 0, version.size)
+    first, length = wanted
+    headers["Content-Length"] = str(length)
+    headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{version.size}"
+    return Answer(206, headers, first, length)
+
+
+def http_date(modified_ns: int) -> str:
+    """Returns a time (nanoseconds since 1970) as an HTTP date, never later than now (8.8.2.1)."""
+    return formatdate(min(modified_ns // _NANOSECONDS, int(time.time())), usegmt=True)
+
+
+def is_unchanged(version: Version, if_none_match: str | None, if_modified_since: str | None) -> bool:
+    """Says whether the client already has this version, so that 304 is the answer (13.1.2, 13.1.3).
+
+    Parameters:
+        version: of the stored file.
+        if_none_match: the header; a list of tags, weak ones compare as well; wins over the date.
+        if_modified_since: the header; ignored if it is not a date.
+    """
+    if if_none_match is not None:
+        if if_none_match.strip() == "*":
+            return True
+        return version.etag in _ENTITY_TAG.findall(if_none_match)
+    since = _seconds(if_modified_since)
+    return since is not None and version.modified_ns // _NANOSECONDS <= since
+
+
+def byte_range(version: Version, range_header: str | None, if_range: str | None) -> tuple[int, int] | None:
+    """Returns first byte and number of bytes to send, None for the whole file (14.2).
+
+    Parameters:
+        version: of the stored file.
+        range_header: `bytes=0-99`, `bytes=100-`, `bytes=-50`; anything else, several ranges
+            included, gets the whole file, as 14.2 allows.
+        if_range: a strong tag or a date; the range counts only if it fits (13.1.5).
+
+    Raises:
+        RangeNotSatisfiable: the range begins behind the end, or asks for the last 0 bytes.
+    """
+    match = _SINGLE_RANGE.fullmatch(range_header or "")
+    if match is None or not _range_applies(version, if_range):
+        return None
+    first_text, last_text = match.groups()
+    size = version.size
+    if not first_text:
+        if not last_text:
+            return None
+        length = min(_number(last_text), size)
+        first = size - length
+    else:
+        first = _number(first_text)
+        if last_text and _number(last_text) < first:
+            return None  # not a valid range at all (14.1.1), hence ignored
+        last = min(_number(last_text), size - 1) if last_text else size - 1
+        length = last - first + 1
+    if length <= 0:
+        raise RangeNotSatisfiable(size)
+    return first, length
+
+
+def content_disposition(download_name: str) -> str | None:
+    """Returns the Content-Disposition for a wished name, None if nothing is left of it.
+
+    Only the base name is used. Always inline: Specify shows attachments in the page. The form is
+    that of RFC 8187, percent-encoded UTF-8, which cannot inject a header.
+    """
+    base = re.split(r"[/\\]", download_name)[-1]
+    printable = "".join(character for character in base if character.isprintable()).strip()
+    if not printable:
+        return None
+    return f"inline; filename*=utf-8''{quote(printable, safe='', errors='replace')}"
+
+
+def safe_headers(content_type: str) -> dict[str, str]:
+    """Returns the headers that keep stored content from acting as a page of the museum.
+
+    The server may share its origin with Specify 7, so a stored HTML or SVG file must not run
+    anything. Pictures, sound, video, plain text and PDF cannot, and PDF viewers break in a sandbox.
+    """
+    headers = {"X-Content-Type-Options": "nosniff"}
+    if not _INERT.match(content_type):
+        headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+    return headers
+
+
+class FileBody:
+    """The bytes of an open file, or a part of them, as a WSGI body; closes the file.
+
+    Parameters:
+        stored: the open file.
+        first: the first byte to send.
+        length: how many bytes to send.
+    """
+
+    def __init__(self, stored: StoredFile, first: int, length: int) -> None:
+        self._file = stored.file
+        self._left = length
+        self._file.seek(first)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self._left > 0:
+            data = self._file.read(min(_CHUNK, self._left))
+            if not data:
+                # Somebody shortened the file in place. The client sees that bytes are missing.
+                return
+            self._left -= len(data)
+            yield data
+
+    def close(self) -> None:
+        """Closes the file; called by the web server, also after a broken connection (PEP 3333)."""
+        self._file.close()
+
+
+def _range_applies(version: Version, if_range: str | None) -> bool:
+    if if_range is None:
+        return True
+    if '"' in if_range:
+        return if_range.strip() == version.etag
+    return _seconds(if_range) == version.modified_ns // _NANOSECONDS
+
+
+def _number(digits: str) -> int:
+    # No file has more bytes than 18 digits can say; int() of a million digits takes its time.
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= 18 else 10**18
+
+
+def _seconds(date: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except (TypeError, ValueError, OverflowError):
+        return None

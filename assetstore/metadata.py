@@ -1,0 +1,100 @@
+"""EXIF metadata of an original, as plain groups and texts (protocol.md, `getmetadata`).
+
+ExifRead understands JPEG, TIFF, HEIC, PNG and WebP. Files are strangers: whatever is wrong with
+one costs some work and gives less metadata, never an error.
+"""
+
+import io
+import logging
+import re
+from typing import Any, BinaryIO, cast
+
+import exifread
+
+_log = logging.getLogger(__name__)
+
+#: The longest text of one tag; real tags are shorter, binary ones would fill the answer.
+LONGEST_TEXT = 2000
+
+#: What may be read of one file. Honest metadata needs some hundred reads within a few megabytes;
+#: a forged table of contents can send a parser round for ever.
+MOST_READS = 100_000
+MOST_BYTES = 64 * 1024 * 1024
+
+_DATE_TAG = "EXIF DateTimeOriginal"
+_GROUPS_OF_TWO_WORDS = re.compile(r"((?:IFD [0-9]+|EXIF SubIFD[0-9]+)) (.+)", re.ASCII)
+
+
+def read_groups(file: BinaryIO) -> list[dict[str, object]]:
+    """Returns the EXIF tags of an open file as `[{"Name": group, "Fields": {tag: text}}]`.
+
+    Parameters:
+        file: seekable, opened for reading in binary mode.
+
+    Tags that hold only bytes, as embedded pictures do, are left out.
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for full_name, tag in _read_tags(file).items():
+        group, name = _split(full_name)
+        if name and not isinstance(tag, bytes):
+            groups.setdefault(group, {})[name] = _text(tag)
+    return [{"Name": group, "Fields": fields} for group, fields in groups.items()]
+
+
+def read_date(file: BinaryIO) -> str | None:
+    """Returns DateTimeOriginal as the camera wrote it (`2009:05:30 12:34:56`), None if there is none."""
+    tag = _read_tags(file).get(_DATE_TAG)
+    text = _text(tag).strip("\0 ") if tag is not None else ""
+    return text or None
+
+
+def _read_tags(file: BinaryIO) -> dict[str, Any]:
+    # Maker notes are where broken files break most: without them the rest can often be read.
+    for details in (True, False):
+        try:
+            return exifread.process_file(cast(BinaryIO, _Bounded(file)), details=details, extract_thumbnail=False)
+        except Exception as error:  # noqa: BLE001 - ExifRead raises whatever forged bytes lead it to
+            _log.info("EXIF cannot be read (%s maker notes): %r", "with" if details else "without", error)
+    return {}
+
+
+def _text(tag: Any) -> str:
+    text = str(tag).replace("\0", "").strip()
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
+
+
+def _split(full_name: str) -> tuple[str, str]:
+    match = _GROUPS_OF_TWO_WORDS.fullmatch(full_name)
+    if match:
+        return match[1], match[2]
+    group, _, name = full_name.partition(" ")
+    return group, name
+
+
+class _Bounded(io.RawIOBase):
+    """Reads from *file* until a limit is reached, then fails."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._reads = 0
+        self._bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        self._reads += 1
+        if size is None or size < 0 or size > MOST_BYTES:
+            size = MOST_BYTES
+        data = self._file.read(size)
+        self._bytes += len(data)
+        if self._reads > MOST_READS or self._bytes > MOST_BYTES:
+            raise ValueError("too much to read")
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._reads += 1
+        if self._reads > MOST_READS:
+            raise ValueError("too much to read")
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
