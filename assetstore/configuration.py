@@ -1,0 +1,178 @@
+"""From `settings.py` and the environment to one checked, immutable set of settings.
+
+Every setting has a name, a default and a reader. An environment variable of that name wins over
+settings.py; an empty variable counts as unset, because that is how compose files leave one out.
+A value that cannot be used stops the start with the variable, the value and what was expected.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from assetstore import formats
+from assetstore import setting_values as values
+
+#: The folder of the attachments if nothing else is said, below the program's own folder. It alone
+#: is made when missing: any other missing folder may be a disk that is not mounted.
+DEFAULT_BASE_DIR = "attachments"
+
+#: Keys that stand in examples all over the internet.
+EXAMPLE_KEYS = frozenset(
+    ("test_attachment_key", "your_asset_server_access_key", "attachment_key", "asset_server_key", "secret", "changeme")
+)
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the message is one line for the administrator."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The effective settings; each field is the setting of that name in capitals (see settings.py)."""
+
+    debug: bool
+    key: tuple[str, ...] | None
+    time_tolerance: int | None
+    require_key_for_get: bool
+    allow_static_file_access: bool
+    host: str
+    port: int
+    server_name: str
+    server_port: int
+    development_port: int
+    bind_address: str
+    public_url: str | None
+    collection_dirs: Mapping[str, str] | None
+    base_dir: Path
+    thumb_dir: str
+    orig_dir: str
+    can_thumbnail: frozenset[str]
+    max_thumbnail_size: int
+    server: str
+    threads: int
+    socket_timeout: int
+    render_workers: int
+    render_queue: int
+    render_seconds: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one setting is read.
+
+    Fields:
+        default: the value when neither settings.py nor the environment has one.
+        read: turns a value from settings.py or the text of a variable into the effective value;
+            raises ValueError with what was expected.
+        other_names: further environment variables for it.
+    """
+
+    default: object
+    read: Callable[[object], object]
+    other_names: tuple[str, ...] = ()
+
+
+SETTINGS: dict[str, Setting] = {
+    "DEBUG": Setting(False, values.flag, ("DEBUG_MODE",)),
+    "KEY": Setting("", values.keys, ("ATTACHMENT_KEY",)),
+    "TIME_TOLERANCE": Setting(150, values.optional(values.whole_number(1, 10**9))),
+    "REQUIRE_KEY_FOR_GET": Setting(False, values.flag),
+    "ALLOW_STATIC_FILE_ACCESS": Setting(True, values.flag),
+    "HOST": Setting("localhost", values.host_name),
+    "PORT": Setting(8080, values.whole_number(0, 65535)),
+    "SERVER_NAME": Setting(None, values.optional(values.host_name)),
+    "SERVER_PORT": Setting(None, values.optional(values.whole_number(1, 65535))),
+    "DEVELOPMENT_PORT": Setting(None, values.optional(values.whole_number(0, 65535))),
+    "BIND_ADDRESS": Setting("0.0.0.0", values.host_name),  # noqa: S104 - as the sample server did
+    "PUBLIC_URL": Setting(None, values.optional(values.base_url)),
+    "COLLECTION_DIRS": Setting(None, values.optional(values.folders)),
+    "BASE_DIR": Setting(DEFAULT_BASE_DIR, values.path),
+    "THUMB_DIR": Setting("thumbnails", values.folder_name),
+    "ORIG_DIR": Setting("originals", values.folder_name),
+    "CAN_THUMBNAIL": Setting(formats.THUMBNAIL_TYPES, values.media_types),
+    "MAX_THUMBNAIL_SIZE": Setting(4000, values.whole_number(1, 30_000)),
+    "SERVER": Setting("paste", values.text),
+    "THREADS": Setting(128, values.whole_number(1, 10_000)),
+    "SOCKET_TIMEOUT": Setting(60, values.whole_number(1, 3600)),
+    "RENDER_WORKERS": Setting(None, values.optional(values.whole_number(1, 1000))),
+    "RENDER_QUEUE": Setting(64, values.whole_number(0, 100_000)),
+    "RENDER_SECONDS": Setting(60, values.whole_number(1, 3600)),
+}
+
+#: Only from the environment: the key that is being replaced, so that both are valid for a while.
+PREVIOUS_KEY_VARIABLE = "ATTACHMENT_KEY_PREVIOUS"
+
+
+def load(own: Mapping[str, object], environ: Mapping[str, str], folder: Path, cores: int) -> Settings:
+    """Returns the effective settings.
+
+    Parameters:
+        own: the names and values of settings.py; other names than settings are ignored.
+        environ: the environment.
+        folder: what a relative BASE_DIR is relative to.
+        cores: how many processors there are, for the number of render workers.
+
+    Raises:
+        SettingsError: a value cannot be used.
+    """
+    read = {name: _read(name, setting, own, environ) for name, setting in SETTINGS.items()}
+    previous = environ.get(PREVIOUS_KEY_VARIABLE)
+    if previous and isinstance(read["KEY"], tuple) and read["KEY"]:
+        read["KEY"] = (*read["KEY"], previous)
+    for name, origin in (("SERVER_NAME", "HOST"), ("SERVER_PORT", "PORT"), ("DEVELOPMENT_PORT", "PORT")):
+        if read[name] is None:
+            read[name] = read[origin]
+    if read["RENDER_WORKERS"] is None:
+        read["RENDER_WORKERS"] = cores
+    if read["THUMB_DIR"] == read["ORIG_DIR"]:
+        raise SettingsError(f"THUMB_DIR and ORIG_DIR are both {read['ORIG_DIR']!r}; expected two different folders.")
+    read["BASE_DIR"] = folder / str(read["BASE_DIR"])
+    return Settings(**{name.lower(): value for name, value in read.items()})  # type: ignore[arg-type]
+
+
+def describe(settings: Settings) -> list[str]:
+    """Returns the effective settings as lines `NAME = value`, secrets as stars."""
+    lines = []
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.name == "key" and value:
+            value = ["*****"] * len(value) if len(value) > 1 else "*****"
+        elif isinstance(value, frozenset):
+            value = sorted(value)
+        lines.append(f"{field.name.upper()} = {str(value) if isinstance(value, Path) else value!r}")
+    return lines
+
+
+def warnings(settings: Settings, own: Mapping[str, object]) -> list[str]:
+    """Returns what the administrator should know at every start, a sentence each."""
+    found = []
+    if settings.key is None:
+        found.append("KEY is None: anybody who reaches this server can upload and delete files.")
+    elif EXAMPLE_KEYS.intersection(settings.key):
+        found.append("KEY IS A WELL-KNOWN EXAMPLE: anybody can upload and delete files. Choose a key of your own.")
+    if settings.require_key_for_get and settings.allow_static_file_access:
+        found.append(
+            "REQUIRE_KEY_FOR_GET asks for a token at /fileget, but ALLOW_STATIC_FILE_ACCESS gives the same"
+            " files at /static/ without one."
+        )
+    unknown = settings.can_thumbnail - formats.THUMBNAIL_TYPES
+    if unknown:
+        found.append(f"CAN_THUMBNAIL names types that get no thumbnails here: {', '.join(sorted(unknown))}.")
+    strangers = sorted(name for name in own if name.isupper() and name not in SETTINGS)
+    if strangers:
+        found.append(f"settings.py has names that mean nothing to this server: {', '.join(strangers)}.")
+    return found
+
+
+def _read(name: str, setting: Setting, own: Mapping[str, object], environ: Mapping[str, str]) -> object:
+    variables = {variable: environ[variable] for variable in (name, *setting.other_names) if environ.get(variable)}
+    if len(set(variables.values())) > 1:
+        raise SettingsError(f"The environment variables {' and '.join(variables)} contradict each other; set one.")
+    source, value = f"{name} in settings.py", own.get(name, setting.default)
+    for variable, variable_value in variables.items():
+        source, value = f"the environment variable {variable}", variable_value
+    try:
+        return setting.read(value)
+    except ValueError as error:
+        shown = "*****" if name == "KEY" else repr(value)
+        raise SettingsError(f"{source} is {shown}; expected {error}.") from None

@@ -1,0 +1,117 @@
+"""What happens between the start of the program and the first request: settings, log, folders, key.
+
+Every step that can fail raises SettingsError with one clear line for the administrator.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import logging
+import os
+import runpy
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from assetstore import __version__, configuration, keys
+from assetstore.collections import Collections
+from assetstore.configuration import Settings, SettingsError
+from assetstore.errors import StorageFault
+from assetstore.storage.disk import DiskStorage
+
+_log = logging.getLogger(__name__)
+
+
+def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
+    """Reads `settings.py` in *folder* and the environment.
+
+    Returns the effective settings, and the names and values of settings.py.
+    """
+    path = folder / "settings.py"
+    own: Mapping[str, object] = {}
+    try:
+        if path.exists():
+            own = runpy.run_path(str(path))
+    except Exception as error:  # the file is the administrator's program: anything may go wrong in it
+        raise SettingsError(f"{path} cannot be read: {error!r}") from error
+    return configuration.load(own, os.environ, folder, os.cpu_count() or 1), own
+
+
+def set_up_log(settings: Settings) -> None:
+    """Sends the log to standard output, a line each."""
+    logging.basicConfig(
+        level=logging.DEBUG if settings.debug else logging.INFO,
+        stream=sys.stdout,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    # ExifRead comments on every file without EXIF.
+    logging.getLogger("exifread").setLevel(logging.ERROR)
+
+
+def announce(settings: Settings, own: Mapping[str, object]) -> None:
+    """Logs the version, the effective settings and what the administrator should know."""
+    _log.info("Web Asset Server %s", __version__)
+    for line in configuration.describe(settings):
+        _log.info("  %s", line)
+    for warning in configuration.warnings(settings, own):
+        _log.warning("WARNING: %s", warning)
+
+
+def open_store(settings: Settings, folder: Path) -> tuple[Settings, DiskStorage]:
+    """Makes the folders, and the server's own key if none was configured.
+
+    Parameters:
+        settings: as loaded.
+        folder: of the program; the default attachment folder in it is made when missing.
+
+    Returns the settings, now with a key unless KEY is None, and the store.
+    """
+    base = settings.base_dir
+    if base == folder / configuration.DEFAULT_BASE_DIR:
+        base.mkdir(exist_ok=True)
+    if not base.is_dir():
+        raise SettingsError(f"BASE_DIR: there is no folder {base}. Is its disk mounted? If it is new, make it.")
+    storage = DiskStorage(base, settings.orig_dir, settings.thumb_dir, Collections(settings.collection_dirs).places())
+    try:
+        storage.prepare()
+        if settings.key == ():
+            key, is_new = keys.own_key(base)
+            settings = dataclasses.replace(settings, key=(key,))
+            if is_new:
+                _announce_key(key, keys.key_path(base))
+    except StorageFault as error:
+        raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
+    return settings, storage
+
+
+@contextlib.contextmanager
+def clear_socket_errors(address: str, port: int) -> Iterator[None]:
+    """Turns what can go wrong with listening into one clear line."""
+    try:
+        yield
+    except socket.gaierror:
+        raise SettingsError(f"BIND_ADDRESS is {address!r}; this machine knows no such address.") from None
+    except OSError as error:
+        reasons = {
+            errno.EADDRINUSE: f"PORT {port} is in use by another program.",
+            errno.EACCES: f"PORT {port} needs rights that this user has not; the README tells how to use authbind.",
+            errno.EADDRNOTAVAIL: f"BIND_ADDRESS is {address!r}; this machine has no such address.",
+        }
+        if error.errno not in reasons:
+            raise
+        raise SettingsError(reasons[error.errno]) from None
+
+
+def _announce_key(key: str, path: Path) -> None:
+    print(
+        f"""
+    No key was configured, so the server has made one. It is shown only this once and kept in
+    {path}
+
+        {key}
+
+    Specify 6: preference attachment.key. Specify 7: setting ASSET_SERVER_KEY.
+""",
+        flush=True,
+    )

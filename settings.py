@@ -1,0 +1,104 @@
+"""Settings of the Web Asset Server.
+
+Edit the values here, or set an environment variable of the same name, which wins. A value that
+cannot be used stops the start and says what was expected. The start prints what is in force.
+A settings.py written for Specify's sample server works unchanged.
+"""
+
+# --- Who may do what -----------------------------------------------------------------------------
+
+# The secret that Specify and this server share: Specify 6 preference attachment.key, Specify 7
+# ASSET_SERVER_KEY. Empty: the first start makes one, keeps it inside BASE_DIR and prints it once.
+# A list, newest first, while you change the key: all of them are accepted.
+# None: nothing is checked, anybody can upload and delete. Environment: ATTACHMENT_KEY, and
+# ATTACHMENT_KEY_PREVIOUS for the old one.
+KEY = ""
+
+# By how many seconds the clock in a token may differ from the server's. None: by any time.
+TIME_TOLERANCE = 150
+
+# Whether reading files and metadata needs a token, too. Off, as in the sample server, because the
+# Web Portal and shared links send none.
+REQUIRE_KEY_FOR_GET = False
+
+# Whether files can be read under /static/ without a token, which some web pages use.
+ALLOW_STATIC_FILE_ACCESS = True
+
+# --- Where clients find the server ---------------------------------------------------------------
+
+# The name of this machine as clients know it.
+HOST = "localhost"
+
+# The port on which the server listens.
+PORT = 8080
+
+# What the server tells clients about its address. None: HOST and PORT. They differ behind a proxy
+# or in a container.
+SERVER_NAME = None
+SERVER_PORT = None
+
+# The whole address that clients use, when there is more to it, e.g. "https://assets.museum.org" or
+# "https://museum.org/assets". Wins over SERVER_NAME and SERVER_PORT. None: made of these.
+PUBLIC_URL = None
+
+# The network address to listen on: "0.0.0.0" is every one of this machine, "127.0.0.1" only
+# programs on this machine, such as a proxy.
+BIND_ADDRESS = "0.0.0.0"
+
+# The port for SERVER = "wsgiref". None: PORT.
+DEVELOPMENT_PORT = None
+
+# --- Where the files are -------------------------------------------------------------------------
+
+# The folder of all attachments. If it is relative, it is below the folder of this program.
+BASE_DIR = "attachments"
+
+# The folders inside it, or inside each collection's folder.
+ORIG_DIR = "originals"
+THUMB_DIR = "thumbnails"
+
+# None: all collections share one folder, and nothing else is needed. Otherwise a folder below
+# BASE_DIR for each collection, by the name that Specify sends:
+#     COLLECTION_DIRS = {"KU Fish": "ichthyology", "KU Herps": "herpetology"}
+# Requests for other collections then get 404. Environment: the same in JSON.
+COLLECTION_DIRS = None
+
+# --- Thumbnails ----------------------------------------------------------------------------------
+
+# The types that get thumbnails.
+CAN_THUMBNAIL = {
+    "application/pdf",
+    "image/gif",
+    "image/heic",
+    "image/heif",
+    "image/jpeg",
+    "image/png",
+    "image/tiff",
+}
+
+# The largest thumbnail in pixels; whoever asks for more gets this size.
+MAX_THUMBNAIL_SIZE = 4000
+
+# How many pictures are made at the same time. None: one per processor core.
+RENDER_WORKERS = None
+
+# How many requests may wait for their picture; further ones get 503 and try again. Each holds one of
+# THREADS, so keep this well below.
+RENDER_QUEUE = 64
+
+# After how many seconds the work on one picture is given up.
+RENDER_SECONDS = 60
+
+# --- The web server ------------------------------------------------------------------------------
+
+# "paste" for production, "wsgiref" for development, or any other adapter of Bottle that you install.
+SERVER = "paste"
+
+# How many requests Paste serves at the same time. Slow clients hold a thread each, so have many.
+THREADS = 128
+
+# After how many seconds of silence Paste hangs up on a client.
+SOCKET_TIMEOUT = 60
+
+# More lines in the log. Answers never contain more than the error's sentence.
+DEBUG = False
