@@ -1,0 +1,157 @@
+"""What the tests share: a running server, a client that speaks plain HTTP, builders of requests."""
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import server as asset_server
+from assetstore import configuration, serving, startup, tokens
+
+KEY = "test_attachment_key"
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer, whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8")
+
+
+class Client:
+    """Talks to a server at *port* on this machine; knows the key."""
+
+    def __init__(self, port: int, key: str = KEY) -> None:
+        self.port = port
+        self.key = key
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return Response(answer.status, LowerKeys(answer.getheaders()), answer.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None, **query: object) -> Response:
+        return self.request("GET", with_query(path, query), headers=headers)
+
+    def head(self, path: str, headers: Mapping[str, str] | None = None, **query: object) -> Response:
+        return self.request("HEAD", with_query(path, query), headers=headers)
+
+    def raw(self, data: bytes, finish: bool = True) -> Response:
+        """Sends bytes as they are and reads the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
+            connection.sendall(data)
+            if finish:
+                connection.shutdown(socket.SHUT_WR)
+            answer = http.client.HTTPResponse(connection, method=data.split(b" ", 1)[0].decode("latin-1"))
+            answer.begin()
+            return Response(answer.status, LowerKeys(answer.getheaders()), answer.read())
+
+    def token(self, name: str, age: int = 0) -> str:
+        return tokens.make(self.key, name, int(time.time()) - age)
+
+    def upload(self, name: str, content: bytes, headers: Mapping[str, str] | None = None, **fields: str) -> Response:
+        parts: dict[str, str] = {"type": "O", "store": name, "token": self.token(name), **fields}
+        return self.post_parts([*parts.items(), ("file", ("local.bin", content))], headers)
+
+    def post_parts(
+        self, parts: list[tuple[str, str | tuple[str, bytes]]], headers: Mapping[str, str] | None = None
+    ) -> Response:
+        body, content_type = multipart_body(parts)
+        return self.request("POST", "/fileupload", body, {"Content-Type": content_type, **(headers or {})})
+
+    def delete(self, name: str, **fields: str) -> Response:
+        form = urlencode({"filename": name, "token": self.token(name), **fields})
+        return self.post_form("/filedelete", form.encode())
+
+    def post_form(self, path: str, body: bytes, content_type: str = "application/x-www-form-urlencoded") -> Response:
+        return self.request("POST", path, body, {"Content-Type": content_type})
+
+    def thumbnail(self, name: str, scale: int = 200, **query: object) -> Response:
+        return self.get("/fileget", type="T", filename=name, scale=scale, **query)
+
+
+class LowerKeys(dict[str, str]):
+    """Headers, found by their names in lower case."""
+
+    def __init__(self, headers: list[tuple[str, str]]) -> None:
+        super().__init__((name.lower(), value) for name, value in headers)
+
+
+class RunningServer(Client):
+    """The real application under the real web server, in threads of this process."""
+
+    def __init__(self, own: Mapping[str, object]) -> None:
+        settings = configuration.load(own, {}, PROJECT, 2)
+        self.base = settings.base_dir
+        self.settings, storage = startup.open_store(settings, PROJECT)
+        app, self._pool = asset_server.build(self.settings, storage)
+        self.http = serving.Server(app, ("127.0.0.1", 0), threads=32, timeout=self.settings.socket_timeout)
+        self._thread = threading.Thread(target=self.http.serve_until_stopped)
+        self._thread.start()
+        keys = self.settings.key
+        super().__init__(self.http.server_port, keys[0] if keys else "")
+
+    def stop(self) -> None:
+        self.http.stop()
+        # The listener looks up once a second; a connection wakes it.
+        with socket.socket() as waker:
+            waker.connect_ex(("127.0.0.1", self.port))
+        self._thread.join()
+        self.http.thread_pool.shutdown()
+        self._pool.close()
+
+    def restarted(self, **own: object) -> "RunningServer":
+        """Another server on the same store, with these settings changed."""
+        names = {name.upper(): getattr(self.settings, name) for name in ("base_dir", "key", "collection_dirs")}
+        names["BASE_DIR"] = str(names["BASE_DIR"])
+        return RunningServer({**names, **own})
+
+    @property
+    def originals(self) -> Path:
+        return self.base / "originals"
+
+    @property
+    def thumbnails(self) -> Path:
+        return self.base / "thumbnails"
+
+
+def with_query(path: str, query: Mapping[str, object]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def multipart_body(parts: list[tuple[str, str | tuple[str, bytes]]]) -> tuple[bytes, str]:
+    """Builds a form: text values as they are, files as (local name, content). Returns body and content type."""
+    boundary = b"----boundary7d81a9"
+    body = b""
+    for name, value in parts:
+        body += b"--" + boundary + b"\r\n"
+        if isinstance(value, str):
+            body += f'Content-Disposition: form-data; name="{name}"\r\n\r\n'.encode()
+            body += value.encode("utf-8", "surrogateescape")
+        else:
+            disposition = f'Content-Disposition: form-data; name="{name}"; filename="{value[0]}"\r\n'
+            body += disposition.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + value[1]
+        body += b"\r\n"
+    return body + b"--" + boundary + b"--\r\n", f"multipart/form-data; boundary={boundary.decode()}"
+
+
+def visible_files(folder: Path) -> list[str]:
+    """The files of a folder of the store, without the server's own."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
