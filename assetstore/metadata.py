@@ -21,6 +21,12 @@ LONGEST_TEXT = 2000
 MOST_READS = 100_000
 MOST_BYTES = 64 * 1024 * 1024
 
+#: The EXIF of a HEIF file begins so, with four zeros instead of its name on some phones (ISO/IEC
+#: 23008-12, annex A); what follows it does no harm.
+_EXIF_IN_HEIF = re.compile(rb"(?:Exif\0\0|\0{4})((?:II\*\0\x08\0{3}|MM\0\*\0{3}\x08).{1,1048576})", re.DOTALL)
+
+_MOST_CHUNKS = 1000
+
 _DATE_TAG = "EXIF DateTimeOriginal"
 _GROUPS_OF_TWO_WORDS = re.compile(r"((?:IFD [0-9]+|EXIF SubIFD[0-9]+)) (.+)", re.ASCII)
 
@@ -49,13 +55,46 @@ def read_date(file: BinaryIO) -> str | None:
 
 
 def _read_tags(file: BinaryIO) -> dict[str, Any]:
+    source = _exif_source(file)
+    if source is None:
+        return {}
     # Maker notes are where broken files break most: without them the rest can often be read.
     for details in (True, False):
         try:
-            return exifread.process_file(cast(BinaryIO, _Bounded(file)), details=details, extract_thumbnail=False)
+            return exifread.process_file(cast(BinaryIO, _Bounded(source)), details=details, extract_thumbnail=False)
         except Exception as error:  # noqa: BLE001 - ExifRead raises whatever forged bytes lead it to
             _log.info("EXIF cannot be read (%s maker notes): %r", "with" if details else "without", error)
     return {}
+
+
+def _exif_source(file: BinaryIO) -> BinaryIO | None:
+    """What to give to ExifRead: the file, or of WebP and HEIF the small TIFF file that is their EXIF.
+
+    ExifRead finds that in some of these files only: it wants a prefix that WebP does not have, and
+    overlooks the base offset with which libheif writes HEIC. It also keeps parts of a HEIC file in
+    class attributes, where threads would mix them up.
+    """
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        return _webp_exif(file)
+    if head[4:8] == b"ftyp":
+        found = _EXIF_IN_HEIF.search(file.read(MOST_BYTES))
+        return io.BytesIO(found[1]) if found else None
+    return file
+
+
+def _webp_exif(file: BinaryIO) -> BinaryIO | None:
+    """Walks the chunks of a WebP file (WebP container specification, "Metadata")."""
+    for _ in range(_MOST_CHUNKS):
+        header = file.read(8)
+        if len(header) < 8:
+            return None
+        length = int.from_bytes(header[4:], "little")
+        if header[:4] == b"EXIF":
+            return io.BytesIO(file.read(min(length, MOST_BYTES)).removeprefix(b"Exif\0\0"))
+        file.seek(length + length % 2, io.SEEK_CUR)
+    return None
 
 
 def _text(tag: Any) -> str:

@@ -5,6 +5,7 @@ names as patterns, formats and even options. Its decoder is always spelled out, 
 choose one. Ghostscript is called directly, because Debian's ImageMagick policy forbids PDF.
 """
 
+import math
 import os
 import shutil
 import time
@@ -116,8 +117,9 @@ def _render_page(descriptor: int, folder: Path, size: int, deadline: float) -> P
     page = _draw_page(descriptor, folder, resolution, deadline)
     longest = max(_png_size(page))
     if longest < size:
-        # The page is small or the thumbnail large; now the resolution can be computed.
-        page = _draw_page(descriptor, folder, -(-resolution * size // longest), deadline)
+        # The page is small or the thumbnail large; now the resolution can be computed. A quarter
+        # more, so that rounding to whole pixels is evened out when the page is made smaller.
+        page = _draw_page(descriptor, folder, math.ceil(1.25 * resolution * size / longest), deadline)
     return page
 
 

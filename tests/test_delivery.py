@@ -1,0 +1,139 @@
+"""delivery: conditions, ranges and headers, after RFC 9110."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetstore import delivery
+from assetstore.errors import RangeNotSatisfiable
+from assetstore.storage import Version
+
+MODIFIED = 1_000_000_000
+BEFORE, AT, AFTER = "Sun, 09 Sep 2001 01:46:39 GMT", "Sun, 09 Sep 2001 01:46:40 GMT", "Sun, 09 Sep 2001 01:46:41 GMT"
+VERSION = Version(1000, MODIFIED * 10**9 + 5, MODIFIED * 10**9 + 5, '"abc"')
+
+
+@pytest.mark.parametrize(
+    ("tags", "date", "unchanged"),
+    [
+        ('"abc"', None, True),
+        ('W/"abc"', None, True),
+        ('"x", W/"y", "abc"', None, True),
+        ("*", None, True),
+        ('"ABC"', None, False),
+        ('"x"', AFTER, False),
+        ("abc", None, False),
+        (None, AT, True),
+        (None, AFTER, True),
+        (None, BEFORE, False),
+        (None, "yesterday", False),
+        (None, "Sun, 09 Sep 99999 01:46:41 GMT", False),
+        (None, None, False),
+    ],
+)
+def test_a_client_that_has_this_version_need_not_get_it_again(
+    tags: str | None, date: str | None, unchanged: bool
+) -> None:
+    assert delivery.is_unchanged(VERSION, tags, date) is unchanged
+
+
+@pytest.mark.parametrize(
+    ("header", "part"),
+    [
+        ("bytes=0-", (0, 1000)),
+        ("bytes=0-0", (0, 1)),
+        ("bytes=999-", (999, 1)),
+        ("bytes=10-19", (10, 10)),
+        ("bytes=990-5000", (990, 10)),
+        ("bytes=-10", (990, 10)),
+        ("bytes=-5000", (0, 1000)),
+        ("BYTES = 1 - 2", (1, 2)),
+        (f"bytes=0-{'9' * 3000}", (0, 1000)),
+        (None, None),
+        ("", None),
+        ("bytes=-", None),
+        ("bytes=5-2", None),
+        ("bytes=0-1,5-6", None),
+        ("bytes=a-b", None),
+        ("lines=0-1", None),
+        ("bytes=٣-٤", None),
+    ],
+)
+def test_a_single_range_gets_its_bytes_and_all_else_the_whole_file(
+    header: str | None, part: tuple[int, int] | None
+) -> None:
+    assert delivery.byte_range(VERSION, header, None) == part
+
+
+@pytest.mark.parametrize("header", ["bytes=1000-", "bytes=1000-2000", f"bytes={'9' * 3000}-", "bytes=-0"])
+def test_a_range_behind_the_end_cannot_be_satisfied(header: str) -> None:
+    with pytest.raises(RangeNotSatisfiable) as error:
+        delivery.byte_range(VERSION, header, None)
+    assert error.value.size == 1000
+
+
+def test_an_empty_file_has_no_ranges() -> None:
+    with pytest.raises(RangeNotSatisfiable):
+        delivery.byte_range(Version(0, 0, 0, '"e"'), "bytes=0-", None)
+
+
+@pytest.mark.parametrize(
+    ("if_range", "applies"),
+    [('"abc"', True), ('W/"abc"', False), ('"x"', False), (AT, True), (AFTER, False), (BEFORE, False), ("x", False)],
+)
+def test_if_range_needs_exactly_this_version(if_range: str, applies: bool) -> None:
+    assert (delivery.byte_range(VERSION, "bytes=0-9", if_range) is not None) is applies
+
+
+@given(st.integers(0, 2000), st.integers(0, 2000))
+def test_a_range_never_leaves_the_file(first: int, last: int) -> None:
+    try:
+        part = delivery.byte_range(VERSION, f"bytes={first}-{last}", None)
+    except RangeNotSatisfiable:
+        assert first >= 1000
+        return
+    if part is not None:
+        assert part[0] == first
+        assert 0 < part[1] <= 1000 - first
+
+
+@pytest.mark.parametrize(
+    ("wished", "header"),
+    [
+        ("Foto ñ 1.jpg", "inline; filename*=utf-8''Foto%20%C3%B1%201.jpg"),
+        ("../../etc/passwd", "inline; filename*=utf-8''passwd"),
+        ("C:\\Users\\x\\a.jpg", "inline; filename*=utf-8''a.jpg"),
+        ('a"; x=y\r\nSet-Cookie: b', "inline; filename*=utf-8''a%22%3B%20x%3DySet-Cookie%3A%20b"),
+        ("", None),
+        ("a/", None),
+        ("\r\n", None),
+    ],
+)
+def test_the_download_name_is_a_base_name_in_utf_8(wished: str, header: str | None) -> None:
+    assert delivery.content_disposition(wished) == header
+
+
+@given(st.text())
+def test_no_download_name_can_break_the_header(wished: str) -> None:
+    header = delivery.content_disposition(wished) or ""
+    assert header.isascii()
+    assert header.isprintable()
+    assert header.count(";") <= 1
+
+
+@pytest.mark.parametrize(
+    "harmful", ["text/html; charset=UTF-8", "image/svg+xml", "text/xml", "application/octet-stream"]
+)
+def test_what_browsers_would_run_is_sandboxed(harmful: str) -> None:
+    assert "sandbox" in delivery.safe_headers(harmful)["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "harmless", ["image/jpeg", "audio/mpeg", "video/mp4", "application/pdf", "text/plain; charset=UTF-8"]
+)
+def test_what_browsers_only_show_is_left_alone(harmless: str) -> None:
+    assert delivery.safe_headers(harmless) == {"X-Content-Type-Options": "nosniff"}
+
+
+def test_a_file_from_the_future_was_changed_now_at_the_latest() -> None:
+    assert "2100" not in delivery.http_date(4_102_444_800 * 10**9 + 10**17)

@@ -1,0 +1,252 @@
+"""storage.disk: whole files or none, nothing outside the store."""
+
+import errno
+import os
+import stat
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assetstore.errors import BadRequest, NotFound, OutOfSpace, StorageFault
+from assetstore.storage.disk import DiskStorage
+from tests.support import visible_files
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> DiskStorage:
+    store = DiskStorage(tmp_path, "originals", "thumbnails", ["", "nested/fish"])
+    store.prepare()
+    return store
+
+
+def put(storage: DiskStorage, name: str, content: bytes, place: str = "") -> bool:
+    with storage.receive(place) as incoming:
+        incoming.write(content)
+        return incoming.commit(place, name)
+
+
+def read(storage: DiskStorage, name: str, place: str = "") -> bytes:
+    with storage.open_original(place, name) as stored:
+        return stored.file.read()
+
+
+def leftovers(base: Path) -> list[Path]:
+    return [path for path in base.rglob(".asset-server/*") if path.is_file()]
+
+
+def test_folders_are_made_also_nested_ones(storage: DiskStorage, tmp_path: Path) -> None:
+    assert (tmp_path / "nested/fish/originals").is_dir()
+    assert (tmp_path / "nested/fish/thumbnails").is_dir()
+    assert put(storage, "a", b"1", "nested/fish") is False
+    assert (tmp_path / "nested/fish/originals/a").read_bytes() == b"1"
+
+
+def test_a_committed_file_replaces_the_old_one_whole(storage: DiskStorage, tmp_path: Path) -> None:
+    put(storage, "a", b"old")
+    with storage.open_original("", "a") as old:
+        assert put(storage, "a", b"new version") is True
+        assert old.file.read() == b"old", "an open file stays what it is"
+    assert read(storage, "a") == b"new version"
+    assert leftovers(tmp_path) == []
+
+
+def test_an_upload_that_is_not_committed_leaves_nothing(storage: DiskStorage, tmp_path: Path) -> None:
+    put(storage, "a", b"old")
+    with pytest.raises(RuntimeError), storage.receive("") as incoming:
+        incoming.write(b"half")
+        raise RuntimeError
+    assert read(storage, "a") == b"old"
+    assert leftovers(tmp_path) == []
+
+
+def test_new_files_have_the_usual_rights(storage: DiskStorage, tmp_path: Path) -> None:
+    put(storage, "a", b"")
+    (tmp_path / "plain").touch()
+    assert stat.S_IMODE((tmp_path / "originals/a").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_every_version_has_its_own_tag_even_at_one_time_and_size(storage: DiskStorage, tmp_path: Path) -> None:
+    tags = set()
+    for content in (b"1", b"2", b"3"):
+        put(storage, "a", content)
+        with storage.open_original("", "a") as stored:
+            tags.add(stored.version.etag)
+    assert len(tags) == 3
+
+
+def test_a_reader_never_sees_a_mix(storage: DiskStorage) -> None:
+    versions = [bytes([letter]) * 300_000 for letter in b"abcd"]
+    put(storage, "a", versions[0])
+    done = threading.Event()
+
+    def replace() -> None:
+        for turn in range(200):
+            put(storage, "a", versions[turn % 4])
+        done.set()
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    while not done.is_set():
+        content = read(storage, "a")
+        assert len(content) == 300_000
+        assert len(set(content)) == 1
+    writer.join()
+
+
+@pytest.mark.parametrize("name", ["absent", "folder", "pipe", "socket"])
+def test_what_is_not_a_regular_file_is_not_found(storage: DiskStorage, tmp_path: Path, name: str) -> None:
+    (tmp_path / "originals/folder").mkdir()
+    os.mkfifo(tmp_path / "originals/pipe")
+    os.mknod(tmp_path / "originals/socket", stat.S_IFSOCK | 0o600)
+    with pytest.raises(NotFound):
+        storage.open_original("", name)
+
+
+def test_links_are_followed_inside_the_store_only(storage: DiskStorage, tmp_path: Path) -> None:
+    put(storage, "real", b"shared", "nested/fish")
+    outside = tmp_path.parent / f"{tmp_path.name}-secret"
+    outside.write_bytes(b"secret")
+    (tmp_path / "secret").write_bytes(b"in the base folder, but no attachment")
+    links = {
+        "inside": tmp_path / "nested/fish/originals/real",
+        "outside": outside,
+        "above": Path("../secret"),
+        "system": Path("/etc/passwd"),
+        "nowhere": Path("nothing"),
+        "circle": Path("circle"),
+    }
+    for name, target in links.items():
+        (tmp_path / "originals" / name).symlink_to(target)
+    assert read(storage, "inside") == b"shared"
+    for name in ("outside", "above", "system", "nowhere", "circle"):
+        with pytest.raises(NotFound):
+            storage.open_original("", name)
+        with pytest.raises(NotFound), storage.local_original("", name):
+            pass
+
+
+def test_an_upload_over_a_link_replaces_the_link_not_its_target(storage: DiskStorage, tmp_path: Path) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name}-target"
+    outside.write_bytes(b"untouched")
+    (tmp_path / "originals/a").symlink_to(outside)
+    put(storage, "a", b"new")
+    assert read(storage, "a") == b"new"
+    assert outside.read_bytes() == b"untouched"
+
+
+def test_deleting_says_whether_there_was_something(storage: DiskStorage) -> None:
+    put(storage, "a", b"")
+    assert storage.delete_original("", "a") is True
+    assert storage.delete_original("", "a") is False
+
+
+@pytest.mark.parametrize(
+    ("root", "extension", "own"),
+    [
+        ("sp61.att", ".jpg", ["sp61.att_100.jpg", "sp61.att_2000.jpg"]),
+        ("sp612.att", ".jpg", ["sp612.att_100.jpg"]),
+        ("sp61.att", ".png", ["sp61.att_100-0.png", "sp61.att_100-1.png"]),
+        ("*", ".jpg", ["*_100.jpg"]),
+        ("sp61", ".jpg", ["sp61_1.jpg"]),
+        ("[a-z]", ".jpg", []),
+        (".", ".jpg", []),
+    ],
+)
+def test_a_root_s_own_thumbnails_are_removed_and_no_other_s(
+    storage: DiskStorage, tmp_path: Path, root: str, extension: str, own: list[str]
+) -> None:
+    names = [
+        "sp61.att_100.jpg", "sp61.att_2000.jpg", "sp61.att_x.jpg", "sp61.att_.jpg", "sp61.att_100.JPG",
+        "sp61.att_100-0.png", "sp61.att_100-1.png", "sp612.att_100.jpg", "sp61_1.jpg", "sp61xatt_100.jpg",
+        "*_100.jpg", "a_100.jpg", "sp61.att_100_50.jpg", "sp61.att_٣.jpg",
+    ]  # fmt: skip
+    for name in names:
+        (tmp_path / "thumbnails" / name).touch()
+    storage.delete_thumbnails("", root, extension, frozenset())
+    assert sorted(set(names) - set(visible_files(tmp_path / "thumbnails"))) == sorted(own)
+
+
+def test_old_leftovers_are_swept_at_the_start_and_young_ones_are_not(storage: DiskStorage, tmp_path: Path) -> None:
+    private = tmp_path / "originals/.asset-server"
+    for name, age in (("upload-old", 2 * 86400), ("upload-young", 60)):
+        (private / name).touch()
+        os.utime(private / name, (os.stat(private).st_mtime - age,) * 2)
+    (private / "thumbnail-old").mkdir()
+    os.utime(private / "thumbnail-old", (0, 0))
+    storage.prepare()
+    assert sorted(path.name for path in private.iterdir()) == ["upload-young"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, OutOfSpace),
+        (errno.EDQUOT, OutOfSpace),
+        (errno.EIO, StorageFault),
+        (errno.ENAMETOOLONG, BadRequest),
+    ],
+)
+def test_the_system_s_errors_have_sentences_without_paths(
+    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch, number: int, kind: type
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number), "/secret/path")
+
+    with storage.receive("") as incoming:
+        monkeypatch.setattr(os, "write", fail)
+        with pytest.raises(kind) as error:
+            incoming.write(b"x")
+        monkeypatch.undo()
+    assert "/secret" not in error.value.public
+    assert "/secret" in error.value.detail
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Callable[[Path, str], None]:
+    """Mounts a small file system; needs root."""
+    points = []
+
+    def mount(point: Path, size: str) -> None:
+        point.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(point)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("file systems cannot be mounted here")
+        points.append(point)
+
+    yield mount  # type: ignore[misc]
+    for point in points:
+        subprocess.run(["umount", "-l", str(point)], check=True)
+
+
+def test_a_full_disk_leaves_the_old_version(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
+    base = tmp_path / "small"
+    mounted(base, "2m")
+    storage = DiskStorage(base, "originals", "thumbnails", [""])
+    storage.prepare()
+    put(storage, "a", b"old")
+    with pytest.raises(OutOfSpace):
+        put(storage, "a", bytes(3_000_000))
+    assert read(storage, "a") == b"old"
+    assert leftovers(base) == []
+    put(storage, "b", bytes(1_000_000))
+
+
+def test_a_collection_may_lie_on_a_file_system_of_its_own(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
+    mounted(tmp_path / "fish", "8m")
+    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["birds", "fish"])
+    storage.prepare()
+    with storage.receive(None) as incoming:
+        incoming.write(b"the file came before its collection")
+        incoming.commit("fish", "a")
+    assert read(storage, "a", "fish").startswith(b"the file")
+    assert leftovers(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "originals").write_text("a file in the way")
+    with pytest.raises(StorageFault) as error:
+        DiskStorage(tmp_path, "originals", "thumbnails", [""]).prepare()
+    assert "originals" in error.value.detail

@@ -1,0 +1,58 @@
+"""formats: what a file is, and what its thumbnail is called."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetstore import content_types, formats, names
+from tests import pictures
+
+
+@pytest.mark.parametrize(
+    ("data", "format"),
+    [
+        (pictures.jpeg(), formats.JPEG),
+        (pictures.png(), formats.PNG),
+        (pictures.gif(), formats.GIF),
+        (pictures.tiff(), formats.TIFF),
+        (pictures.heic(), formats.HEIC),
+        (pictures.pdf(), formats.PDF),
+        (b"MM\0+\0\x08\0\0", formats.TIFF),
+        (b"junk before\n%PDF-1.4", formats.PDF),
+        (b"", None),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", None),
+        (b"push graphic-context\nviewbox 0 0 640 480", None),
+        (b"%!PS-Adobe-3.0", None),
+        (b"PK\x03\x04", None),
+        (b"x" * 2000 + b"%PDF-1.4", None),
+    ],
+)
+def test_the_first_bytes_say_what_a_file_is(data: bytes, format: formats.Format | None) -> None:
+    assert formats.recognise(data[: formats.HEAD_LENGTH]) is format
+
+
+@pytest.mark.parametrize(
+    ("name", "thumbnail"),
+    [
+        ("sp61.att.jpg", "sp61.att_100.jpg"),
+        ("a.JPG", "a_100.JPG"),
+        ("a.png", "a_100.png"),
+        ("a.gif", "a_100.gif"),
+        ("a.att.TIF", "a.att_100.png"),
+        ("a.pdf", "a_100.png"),
+        ("a.heic", "a_100.png"),
+        ("*?[x]{y}.jpg", "*?[x]{y}_100.jpg"),
+    ],
+)
+def test_thumbnails_are_called_as_earlier_servers_called_them(name: str, thumbnail: str) -> None:
+    assert formats.thumbnail_name(name, content_types.guess(name), 100) == thumbnail
+
+
+@given(st.text(min_size=1, max_size=255), st.integers(1, 30_000), st.sampled_from([".jpg", ".tiff", ".pdf", ".JPEG"]))
+def test_the_thumbnail_of_every_possible_name_has_a_possible_name(root: str, scale: int, extension: str) -> None:
+    try:
+        name = names.store_name(root + extension)
+    except Exception:
+        return
+    if content_types.guess(name) in formats.THUMBNAIL_TYPES:
+        assert names.store_name(formats.thumbnail_name(name, content_types.guess(name), scale))

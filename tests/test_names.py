@@ -1,0 +1,95 @@
+"""names: the one door for store names and sizes."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetstore import names
+from assetstore.errors import BadRequest
+
+UNSAFE = [
+    "",
+    ".",
+    "..",
+    "../x",
+    "/etc/x",
+    "a/b",
+    "a\\b",
+    "..\\x",
+    "nul\0l",
+    "line\nbreak",
+    "tab\there",
+    "bell\x07",
+    "delete\x7f",
+    "c1\x85",
+    "x" * 256,
+    "ü" * 128,
+    "broken\udcff",
+    ".asset-server",
+]
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_a_name_that_is_not_one_safe_path_component_is_refused(name: str) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        names.store_name(name)
+    assert refusal.value.public.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sp68478305178998511353.att.jpg",
+        "7ab24b22-1234-4c5d-8e9f-0123456789ab.JPG",
+        "7ab24b22-1234-4c5d-8e9f-0123456789ab",
+        "植物.ñandú",
+        "-rf *?[x]{a,b}.jpg",
+        "a b%20c;d'e\"f$(g)`h`.png",
+        ".hidden",
+        "...",
+        "x" * 255,
+        "@file.jpg",
+    ],
+)
+def test_whatever_else_clients_choose_is_taken_as_it_is(name: str) -> None:
+    assert names.store_name(name) == name
+
+
+@given(st.text())
+def test_what_passes_is_one_path_component(name: str) -> None:
+    try:
+        names.store_name(name)
+    except BadRequest:
+        return
+    assert name not in ("", ".", "..")
+    assert "/" not in name
+    assert "\0" not in name
+    assert len(name.encode()) <= 255
+
+
+@pytest.mark.parametrize(("text", "size"), [("1", 1), ("200", 200), ("999999999", 999999999)])
+def test_a_scale_is_a_positive_whole_number(text: str, size: int) -> None:
+    assert names.scale(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "0", "-1", "+1", "1.5", " 100", "100 ", "0100", "1e3", "null", "٣", "²", "1" * 10, "100px"]
+)
+def test_anything_else_is_no_scale(text: str | None) -> None:
+    with pytest.raises(BadRequest):
+        names.scale(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "extension"),
+    [("a.att.JPG", "a.att", ".JPG"), ("a", "a", ""), (".jpg", ".jpg", ""), ("..jpg", "..jpg", ""), ("a.", "a", ".")],
+)
+def test_the_last_extension_is_split_off(name: str, root: str, extension: str) -> None:
+    assert names.split_extension(name) == (root, extension)
+
+
+@given(st.text(string.printable, min_size=1))
+def test_splitting_loses_nothing(name: str) -> None:
+    assert "".join(names.split_extension(name)) == name

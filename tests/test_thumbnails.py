@@ -1,0 +1,290 @@
+"""thumbnails: right pictures, fresh ones, each made once."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests import pictures
+from tests.support import RunningServer, visible_files
+
+MADE = [
+    ("a.jpg", pictures.jpeg, "JPEG", "image/jpeg"),
+    ("a.JPG", pictures.jpeg, "JPEG", "image/jpeg"),
+    ("a.jpeg", pictures.jpeg, "JPEG", "image/jpeg"),
+    ("a.png", pictures.png, "PNG", "image/png"),
+    ("a.PNG", pictures.png, "PNG", "image/png"),
+    ("a.gif", pictures.gif, "GIF", "image/gif"),
+    ("a.tif", pictures.tiff, "PNG", "image/png"),
+    ("a.TIFF", pictures.tiff, "PNG", "image/png"),
+    ("a.heic", pictures.heic, "PNG", "image/png"),
+    ("a.HEIF", pictures.heic, "PNG", "image/png"),
+    ("a.pdf", pictures.pdf, "PNG", "image/png"),
+    ("a.PDF", pictures.pdf, "PNG", "image/png"),
+]
+
+
+def test_every_format_becomes_the_right_picture_of_its_first_page(server: RunningServer) -> None:
+    for name, make, kind, content_type in MADE:
+        server.upload(name, make())
+        answer = server.thumbnail(name, 200)
+        assert answer.status == 200, (name, answer.text)
+        assert answer.headers["content-type"] == content_type, name
+        picture = pictures.opened(answer.body)
+        assert picture.format == kind, name
+        assert picture.size == (200, 150), name
+        assert pictures.shows_scene(picture), (name, pictures.corners(picture))
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6, 8])
+def test_the_camera_s_orientation_is_applied(server: RunningServer, orientation: int) -> None:
+    server.upload("turned.jpg", pictures.jpeg(orientation))
+    turned = {2: (1, 0, 3, 2), 3: (2, 3, 0, 1), 6: (3, 0, 1, 2), 8: (1, 2, 3, 0)}[orientation]
+    colours = (pictures.RED, pictures.GREEN, pictures.BLUE, pictures.YELLOW)
+    picture = pictures.opened(server.thumbnail("turned.jpg", 200).body)
+    assert picture.size == ((150, 200) if orientation in (6, 8) else (200, 150))
+    assert all(map(pictures.alike, pictures.corners(picture), [colours[index] for index in turned]))
+
+
+def test_a_thumbnail_is_never_larger_than_the_original(server: RunningServer) -> None:
+    server.upload("small.png", pictures.encoded(Image.new("RGB", (30, 20), "red"), "PNG"))
+    assert pictures.opened(server.thumbnail("small.png", 2000).body).size == (30, 20)
+
+
+def test_a_wish_beyond_the_largest_size_gets_that(start: Callable[..., RunningServer]) -> None:
+    server = start(MAX_THUMBNAIL_SIZE=300)
+    server.upload("a.jpg", pictures.jpeg())
+    assert pictures.opened(server.thumbnail("a.jpg", 99_999).body).size == (300, 225)
+    assert visible_files(server.thumbnails) == ["a_300.jpg"]
+
+
+def test_pdf_pages_are_drawn_as_large_as_wanted_on_white(server: RunningServer) -> None:
+    blank = b"""%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]>>endobj
+trailer<</Root 1 0 R>>"""
+    server.upload("blank.pdf", blank)
+    for scale in (50, 200, 1500):
+        picture = pictures.opened(server.thumbnail("blank.pdf", scale).body)
+        assert max(picture.size) == scale
+        assert picture.convert("RGB").getpixel((10, 10)) == (255, 255, 255)
+    tiny = blank.replace(b"595 842", b"72 36")
+    server.upload("tiny.pdf", tiny)
+    assert pictures.opened(server.thumbnail("tiny.pdf", 800).body).size == (800, 400)
+
+
+def test_metadata_does_not_leave_with_the_thumbnail(server: RunningServer) -> None:
+    for name, data in (("a.jpg", pictures.jpeg()), ("a.png", pictures.png()), ("a.tif", pictures.tiff())):
+        server.upload(name, data)
+        thumbnail = server.thumbnail(name).body
+        assert b"Canon" not in thumbnail
+        assert not pictures.opened(thumbnail).getexif()
+
+
+def test_transparency_is_kept(server: RunningServer) -> None:
+    server.upload("clear.png", pictures.encoded(Image.new("RGBA", (300, 300), (255, 0, 0, 0)), "PNG"))
+    assert pictures.opened(server.thumbnail("clear.png").body).convert("RGBA").getpixel((5, 5))[3] == 0  # type: ignore[index]
+
+
+def test_a_thumbnail_is_made_once_however_many_ask(server: RunningServer) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(lambda _: server.thumbnail("a.jpg"), range(16)))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.body for answer in answers}) == 1
+    assert len({answer.headers["etag"] for answer in answers}) == 1, "a second one would be another file"
+
+
+def test_a_replaced_original_shows_its_new_picture(server: RunningServer) -> None:
+    server.upload("a.png", pictures.png())
+    server.thumbnail("a.png")
+    server.upload("a.png", pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))
+    assert visible_files(server.thumbnails) == []
+    assert pictures.opened(server.thumbnail("a.png").body).size == (100, 100)
+
+
+def test_an_original_replaced_by_hand_shows_its_new_picture(server: RunningServer) -> None:
+    server.upload("a.png", pictures.png())
+    server.thumbnail("a.png")
+    replacement = server.originals / "a.png"
+    replacement.write_bytes(pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))
+    os.utime(replacement, (1_000_000_000, 1_000_000_000))
+    assert pictures.opened(server.thumbnail("a.png").body).size == (100, 100)
+
+
+def test_two_originals_with_one_root_never_share_a_picture(server: RunningServer) -> None:
+    sizes = {"x.png": (100, 100), "x.tif": (100, 50), "x.pdf": (50, 100)}
+    for name, size in sizes.items():
+        kind = {"x.png": "PNG", "x.tif": "TIFF", "x.pdf": "PDF"}[name]
+        server.upload(name, pictures.encoded(Image.new("RGB", size, "blue"), kind))
+        os.utime(server.originals / name, (1_000_000_000, 1_000_000_000))
+    for _ in range(2):
+        for name, size in sizes.items():
+            assert pictures.opened(server.thumbnail(name, 100).body).size == size, name
+    server.thumbnail("x.png", 60)
+    server.thumbnail("x.tif", 30)
+    assert server.delete("x.tif").status == 200
+    assert "x_60.png" in visible_files(server.thumbnails), "it is of x.png"
+    assert "x_30.png" not in visible_files(server.thumbnails), "it was of x.tif"
+
+
+def legacy_tree(server: RunningServer) -> bytes:
+    """What the sample server leaves: an original and a thumbnail that shows another colour, to tell it apart."""
+    (server.originals / "old.jpg").write_bytes(pictures.jpeg())
+    thumbnail = pictures.encoded(Image.new("RGB", (100, 75), "magenta"), "JPEG")
+    time.sleep(0.02)
+    (server.thumbnails / "old_100.jpg").write_bytes(thumbnail)
+    return thumbnail
+
+
+def test_thumbnails_of_an_earlier_server_are_used(server: RunningServer) -> None:
+    thumbnail = legacy_tree(server)
+    for _ in range(2):
+        assert server.thumbnail("old.jpg", 100).body == thumbnail
+
+
+@pytest.mark.parametrize("spoil", ["truncated", "empty", "older", "namesake", "not a picture"])
+def test_thumbnails_of_an_earlier_server_are_made_anew_if_there_is_doubt(server: RunningServer, spoil: str) -> None:
+    name, kept = "old.jpg", server.thumbnails / "old_100.jpg"
+    thumbnail = legacy_tree(server)
+    if spoil == "truncated":
+        kept.write_bytes(thumbnail[:-20])
+    elif spoil == "empty":
+        kept.write_bytes(b"")
+    elif spoil == "older":
+        (server.originals / name).write_bytes(pictures.jpeg())
+        os.utime(kept, ns=(1, 10**18))
+    elif spoil == "not a picture":
+        kept.write_bytes(b"<html>")
+    else:
+        name, kept = "old.tif", server.thumbnails / "old_100.png"
+        (server.originals / "old.tif").write_bytes(pictures.tiff())
+        (server.originals / "old.pdf").write_bytes(pictures.pdf())
+        time.sleep(0.02)
+        kept.write_bytes(pictures.encoded(Image.new("RGB", (100, 75), "magenta"), "PNG"))
+    assert pictures.shows_scene(pictures.opened(server.thumbnail(name, 100).body))
+
+
+DAMAGED = {
+    "cut.jpg": (pictures.jpeg()[: len(pictures.jpeg()) // 2], "cut off"),
+    "cut.png": (pictures.png()[: len(pictures.png()) // 2], "damaged"),
+    "cut.gif": (pictures.gif()[:300], "damaged"),
+    "cut.tif": (pictures.tiff()[:400], "damaged"),
+    "cut.heic": (pictures.heic()[: len(pictures.heic()) // 2], "damaged"),
+    "cut.pdf": (pictures.pdf()[:500], "damaged"),
+    "empty.jpg": (b"", "not the picture"),
+    "text.jpg": (b"hello", "not the picture"),
+    "drawing.jpg": (b"push graphic-context\nviewbox 0 0 9 9\nimage over 0,0 0,0 'msl:/tmp/x'\n", "not the picture"),
+    "drawing.png": (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not the picture"),
+    "script.pdf": (b"%!PS\n(/etc/passwd) (r) file\n", "not the picture"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_file_that_is_no_picture_gets_a_reason(server: RunningServer, name: str) -> None:
+    content, reason = DAMAGED[name]
+    server.upload(name, content)
+    answer = server.thumbnail(name)
+    assert answer.status == 422
+    assert reason in answer.text
+    assert visible_files(server.thumbnails) == []
+
+
+def test_types_without_thumbnails_say_so(start: Callable[..., RunningServer]) -> None:
+    server = start(CAN_THUMBNAIL={"image/png"})
+    for name in ("a.txt", "a", "a.jpg"):
+        server.upload(name, pictures.jpeg())
+        answer = server.thumbnail(name)
+        assert (answer.status, answer.text) == (415, "Files of this type have no thumbnails.")
+
+
+@pytest.mark.parametrize(
+    "name", ["*.jpg", "?[a-z]{x,y}.jpg", "@x.jpg", "-write x.jpg", "svg:x.jpg", "a%d.jpg", "a[0].jpg"]
+)
+def test_a_stored_name_means_nothing_to_the_tools(server: RunningServer, name: str) -> None:
+    trap = b"-write " + str(server.base / "written").encode() + b" xc:red"
+    server.upload("x", trap)
+    server.upload(name, pictures.jpeg())
+    assert pictures.shows_scene(pictures.opened(server.thumbnail(name).body))
+    assert not (server.base / "written").exists()
+    assert server.delete(name).status == 200
+    assert visible_files(server.originals) == ["x"]
+
+
+def test_a_missing_tool_is_named_with_its_package_and_all_else_goes_on(
+    start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    imagemagick = shutil.which("magick") or "/usr/bin/convert"
+    (tools / Path(imagemagick).name).symlink_to(imagemagick)
+    monkeypatch.setenv("PATH", str(tools))
+    server = start()
+    server.upload("a.pdf", pictures.pdf())
+    server.upload("a.jpg", pictures.jpeg())
+    answer = server.thumbnail("a.pdf")
+    assert answer.status == 503
+    assert "ghostscript" in answer.text
+    assert answer.headers["retry-after"]
+    assert server.thumbnail("a.jpg").status == 200
+    (tools / Path(imagemagick).name).unlink()
+    answer = server.thumbnail("a.jpg", 50)
+    assert answer.status == 503
+    assert "imagemagick" in answer.text
+
+
+def tool_in_place_of_imagemagick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "magick").write_text(f"#!/bin/sh\n{script}\n")
+    (tools / "magick").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+
+
+def test_a_hung_tool_is_stopped_and_costs_one_picture(
+    start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool_in_place_of_imagemagick(tmp_path, monkeypatch, "exec sleep 1000")
+    server = start(RENDER_SECONDS=1)
+    server.upload("a.jpg", pictures.jpeg())
+    answer = server.thumbnail("a.jpg")
+    assert (answer.status, answer.text) == (422, "The picture takes too long to make.")
+    (tmp_path / "tools" / "magick").unlink()
+    assert server.thumbnail("a.jpg").status == 200
+
+
+def test_a_worker_that_dies_costs_one_picture(
+    start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool_in_place_of_imagemagick(tmp_path, monkeypatch, "kill -9 $PPID; sleep 1000")
+    server = start()
+    server.upload("a.jpg", pictures.jpeg())
+    answer = server.thumbnail("a.jpg")
+    assert answer.status == 500
+    assert "could not be made" in answer.text
+    (tmp_path / "tools" / "magick").unlink()
+    assert server.thumbnail("a.jpg").status == 200
+
+
+def test_when_the_queue_is_full_clients_are_asked_to_come_back(
+    start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    tool_in_place_of_imagemagick(tmp_path, monkeypatch, f'cat "{gate}" >/dev/null; exec convert "$@"')
+    server = start(RENDER_WORKERS=1, RENDER_QUEUE=0)
+    for name in ("a.jpg", "b.jpg"):
+        server.upload(name, pictures.jpeg())
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(server.thumbnail, "a.jpg")
+        with open(gate, "wb"):  # opens once the tool reads: now the only worker is busy
+            answer = server.thumbnail("b.jpg")
+            assert answer.status == 503
+            assert int(answer.headers["retry-after"]) > 0
+            assert server.get("/testkey", random="1", token=server.token("1")).status == 200
+        waiting.result()

@@ -1,0 +1,112 @@
+"""tokens: who has the key, and when."""
+
+import hashlib
+import hmac
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetstore import tokens
+from assetstore.errors import Forbidden
+
+KEY, NAME, NOW = "museum key", "sp61.att.jpg", 1_795_422_907
+
+
+def refusal(token: str | None, name: str | None = NAME, now: float = NOW, tolerance: int | None = 150) -> str:
+    with pytest.raises(Forbidden) as refused:
+        tokens.check([KEY], token, name, now, tolerance)
+    assert KEY not in refused.value.public
+    return refused.value.public
+
+
+def test_a_token_is_hmac_md5_of_timestamp_and_name() -> None:
+    signature = hmac.new(b"museum key", b"1795422907sp61.att.jpg", hashlib.md5).hexdigest()
+    assert tokens.make(KEY, NAME, NOW) == f"{signature}:1795422907"
+
+
+@pytest.mark.parametrize("apart", [0, 149, -149])
+def test_a_token_is_good_while_its_time_is_less_than_the_tolerance_away(apart: int) -> None:
+    tokens.check([KEY], tokens.make(KEY, NAME, NOW), NAME, NOW + apart, 150)
+
+
+@pytest.mark.parametrize("apart", [150, -150, 151, 10**9])
+def test_at_the_tolerance_a_token_is_out_of_time_and_the_client_hears_by_how_much(apart: int) -> None:
+    assert str(abs(apart)) in refusal(tokens.make(KEY, NAME, NOW), now=NOW + apart)
+
+
+def test_without_tolerance_time_does_not_matter() -> None:
+    tokens.check([KEY], tokens.make(KEY, NAME, 1), NAME, NOW, None)
+
+
+def test_without_keys_nothing_is_checked() -> None:
+    tokens.check([], None, None, NOW, 150)
+
+
+def test_each_of_several_keys_is_good() -> None:
+    for key in ("old", "new"):
+        tokens.check(["new", "old"], tokens.make(key, NAME, NOW), NAME, NOW, 150)
+
+
+def test_a_token_of_another_key_or_name_does_not_fit() -> None:
+    assert "different keys" in refusal(tokens.make("other", NAME, NOW))
+    assert "different keys" in refusal(tokens.make(KEY, "other.jpg", NOW))
+
+
+def test_an_old_token_of_another_key_does_not_tell_the_time() -> None:
+    assert "different keys" in refusal(tokens.make("other", NAME, 1))
+
+
+GOOD = tokens.make(KEY, NAME, NOW)
+SIGNATURE = GOOD.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        None,
+        "",
+        ":",
+        SIGNATURE,
+        f"{SIGNATURE}:",
+        f"{GOOD}:",
+        f"{GOOD}:1",
+        f":{NOW}",
+        f"{SIGNATURE.upper()}:{NOW}",
+        f"{SIGNATURE}:+{NOW}",
+        f"{SIGNATURE}:-{NOW}",
+        f"{SIGNATURE}: {NOW}",
+        f"{SIGNATURE}:{NOW} ",
+        f"{SIGNATURE}:{NOW}\n",
+        f"{SIGNATURE}:0{NOW}",
+        f"{SIGNATURE}:{NOW}.0",
+        f"{SIGNATURE}:1_795_422_907",
+        f"{SIGNATURE}:١٧٩٥٤٢٢٩٠٧",
+        f"{SIGNATURE}:{'9' * 5000}",
+        f"{SIGNATURE[:-1]}:{NOW}",
+        f"{SIGNATURE}0:{NOW}",
+        "\udcff",
+    ],
+)
+def test_a_token_of_any_other_shape_is_refused_with_a_reason(token: str | None) -> None:
+    assert refusal(token).endswith((".", "?"))
+
+
+def test_a_missing_name_is_refused_but_an_empty_one_can_be_signed() -> None:
+    assert "which file" in refusal(GOOD, name=None)
+    tokens.check([KEY], tokens.make(KEY, "", NOW), "", NOW, 150)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 10**15), st.text(min_size=1))
+def test_every_token_that_is_made_is_good_for_its_name_only(name: str, timestamp: int, other: str) -> None:
+    token = tokens.make(KEY, name, timestamp)
+    tokens.check([KEY], token, name, timestamp, 150)
+    if other != name:
+        with pytest.raises(Forbidden):
+            tokens.check([KEY], token, other, timestamp, 150)
+
+
+@given(st.text())
+def test_no_text_gets_past_without_the_key(token: str) -> None:
+    with pytest.raises(Forbidden):
+        tokens.check([KEY], token, NAME, NOW, None)

@@ -1,0 +1,181 @@
+"""uploads: from multipart bytes to fields and one file, however they are cut and ordered."""
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetstore import uploads
+from assetstore.errors import AssetError, BadRequest, LengthRequired, TooLarge
+from assetstore.parameters import Parameters
+from tests.support import multipart_body
+
+
+class MemoryIncoming:
+    """Takes an upload into memory."""
+
+    def __init__(self) -> None:
+        self.content = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.content += data
+
+    def commit(self, place: str, name: str) -> bool:
+        return False
+
+    def __enter__(self) -> "MemoryIncoming":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.closed = True
+
+
+class Pieces(io.RawIOBase):
+    """A stream that gives its content in the pieces of a bad network."""
+
+    def __init__(self, content: bytes, sizes: Iterator[int]) -> None:
+        self._content = io.BytesIO(content)
+        self._sizes = sizes
+
+    def read(self, size: int = -1) -> bytes:
+        return self._content.read(min(size, next(self._sizes, size)))
+
+
+def received(content: bytes, content_type: str, stream: object = None, length: int | None = None) -> uploads.Upload:
+    upload = uploads.Upload()
+    with upload:
+        body = uploads.Body(stream or io.BytesIO(content), len(content) if length is None else length, content_type)  # type: ignore[arg-type]
+        upload.receive(body, lambda fields: MemoryIncoming())
+    return upload
+
+
+FORM = [("type", "O"), ("store", "a.jpg"), ("token", "x:1"), ("coll", "KU Fish"), ("any name", ("l.jpg", b"\0bytes"))]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 4, 1, 0, 3]])
+def test_parts_come_in_any_order(order: list[int]) -> None:
+    upload = received(*multipart_body([FORM[index] for index in order]))
+    assert [upload.fields.get(name) for name in ("type", "store", "token", "coll")] == ["O", "a.jpg", "x:1", "KU Fish"]
+    assert isinstance(upload.incoming, MemoryIncoming)
+    assert upload.incoming.content == b"\0bytes"
+    assert upload.incoming.closed
+
+
+@given(
+    st.binary(max_size=3000).map(lambda data: data.replace(b"7d81a9", b"")),
+    st.lists(st.integers(1, 400)),
+    st.permutations(range(5)),
+)
+def test_however_the_bytes_are_cut_the_result_is_the_same(content: bytes, sizes: list[int], order: list[int]) -> None:
+    form = [*FORM[:4], ("file", ("l.jpg", content))]
+    body, content_type = multipart_body([form[index] for index in order])
+    upload = received(body, content_type, Pieces(body, iter(sizes)))
+    assert isinstance(upload.incoming, MemoryIncoming)
+    assert upload.incoming.content == content
+    assert upload.fields.get("coll") == "KU Fish"
+
+
+@given(st.binary(max_size=2000))
+def test_no_body_gets_anything_but_a_result_or_a_sentence(body: bytes) -> None:
+    try:
+        received(body, "multipart/form-data; boundary=x")
+    except AssetError as error:
+        assert 400 <= error.status < 500
+        assert error.public
+
+
+def test_a_text_part_says_its_own_charset() -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="coll"\r\nContent-Type: text/plain; charset=ISO-8859-1\r\n\r\n'
+        b"Herpetolog\xeda\r\n--b--\r\n"
+    )
+    fields = received(body, "multipart/form-data; boundary=b; charset=UTF-8").fields
+    assert fields.get("coll") == "Herpetología"
+
+
+def test_local_file_names_may_be_in_any_charset() -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="Jos\xe9.jpg"; filename="Jos\xe9.jpg"\r\n\r\nx\r\n--b--\r\n'
+    assert received(body, "multipart/form-data; boundary=b").has_file
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("", b""),
+        ("application/x-www-form-urlencoded", b"store=a.jpg"),
+        ("multipart/form-data", b"--b--\r\n"),
+        ("multipart/form-data; boundary=", b"--b--\r\n"),
+        (f"multipart/form-data; boundary={'b' * 500}", b"--b--\r\n"),
+        ("multipart/form-data; boundary=b", b""),
+        ("multipart/form-data; boundary=b", b"no boundary here"),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\ncut'),
+        ("multipart/form-data; boundary=b", b"--b\r\n\r\nno disposition\r\n--b--\r\n"),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: text/plain; charset=utf-7\r\n\r\n'
+            b"+AC8-\r\n--b--\r\n",
+        ),
+    ],
+)
+def test_a_broken_body_is_a_bad_request(content_type: str, body: bytes) -> None:
+    with pytest.raises(BadRequest):
+        received(body, content_type)
+
+
+def test_two_files_are_a_bad_request() -> None:
+    with pytest.raises(BadRequest, match="one file"):
+        received(*multipart_body([("a", ("a", b"1")), ("b", ("b", b"2"))]))
+
+
+def test_twenty_thousand_parts_and_a_huge_field_are_too_large() -> None:
+    with pytest.raises(TooLarge):
+        received(*multipart_body([("f", "x")] * 20_000))
+    with pytest.raises(TooLarge):
+        received(*multipart_body([("coll", "x" * 32_000_000)]))
+    with pytest.raises(TooLarge):
+        received(*multipart_body([(f"f{index}", "x" * 60_000) for index in range(10)]))
+
+
+def test_a_body_shorter_than_announced_is_a_bad_request() -> None:
+    body, content_type = multipart_body(FORM)
+    with pytest.raises(BadRequest, match="cut off"):
+        received(body[:-20], content_type, length=len(body))
+
+
+def test_a_stalled_connection_is_a_bad_request() -> None:
+    class Stalled(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise TimeoutError
+
+    with pytest.raises(BadRequest, match="stalled"):
+        received(b"", "multipart/form-data; boundary=b", Stalled(), length=10)
+
+
+def test_the_file_may_be_refused_as_soon_as_it_begins() -> None:
+    def refuse(fields: Parameters) -> None:
+        assert fields.get("store") == "a.jpg"
+        raise TooLarge("no")
+
+    body, content_type = multipart_body(FORM)
+    with pytest.raises(TooLarge), uploads.Upload() as upload:
+        upload.receive(uploads.Body(io.BytesIO(body), len(body), content_type), refuse)
+
+
+@pytest.mark.parametrize("length", ["-5", "+5", "0x10", "1e3", "5, 5", " 5", "٣", "9" * 30])
+def test_an_absurd_content_length_is_a_bad_request(length: str) -> None:
+    with pytest.raises(BadRequest):
+        uploads.body_length({"CONTENT_LENGTH": length})
+
+
+def test_chunked_bodies_are_read_where_the_web_server_decodes_them() -> None:
+    chunked: dict[str, object] = {"HTTP_TRANSFER_ENCODING": "chunked"}
+    assert uploads.body_length({**chunked, "wsgi.input_terminated": True}) is None
+    with pytest.raises(LengthRequired):
+        uploads.body_length(chunked)
+    body = uploads.Body(io.BytesIO(b"abc"), None, "")
+    assert body.read_all(10) == b"abc"
+    with pytest.raises(TooLarge):
+        uploads.Body(io.BytesIO(b"abc"), None, "").read_all(2)
