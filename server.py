@@ -205,7 +205,7 @@ class AssetServer:
 
     def _open_upload(self, fields: Parameters) -> Incoming | None:
         """Decides where the file of an upload goes while only the fields before it are known."""
-        if fields.get("token") is not None and fields.get("store") is not None:
+        if "token" in fields and "store" in fields:
             self._check_token(fields, "store")
         try:
             is_thumbnail = fields.get("type") == "T"
@@ -354,7 +354,11 @@ def _answer_router(error: bottle.HTTPError) -> str:
     if error.status_code == 404:
         return "There is nothing at this address."
     if error.status_code == 405:
-        return f"This address takes {error.headers.get('Allow', '').replace(',', ', ')} only."
+        allowed = sorted(str(error.headers.get("Allow", "")).split(","))
+        if "GET" in allowed and "HEAD" not in allowed:
+            allowed.insert(allowed.index("GET") + 1, "HEAD")
+        bottle.response.set_header("Allow", ", ".join(allowed))
+        return f"This address takes {' and '.join(allowed)} only."
     return "Something went wrong in the asset server."
 
 

@@ -6,6 +6,7 @@ is never served: /static knows the folders of originals and thumbnails only.
 
 import os
 import secrets
+import uuid
 from pathlib import Path
 
 from assetstore.errors import StorageFault
@@ -28,8 +29,8 @@ def own_key(base: Path) -> tuple[str, bool]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.exists():
             return _read(path), False
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        draft = path.with_name(f"draft-{uuid.uuid4()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, secrets.token_hex(24).encode() + b"\n")
             os.fsync(descriptor)

@@ -62,6 +62,9 @@ class Parameters:
         """Adds a form field whose value is *value* in *charset* (a Python codec name)."""
         self._values.setdefault(name, []).append((value, charset, False))
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
     def get(self, name: str) -> str | None:
         """Returns the text of one parameter, None if it is absent.
 

@@ -44,6 +44,11 @@ _LINGER_SILENCE_SECONDS = 5
 #: How long running requests may take to finish when the server is told to stop.
 _STOP_SECONDS = 10
 
+_HEAD_ERRORS = {
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers of the request are too many or too long.",
+    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED: "This version of HTTP is not spoken here.",
+}
+
 _ABSOLUTE_FORM = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 WsgiApplication = Callable[..., Any]
@@ -118,6 +123,7 @@ class _Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no ty
     """One connection: one request."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.1"  # so that refusals of nonsense have headers, too
     server_version = "WebAssetServer"
     sys_version = ""
     disable_nagle_algorithm = True
@@ -155,9 +161,12 @@ class _Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no ty
         _log.info("the connection from %s broke: %s", self.client_address[0], error)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answers what the standard library finds wrong with the head of a request."""
+        self._refuse(code, _HEAD_ERRORS.get(code, "The request is malformed."))
+
+    def _refuse(self, code: int, sentence: str) -> None:
         """Answers what the application never sees, in the form that its own errors have."""
-        sentence = message or "The request is not understood."
-        body = f"{sentence}\n".encode("utf-8", "replace")
+        body = sentence.encode()
         self.send_response(code, HTTPStatus(code).phrase)
         self.send_header("Content-Type", "text/plain; charset=UTF-8")
         self.send_header("Content-Length", str(len(body)))
@@ -175,11 +184,11 @@ class _Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no ty
         lengths = self.headers.get_all("Content-Length", [])
         if self.headers.get("Transfer-Encoding"):
             message = "The server needs the Content-Length of the upload; chunked transfer is not possible."
-            self.send_error(HTTPStatus.LENGTH_REQUIRED, message)
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, message)
         elif len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,18}", length, re.ASCII) for length in lengths):
-            self.send_error(HTTPStatus.BAD_REQUEST, "The Content-Length is not one number of bytes.")
+            self._refuse(HTTPStatus.BAD_REQUEST, "The Content-Length is not one number of bytes.")
         elif not self.path.startswith("/") and not _ABSOLUTE_FORM.match(self.path):
-            self.send_error(HTTPStatus.BAD_REQUEST, "The address of the request is malformed.")
+            self._refuse(HTTPStatus.BAD_REQUEST, "The address of the request is malformed.")
         else:
             return True
         return False
@@ -187,7 +196,7 @@ class _Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no ty
     def _answer(self) -> bool:
         """Answers the request; returns whether the client may still be sending."""
         if len(self.raw_requestline) > _LONGEST_REQUEST_LINE:
-            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG, "The address of the request is too long.")
+            self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG, "The address of the request is too long.")
             return True
         if not self.parse_request() or not self._framing_is_sound():
             return True

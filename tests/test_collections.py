@@ -1,0 +1,45 @@
+"""collections: from the name that Specify sends to a folder."""
+
+import pytest
+
+from assetstore.collections import Collections
+from assetstore.errors import NotFound
+from assetstore.parameters import Parameters
+
+FOLDERS = {"KU Fish": "fish", "Herpetología 植物 & más": "herps", "Ictiología 植": "a", "Ictiología 物": "b"}
+
+
+def sent(name: str, charset: str = "utf-8") -> Parameters:
+    parameters = Parameters()
+    parameters.add("coll", name.encode(charset, "replace"), charset)
+    return parameters
+
+
+def test_without_a_mapping_names_are_ignored() -> None:
+    assert Collections(None).place(sent("../whatever")) == ""
+    assert Collections(None).place(Parameters.from_query("coll=%FF")) == ""
+    assert Collections(None).places() == [""]
+
+
+def test_a_mapped_name_gives_its_folder() -> None:
+    assert Collections(FOLDERS).place(sent("KU Fish")) == "fish"
+    assert Collections(FOLDERS).places() == ["a", "b", "fish", "herps"]
+
+
+def test_letters_that_specify_6_squeezes_into_latin_1_are_guessed_if_only_one_collection_fits() -> None:
+    assert Collections(FOLDERS).place(sent("Herpetología 植物 & más", "latin-1")) == "herps"
+    with pytest.raises(NotFound):
+        Collections(FOLDERS).place(sent("Ictiología 植", "latin-1"))
+    with pytest.raises(NotFound):
+        Collections(FOLDERS).place(sent("Herpetología ?? & más"))
+
+
+@pytest.mark.parametrize("name", ["ku fish", "KU Fish ", "", "fish", "..", "/", "\0", "x" * 256])
+def test_any_other_name_is_unknown(name: str) -> None:
+    with pytest.raises(NotFound):
+        Collections(FOLDERS).place(sent(name))
+
+
+def test_no_name_is_unknown_too() -> None:
+    with pytest.raises(NotFound):
+        Collections(FOLDERS).place(Parameters())

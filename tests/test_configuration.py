@@ -1,0 +1,206 @@
+"""configuration: settings.py and the environment, each checked value by value."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assetstore import configuration
+from assetstore.configuration import SETTINGS, Settings, SettingsError
+from tests.support import PROJECT
+
+#: What the sample server's settings look like after an administrator has edited them.
+SAMPLE_SETTINGS = """
+# Turns on bottle.py debugging, module reloading and printing some information to console.
+DEBUG = True
+KEY = 'test_attachment_key'
+TIME_TOLERANCE = 150
+REQUIRE_KEY_FOR_GET = False
+ALLOW_STATIC_FILE_ACCESS = True
+HOST = 'assets.museum.org'
+PORT = 8088
+SERVER_NAME = HOST
+SERVER_PORT = PORT
+DEVELOPMENT_PORT = PORT
+COLLECTION_DIRS = {
+    # 'COLLECTION_NAME': 'DIRECTORY_NAME',
+    'KUFishvoucher': 'Ichthyology',
+    'KU Herps': 'Herps/all/',
+}
+BASE_DIR = '/home/specify/attachments/'
+THUMB_DIR = 'thumbnails'
+ORIG_DIR = 'originals'
+CAN_THUMBNAIL = {'image/jpeg', 'image/gif', 'image/png', 'image/tiff', 'application/pdf'}
+SERVER = 'paste'
+"""
+
+
+def load(own: dict[str, Any] | None = None, **environ: str) -> Settings:
+    return configuration.load(own or {}, environ, Path("/program"), 4)
+
+
+def test_settings_of_the_sample_server_work_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text(SAMPLE_SETTINGS)
+    own = runpy.run_path(str(tmp_path / "settings.py"))
+    settings = load(own)
+    assert settings.key == ("test_attachment_key",)
+    assert (settings.server_name, settings.server_port, settings.port) == ("assets.museum.org", 8088, 8088)
+    assert settings.collection_dirs == {"KUFishvoucher": "Ichthyology", "KU Herps": "Herps/all"}
+    assert settings.base_dir == Path("/home/specify/attachments")
+    assert "application/pdf" in settings.can_thumbnail
+    assert settings.threads == 128, "what the sample server does not know has its default"
+    assert configuration.warnings(settings, own) == [
+        "KEY IS A WELL-KNOWN EXAMPLE: anybody can upload and delete files. Choose a key of your own."
+    ]
+
+
+def test_the_shipped_settings_are_the_defaults() -> None:
+    own = {name: value for name, value in runpy.run_path(str(PROJECT / "settings.py")).items() if name.isupper()}
+    assert set(own) == set(SETTINGS)
+    assert load(own) == load({})
+
+
+def test_every_setting_comes_from_the_environment_too() -> None:
+    examples = {
+        "DEBUG": ("true", True),
+        "KEY": ("secret key", ("secret key",)),
+        "TIME_TOLERANCE": ("None", None),
+        "REQUIRE_KEY_FOR_GET": ("yes", True),
+        "ALLOW_STATIC_FILE_ACCESS": ("0", False),
+        "HOST": ("museum.org", "museum.org"),
+        "PORT": ("9000", 9000),
+        "SERVER_NAME": ("2001:db8::1", "2001:db8::1"),
+        "SERVER_PORT": ("443", 443),
+        "DEVELOPMENT_PORT": ("9001", 9001),
+        "BIND_ADDRESS": ("127.0.0.1", "127.0.0.1"),
+        "PUBLIC_URL": ("https://museum.org/assets/", "https://museum.org/assets"),
+        "COLLECTION_DIRS": ('{"KU Fish": "fish"}', {"KU Fish": "fish"}),
+        "BASE_DIR": ("/srv/attachments", Path("/srv/attachments")),
+        "THUMB_DIR": ("thumbs", "thumbs"),
+        "ORIG_DIR": ("origs", "origs"),
+        "CAN_THUMBNAIL": ("image/png, image/jpeg", frozenset(("image/png", "image/jpeg"))),
+        "MAX_THUMBNAIL_SIZE": ("1000", 1000),
+        "SERVER": ("wsgiref", "wsgiref"),
+        "THREADS": ("7", 7),
+        "SOCKET_TIMEOUT": ("8", 8),
+        "RENDER_WORKERS": ("3", 3),
+        "RENDER_QUEUE": ("0", 0),
+        "RENDER_SECONDS": ("9", 9),
+    }
+    assert set(examples) == set(SETTINGS)
+    settings = load({"PORT": 1, "KEY": None}, **{name: text for name, (text, _) in examples.items()})
+    for name, (_, value) in examples.items():
+        assert getattr(settings, name.lower()) == value, name
+
+
+def test_the_container_s_variables_work() -> None:
+    settings = load(
+        SERVER_NAME="assets.museum.org", SERVER_PORT="80", ATTACHMENT_KEY="container key", DEBUG_MODE="True", PORT=""
+    )
+    assert (settings.server_name, settings.server_port, settings.port) == ("assets.museum.org", 80, 8080)
+    assert settings.key == ("container key",)
+    assert settings.debug
+
+
+def test_name_and_port_are_advertised_as_they_are_unless_said_otherwise() -> None:
+    settings = load({"HOST": "museum.org", "PORT": 8081})
+    assert (settings.server_name, settings.server_port, settings.development_port) == ("museum.org", 8081, 8081)
+
+
+def test_two_keys_are_valid_while_one_replaces_the_other() -> None:
+    assert load(ATTACHMENT_KEY="new", ATTACHMENT_KEY_PREVIOUS="old").key == ("new", "old")
+    assert load({"KEY": ["new", "old"]}).key == ("new", "old")
+    assert load(ATTACHMENT_KEY_PREVIOUS="old").key == (), "without a new key there is nothing to replace"
+
+
+def test_no_key_and_no_checking_are_different_things() -> None:
+    assert load().key == ()
+    assert load({"KEY": ""}).key == ()
+    assert load({"KEY": None}).key is None
+    assert "anybody" in configuration.warnings(load({"KEY": None}), {})[0]
+
+
+def test_collections_may_be_left_out_in_every_way() -> None:
+    assert load().collection_dirs is None
+    assert load({"COLLECTION_DIRS": {}}).collection_dirs is None
+    assert load(COLLECTION_DIRS="").collection_dirs is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEBUG", "perhaps"),
+        ("KEY", 7),
+        ("KEY", []),
+        ("KEY", ["a", ""]),
+        ("TIME_TOLERANCE", 0),
+        ("TIME_TOLERANCE", "soon"),
+        ("TIME_TOLERANCE", True),
+        ("PORT", "http"),
+        ("PORT", 65536),
+        ("PORT", "٨٠٨٠"),
+        ("PORT", 80.5),
+        ("SERVER_NAME", "http://museum.org"),
+        ("SERVER_NAME", "museum.org:80"),
+        ("SERVER_NAME", "two words"),
+        ("PUBLIC_URL", "museum.org"),
+        ("PUBLIC_URL", "ftp://museum.org"),
+        ("PUBLIC_URL", "https://museum.org/?x"),
+        ("PUBLIC_URL", "https://museum.org:99999"),
+        ("PUBLIC_URL", 'https://museum.org/"<x>'),
+        ("COLLECTION_DIRS", "KU Fish"),
+        ("COLLECTION_DIRS", ["fish"]),
+        ("COLLECTION_DIRS", {"KU Fish": "../fish"}),
+        ("COLLECTION_DIRS", {"KU Fish": "/fish"}),
+        ("COLLECTION_DIRS", {"KU Fish": ".asset-server"}),
+        ("COLLECTION_DIRS", {"KU Fish": None}),
+        ("BASE_DIR", ""),
+        ("ORIG_DIR", "a/b"),
+        ("THUMB_DIR", ".."),
+        ("CAN_THUMBNAIL", {"jpeg"}),
+        ("CAN_THUMBNAIL", 5),
+        ("SERVER", ""),
+        ("THREADS", 0),
+        ("RENDER_SECONDS", -1),
+    ],
+)
+def test_a_bad_value_stops_the_start_by_name_value_and_expectation(name: str, value: object) -> None:
+    with pytest.raises(SettingsError) as error:
+        load({name: value})
+    message = str(error.value)
+    assert message.startswith(f"{name} in settings.py is ")
+    assert "expected" in message
+    if name != "KEY":
+        assert repr(value) in message
+    assert "\n" not in message
+
+
+def test_a_bad_variable_is_named_as_such() -> None:
+    with pytest.raises(SettingsError, match="the environment variable DEBUG_MODE is 'perhaps'; expected True or False"):
+        load(DEBUG_MODE="perhaps")
+
+
+def test_variables_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(SettingsError, match="contradict"):
+        load(KEY="one", ATTACHMENT_KEY="another")
+
+
+def test_originals_and_thumbnails_need_different_folders() -> None:
+    with pytest.raises(SettingsError, match="different"):
+        load({"ORIG_DIR": "thumbnails"})
+
+
+def test_the_settings_are_shown_with_stars_for_secrets() -> None:
+    lines = configuration.describe(load({"KEY": ["first secret", "second secret"]}))
+    assert "KEY = ['*****', '*****']" in lines
+    assert not any("secret" in line for line in lines)
+    assert {line.partition(" = ")[0] for line in lines} == set(SETTINGS)
+
+
+def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
+    own = {"REQUIRE_KEY_FOR_GETS": True, "KEY": "own", "CAN_THUMBNAIL": {"image/x-fits"}, "lower": 1}
+    found = configuration.warnings(load({**own, "REQUIRE_KEY_FOR_GET": True}), own)
+    assert [warning.split()[0] for warning in found] == ["REQUIRE_KEY_FOR_GET", "CAN_THUMBNAIL", "settings.py"]
+    assert "REQUIRE_KEY_FOR_GETS" in found[2]
+    assert "lower" not in found[2]

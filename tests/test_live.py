@@ -1,0 +1,256 @@
+"""The program as people run it: `python server.py` in a process of its own."""
+
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import pictures
+from tests.support import KEY, PROJECT, Client, multipart_body
+
+MEGABYTE = 1_000_000
+
+
+class Program:
+    """The running program and what it has printed."""
+
+    def __init__(self, environ: dict[str, str], command: tuple[str, ...] = ("server.py",), folder: Path = PROJECT) -> None:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.process = subprocess.Popen(
+            [sys.executable, *(str(PROJECT / part) if part == "server.py" else part for part in command)],
+            env={**kept, "PYTHONUNBUFFERED": "1", **environ},
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._new: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._new.put(line)
+        self._new.put(None)
+        self.process.stdout.close()
+
+    def wait_for(self, words: str) -> str:
+        """The next line with these words."""
+        while True:
+            line = self._new.get(timeout=60)
+            assert line is not None, f"ended without {words!r}: {''.join(self.lines)}"
+            self.lines.append(line)
+            if words in line:
+                return line
+
+    def port(self) -> int:
+        return int(self.wait_for("listening on").split(" port ")[1].split()[0])
+
+    def ended(self) -> tuple[int, str]:
+        """Exit status and everything that was printed."""
+        status = self.process.wait(timeout=60)
+        self._reader.join(timeout=60)
+        with contextlib.suppress(queue.Empty):
+            while (line := self._new.get_nowait()) is not None:
+                self.lines.append(line)
+        return status, "".join(self.lines)
+
+
+@contextlib.contextmanager
+def running(base: Path, **environ: str) -> Iterator[Program]:
+    base.mkdir(exist_ok=True)
+    defaults = {"BASE_DIR": str(base), "PORT": "0", "BIND_ADDRESS": "127.0.0.1", "ATTACHMENT_KEY": KEY}
+    program = Program({**defaults, **environ})
+    try:
+        yield program
+    finally:
+        program.process.kill()
+        program.ended()
+
+
+def children(pid: int) -> list[int]:
+    """Processes whose parent is *pid*."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def counters(pid: int) -> tuple[int, int]:
+    """Bytes that the process has given to write(2) so far, and its peak memory in bytes."""
+    written = next(line for line in Path(f"/proc/{pid}/io").read_text().splitlines() if line.startswith("wchar"))
+    peak = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(written.split()[1]), int(peak.split()[1]) * 1024
+
+
+def test_the_start_shows_the_settings_and_sigterm_ends_it_with_0(tmp_path: Path) -> None:
+    with running(tmp_path / "a") as program:
+        client = Client(program.port())
+        assert client.get("/testkey", random="1", token=client.token("1")).text == "Ok."
+        client.upload("a.jpg", pictures.jpeg())
+        assert client.thumbnail("a.jpg").status == 200
+        workers = children(program.process.pid)
+        assert workers
+        program.process.send_signal(signal.SIGTERM)
+        status, printed = program.ended()
+    assert status == 0
+    assert "KEY = '*****'" in printed
+    assert f"BASE_DIR = '{tmp_path / 'a'}'" in printed
+    assert "WELL-KNOWN EXAMPLE" in printed
+    assert printed.count(KEY) == 0
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_request_that_runs_when_sigterm_comes_is_finished(tmp_path: Path) -> None:
+    with running(tmp_path / "a") as program:
+        client = Client(program.port())
+        body, content_type = multipart_body([("store", "a"), ("token", client.token("a")), ("f", ("f", bytes(1000)))])
+        head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
+            connection.sendall(head.encode() + body[:100])
+            time.sleep(0.3)
+            program.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            connection.sendall(body[100:])
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        assert program.ended()[0] == 0
+    assert (tmp_path / "a/originals/a").stat().st_size == 1000
+
+
+def test_without_a_key_the_first_start_prints_one_and_the_second_does_not(tmp_path: Path) -> None:
+    with running(tmp_path / "a", ATTACHMENT_KEY="") as program:
+        program.wait_for("No key was configured")
+        program.wait_for("/.asset-server/key")
+        program.wait_for("\n")
+        key = program.wait_for("        ").strip()
+        client = Client(program.port(), key)
+        assert client.get("/testkey", random="1", token=client.token("1")).status == 200
+    with running(tmp_path / "a", ATTACHMENT_KEY="") as program:
+        client = Client(program.port(), key)
+        assert client.get("/testkey", random="1", token=client.token("1")).status == 200
+        assert not any(key in line for line in program.lines)
+
+
+def test_key_none_is_an_opt_out_with_a_warning(tmp_path: Path) -> None:
+    with running(tmp_path / "a", ATTACHMENT_KEY="None") as program:
+        program.wait_for("anybody who reaches this server can upload and delete")
+        assert Client(program.port()).get("/testkey").status == 200
+
+
+@pytest.mark.parametrize("server", ["wsgiref", "paste"])
+def test_the_program_runs_from_any_folder_with_any_server(tmp_path: Path, server: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    (tmp_path / "a").mkdir()
+    program = Program(
+        {"BASE_DIR": str(tmp_path / "a"), "PORT": port, "BIND_ADDRESS": "127.0.0.1", "SERVER": server}, folder=tmp_path
+    )
+    try:
+        program.wait_for("listening on")
+        client = Client(int(port))
+        for _ in range(100):
+            with contextlib.suppress(ConnectionRefusedError):
+                assert "It works!" in client.get("/").text
+                break
+            time.sleep(0.1)
+        assert client.get("/web_asset_store.xml").status == 200
+    finally:
+        program.process.kill()
+        program.ended()
+
+
+def test_the_wsgi_callable_serves_without_the_program(tmp_path: Path) -> None:
+    script = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r}); import server, wsgiref.util, wsgiref.validate\n"
+        "environ = {'PATH_INFO': '/web_asset_store.xml'}; wsgiref.util.setup_testing_defaults(environ)\n"
+        "answer = []\n"
+        "body = server.application(environ, lambda status, headers, info=None: answer.append(status))\n"
+        "print('ANSWER', answer[0], b''.join(body).count(b'<url '))"
+    )
+    (tmp_path / "a").mkdir()
+    program = Program({"BASE_DIR": str(tmp_path / "a"), "KEY": "k"}, ("-c", script), tmp_path)
+    status, printed = program.ended()
+    assert status == 0
+    assert "ANSWER 200 OK 5" in printed
+
+
+@pytest.mark.parametrize(
+    ("environ", "line"),
+    [
+        ({"PORT": "http"}, "The asset server does not start. the environment variable PORT is 'http'; expected a whole"),
+        ({"SERVER": "apache"}, "The asset server does not start. SERVER is 'apache'; expected one of "),
+        ({"SERVER": "bjoern"}, "The asset server does not start. SERVER is 'bjoern', which is not installed"),
+        ({"BASE_DIR": "/nowhere/at/all"}, "The asset server does not start. BASE_DIR: there is no folder /nowhere/at/all."),
+        ({"BIND_ADDRESS": "203.0.113.1"}, "The asset server does not start. BIND_ADDRESS is '203.0.113.1'; this machine has"),
+        ({"BASE_DIR": "/proc"}, "The asset server does not start. BASE_DIR: the server cannot write there: /proc/originals"),
+    ],
+)
+def test_what_is_wrong_with_a_setting_takes_one_clear_line(tmp_path: Path, environ: dict[str, str], line: str) -> None:
+    base = {"BASE_DIR": str(tmp_path), "PORT": "0", "BIND_ADDRESS": "127.0.0.1", "KEY": "k"}
+    status, printed = Program({**base, **environ}).ended()
+    assert status == 1
+    assert printed.splitlines()[-1].startswith(line)
+    assert "Traceback" not in printed
+
+
+def test_a_busy_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        status, printed = Program(
+            {"BASE_DIR": str(tmp_path), "PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "KEY": "k"}
+        ).ended()
+    assert status == 1
+    assert printed.splitlines()[-1] == f"The asset server does not start. PORT {port} is in use by another program."
+
+
+def stream_upload(client: Client, name: str, size: int) -> None:
+    """Uploads *size* bytes of a repeated pattern without holding them."""
+    block = bytes(range(256)) * 4096
+    body, content_type = multipart_body([("store", name), ("token", client.token(name)), ("f", ("f", b"@@"))])
+    before, after = body.split(b"@@")
+    length = len(before) + size + len(after)
+    head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", client.port), timeout=120) as connection:
+        connection.sendall(head.encode() + before)
+        for start in range(0, size, len(block)):
+            connection.sendall(block[: min(len(block), size - start)])
+        connection.sendall(after)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+
+
+def holds_pattern(path: Path, size: int) -> bool:
+    block = bytes(range(256)) * 4096
+    with open(path, "rb") as file:
+        blocks_are_right = all(
+            file.read(len(block)) == block[: min(len(block), size - start)] for start in range(0, size, len(block))
+        )
+        return blocks_are_right and not file.read(1)
+
+
+def test_large_uploads_arrive_whole_in_flat_memory_and_are_written_once(tmp_path: Path) -> None:
+    small, large = 20 * MEGABYTE, 1500 * MEGABYTE
+    with running(tmp_path / "a") as program:
+        client = Client(program.port())
+        stream_upload(client, "small.tif", small)
+        written_before, peak_before = counters(program.process.pid)
+        stream_upload(client, "large.tif", large)
+        written, peak = counters(program.process.pid)
+    assert holds_pattern(tmp_path / "a/originals/small.tif", small)
+    assert holds_pattern(tmp_path / "a/originals/large.tif", large)
+    assert (written - written_before) / large < 1.001, "bytes written per byte sent"
+    assert peak - peak_before < 8 * MEGABYTE
+    (tmp_path / "a/originals/large.tif").unlink()
