@@ -23,7 +23,9 @@ MEGABYTE = 1_000_000
 class Program:
     """The running program and what it has printed."""
 
-    def __init__(self, environ: dict[str, str], command: tuple[str, ...] = ("server.py",), folder: Path = PROJECT) -> None:
+    def __init__(
+        self, environ: dict[str, str], command: tuple[str, ...] = ("server.py",), folder: Path = PROJECT
+    ) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self.process = subprocess.Popen(
             [sys.executable, *(str(PROJECT / part) if part == "server.py" else part for part in command)],
@@ -191,19 +193,19 @@ def test_the_wsgi_callable_serves_without_the_program(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "line"),
     [
-        ({"PORT": "http"}, "The asset server does not start. the environment variable PORT is 'http'; expected a whole"),
-        ({"SERVER": "apache"}, "The asset server does not start. SERVER is 'apache'; expected one of "),
-        ({"SERVER": "bjoern"}, "The asset server does not start. SERVER is 'bjoern', which is not installed"),
-        ({"BASE_DIR": "/nowhere/at/all"}, "The asset server does not start. BASE_DIR: there is no folder /nowhere/at/all."),
-        ({"BIND_ADDRESS": "203.0.113.1"}, "The asset server does not start. BIND_ADDRESS is '203.0.113.1'; this machine has"),
-        ({"BASE_DIR": "/proc"}, "The asset server does not start. BASE_DIR: the server cannot write there: /proc/originals"),
+        ({"PORT": "http"}, "the environment variable PORT is 'http'; expected a whole"),
+        ({"SERVER": "apache"}, "SERVER is 'apache'; expected one of "),
+        ({"SERVER": "bjoern"}, "SERVER is 'bjoern', which is not installed"),
+        ({"BASE_DIR": "/nowhere/at/all"}, "BASE_DIR: there is no folder /nowhere/at/all."),
+        ({"BIND_ADDRESS": "203.0.113.1"}, "BIND_ADDRESS is '203.0.113.1'; this machine has"),
+        ({"BASE_DIR": "/proc"}, "BASE_DIR: the server cannot write there: /proc/originals"),
     ],
 )
 def test_what_is_wrong_with_a_setting_takes_one_clear_line(tmp_path: Path, environ: dict[str, str], line: str) -> None:
     base = {"BASE_DIR": str(tmp_path), "PORT": "0", "BIND_ADDRESS": "127.0.0.1", "KEY": "k"}
     status, printed = Program({**base, **environ}).ended()
     assert status == 1
-    assert printed.splitlines()[-1].startswith(line)
+    assert printed.splitlines()[-1].startswith(f"The asset server does not start. {line}")
     assert "Traceback" not in printed
 
 

@@ -1,0 +1,82 @@
+"""The README is true: its example runs, and it documents every setting as it is."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from assetstore import configuration
+from assetstore.configuration import SETTINGS
+from tests import pictures
+from tests.support import KEY, PROJECT, RunningServer
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+SECTIONS = dict(zip(re.findall(r"^## (.+)$", README, re.M), re.split(r"^## .+$", README, flags=re.M)[1:], strict=True))
+
+
+def console(section: str) -> list[tuple[str, str]]:
+    """The commands of a section's terminal example, each with what it printed."""
+    block = re.search(r"```console\n(.*?)```", SECTIONS[section], re.S)
+    assert block
+    steps: list[tuple[str, str]] = []
+    for line in block[1].splitlines():
+        if line.startswith("$ "):
+            steps.append((line[2:], ""))
+        elif line.startswith("> "):
+            steps[-1] = (steps[-1][0] + "\n" + line[2:], "")
+        else:
+            steps[-1] = (steps[-1][0], steps[-1][1] + line + "\n")
+    return steps
+
+
+def test_the_first_upload_goes_as_the_readme_shows(server: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "specimen.jpg").write_bytes(pictures.jpeg())
+    steps = console("A first upload")
+    script = "set -e\n"
+    for command, _ in steps:
+        script += command.replace("localhost:8080", f"127.0.0.1:{server.port}") + "\n"
+        script += "echo; echo ----\n"
+    script = script.replace("the-key-that-the-server-printed", KEY)
+    run = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    printed = [part.strip() for part in run.stdout.split("----\n")][: len(steps)]
+    assert printed == [expected.strip() for _, expected in steps]
+    assert len([expected for _, expected in steps if expected]) == 6
+
+
+def documented_settings() -> dict[str, tuple[str, str]]:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.+) \|$", SECTIONS["Settings"], re.M)
+    return {name: (default, meaning) for name, default, meaning in rows}
+
+
+def test_every_setting_is_documented_and_every_documented_setting_exists() -> None:
+    assert set(documented_settings()) == set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {"CAN_THUMBNAIL"}))
+def test_the_documented_default_is_the_default(name: str) -> None:
+    default = SETTINGS[name].default
+    shown = f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
+    assert documented_settings()[name][0] == shown
+
+
+def test_every_variable_of_the_environment_is_documented() -> None:
+    variables = {variable for setting in SETTINGS.values() for variable in setting.other_names}
+    for variable in {*variables, configuration.PREVIOUS_KEY_VARIABLE}:
+        assert f"`{variable}`" in SECTIONS["Settings"]
+
+
+def test_links_inside_the_readme_lead_somewhere() -> None:
+    anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^##+ (.+)$", README, re.M)}
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        elif "://" not in target:
+            assert (PROJECT / target).exists()
+
+
+def test_the_compose_file_sets_the_four_documented_variables() -> None:
+    compose = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
+    variables = re.findall(r"^      - ([A-Z_]+)=", compose, re.M)
+    assert variables == ["SERVER_NAME", "SERVER_PORT", "ATTACHMENT_KEY", "DEBUG_MODE"]
+    assert all(f"| `{variable}` |" in SECTIONS["Docker"] for variable in variables)

@@ -1,0 +1,60 @@
+"""The house keeps its order: imports flow one way, importing opens nothing, modules stay small."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import PROJECT
+
+MODULES = sorted((PROJECT / "assetstore").rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_a_module_of_assetstore_knows_neither_the_routes_nor_the_settings_file(path: Path) -> None:
+    assert not imported(path) & {"bottle", "server", "settings", "manage"}
+
+
+@pytest.mark.parametrize("name", ["errors", "names"])
+def test_the_leaves_import_only_each_other(name: str) -> None:
+    inside = {module for module in imported(PROJECT / f"assetstore/{name}.py") if module.startswith("assetstore")}
+    assert inside <= {"assetstore.errors"}
+
+
+@pytest.mark.parametrize("path", [PROJECT / "server.py", *MODULES], ids=lambda path: str(path.relative_to(PROJECT)))
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 40, node.name
+
+
+def test_importing_opens_no_file_no_tool_and_no_connection(tmp_path: Path) -> None:
+    watcher = (
+        "import sys\n"
+        "def watch(event, arguments):\n"
+        "    if event.startswith(('socket.', 'subprocess.', 'os.fork', 'os.mkdir', 'os.remove')):\n"
+        "        sys.exit(f'{event} {arguments}')\n"
+        "    if event == 'open' and not str(arguments[0]).endswith(('.py', '.pyc', '.so', '.pth', '.zip')):\n"
+        "        opened.append(str(arguments[0]))\n"
+        "import bottle, exifread, multipart, sh, paste.httpserver\n"
+        "opened = []\n"
+        "sys.addaudithook(watch)\n"
+        "import server, assetstore.storage.disk, assetstore.rendering.worker\n"
+        "print([path for path in opened if not path.isdigit()])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", watcher], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.strip()) == (0, "[]"), run.stderr
