@@ -32,6 +32,7 @@ from assetstore import (
     names,
     serving,
     startup,
+    thumbnails,
     tokens,
     uploads,
 )
@@ -45,7 +46,6 @@ from assetstore.errors import (
     RangeNotSatisfiable,
 )
 from assetstore.parameters import Parameters
-from assetstore.rendering.pool import RenderPool
 from assetstore.storage import Incoming, Storage, StoredFile
 from assetstore.thumbnails import Thumbnails
 
@@ -62,13 +62,13 @@ class AssetServer:
     Parameters:
         settings: the effective settings; `key` is None or holds at least one key.
         storage: where the files are.
-        thumbnails: gives thumbnails of what is in *storage*.
+        pictures: gives thumbnails of what is in *storage*.
     """
 
-    def __init__(self, settings: Settings, storage: Storage, thumbnails: Thumbnails) -> None:
+    def __init__(self, settings: Settings, storage: Storage, pictures: Thumbnails) -> None:
         self.settings = settings
         self.storage = storage
-        self.thumbnails = thumbnails
+        self.thumbnails = pictures
         self.collections = Collections(settings.collection_dirs)
 
     def index(self) -> bottle.HTTPResponse:
@@ -177,7 +177,7 @@ class AssetServer:
         if folder == self.settings.orig_dir:
             stored = self.storage.open_original(place, name)
         elif folder == self.settings.thumb_dir:
-            stored = self.storage.open_thumbnail(place, name)
+            stored = thumbnails.as_served(self.storage.open_thumbnail(place, name))
         else:
             raise NotFound("There is no such file.")
         return self._deliver(stored, name, self._query())
@@ -259,9 +259,9 @@ class AssetServer:
         return advertised.base_url(self.settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
 
 
-def make_app(settings: Settings, storage: Storage, thumbnails: Thumbnails) -> bottle.Bottle:
+def make_app(settings: Settings, storage: Storage, pictures: Thumbnails) -> bottle.Bottle:
     """Returns the WSGI application; see AssetServer for the parameters."""
-    server = AssetServer(settings, storage, thumbnails)
+    server = AssetServer(settings, storage, pictures)
     app = bottle.Bottle()
     app.route("/", "GET", server.index)
     app.route("/web_asset_store.xml", "GET", server.web_asset_store)
@@ -362,25 +362,6 @@ def _answer_router(error: bottle.HTTPError) -> str:
     return "Something went wrong in the asset server."
 
 
-def build(settings: Settings, storage: Storage) -> tuple[bottle.Bottle, RenderPool]:
-    """Returns the application on an open store, and its render workers, to be closed at the end."""
-    pool = RenderPool(settings.render_workers, settings.render_queue, settings.render_seconds)
-    thumbnails = Thumbnails(storage, pool, settings.can_thumbnail, settings.max_thumbnail_size, settings.render_seconds)
-    return make_app(settings, storage, thumbnails), pool
-
-
-def start() -> tuple[Settings, bottle.Bottle, RenderPool]:
-    """Reads the settings, sets up the log, opens the store. Raises SettingsError."""
-    settings, own = startup.load_settings(FOLDER)
-    if settings.server not in bottle.server_names and ":" not in settings.server:
-        adapters = ", ".join(sorted(bottle.server_names))
-        raise SettingsError(f"SERVER is {settings.server!r}; expected one of {adapters}.")
-    startup.set_up_log(settings)
-    startup.announce(settings, own)
-    settings, storage = startup.open_store(settings, FOLDER)
-    return settings, *build(settings, storage)
-
-
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
     """The WSGI callable for gunicorn, uWSGI and mod_wsgi; makes the application at the first request."""
     with _making_application:
@@ -393,39 +374,24 @@ _making_application = threading.Lock()
 
 @functools.cache
 def _application() -> bottle.Bottle:
-    _settings, app, pool = start()
-    atexit.register(pool.close)
-    return app
+    opened = startup.open_all(FOLDER, bottle.server_names)
+    atexit.register(opened.pool.close)
+    return make_app(opened.settings, opened.storage, opened.thumbnails)
 
 
 def main() -> int:
     """Runs the server by the setting SERVER until it is told to stop; returns the exit status."""
     try:
-        settings, app, pool = start()
+        opened = startup.open_all(FOLDER, bottle.server_names)
+        app = make_app(opened.settings, opened.storage, opened.thumbnails)
         try:
-            _serve(app, settings)
+            startup.serve(app, opened.settings, functools.partial(bottle.run, quiet=True))
         finally:
-            pool.close()
+            opened.pool.close()
     except SettingsError as error:
         print(f"The asset server does not start. {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _serve(app: bottle.Bottle, settings: Settings) -> None:
-    is_development = settings.server == "wsgiref"
-    address = (settings.bind_address, settings.development_port if is_development else settings.port)
-    with startup.clear_socket_errors(*address):
-        if settings.server == "paste":
-            server = serving.Server(app, address, settings.threads, settings.socket_timeout)
-            _log.info("listening on %s port %s", settings.bind_address, server.server_port)
-            serving.run(server)
-            return
-        _log.info("listening on %s port %s by %s", *address, settings.server)
-        try:
-            bottle.run(app, server=settings.server, host=address[0], port=address[1], quiet=True)
-        except ImportError as error:
-            raise SettingsError(f"SERVER is {settings.server!r}, which is not installed: {error}") from error
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ _LINGER_SILENCE_SECONDS = 5
 #: How long running requests may take to finish when the server is told to stop.
 _STOP_SECONDS = 10
 
-_HEAD_ERRORS = {
+_HEAD_ERRORS: dict[int, str] = {
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers of the request are too many or too long.",
     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED: "This version of HTTP is not spoken here.",
 }

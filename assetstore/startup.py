@@ -11,16 +11,69 @@ import os
 import runpy
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from assetstore import __version__, configuration, keys
+from assetstore import __version__, configuration, keys, serving
 from assetstore.collections import Collections
 from assetstore.configuration import Settings, SettingsError
 from assetstore.errors import StorageFault
+from assetstore.rendering.pool import RenderPool
 from assetstore.storage.disk import DiskStorage
+from assetstore.thumbnails import Thumbnails
 
 _log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """What a server stands on: effective settings, the open store, its thumbnails and their workers.
+
+    The pool is to be closed at the end.
+    """
+
+    settings: Settings
+    storage: DiskStorage
+    thumbnails: Thumbnails
+    pool: RenderPool
+
+
+def open_all(folder: Path, adapters: Iterable[str]) -> Opened:
+    """Does everything that comes before the first request.
+
+    Parameters:
+        folder: of the program, with settings.py.
+        adapters: the names that SERVER may have.
+    """
+    settings, own = load_settings(folder)
+    if settings.server not in adapters and ":" not in settings.server:
+        raise SettingsError(f"SERVER is {settings.server!r}; expected one of {', '.join(sorted(adapters))}.")
+    set_up_log(settings)
+    announce(settings, own)
+    return open_store(settings, folder)
+
+
+def serve(app: serving.WsgiApplication, settings: Settings, run_adapter: Callable[..., None]) -> None:
+    """Serves *app* by the setting SERVER until the program is told to stop.
+
+    Parameters:
+        app: the WSGI application.
+        settings: the effective settings.
+        run_adapter: called with `app`, `server`, `host` and `port` for any server but Paste.
+    """
+    is_development = settings.server == "wsgiref"
+    address = (settings.bind_address, settings.development_port if is_development else settings.port)
+    with _clear_socket_errors(*address):
+        if settings.server == "paste":
+            server = serving.Server(app, address, settings.threads, settings.socket_timeout)
+            _log.info("listening on %s port %s", settings.bind_address, server.server_port)
+            serving.run(server)
+            return
+        _log.info("listening on %s port %s by %s", *address, settings.server)
+        try:
+            run_adapter(app, server=settings.server, host=address[0], port=address[1])
+        except ImportError as error:
+            raise SettingsError(f"SERVER is {settings.server!r}, which is not installed: {error}") from error
 
 
 def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
@@ -58,14 +111,14 @@ def announce(settings: Settings, own: Mapping[str, object]) -> None:
         _log.warning("WARNING: %s", warning)
 
 
-def open_store(settings: Settings, folder: Path) -> tuple[Settings, DiskStorage]:
+def open_store(settings: Settings, folder: Path) -> Opened:
     """Makes the folders, and the server's own key if none was configured.
 
     Parameters:
         settings: as loaded.
         folder: of the program; the default attachment folder in it is made when missing.
 
-    Returns the settings, now with a key unless KEY is None, and the store.
+    The settings that it returns have a key, unless KEY is None.
     """
     base = settings.base_dir
     if base == folder / configuration.DEFAULT_BASE_DIR:
@@ -82,12 +135,14 @@ def open_store(settings: Settings, folder: Path) -> tuple[Settings, DiskStorage]
                 _announce_key(key, keys.key_path(base))
     except StorageFault as error:
         raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
-    return settings, storage
+    pool = RenderPool(settings.render_workers, settings.render_queue, settings.render_seconds)
+    thumbnails = Thumbnails(storage, pool, settings.can_thumbnail, settings.max_thumbnail_size, settings.render_seconds)
+    return Opened(settings, storage, thumbnails, pool)
 
 
 @contextlib.contextmanager
-def clear_socket_errors(address: str, port: int) -> Iterator[None]:
-    """Turns what can go wrong with listening into one clear line."""
+def _clear_socket_errors(address: str, port: int) -> Iterator[None]:
+    # What can go wrong with listening, in one clear line.
     try:
         yield
     except socket.gaierror:

@@ -1,13 +1,13 @@
 """Thumbnails: kept ones if they belong to today's original, else made once and kept.
 
-How a thumbnail knows its source: its time of change is the source's to the second, and the
-microseconds are a fingerprint of the source's name, size and exact time. One stat(2) tells whether
-it belongs; a replaced original, through the server or by hand, never shows its old picture, and
-`x.tif` never that of `x.png`, although both keep theirs as `x_100.png`. Microseconds, because that
-is what every file system in use keeps.
+How a thumbnail knows its source: its time of change is a fingerprint of the source's name, size
+and exact time, written as a moment between 1982 and 2001. One stat(2) tells whether it belongs; a
+replaced original, through the server or by hand, never shows its old picture, and `x.tif` never
+that of `x.png`, although both keep theirs as `x_100.png`.
 
-Thumbnails that an earlier server left have no fingerprint. They are taken over if they are younger
-than the last change of the original's file, complete, and no other original can have made them.
+Thumbnails that an earlier server left have a time of today's world. They are taken over if they
+are younger than the last change of the original's file, complete, and no other original can have
+made them.
 
 Concurrency: of the requests of this process for one thumbnail, one makes it and the others wait
 for it. Two processes may make the same one at the same time; each publishes a whole picture.
@@ -17,6 +17,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from assetstore import content_types, formats
 from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedType
@@ -24,8 +25,11 @@ from assetstore.rendering import Job
 from assetstore.rendering.pool import RenderPool
 from assetstore.storage import Storage, StoredFile, Version
 
-_SECOND = 1_000_000_000
-_MICROSECOND = 1_000
+_SECOND, _MICROSECOND = 1_000_000_000, 1_000  # nanoseconds
+
+#: The moments that fingerprints are written as, in microseconds since 1970: all in the past, so that
+#: no fingerprint looks like the work of an earlier server.
+_FIRST_STAMP, _LAST_STAMP = 400_000_000_000_000, 1_000_000_000_000_000
 
 #: How often to start again when the original changes under our hands.
 _ATTEMPTS = 3
@@ -106,8 +110,8 @@ class Thumbnails:
             kept = self._storage.open_thumbnail(place, thumbnail)
         except NotFound:
             return None
-        if kept.version.modified_ns // _MICROSECOND == _stamp(name, version) // _MICROSECOND:
-            return kept
+        if _bears(kept.version, _stamp(name, version)):
+            return as_served(kept)
         kept.file.close()
         return None
 
@@ -177,11 +181,23 @@ class _Flights:
                     self._flights[key] = (lock, users - 1)
 
 
+def as_served(stored: StoredFile) -> StoredFile:
+    """Gives a thumbnail, for HTTP, the date when it was made instead of its fingerprint."""
+    return StoredFile(stored.file, replace(stored.version, modified_ns=stored.version.changed_ns))
+
+
 def _stamp(name: str, version: Version) -> int:
     """The time of change, in nanoseconds, that marks a thumbnail as made of this version of *name*."""
     identity = f"{name}\0{version.size}\0{version.modified_ns}".encode()
-    fingerprint = int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "big") % 1_000_000
-    return version.modified_ns // _SECOND * _SECOND + fingerprint * _MICROSECOND
+    fingerprint = int.from_bytes(hashlib.blake2b(identity, digest_size=16).digest(), "big")
+    return (_FIRST_STAMP + fingerprint % (_LAST_STAMP - _FIRST_STAMP)) * _MICROSECOND
+
+
+def _bears(thumbnail: Version, stamp: int) -> bool:
+    """Whether a thumbnail bears this stamp, on file systems that keep whole seconds, too."""
+    kept = thumbnail.modified_ns
+    is_whole_second = kept % _SECOND == 0
+    return kept // _MICROSECOND == stamp // _MICROSECOND or (is_whole_second and kept // _SECOND == stamp // _SECOND)
 
 
 def _is_complete(picture: bytes, format: formats.Format) -> bool:

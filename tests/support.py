@@ -100,8 +100,9 @@ class RunningServer(Client):
     def __init__(self, own: Mapping[str, object]) -> None:
         settings = configuration.load(own, {}, PROJECT, 2)
         self.base = settings.base_dir
-        self.settings, storage = startup.open_store(settings, PROJECT)
-        app, self._pool = asset_server.build(self.settings, storage)
+        opened = startup.open_store(settings, PROJECT)
+        self.settings, self._pool = opened.settings, opened.pool
+        app = asset_server.make_app(opened.settings, opened.storage, opened.thumbnails)
         self.http = serving.Server(app, ("127.0.0.1", 0), threads=32, timeout=self.settings.socket_timeout)
         self._thread = threading.Thread(target=self.http.serve_until_stopped)
         self._thread.start()

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -113,8 +114,27 @@ def test_an_original_replaced_by_hand_shows_its_new_picture(server: RunningServe
     server.thumbnail("a.png")
     replacement = server.originals / "a.png"
     replacement.write_bytes(pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))
-    os.utime(replacement, (1_000_000_000, 1_000_000_000))
-    assert pictures.opened(server.thumbnail("a.png").body).size == (100, 100)
+    for moment in (1_000_000_000, 4_000_000_000):
+        os.utime(replacement, (moment, moment))
+        assert pictures.opened(server.thumbnail("a.png").body).size == (100, 100)
+
+
+def test_a_thumbnail_is_dated_by_when_it_was_made(server: RunningServer) -> None:
+    server.upload("a.png", pictures.png())
+    for path in ("/fileget?filename=a.png&type=T&scale=100", "/static/thumbnails/a_100.png"):
+        answer = server.get(path)
+        assert abs(parsedate_to_datetime(answer.headers["last-modified"]).timestamp() - time.time()) < 60
+        assert server.get(path, {"If-None-Match": answer.headers["etag"]}).status == 304
+
+
+def test_file_systems_that_keep_whole_seconds_keep_thumbnails_too(server: RunningServer) -> None:
+    server.upload("a.png", pictures.png())
+    before = server.thumbnail("a.png", 100)
+    kept = server.thumbnails / "a_100.png"
+    os.utime(kept, (int(kept.stat().st_mtime),) * 2)
+    inode = kept.stat().st_ino
+    assert server.thumbnail("a.png", 100).body == before.body
+    assert kept.stat().st_ino == inode
 
 
 def test_two_originals_with_one_root_never_share_a_picture(server: RunningServer) -> None:
