@@ -6,7 +6,8 @@ What is behind it lives in `assetstore/`; the contract with the clients is that 
 attachment protocol.
 
     python server.py                    runs it by the setting SERVER (Paste)
-    gunicorn server:application         or any other WSGI server
+    gunicorn 'server:make_application()'
+    server:application                  for WSGI servers that know no factories
 """
 
 import atexit
@@ -50,7 +51,7 @@ from assetstore.storage import Incoming, Storage, StoredFile
 from assetstore.thumbnails import Thumbnails
 
 FOLDER = Path(__file__).resolve().parent
-LONGEST_FORM = 64 * 1024
+VIEWS = [str(FOLDER / "views")]  # one list, because Bottle keeps a compiled template for each
 PLAIN_TEXT = "text/plain; charset=UTF-8"
 
 _log = logging.getLogger("assetserver")
@@ -77,14 +78,14 @@ class AssetServer:
             "index",
             version=__version__,
             xml_url=self._base_url() + "/web_asset_store.xml",
-            template_lookup=[str(FOLDER / "views")],
+            template_lookup=VIEWS,
         )
         return bottle.HTTPResponse(page, 200, **{"Content-Type": "text/html; charset=UTF-8"})
 
     def web_asset_store(self) -> bottle.HTTPResponse:
         """The XML by which clients find the routes, and with X-Timestamp their clock."""
         urls = advertised.route_urls(self._base_url())
-        xml = bottle.template("web_asset_store.xml", urls=urls, template_lookup=[str(FOLDER / "views")])
+        xml = bottle.template("web_asset_store.xml", urls=urls, template_lookup=VIEWS)
         return bottle.HTTPResponse(xml, 200, **{"Content-Type": "text/xml; charset=utf-8"})
 
     def testkey(self) -> bottle.HTTPResponse:
@@ -100,7 +101,7 @@ class AssetServer:
     def fileupload(self) -> bottle.HTTPResponse:
         """Stores an original; thumbnails that clients upload are not needed."""
         with uploads.Upload() as upload:
-            upload.receive(self._body(), self._open_upload)
+            upload.receive(uploads.Body.of(bottle.request.environ), self._open_upload)
             fields = upload.fields
             self._check_token(fields, "store")
             if fields.get("type") == "T":
@@ -115,7 +116,7 @@ class AssetServer:
 
     def filedelete(self) -> bottle.HTTPResponse:
         """Deletes an original and its thumbnails."""
-        form = self._form()
+        form = uploads.Body.of(bottle.request.environ).read_form()
         self._check_token(form, "filename")
         place, name = self._place_and_name(form, "filename")
         existed = self.storage.delete_original(place, name)
@@ -194,7 +195,7 @@ class AssetServer:
                 query.get("downloadname"),
             )
             answer = delivery.answer(stored.version, content_types.header(name), request)
-        except AssetError:
+        except BaseException:
             stored.file.close()
             raise
         if bottle.request.method == "HEAD" or answer.length == 0:
@@ -230,30 +231,16 @@ class AssetServer:
 
     def _check_token(self, parameters: Parameters, signed: str) -> None:
         if self.settings.key is None:
-            return
+            return  # repeated parameters do not matter then
         try:
             token, name = parameters.get("token"), parameters.get(signed)
         except BadRequest as error:
             raise Forbidden(error.public) from None
-        received_at = bottle.request.environ.get(serving.RECEIVED_AT) or time.time()
+        received_at = bottle.request.environ[serving.RECEIVED_AT]
         tokens.check(self.settings.key, token, name, received_at, self.settings.time_tolerance)
 
     def _query(self) -> Parameters:
         return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
-
-    def _form(self) -> Parameters:
-        """The fields of a body that is urlencoded or multipart."""
-        body = self._body()
-        media_type, options = body.media_type()
-        if media_type != "multipart/form-data":
-            return Parameters.from_urlencoded(body.read_all(LONGEST_FORM), options.get("charset"))
-        with uploads.Upload() as upload:
-            upload.receive(body, lambda fields: None)
-            return upload.fields
-
-    def _body(self) -> uploads.Body:
-        environ = bottle.request.environ
-        return uploads.Body(environ["wsgi.input"], uploads.body_length(environ), environ.get("CONTENT_TYPE", ""))
 
     def _base_url(self) -> str:
         return advertised.base_url(self.settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
@@ -288,6 +275,7 @@ def _begin() -> None:
     environ = bottle.request.environ
     environ["assetserver.request_id"] = uuid.uuid4().hex[:12]
     environ["assetserver.began"] = time.monotonic()
+    environ.setdefault(serving.RECEIVED_AT, time.time())
     try:
         # Bottle drops bytes that are not UTF-8 and would find another file than the one asked for.
         environ["bottle.raw_path"].encode("latin-1").decode("utf-8")
@@ -374,6 +362,15 @@ _making_application = threading.Lock()
 
 @functools.cache
 def _application() -> bottle.Bottle:
+    return make_application()
+
+
+def make_application() -> bottle.Bottle:
+    """Returns the application at once, for web servers that call a factory: bad settings stop their start.
+
+    Raises:
+        SettingsError: with one line for the administrator.
+    """
     opened = startup.open_all(FOLDER, bottle.server_names)
     atexit.register(opened.pool.close)
     return make_app(opened.settings, opened.storage, opened.thumbnails)

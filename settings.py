@@ -79,15 +79,23 @@ CAN_THUMBNAIL = {
 # The largest thumbnail in pixels; whoever asks for more gets this size.
 MAX_THUMBNAIL_SIZE = 4000
 
+# Of how many different sizes thumbnails are kept in each collection. Further sizes are made anew each
+# time, so that nobody can fill the disk by asking for one size after the other.
+KEPT_THUMBNAIL_SIZES = 32
+
 # How many pictures are made at the same time. None: one per processor core.
 RENDER_WORKERS = None
 
-# How many requests may wait for their picture; further ones get 503 and try again. Each holds one of
-# THREADS, so keep this well below.
-RENDER_QUEUE = 64
+# How many requests may wait for thumbnails; further ones get 503 and the advice to try again. Each
+# holds one of THREADS, so keep this well below.
+RENDER_QUEUE = 128
 
 # After how many seconds the work on one picture is given up.
 RENDER_SECONDS = 60
+
+# How much memory one picture may take, in megabytes. ImageMagick needs 8 bytes for each pixel; up
+# to four times as much may go to temporary files besides. Larger pictures get no thumbnail.
+RENDER_MEMORY = 1024
 
 # --- The web server ------------------------------------------------------------------------------
 
@@ -95,7 +103,7 @@ RENDER_SECONDS = 60
 SERVER = "paste"
 
 # How many requests Paste serves at the same time. Slow clients hold a thread each, so have many.
-THREADS = 128
+THREADS = 192
 
 # After how many seconds of silence Paste hangs up on a client.
 SOCKET_TIMEOUT = 60

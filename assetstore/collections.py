@@ -31,7 +31,7 @@ class Collections:
             return ""
         name = parameters.get("coll")
         folder = self._folders.get(name or "")
-        if folder is None and name and parameters.charset("coll") == "latin-1":
+        if folder is None and name and "?" in name:
             folder = _find_squeezed(self._folders, name)
         if folder is None:
             raise NotFound("The asset server does not know this collection.", f"COLLECTION_DIRS has no {name!r}")
@@ -39,7 +39,7 @@ class Collections:
 
 
 def _find_squeezed(folders: Mapping[str, str], name: str) -> str | None:
-    # Specify 6 uploads collection names in ISO-8859-1; letters outside it arrive as question marks.
+    # Specify 6 sends collection names in ISO-8859-1; letters outside it arrive as question marks.
     found = {
         folder
         for collection, folder in folders.items()

@@ -48,12 +48,14 @@ class Settings:
     orig_dir: str
     can_thumbnail: frozenset[str]
     max_thumbnail_size: int
+    kept_thumbnail_sizes: int
     server: str
     threads: int
     socket_timeout: int
     render_workers: int
     render_queue: int
     render_seconds: int
+    render_memory: int
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,14 @@ SETTINGS: dict[str, Setting] = {
     "ORIG_DIR": Setting("originals", values.folder_name),
     "CAN_THUMBNAIL": Setting(formats.THUMBNAIL_TYPES, values.media_types),
     "MAX_THUMBNAIL_SIZE": Setting(4000, values.whole_number(1, 30_000)),
+    "KEPT_THUMBNAIL_SIZES": Setting(32, values.whole_number(0, 10_000)),
     "SERVER": Setting("paste", values.text),
-    "THREADS": Setting(128, values.whole_number(1, 10_000)),
+    "THREADS": Setting(192, values.whole_number(1, 10_000)),
     "SOCKET_TIMEOUT": Setting(60, values.whole_number(1, 3600)),
     "RENDER_WORKERS": Setting(None, values.optional(values.whole_number(1, 1000))),
-    "RENDER_QUEUE": Setting(64, values.whole_number(0, 100_000)),
+    "RENDER_QUEUE": Setting(128, values.whole_number(1, 100_000)),
     "RENDER_SECONDS": Setting(60, values.whole_number(1, 3600)),
+    "RENDER_MEMORY": Setting(1024, values.whole_number(64, 1_000_000)),
 }
 
 #: Only from the environment: the key that is being replaced, so that both are valid for a while.
@@ -117,7 +121,9 @@ def load(own: Mapping[str, object], environ: Mapping[str, str], folder: Path, co
     """
     read = {name: _read(name, setting, own, environ) for name, setting in SETTINGS.items()}
     previous = environ.get(PREVIOUS_KEY_VARIABLE)
-    if previous and isinstance(read["KEY"], tuple) and read["KEY"]:
+    if previous and isinstance(read["KEY"], tuple):
+        if not read["KEY"]:
+            raise SettingsError(f"{PREVIOUS_KEY_VARIABLE} is set, but no new key; expected KEY or ATTACHMENT_KEY, too.")
         read["KEY"] = (*read["KEY"], previous)
     for name, origin in (("SERVER_NAME", "HOST"), ("SERVER_PORT", "PORT"), ("DEVELOPMENT_PORT", "PORT")):
         if read[name] is None:
@@ -126,6 +132,11 @@ def load(own: Mapping[str, object], environ: Mapping[str, str], folder: Path, co
         read["RENDER_WORKERS"] = cores
     if read["THUMB_DIR"] == read["ORIG_DIR"]:
         raise SettingsError(f"THUMB_DIR and ORIG_DIR are both {read['ORIG_DIR']!r}; expected two different folders.")
+    if read["SERVER"] == "paste" and int(str(read["RENDER_QUEUE"])) >= int(str(read["THREADS"])):
+        raise SettingsError(
+            f"RENDER_QUEUE is {read['RENDER_QUEUE']} and THREADS {read['THREADS']};"
+            " expected more THREADS, or waiting for thumbnails stops everything else."
+        )
     read["BASE_DIR"] = folder / str(read["BASE_DIR"])
     return Settings(**{name.lower(): value for name, value in read.items()})  # type: ignore[arg-type]
 

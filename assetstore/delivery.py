@@ -3,6 +3,7 @@
 Pure functions over header texts; RFC 9110 is the reference for the rules, its sections are cited.
 """
 
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from urllib.parse import quote
 
 from assetstore.errors import RangeNotSatisfiable
 from assetstore.storage import StoredFile, Version
+
+_log = logging.getLogger(__name__)
 
 #: Bytes sent at a time; beyond this the speed no longer grows.
 _CHUNK = 256 * 1024
@@ -170,9 +173,15 @@ class FileBody:
 
     def __iter__(self) -> Iterator[bytes]:
         while self._left > 0:
-            data = self._file.read(min(_CHUNK, self._left))
+            try:
+                data = self._file.read(min(_CHUNK, self._left))
+            except OSError as error:
+                _log.error("a file cannot be read on: %s", error)
+                data = b""
             if not data:
-                # Somebody shortened the file in place. The client sees that bytes are missing.
+                # A broken disk, or somebody shortened the file in place. The headers have been sent;
+                # the client sees that bytes are missing.
+                self.close()
                 return
             self._left -= len(data)
             yield data

@@ -113,6 +113,7 @@ def thumbnail_name(name: str, media_type: str, scale: int) -> str:
 
 
 def same_root(name: str) -> list[str]:
-    """Returns the store names that differ from *name* in a picture extension only, itself included."""
+    """Returns the store names that differ from *name* in a usual picture extension only, itself included."""
     root = split_extension(name)[0]
-    return [root + variant for extension in _EXTENSIONS for variant in (extension, extension.upper())]
+    spellings = (str.lower, str.upper, lambda extension: "." + extension[1:].capitalize())
+    return [root + spelling(extension) for extension in _EXTENSIONS for spelling in spellings]

@@ -4,6 +4,7 @@ It lies in a private file inside the attachment folder, so that it moves with th
 is never served: /static knows the folders of originals and thumbnails only.
 """
 
+import errno
 import os
 import secrets
 import uuid
@@ -34,7 +35,7 @@ def own_key(base: Path) -> tuple[str, bool]:
         try:
             os.write(descriptor, secrets.token_hex(24).encode() + b"\n")
             os.fsync(descriptor)
-            os.link(draft, path)
+            _take_name(draft, path)
         except FileExistsError:
             return _read(path), False
         finally:
@@ -43,6 +44,18 @@ def own_key(base: Path) -> tuple[str, bool]:
         return _read(path), True
     except OSError as error:
         raise StorageFault("The server cannot keep its key.", str(error)) from error
+
+
+def _take_name(draft: Path, path: Path) -> None:
+    """Gives the draft its name unless somebody was quicker."""
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        # A file system without hard links: then two that start at the very same time may differ.
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as key:
+            key.write(draft.read_bytes())
 
 
 def key_path(base: Path) -> Path:

@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, cast
 
 import exifread
 
+from assetstore import formats
+
 _log = logging.getLogger(__name__)
 
 #: The longest text of one tag; real tags are shorter, binary ones would fill the answer.
@@ -78,7 +80,7 @@ def _exif_source(file: BinaryIO) -> BinaryIO | None:
     head = file.read(12)
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         return _webp_exif(file)
-    if head[4:8] == b"ftyp":
+    if formats.recognise(head) is formats.HEIC:
         found = _EXIF_IN_HEIF.search(file.read(MOST_BYTES))
         return io.BytesIO(found[1]) if found else None
     return file

@@ -83,11 +83,6 @@ class Parameters:
             value = unquote_to_bytes(value)
         return self._decode(name, value, charset)
 
-    def charset(self, name: str) -> str:
-        """Returns the codec in which a parameter came, `utf-8` if it is absent."""
-        values = self._values.get(name)
-        return values[0][1] if values else "utf-8"
-
     def _decode(self, name: str, value: bytes, charset: str) -> str:
         try:
             return value.decode(charset)

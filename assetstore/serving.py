@@ -134,6 +134,8 @@ class _Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no ty
         self.command, self.requestline, self.request_version = None, "", "HTTP/1.1"
         self.raw_requestline = self.rfile.readline(_LONGEST_REQUEST_LINE + 1)
         self.received_at = time.time()
+        if self.raw_requestline in (b"\r\n", b"\n"):  # RFC 9112, 2.2
+            self.raw_requestline = self.rfile.readline(_LONGEST_REQUEST_LINE + 1)
         if not self.raw_requestline:
             return
         with self.server.running_requests:
@@ -181,7 +183,7 @@ class _Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no ty
 
     def _framing_is_sound(self) -> bool:
         """Refuses requests whose end cannot be told (RFC 9112, 6.3), and odd targets (3.2)."""
-        lengths = self.headers.get_all("Content-Length", [])
+        lengths = [length.strip(" \t") for length in self.headers.get_all("Content-Length", [])]
         if self.headers.get("Transfer-Encoding"):
             message = "The server needs the Content-Length of the upload; chunked transfer is not possible."
             self._refuse(HTTPStatus.LENGTH_REQUIRED, message)

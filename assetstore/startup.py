@@ -18,9 +18,10 @@ from assetstore import __version__, configuration, keys, serving
 from assetstore.collections import Collections
 from assetstore.configuration import Settings, SettingsError
 from assetstore.errors import StorageFault
+from assetstore.rendering import Limits
 from assetstore.rendering.pool import RenderPool
 from assetstore.storage.disk import DiskStorage
-from assetstore.thumbnails import Thumbnails
+from assetstore.thumbnails import Rules, Thumbnails
 
 _log = logging.getLogger(__name__)
 
@@ -61,17 +62,18 @@ def serve(app: serving.WsgiApplication, settings: Settings, run_adapter: Callabl
         settings: the effective settings.
         run_adapter: called with `app`, `server`, `host` and `port` for any server but Paste.
     """
-    is_development = settings.server == "wsgiref"
-    address = (settings.bind_address, settings.development_port if is_development else settings.port)
-    with _clear_socket_errors(*address):
-        if settings.server == "paste":
+    if settings.server == "paste":
+        address = (settings.bind_address, settings.port)
+        with _clear_socket_errors(*address):
             server = serving.Server(app, address, settings.threads, settings.socket_timeout)
-            _log.info("listening on %s port %s", settings.bind_address, server.server_port)
-            serving.run(server)
-            return
-        _log.info("listening on %s port %s by %s", *address, settings.server)
+        _log.info("listening on %s port %s", settings.bind_address, server.server_port)
+        serving.run(server)
+        return
+    port = settings.development_port if settings.server == "wsgiref" else settings.port
+    _log.info("listening on %s port %s by %s", settings.bind_address, port, settings.server)
+    with _clear_socket_errors(settings.bind_address, port):
         try:
-            run_adapter(app, server=settings.server, host=address[0], port=address[1])
+            run_adapter(app, server=settings.server, host=settings.bind_address, port=port)
         except ImportError as error:
             raise SettingsError(f"SERVER is {settings.server!r}, which is not installed: {error}") from error
 
@@ -88,7 +90,7 @@ def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
             own = runpy.run_path(str(path))
     except Exception as error:  # the file is the administrator's program: anything may go wrong in it
         raise SettingsError(f"{path} cannot be read: {error!r}") from error
-    return configuration.load(own, os.environ, folder, os.cpu_count() or 1), own
+    return configuration.load(own, os.environ, folder, len(os.sched_getaffinity(0))), own
 
 
 def set_up_log(settings: Settings) -> None:
@@ -125,7 +127,8 @@ def open_store(settings: Settings, folder: Path) -> Opened:
         base.mkdir(exist_ok=True)
     if not base.is_dir():
         raise SettingsError(f"BASE_DIR: there is no folder {base}. Is its disk mounted? If it is new, make it.")
-    storage = DiskStorage(base, settings.orig_dir, settings.thumb_dir, Collections(settings.collection_dirs).places())
+    places = Collections(settings.collection_dirs).places()
+    storage = DiskStorage(base, settings.orig_dir, settings.thumb_dir, places, settings.kept_thumbnail_sizes)
     try:
         storage.prepare()
         if settings.key == ():
@@ -135,8 +138,10 @@ def open_store(settings: Settings, folder: Path) -> Opened:
                 _announce_key(key, keys.key_path(base))
     except StorageFault as error:
         raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
-    pool = RenderPool(settings.render_workers, settings.render_queue, settings.render_seconds)
-    thumbnails = Thumbnails(storage, pool, settings.can_thumbnail, settings.max_thumbnail_size, settings.render_seconds)
+    limits = Limits(settings.render_seconds, settings.render_memory)
+    pool = RenderPool(settings.render_workers, limits)
+    rules = Rules(settings.can_thumbnail, settings.max_thumbnail_size, settings.render_queue)
+    thumbnails = Thumbnails(storage, pool, rules)
     return Opened(settings, storage, thumbnails, pool)
 
 

@@ -9,21 +9,29 @@ Thumbnails that an earlier server left have a time of today's world. They are ta
 are younger than the last change of the original's file, complete, and no other original can have
 made them.
 
-Concurrency: of the requests of this process for one thumbnail, one makes it and the others wait
-for it. Two processes may make the same one at the same time; each publishes a whole picture.
+Concurrency: of all that want one thumbnail at the same time, one makes it and the others get what
+it got, a failure included; across processes a file lock does the same. How many requests may wait
+is bounded, so that the threads of the server are never all waiting for pictures. What cannot be
+rendered is remembered for a while for that version of the file.
 """
 
 import hashlib
+import io
+import logging
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from assetstore import content_types, formats
 from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedType
 from assetstore.rendering import Job
-from assetstore.rendering.pool import RenderPool
+from assetstore.rendering.pool import PATIENCE_SECONDS, RenderPool, busy
+from assetstore.single_flight import SingleFlight
 from assetstore.storage import Storage, StoredFile, Version
+
+_log = logging.getLogger(__name__)
 
 _SECOND, _MICROSECOND = 1_000_000_000, 1_000  # nanoseconds
 
@@ -31,8 +39,23 @@ _SECOND, _MICROSECOND = 1_000_000_000, 1_000  # nanoseconds
 #: no fingerprint looks like the work of an earlier server.
 _FIRST_STAMP, _LAST_STAMP = 400_000_000_000_000, 1_000_000_000_000_000
 
-#: How often to start again when the original changes under our hands.
-_ATTEMPTS = 3
+#: How long and how many failures are remembered.
+_FAILURE_SECONDS, _MOST_FAILURES = 600, 10_000
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What thumbnails there are.
+
+    Fields:
+        types: media types that get thumbnails (CAN_THUMBNAIL).
+        largest: the largest size in pixels; greater wishes get this one.
+        waiting: how many requests may wait for thumbnails at the same time.
+    """
+
+    types: frozenset[str]
+    largest: int
+    waiting: int
 
 
 class Thumbnails:
@@ -41,22 +64,20 @@ class Thumbnails:
     Parameters:
         storage: holds originals and kept thumbnails.
         pool: makes new ones.
-        types: media types that get thumbnails (CAN_THUMBNAIL).
-        largest: the largest size in pixels; greater wishes get this one.
-        seconds: how long making one may take.
+        rules: which and how many.
     """
 
-    def __init__(self, storage: Storage, pool: RenderPool, types: frozenset[str], largest: int, seconds: int) -> None:
+    def __init__(self, storage: Storage, pool: RenderPool, rules: Rules) -> None:
         self._storage = storage
         self._pool = pool
-        self._types = types
-        self._largest = largest
-        self._seconds = seconds
-        self._flights = _Flights()
+        self._rules = rules
+        self._places_to_wait = threading.BoundedSemaphore(rules.waiting)
+        self._flights: SingleFlight[bytes | None] = SingleFlight()
+        self._failures = _Failures()
 
     def name(self, name: str, scale: int) -> str:
         """Returns the file name of the thumbnail of *name* at *scale*. Raises UnsupportedType."""
-        return formats.thumbnail_name(name, self._media_type(name), min(scale, self._largest))
+        return formats.thumbnail_name(name, self._media_type(name), min(scale, self._rules.largest))
 
     def open(self, place: str, name: str, scale: int) -> StoredFile:
         """Opens the thumbnail of an original, after making it if need be.
@@ -69,24 +90,40 @@ class Thumbnails:
         Raises:
             NotFound: no such original.
             UnsupportedType: this type has no thumbnails.
-            Unrenderable, Unavailable, OutOfSpace: it cannot be made.
+            Unrenderable, Unavailable, OutOfSpace, StorageFault, AssetError: it cannot be made.
         """
         version = self._version(place, name)
-        thumbnail = self.name(name, scale)
-        kept = self._kept(place, name, thumbnail, version)
+        wish = _Wish(place, name, version, self.name(name, scale), min(scale, self._rules.largest))
+        kept = self._kept(wish)
         if kept is not None:
             return kept
-        with self._flights.only_one(f"{place}/{thumbnail}"):
-            for _ in range(_ATTEMPTS):
-                version = self._version(place, name)
-                kept = self._kept(place, name, thumbnail, version) or self._adopt(place, name, thumbnail, version)
-                if kept is not None:
-                    return kept
-                self._make(place, name, thumbnail, version, min(scale, self._largest))
-        raise AssetError("The file keeps changing; please try again.", f"{_ATTEMPTS} attempts for {name!r}")
+        self._failures.check(wish)
+        if not self._places_to_wait.acquire(blocking=False):
+            raise busy(f"{self._rules.waiting} requests are waiting for thumbnails")
+        try:
+            # Everybody's key has the version: who asks after a replacement waits for the new picture.
+            key = f"{place}/{wish.thumbnail}/{version.etag}"
+            picture = self._flights.do(key, lambda: self._produce(wish), PATIENCE_SECONDS)
+        except TimeoutError:
+            raise busy(f"another request took over {PATIENCE_SECONDS} seconds for the same thumbnail") from None
+        finally:
+            self._places_to_wait.release()
+        if picture is not None:
+            return _in_memory(picture, wish)
+        return self._kept(wish) or as_served(self._storage.open_thumbnail(place, wish.thumbnail))
 
     def discard(self, place: str, name: str) -> None:
-        """Removes the kept thumbnails of an original that was deleted or replaced, and no other's."""
+        """Removes the kept thumbnails of an original that was deleted or replaced, and no other's.
+
+        Raises nothing: the original is dealt with already, and a thumbnail left over is of no
+        version that there is, so nobody will be shown it.
+        """
+        try:
+            self._discard(place, name)
+        except AssetError as error:
+            _log.error("thumbnails of %r are left over: %s %s", name, error.public, error.detail)
+
+    def _discard(self, place: str, name: str) -> None:
         media_type = content_types.guess(name)
         if media_type not in formats.THUMBNAIL_TYPES:
             return
@@ -96,7 +133,7 @@ class Thumbnails:
 
     def _media_type(self, name: str) -> str:
         media_type = content_types.guess(name)
-        if media_type not in self._types or media_type not in formats.THUMBNAIL_TYPES:
+        if media_type not in self._rules.types or media_type not in formats.THUMBNAIL_TYPES:
             raise UnsupportedType("Files of this type have no thumbnails.", f"{name!r} is {media_type}")
         return media_type
 
@@ -104,49 +141,72 @@ class Thumbnails:
         with self._storage.open_original(place, name) as original:
             return original.version
 
-    def _kept(self, place: str, name: str, thumbnail: str, version: Version) -> StoredFile | None:
+    def _kept(self, wish: "_Wish") -> StoredFile | None:
         """The kept thumbnail if it was made of this version of this original."""
         try:
-            kept = self._storage.open_thumbnail(place, thumbnail)
+            kept = self._storage.open_thumbnail(wish.place, wish.thumbnail)
         except NotFound:
             return None
-        if _bears(kept.version, _stamp(name, version)):
+        if _bears(kept.version, _stamp(wish.name, wish.version)):
             return as_served(kept)
         kept.file.close()
         return None
 
-    def _adopt(self, place: str, name: str, thumbnail: str, version: Version) -> StoredFile | None:
+    def _produce(self, wish: "_Wish") -> bytes | None:
+        """Makes or adopts a thumbnail; None if it is kept now, else the picture."""
+        with self._storage.alone_with_thumbnail(wish.place, wish.thumbnail):
+            for found in (self._kept(wish), self._adopt(wish)):
+                if found is not None:
+                    found.file.close()
+                    return None
+            began = time.monotonic()
+            try:
+                picture = self._make(wish)
+            except Unrenderable as failure:
+                self._failures.remember(wish, failure)
+                raise
+            _log.debug("made thumbnail %r in %.0f ms", wish.thumbnail, (time.monotonic() - began) * 1000)
+        # If the original went away while its picture was made, nobody else will remove the picture.
+        try:
+            self._version(wish.place, wish.name)
+        except NotFound:
+            self.discard(wish.place, wish.name)
+            raise
+        return picture
+
+    def _adopt(self, wish: "_Wish") -> StoredFile | None:
         """Takes over the thumbnail of an earlier server if it is certainly of this original."""
         try:
-            with self._storage.open_thumbnail(place, thumbnail) as found:
-                is_younger = found.version.modified_ns >= version.changed_ns
-                if not is_younger or any(self._namesakes(place, name)):
+            with self._storage.open_thumbnail(wish.place, wish.thumbnail) as found:
+                is_younger = found.version.modified_ns >= wish.version.changed_ns
+                if not is_younger or any(self._namesakes(wish.place, wish.name)):
                     return None
                 picture = found.file.read()
         except NotFound:
             return None
-        if not _is_complete(picture, formats.encoder(self._media_type(name))):
+        if not _is_complete(picture, formats.encoder(self._media_type(wish.name))):
             return None
-        with self._storage.new_thumbnail(place, thumbnail) as new:
+        with self._storage.new_thumbnail(wish.place, wish.thumbnail) as new:
             new.path.write_bytes(picture)
-            new.publish(_stamp(name, version))
-        return self._kept(place, name, thumbnail, version)
+            new.publish(_stamp(wish.name, wish.version))
+        return self._kept(wish)
 
-    def _make(self, place: str, name: str, thumbnail: str, version: Version, size: int) -> None:
-        with self._storage.open_original(place, name) as original:
+    def _make(self, wish: "_Wish") -> bytes | None:
+        with self._storage.open_original(wish.place, wish.name) as original:
             decoder = formats.recognise(original.file.read(formats.HEAD_LENGTH))
         if decoder is None:
-            raise Unrenderable("The file is not the picture that its name says.", f"{name!r} has an unknown signature")
-        with self._storage.local_original(place, name) as path, self._storage.new_thumbnail(place, thumbnail) as new:
-            encoder = formats.encoder(self._media_type(name))
-            self._pool.render(Job(str(path), str(new.path), decoder.decoder, encoder.decoder, size, self._seconds))
-            new.publish(_stamp(name, version))
-        # If the original went away while its picture was made, nobody else will remove the picture.
-        try:
-            self._version(place, name)
-        except NotFound:
-            self.discard(place, name)
-            raise
+            detail = f"{wish.name!r} has an unknown signature"
+            raise Unrenderable("The file is not the picture that its name says.", detail)
+        with (
+            self._storage.local_original(wish.place, wish.name) as source,
+            self._storage.new_thumbnail(wish.place, wish.thumbnail) as new,
+        ):
+            encoder = formats.encoder(self._media_type(wish.name))
+            self._pool.render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, wish.size))
+            if not self._storage.keeps_size(wish.place, wish.size):
+                return new.path.read_bytes()
+            new.publish(_stamp(wish.name, wish.version))
+            return None
 
     def _namesakes(self, place: str, name: str) -> Iterator[tuple[str, Version]]:
         """Other originals whose thumbnails have the same names as those of *name*."""
@@ -159,31 +219,53 @@ class Thumbnails:
                     continue
 
 
-class _Flights:
-    """Lets one thread at a time work on a key; keys cost nothing when nobody works on them."""
+@dataclass(frozen=True)
+class _Wish:
+    """A thumbnail that somebody wants: of which version of which original, its file name and size."""
+
+    place: str
+    name: str
+    version: Version
+    thumbnail: str
+    size: int
+
+
+class _Failures:
+    """What cannot be rendered, by version of the file, so that a broken one in a gallery costs one render."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._flights: dict[str, tuple[threading.Lock, int]] = {}
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, str, str], tuple[float, Unrenderable]] = OrderedDict()
 
-    @contextmanager
-    def only_one(self, key: str) -> Iterator[None]:
-        with self._guard:
-            lock, users = self._flights.get(key, (threading.Lock(), 0))
-            self._flights[key] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, users = self._flights.pop(key)
-                if users > 1:
-                    self._flights[key] = (lock, users - 1)
+    def remember(self, wish: _Wish, failure: Unrenderable) -> None:
+        with self._lock:
+            self._known[(wish.place, wish.name, wish.version.etag)] = (time.monotonic(), failure)
+            while len(self._known) > _MOST_FAILURES:
+                self._known.popitem(last=False)
+
+    def check(self, wish: _Wish) -> None:
+        """Raises the failure of this version again if it is known and young."""
+        key = (wish.place, wish.name, wish.version.etag)
+        with self._lock:
+            since, failure = self._known.get(key, (0.0, None))
+            if failure is None:
+                return
+            if time.monotonic() - since > _FAILURE_SECONDS:
+                del self._known[key]
+                return
+        raise Unrenderable(failure.public, "known from an earlier attempt")
 
 
 def as_served(stored: StoredFile) -> StoredFile:
     """Gives a thumbnail, for HTTP, the date when it was made instead of its fingerprint."""
     return StoredFile(stored.file, replace(stored.version, modified_ns=stored.version.changed_ns))
+
+
+def _in_memory(picture: bytes, wish: _Wish) -> StoredFile:
+    """A thumbnail that is not kept, as an open file."""
+    tag = hashlib.blake2b(picture, digest_size=16).hexdigest()
+    changed = wish.version.changed_ns
+    return StoredFile(io.BytesIO(picture), Version(len(picture), changed, changed, f'"{tag}"'))
 
 
 def _stamp(name: str, version: Version) -> int:

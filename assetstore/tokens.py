@@ -25,11 +25,11 @@ def make(key: str, name: str, timestamp: int) -> str:
     return f"{_signature(key, name, str(timestamp))}:{timestamp}"
 
 
-def check(keys: Sequence[str], token: str | None, name: str | None, now: float, tolerance: int | None) -> None:
+def check(keys: Sequence[str] | None, token: str | None, name: str | None, now: float, tolerance: int | None) -> None:
     """Accepts a token or says why not.
 
     Parameters:
-        keys: the keys that are valid now; none means that nothing is checked.
+        keys: the keys that are valid now; None means that nothing is checked.
         token: as the client sent it.
         name: the name that the token must sign.
         now: when the request began to arrive, seconds since 1970.
@@ -39,7 +39,7 @@ def check(keys: Sequence[str], token: str | None, name: str | None, now: float, 
     Raises:
         Forbidden: with the reason.
     """
-    if not keys:
+    if keys is None:
         return
     if not token:
         raise Forbidden("The request has no token. Is the attachment key set in Specify?")

@@ -7,7 +7,7 @@ have been checked (protocol.md, "Routes").
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import multipart
 
@@ -45,6 +45,11 @@ class Body:
     length: int | None
     content_type: str
 
+    @classmethod
+    def of(cls, environ: dict[str, Any]) -> "Body":
+        """Returns the body of a WSGI request. Raises BadRequest, LengthRequired as `body_length`."""
+        return cls(environ["wsgi.input"], body_length(environ), environ.get("CONTENT_TYPE", ""))
+
     def media_type(self) -> tuple[str, dict[str, str]]:
         """Returns the media type in lower case and its parameters."""
         media_type, options = multipart.parse_options_header(self.content_type)
@@ -69,6 +74,19 @@ class Body:
             if left is not None:
                 left -= len(data)
             yield data
+
+    def read_form(self) -> Parameters:
+        """Returns the fields of a form without files, urlencoded or multipart.
+
+        Raises:
+            BadRequest, TooLarge: as `Upload.receive`.
+        """
+        media_type, options = self.media_type()
+        if media_type != "multipart/form-data":
+            return Parameters.from_urlencoded(self.read_all(LONGEST_FIELD), options.get("charset"))
+        with Upload() as upload:
+            upload.receive(self, lambda _fields: None)
+            return upload.fields
 
     def read_all(self, limit: int) -> bytes:
         """Returns the whole body. Raises TooLarge beyond *limit* bytes, BadRequest as `chunks`."""

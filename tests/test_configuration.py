@@ -49,7 +49,7 @@ def test_settings_of_the_sample_server_work_unchanged(tmp_path: Path) -> None:
     assert settings.collection_dirs == {"KUFishvoucher": "Ichthyology", "KU Herps": "Herps/all"}
     assert settings.base_dir == Path("/home/specify/attachments")
     assert "application/pdf" in settings.can_thumbnail
-    assert settings.threads == 128, "what the sample server does not know has its default"
+    assert settings.threads == 192, "what the sample server does not know has its default"
     assert configuration.warnings(settings, own) == [
         "KEY IS A WELL-KNOWN EXAMPLE: anybody can upload and delete files. Choose a key of your own."
     ]
@@ -81,12 +81,14 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "ORIG_DIR": ("origs", "origs"),
         "CAN_THUMBNAIL": ("image/png, image/jpeg", frozenset(("image/png", "image/jpeg"))),
         "MAX_THUMBNAIL_SIZE": ("1000", 1000),
+        "KEPT_THUMBNAIL_SIZES": ("5", 5),
         "SERVER": ("wsgiref", "wsgiref"),
         "THREADS": ("7", 7),
         "SOCKET_TIMEOUT": ("8", 8),
         "RENDER_WORKERS": ("3", 3),
-        "RENDER_QUEUE": ("0", 0),
+        "RENDER_QUEUE": ("3", 3),
         "RENDER_SECONDS": ("9", 9),
+        "RENDER_MEMORY": ("512", 512),
     }
     assert set(examples) == set(SETTINGS)
     settings = load({"PORT": 1, "KEY": None}, **{name: text for name, (text, _) in examples.items()})
@@ -111,7 +113,8 @@ def test_name_and_port_are_advertised_as_they_are_unless_said_otherwise() -> Non
 def test_two_keys_are_valid_while_one_replaces_the_other() -> None:
     assert load(ATTACHMENT_KEY="new", ATTACHMENT_KEY_PREVIOUS="old").key == ("new", "old")
     assert load({"KEY": ["new", "old"]}).key == ("new", "old")
-    assert load(ATTACHMENT_KEY_PREVIOUS="old").key == (), "without a new key there is nothing to replace"
+    with pytest.raises(SettingsError, match="no new key"):
+        load(ATTACHMENT_KEY_PREVIOUS="old")
 
 
 def test_no_key_and_no_checking_are_different_things() -> None:
@@ -189,6 +192,11 @@ def test_variables_that_contradict_each_other_are_refused() -> None:
 def test_originals_and_thumbnails_need_different_folders() -> None:
     with pytest.raises(SettingsError, match="different"):
         load({"ORIG_DIR": "thumbnails"})
+
+
+def test_waiting_for_thumbnails_must_leave_threads_for_the_rest() -> None:
+    with pytest.raises(SettingsError, match="more THREADS"):
+        load({"THREADS": 10, "RENDER_QUEUE": 10})
 
 
 def test_the_settings_are_shown_with_stars_for_secrets() -> None:

@@ -17,7 +17,7 @@ from tests.support import visible_files
 
 @pytest.fixture
 def storage(tmp_path: Path) -> DiskStorage:
-    store = DiskStorage(tmp_path, "originals", "thumbnails", ["", "nested/fish"])
+    store = DiskStorage(tmp_path, "originals", "thumbnails", ["", "nested/fish"], 32)
     store.prepare()
     return store
 
@@ -224,7 +224,7 @@ def mounted(tmp_path: Path) -> Callable[[Path, str], None]:
 def test_a_full_disk_leaves_the_old_version(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     base = tmp_path / "small"
     mounted(base, "2m")
-    storage = DiskStorage(base, "originals", "thumbnails", [""])
+    storage = DiskStorage(base, "originals", "thumbnails", [""], 32)
     storage.prepare()
     put(storage, "a", b"old")
     with pytest.raises(OutOfSpace):
@@ -236,7 +236,7 @@ def test_a_full_disk_leaves_the_old_version(tmp_path: Path, mounted: Callable[[P
 
 def test_a_collection_may_lie_on_a_file_system_of_its_own(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     mounted(tmp_path / "fish", "8m")
-    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["birds", "fish"])
+    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["birds", "fish"], 32)
     storage.prepare()
     with storage.receive(None) as incoming:
         incoming.write(b"the file came before its collection")
@@ -248,5 +248,5 @@ def test_a_collection_may_lie_on_a_file_system_of_its_own(tmp_path: Path, mounte
 def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "originals").write_text("a file in the way")
     with pytest.raises(StorageFault) as error:
-        DiskStorage(tmp_path, "originals", "thumbnails", [""]).prepare()
+        DiskStorage(tmp_path, "originals", "thumbnails", [""], 32).prepare()
     assert "originals" in error.value.detail

@@ -275,6 +275,8 @@ def test_a_hung_tool_is_stopped_and_costs_one_picture(
     answer = server.thumbnail("a.jpg")
     assert (answer.status, answer.text) == (422, "The picture takes too long to make.")
     (tmp_path / "tools" / "magick").unlink()
+    assert server.thumbnail("a.jpg").status == 422, "it is known not to work"
+    server.upload("a.jpg", pictures.jpeg())
     assert server.thumbnail("a.jpg").status == 200
 
 
@@ -297,7 +299,7 @@ def test_when_the_queue_is_full_clients_are_asked_to_come_back(
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     tool_in_place_of_imagemagick(tmp_path, monkeypatch, f'cat "{gate}" >/dev/null; exec convert "$@"')
-    server = start(RENDER_WORKERS=1, RENDER_QUEUE=0)
+    server = start(RENDER_WORKERS=1, RENDER_QUEUE=1)
     for name in ("a.jpg", "b.jpg"):
         server.upload(name, pictures.jpeg())
     with ThreadPoolExecutor(1) as other:

@@ -40,7 +40,9 @@ def test_without_tolerance_time_does_not_matter() -> None:
 
 
 def test_without_keys_nothing_is_checked() -> None:
-    tokens.check([], None, None, NOW, 150)
+    tokens.check(None, None, None, NOW, 150)
+    with pytest.raises(Forbidden):
+        tokens.check([], tokens.make(KEY, NAME, NOW), NAME, NOW, 150)
 
 
 def test_each_of_several_keys_is_good() -> None:

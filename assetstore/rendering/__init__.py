@@ -2,7 +2,8 @@
 
 `sh` forks, and a fork in a threaded server can copy a held lock and hang for ever. So the server
 only talks to a few single-threaded worker processes (`pool`), which run ImageMagick and
-Ghostscript through `sh` (`worker`, `tools`).
+Ghostscript through `sh` (`worker`, `tools`), each format the shortest way (`imagemagick`,
+`ghostscript`, `heif_preview`).
 """
 
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ class Job:
 
     Fields:
         source: path of the original; never given to a tool as a name, only as an open file.
-        target: path at which to make the thumbnail.
+        target: path at which to make the thumbnail; its folder is private to the job.
         decoder: what the bytes are, a key of `assetstore.formats.FORMATS`.
         encoder: what the thumbnail is to be, likewise.
         size: the thumbnail fits into a square of so many pixels.
-        seconds: how long the tools may take together.
+        use_vips: whether `vipsthumbnail` may do it where it is quicker.
     """
 
     source: str
@@ -26,4 +27,17 @@ class Job:
     decoder: str
     encoder: str
     size: int
+    use_vips: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the tools may take for one picture.
+
+    Fields:
+        seconds: of time, all steps together.
+        megabytes: of memory; ImageMagick may use four times as much in temporary files besides.
+    """
+
     seconds: int
+    megabytes: int

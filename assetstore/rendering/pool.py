@@ -1,4 +1,4 @@
-"""The server's side of the render workers: a bounded number of processes, a bounded queue.
+"""The server's side of the render workers: a bounded number of processes.
 
 Concurrency: any thread may call `render`. It borrows a worker from a queue of idle ones, talks to
 it alone, and gives it back; so one worker has one job, and a thread that finds none idle waits its
@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from assetstore.errors import AssetError, Unavailable, Unrenderable
-from assetstore.rendering import Job
+from assetstore.rendering import Job, Limits
 from assetstore.rendering.worker import KINDS
 
-_ROOT = Path(__file__).resolve().parents[2]
-_START_WORKER = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from assetstore.rendering.worker import main; main()"
+_PROJECT = Path(__file__).resolve().parents[2]
+_CODE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from assetstore.rendering import worker; worker.main(sys.argv[2:])"
+)
 
-#: What a worker may need beyond the time of its tools before it counts as hung.
-_GRACE_SECONDS = 5
+#: How long a job may wait for a worker; browsers do not wait much longer.
+PATIENCE_SECONDS = 60
 
 
 class RenderPool:
@@ -36,93 +38,115 @@ class RenderPool:
 
     Parameters:
         workers: how many processes at most; they start when first needed.
-        waiting: how many jobs may wait for a worker.
-        patience: how long a job may wait, in seconds.
+        limits: of time and memory for one picture.
     """
 
-    def __init__(self, workers: int, waiting: int, patience: float) -> None:
+    def __init__(self, workers: int, limits: Limits) -> None:
+        self._all = [_Worker(limits) for _ in range(workers)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        for _ in range(workers):
-            self._idle.put(_Worker())
-        self._all = list(self._idle.queue)
-        self._places = threading.BoundedSemaphore(workers + waiting)
-        self._patience = patience
+        for worker in self._all:
+            self._idle.put(worker)
 
     def render(self, job: Job) -> None:
         """Makes one thumbnail and returns when it is there.
 
         Raises:
-            Unavailable: the queue is full, or a tool is missing.
+            Unavailable: no worker was free in time, a tool is missing, or the server stops.
             Unrenderable: the file cannot be made into a picture.
             AssetError: the worker failed.
         """
-        if not self._places.acquire(blocking=False):
-            raise _busy("the queue is full")
         try:
-            try:
-                worker = self._idle.get(timeout=self._patience)
-            except queue.Empty:
-                raise _busy(f"no worker was free for {self._patience} seconds") from None
-            try:
-                worker.render(job)
-            finally:
-                self._idle.put(worker)
+            worker = self._idle.get(timeout=PATIENCE_SECONDS)
+        except queue.Empty:
+            raise busy(f"no worker was free for {PATIENCE_SECONDS} seconds") from None
+        try:
+            worker.render(job)
         finally:
-            self._places.release()
+            self._idle.put(worker)
 
     def close(self) -> None:
-        """Ends all workers and whatever they run."""
+        """Ends all workers and whatever they run; none starts again."""
         for worker in self._all:
-            worker.stop()
+            worker.close()
+
+
+def busy(detail: str) -> Unavailable:
+    """The refusal when more thumbnails are wanted than can be made."""
+    return Unavailable("The server is making many thumbnails; please try again soon.", detail, retry_after=10)
 
 
 class _Worker:
-    """One process, started when it has its first job."""
+    """One process, started when it has its first job. One thread at a time uses it; any may close it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
-        self._stopping = threading.Lock()
+        self._closed = False
+        self._changing = threading.Lock()
+        self._in_use = threading.Lock()
 
     def render(self, job: Job) -> None:
-        process = self._process
-        if process is None or process.poll() is not None:
-            process = self._start()
+        with self._in_use:
+            self._render(job)
+
+    def _render(self, job: Job) -> None:
+        process = self._started()
         try:
-            answer = _ask(process, json.dumps(asdict(job)).encode() + b"\n", job.seconds + _GRACE_SECONDS)
+            answer = _ask(process, json.dumps(asdict(job)).encode() + b"\n", self._limits.seconds)
         except TimeoutError:
-            self.stop()
-            raise Unrenderable("The picture takes too long to make.", "the render worker hung and was killed") from None
+            self._kill()
+            raise Unrenderable("The picture takes too long to make.", "the worker and its tools were killed") from None
         except (OSError, ValueError) as error:
-            self.stop()
+            self._kill()
             raise AssetError("The thumbnail could not be made.", f"the render worker died: {error!r}") from error
         if "error" in answer:
             kind = KINDS[answer["error"]]
             raise kind(answer["public"], answer["detail"], retry_after=answer.get("retry_after"))
 
-    def stop(self) -> None:
-        """Kills the process and its children; the session that it leads holds them all."""
-        with self._stopping:
-            process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        process.wait()
+    def close(self) -> None:
+        self._closed = True
+        with self._changing:
+            if self._process is not None:
+                _kill_session(self._process)
+        # A thread that is reading from the worker sees its end now; only then may the pipes be closed.
+        with self._in_use:
+            self._kill()
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        self.stop()
-        # Popen is safe in a threaded process: between fork and exec it runs no Python.
-        self._process = subprocess.Popen(  # noqa: S603 - our own code, no shell
-            [_python(), "-c", _START_WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-        return self._process
+    def _started(self) -> "subprocess.Popen[bytes]":
+        if self._process is not None and self._process.poll() is not None:
+            self._kill()
+        with self._changing:
+            if self._closed:
+                raise Unavailable("The server is about to stop.", retry_after=10)
+            if self._process is None:
+                # Popen is safe in a threaded process: between fork and exec it runs no Python.
+                limits = (str(self._limits.seconds), str(self._limits.megabytes))
+                self._process = subprocess.Popen(  # noqa: S603 - our own code, no shell
+                    [_python(), "-c", _CODE, str(_PROJECT), *limits],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    bufsize=0,
+                    start_new_session=True,
+                )
+            return self._process
+
+    def _kill(self) -> None:
+        """Kills the process and its children; the session that it leads holds them all."""
+        with self._changing:
+            process, self._process = self._process, None
+            if process is None:
+                return
+            _kill_session(process)
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+def _kill_session(process: "subprocess.Popen[bytes]") -> None:
+    # Also when the leader has ended: its tools may live on in the session.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _ask(process: "subprocess.Popen[bytes]", question: bytes, seconds: float) -> dict[str, Any]:
@@ -147,10 +171,6 @@ def _read_line(descriptor: int, seconds: float) -> bytes:
             raise OSError("it closed its output")
         line += data
     return line
-
-
-def _busy(detail: str) -> Unavailable:
-    return Unavailable("The server is making many thumbnails; please try again soon.", detail, retry_after=10)
 
 
 def _python() -> str:

@@ -1,14 +1,14 @@
-"""Runs ImageMagick and Ghostscript through `sh`, so that a hostile file finds nothing to hold on to.
+"""Runs the tools of the operating system through `sh`, so that a hostile file finds nothing to hold on to.
 
 The original is handed over as an open file (`/dev/fd/N`), never by its name: ImageMagick reads
-names as patterns, formats and even options. Its decoder is always spelled out, so contents cannot
-choose one. Ghostscript is called directly, because Debian's ImageMagick policy forbids PDF.
+names as patterns, formats and even options. A tool gets a folder of its own for temporary files
+and an environment of our making. It has no time limit here: the pool kills the worker with all
+its children when the time is up (`sh` would look at the clock only every tenth of a second).
 """
 
-import math
 import os
 import shutil
-import time
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,19 +17,14 @@ from pathlib import Path
 import sh
 
 from assetstore.errors import AssetError, Unavailable, Unrenderable
-from assetstore.rendering import Job
 
 _STANDARD_PATH = "/usr/local/bin:/usr/bin:/bin"
 
-#: Large pictures go to disk beyond this, instead of taking the memory of the machine.
-_IMAGEMAGICK_LIMITS = ("-limit", "memory", "1GiB", "-limit", "map", "2GiB", "-limit", "thread", "1")
+#: Holds ImageMagick's policy.xml and the profile of sRGB.
+POLICY_FOLDER = Path(__file__).resolve().parent / "policy"
 
-#: Ghostscript's resolution, in dots per inch, as long as the size of the page is unknown: the
-#: largest page that PDF allows (200 inches) then stays below 16,000 pixels.
-_BLIND_RESOLUTION = 80
-
-#: The long side of an A4 page in points (1/72 inch).
-_A4_POINTS = 842
+#: Of a tool's complaints, so much is kept.
+_LONGEST_COMPLAINT = 4000
 
 
 @dataclass(frozen=True)
@@ -58,28 +53,12 @@ class Tool:
 #: `magick` is version 7, `convert` version 6.
 IMAGEMAGICK = Tool("ImageMagick", ("magick", "convert"), "imagemagick")
 GHOSTSCRIPT = Tool("Ghostscript", ("gs",), "ghostscript")
-
-
-def render(job: Job) -> None:
-    """Makes the thumbnail that *job* describes.
-
-    Raises:
-        Unrenderable: the file is damaged, encrypted, or takes too long.
-        Unavailable: a tool, or its support for the format, is not installed.
-    """
-    deadline = time.monotonic() + job.seconds
-    folder = Path(job.target).parent
-    with _open_source(job.source) as descriptor:
-        if job.decoder == "pdf":
-            page = _render_page(descriptor, folder, job.size, deadline)
-            with _open_source(str(page)) as picture:
-                _render_picture(picture, "png", job, deadline)
-        else:
-            _render_picture(descriptor, job.decoder, job, deadline)
+VIPS = Tool("libvips", ("vipsthumbnail",), "libvips-tools")
 
 
 @contextmanager
-def _open_source(path: str) -> Iterator[int]:
+def open_source(path: str) -> Iterator[int]:
+    """Opens a file for a tool; gives the number to call it `/dev/fd/NUMBER` by."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.set_inheritable(descriptor, True)
@@ -88,65 +67,19 @@ def _open_source(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _render_picture(descriptor: int, decoder: str, job: Job, deadline: float) -> None:
-    # Twice the wanted size is enough for a good picture and lets JPEG skip most of the work.
-    hint = f"{2 * job.size}x{2 * job.size}"
-    complaint = _run(
-        IMAGEMAGICK,
-        [
-            *_IMAGEMAGICK_LIMITS,
-            *("-define", f"jpeg:size={hint}"),
-            f"{decoder}:/dev/fd/{descriptor}[0]",
-            *("-auto-orient", "-colorspace", "sRGB", "-thumbnail", f"{job.size}x{job.size}>"),
-            *("-strip", "-depth", "8", "-quality", "88" if job.encoder == "jpeg" else "95"),
-            f"{job.encoder}:{job.target}",
-        ],
-        descriptor,
-        Path(job.target).parent,
-        deadline,
-    )
-    if not _has_bytes(job.target):
-        raise Unrenderable("The file is damaged: it holds no picture.", complaint)
-    if "remature end" in complaint:
-        raise Unrenderable("The file is damaged: the picture is cut off.", complaint)
+def run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path) -> str:
+    """Runs a tool and returns what it complained of.
 
+    Parameters:
+        tool: which one.
+        arguments: of its command line.
+        descriptor: the open file that it may read.
+        folder: for its temporary files, and its working directory.
 
-def _render_page(descriptor: int, folder: Path, size: int, deadline: float) -> Path:
-    """Draws the first page of a PDF, at least *size* pixels long if its resolution permits."""
-    resolution = min(_BLIND_RESOLUTION, max(1, round(2 * 72 * size / _A4_POINTS)))
-    page = _draw_page(descriptor, folder, resolution, deadline)
-    longest = max(_png_size(page))
-    if longest < size:
-        # The page is small or the thumbnail large; now the resolution can be computed. A quarter
-        # more, so that rounding to whole pixels is evened out when the page is made smaller.
-        page = _draw_page(descriptor, folder, math.ceil(1.25 * resolution * size / longest), deadline)
-    return page
-
-
-def _draw_page(descriptor: int, folder: Path, resolution: int, deadline: float) -> Path:
-    page = folder / "page.png"
-    page.unlink(missing_ok=True)
-    complaint = _run(
-        GHOSTSCRIPT,
-        [
-            *("-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-dNOPROMPT", "-dFirstPage=1", "-dLastPage=1"),
-            *("-sDEVICE=png16m", "-dTextAlphaBits=4", "-dGraphicsAlphaBits=4", f"-r{resolution}"),
-            f"-sOutputFile={page}",
-            *("-f", f"/dev/fd/{descriptor}"),
-        ],
-        descriptor,
-        folder,
-        deadline,
-    )
-    if not _has_bytes(str(page)):
-        if "password" in complaint.lower():
-            raise Unrenderable("The PDF is encrypted: it opens with a password only.", complaint)
-        raise Unrenderable("The PDF is damaged: it has no page that can be shown.", complaint)
-    return page
-
-
-def _run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path, deadline: float) -> str:
-    """Runs a tool on the open file *descriptor*, with *folder* for its own files; returns its complaints."""
+    Raises:
+        Unavailable: the tool, or its support for the format, is not installed.
+        Unrenderable: it failed.
+    """
     path = tool.find()
     if path is None:
         raise Unavailable(
@@ -154,35 +87,48 @@ def _run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path, de
             f" (Debian and Ubuntu package {tool.package}).",
             retry_after=300,
         )
-    environment = {
-        "PATH": os.environ.get("PATH", _STANDARD_PATH),
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-        "MAGICK_TEMPORARY_PATH": str(folder),
-        "LC_ALL": "C.UTF-8",
-    }
     try:
         finished = sh.Command(path)(
             *arguments,
-            _env=environment,
+            _env=_environment(folder),
             _cwd=str(folder),
             _in="",
             _pass_fds={descriptor},
             _tty_out=False,
-            _timeout=max(0.1, deadline - time.monotonic()),
             _return_cmd=True,
             _truncate_exc=False,
         )
-    except sh.TimeoutException:
-        raise Unrenderable("The picture takes too long to make.", f"{tool.title} was stopped") from None
-    except sh.ErrorReturnCode as error:
-        raise _explain(error, tool) from None
-    return str(finished.stderr.decode("utf-8", "replace"))
+    except sh.ErrorReturnCode as error:  # also when a signal ended it
+        raise _explain(tool, error.exit_code, _text(error.stderr)) from None
+    return _text(finished.stderr)
 
 
-def _explain(error: sh.ErrorReturnCode, tool: Tool) -> AssetError:
-    complaint = error.stderr.decode("utf-8", "replace")
-    detail = f"{tool.title} ended with {error.exit_code}: {complaint}"
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", _STANDARD_PATH),
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "MAGICK_TEMPORARY_PATH": str(folder),
+        "MAGICK_CONFIGURE_PATH": str(POLICY_FOLDER),
+        "VIPS_CONCURRENCY": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def has_bytes(path: Path) -> bool:
+    """Whether there is a file with something in it."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _text(complaint: bytes) -> str:
+    return complaint[:_LONGEST_COMPLAINT].decode("utf-8", "replace")
+
+
+def _explain(tool: Tool, status: int, complaint: str) -> AssetError:
+    detail = f"{tool.title} ended with {status}: {complaint}"
     if "no decode delegate" in complaint:
         return Unavailable(
             f"The server's {tool.title} cannot read this format. For HEIC, Debian and Ubuntu have the package"
@@ -190,22 +136,14 @@ def _explain(error: sh.ErrorReturnCode, tool: Tool) -> AssetError:
             detail,
             retry_after=300,
         )
+    if "security policy" in complaint:
+        return Unavailable(f"The policy of the server's {tool.title} forbids this format.", detail, retry_after=300)
+    if status in (-signal.SIGKILL, -signal.SIGXFSZ):
+        # Nobody of us kills a tool alone: this is the system, short of memory, or the limit of output.
+        return Unrenderable("The picture is larger than the server may draw.", detail)
     if "password" in complaint.lower():
         return Unrenderable("The PDF is encrypted: it opens with a password only.", detail)
-    if "limit" in complaint or "exceeds" in complaint or "cache resources" in complaint:
+    too_large = ("limit", "exceeds", "cache resources", "memory", "too large")
+    if any(word in complaint.lower() for word in too_large):
         return Unrenderable("The picture is larger than the server may draw.", detail)
     return Unrenderable("The file is damaged: the picture cannot be read.", detail)
-
-
-def _has_bytes(path: str) -> bool:
-    try:
-        return os.path.getsize(path) > 0
-    except FileNotFoundError:
-        return False
-
-
-def _png_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels from a PNG's first chunk (PNG specification, 11.2.1)."""
-    with open(path, "rb") as file:
-        head = file.read(24)
-    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")

@@ -89,6 +89,12 @@ class Storage(Protocol):
     def local_original(self, place: str, name: str) -> AbstractContextManager[Path]:
         """Gives a path at which tools can read an original. Raises NotFound."""
 
+    def alone_with_thumbnail(self, place: str, name: str) -> AbstractContextManager[None]:
+        """Holds off everybody else, in other processes too, who calls this for the same thumbnail."""
+
+    def keeps_size(self, place: str, size: int) -> bool:
+        """Whether thumbnails of this size are kept; the number of sizes that are has a ceiling."""
+
     def new_thumbnail(self, place: str, name: str) -> "AbstractContextManager[NewThumbnail]":
         """Gives a place for a thumbnail to be made at; it is visible only once published."""
 

@@ -6,13 +6,16 @@ The files are the truth: whatever somebody copies in by hand is served.
 Concurrency: any number of threads and processes may use one tree. Nothing is ever written in
 place: bytes go to a private file on the same file system, are synced, and take their name by
 rename(2), which is atomic. A reader holds an open file, so it reads one whole version even if the
-name is replaced or removed meanwhile. There are no locks to be left behind.
+name is replaced or removed meanwhile. The only locks are those by which processes avoid making the
+same thumbnail twice; the system takes them back when a process ends.
 """
 
 import contextlib
 import errno
+import fcntl
+import hashlib
+import itertools
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -25,6 +28,7 @@ from types import TracebackType
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.storage import StoredFile, Version
+from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
 #: Unfinished files untouched for this long have no living owner: a silent upload is cut off long before.
 _ABANDONED_AFTER_SECONDS = 24 * 3600
@@ -41,13 +45,15 @@ class DiskStorage:
         originals: name of the folder of originals (ORIG_DIR).
         thumbnails: name of the folder of thumbnails (THUMB_DIR).
         places: the folders of the collections below *base*, at least one; empty for *base* itself.
+        most_sizes: of how many sizes thumbnails are kept in each collection.
     """
 
-    def __init__(self, base: Path, originals: str, thumbnails: str, places: Sequence[str]) -> None:
+    def __init__(self, base: Path, originals: str, thumbnails: str, places: Sequence[str], most_sizes: int) -> None:
         self._base = base
         self._originals = originals
         self._thumbnails = thumbnails
         self._places = places
+        self._most_sizes = most_sizes
 
     def prepare(self) -> None:
         """Makes the folders of all collections, sweeps abandoned files, and tries to write.
@@ -94,18 +100,22 @@ class DiskStorage:
     def delete_thumbnails(self, place: str, root: str, extension: str, spared: Set[int]) -> None:
         """Removes the thumbnails `ROOT_SCALE.EXT` of one root, except those changed at a time in *spared*."""
         folder = self._thumbnails_of(place)
-        # Earlier servers left `-0`, `-1` … of pages behind the scale.
-        own = re.compile(re.escape(root) + r"_[0-9]+(-[0-9]+)?" + re.escape(extension), re.ASCII)
+        spared_microseconds = {time_ns // 1000 for time_ns in spared}
         try:
-            with os.scandir(folder) as entries:
-                names = [entry.name for entry in entries if own.fullmatch(entry.name)]
-            spared_microseconds = {time_ns // 1000 for time_ns in spared}
-            for name in names:
-                with contextlib.suppress(FileNotFoundError):  # somebody else deletes it, too
-                    if os.lstat(folder / name).st_mtime_ns // 1000 not in spared_microseconds:
-                        os.unlink(folder / name)
-        except FileNotFoundError:
-            return
+            # Not by a look through the folder: that would take ever longer.
+            for size in self._sizes_of(place).known():
+                names = itertools.chain(
+                    [f"{root}_{size}{extension}"],
+                    # Earlier servers left `-0`, `-1` … of pages behind the scale.
+                    itertools.takewhile(
+                        lambda name: os.path.lexists(folder / name),
+                        (f"{root}_{size}-{page}{extension}" for page in itertools.count()),
+                    ),
+                )
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        if os.lstat(folder / name).st_mtime_ns // 1000 not in spared_microseconds:
+                            os.unlink(folder / name)
         except OSError as error:
             raise StorageFault("The thumbnails cannot be deleted.", str(error)) from error
 
@@ -118,8 +128,36 @@ class DiskStorage:
     def new_thumbnail(self, place: str, name: str) -> Iterator["DiskThumbnail"]:
         """Gives a private path for a thumbnail to be made at; whatever is not published is removed."""
         thumbnails = self._thumbnails_of(place)
-        with _faults(), tempfile.TemporaryDirectory(prefix="thumbnail-", dir=_private(thumbnails)) as folder:
-            yield DiskThumbnail(Path(folder) / "picture", thumbnails / name)
+        with _faults():
+            _private(thumbnails).mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix="thumbnail-", dir=_private(thumbnails)))
+        try:
+            yield DiskThumbnail(folder / "picture", thumbnails / name)
+        finally:
+            # A tool that was killed may still be closing its files there; what stays is swept at the next start.
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def alone_with_thumbnail(self, place: str, name: str) -> Iterator[None]:
+        """Holds off everybody else, in other processes too, who calls this for the same thumbnail."""
+        key = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+        path = _private(self._thumbnails_of(place)) / f"lock-{key}"
+        with _faults():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = _lock(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def keeps_size(self, place: str, size: int) -> bool:
+        """Whether thumbnails of this size are kept; registers the size if there is room for one more."""
+        with _faults():
+            return self._sizes_of(place).admits(size)
+
+    def _sizes_of(self, place: str) -> ThumbnailSizes:
+        return ThumbnailSizes(self._thumbnails_of(place), self._most_sizes)
 
     def _originals_of(self, place: str) -> Path:
         return self._base / place / self._originals
@@ -254,11 +292,26 @@ def _rename(source: Path, target: Path) -> None:
             copy.unlink(missing_ok=True)
 
 
+def _lock(path: Path) -> int:
+    """Makes and locks a file, waiting for its turn; the holder removes it before letting go."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        os.close(descriptor)  # it was removed while we waited for it
+
+
 def _sync_folder(folder: Path) -> None:
     """Makes a rename or removal in *folder* durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot do this with folders; the file itself is synced.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -269,7 +322,7 @@ def _sweep(private: Path) -> None:
     oldest = time.time() - _ABANDONED_AFTER_SECONDS
     for entry in private.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another server process sweeps, too
-            if entry.lstat().st_mtime >= oldest:
+            if entry.lstat().st_mtime >= oldest or entry.name == ThumbnailSizes.FOLDER:
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)

@@ -1,0 +1,49 @@
+"""Pictures by ImageMagick, 6 or 7: decoded no larger than needed, upright, in sRGB, without metadata."""
+
+from pathlib import Path
+
+from assetstore.errors import Unrenderable
+from assetstore.rendering import Job, Limits
+from assetstore.rendering.tools import IMAGEMAGICK, POLICY_FOLDER, has_bytes, run
+
+
+def render(descriptor: int, decoder: str, job: Job, limits: Limits, *, is_srgb: bool = False) -> None:
+    """Makes the thumbnail of an open picture at `job.target`.
+
+    Parameters:
+        descriptor: the open file.
+        decoder: ImageMagick's name of its format; always said, so that contents cannot choose one.
+        job: size, encoder and target; the tool runs in the target's folder, because it would
+            take a `%` in a path for a pattern.
+        limits: of memory.
+        is_srgb: the picture is in sRGB already, whatever profile it holds.
+
+    Raises:
+        Unavailable, Unrenderable: see `tools.run`.
+    """
+    target = Path(job.target)
+    # JPEG can be decoded at a half, a quarter or an eighth of its size, which saves most of the
+    # work; twice the wanted size leaves enough for a good picture.
+    hint = f"{2 * job.size}x{2 * job.size}"
+    complaint = run(
+        IMAGEMAGICK,
+        [
+            *("-limit", "memory", f"{limits.megabytes}MiB", "-limit", "map", f"{4 * limits.megabytes}MiB"),
+            *("-define", f"jpeg:size={hint}"),
+            f"{decoder}:/dev/fd/{descriptor}[0]",
+            *("-auto-orient", "-thumbnail", f"{job.size}x{job.size}>"),
+            # An embedded profile is converted from; without one, CMYK and grey become sRGB plainly.
+            *(() if is_srgb else ("-profile", f"icc:{POLICY_FOLDER}/srgb.icc")),
+            *("-colorspace", "sRGB"),
+            # JPEG has no transparency, which would turn black.
+            *(("-background", "white", "-alpha", "remove") if job.encoder == "jpeg" else ()),
+            *("-strip", "-depth", "8", "-quality", "88" if job.encoder == "jpeg" else "95"),
+            f"{job.encoder}:{target.name}",
+        ],
+        descriptor,
+        target.parent,
+    )
+    if not has_bytes(target):
+        raise Unrenderable("The file is damaged: it holds no picture.", complaint)
+    if "remature end" in complaint:
+        raise Unrenderable("The file is damaged: the picture is cut off.", complaint)

@@ -1,0 +1,83 @@
+"""Of which sizes a collection keeps thumbnails: a small folder with an empty file for each size.
+
+It makes two things possible: a ceiling, so that nobody fills the disk by asking for one size after
+the other, and removing an original's thumbnails without a look through a million of them.
+
+Concurrency: a size is added under a lock on the folder, so that processes keep the ceiling together.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from assetstore.names import PRIVATE_FOLDER
+
+_SIZE_OF_THUMBNAIL = re.compile(r".*_([1-9][0-9]{0,8})(?:-[0-9]+)?(?:\.[^.]*)?", re.ASCII | re.DOTALL)
+
+
+class ThumbnailSizes:
+    """The sizes kept in one folder of thumbnails.
+
+    Parameters:
+        thumbnails: the folder.
+        most: the ceiling; sizes that earlier servers left do not count against new ones being
+            removed, but no further ones are added above it.
+    """
+
+    FOLDER = "sizes"
+
+    def __init__(self, thumbnails: Path, most: int) -> None:
+        self._thumbnails = thumbnails
+        self._folder = thumbnails / PRIVATE_FOLDER / self.FOLDER
+        self._most = most
+
+    def known(self) -> list[int]:
+        """Returns all sizes of which there may be thumbnails. Raises OSError."""
+        if not self._folder.exists():
+            self._take_stock()
+        return [int(name) for name in os.listdir(self._folder) if name.isdigit()]
+
+    def admits(self, size: int) -> bool:
+        """Says whether thumbnails of this size are kept, adding it if there is room. Raises OSError."""
+        marker = self._folder / str(size)
+        if marker.exists():
+            return True
+        if len(self.known()) >= self._most:
+            return False
+        with self._locked():
+            if len(self.known()) >= self._most:
+                return marker.exists()
+            marker.touch()
+            return True
+
+    def _take_stock(self) -> None:
+        """Notes the sizes of the thumbnails that are there: once, when a tree is taken over."""
+        sizes = set()
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._thumbnails) as entries:
+            for entry in entries:
+                match = _SIZE_OF_THUMBNAIL.fullmatch(entry.name)
+                if match:
+                    sizes.add(match[1])
+        draft = self._folder.with_name(f"{self.FOLDER}.{os.getpid()}.{id(self)}")
+        draft.mkdir(mode=0o700, parents=True)
+        for size in sizes:
+            (draft / size).touch()
+        # If another process was quicker, its folder is not empty or as empty as ours.
+        with contextlib.suppress(OSError):
+            draft.rename(self._folder)
+            return
+        for marker in draft.iterdir():
+            marker.unlink()
+        draft.rmdir()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
