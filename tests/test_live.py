@@ -190,6 +190,23 @@ def test_the_wsgi_callable_serves_without_the_program(tmp_path: Path) -> None:
     assert "ANSWER 200 OK 5" in printed
 
 
+def test_under_other_web_servers_a_long_upload_does_not_outlive_its_token_either(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with running(tmp_path / "a", SERVER="wsgiref", PORT=str(port), TIME_TOLERANCE="2") as program:
+        program.wait_for("listening on")
+        time.sleep(0.5)
+        client = Client(port)
+        body, content_type = multipart_body([("f", ("f", b"slow")), ("store", "a"), ("token", client.token("a"))])
+        head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(head.encode() + body[:50])
+            time.sleep(3.2)
+            connection.sendall(body[50:])
+            assert b" 200 OK" in connection.recv(1000)
+
+
 @pytest.mark.parametrize(
     ("environ", "line"),
     [

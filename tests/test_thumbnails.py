@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tests import pictures
 from tests.support import RunningServer, visible_files
@@ -310,3 +310,89 @@ def test_when_the_queue_is_full_clients_are_asked_to_come_back(
             assert int(answer.headers["retry-after"]) > 0
             assert server.get("/testkey", random="1", token=server.token("1")).status == 200
         waiting.result()
+
+
+def test_of_sizes_beyond_the_ceiling_nothing_is_kept(start: Callable[..., RunningServer]) -> None:
+    server = start(KEPT_THUMBNAIL_SIZES=3)
+    server.upload("a.png", pictures.png())
+    for scale in range(20, 40):
+        answer = server.thumbnail("a.png", scale)
+        assert max(pictures.opened(answer.body).size) == scale
+        assert server.get("/fileget", {"Range": "bytes=0-9"}, type="T", filename="a.png", scale=scale).status == 206
+    assert visible_files(server.thumbnails) == ["a_20.png", "a_21.png", "a_22.png"]
+    assert server.delete("a.png").status == 200
+    assert visible_files(server.thumbnails) == []
+
+
+def test_a_broken_file_costs_one_render_until_it_changes(
+    start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = tmp_path / "renders"
+    tool_in_place_of_imagemagick(tmp_path, monkeypatch, f'echo . >> "{counter}"; exit 1')
+    server = start()
+    server.upload("a.jpg", pictures.jpeg())
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda scale: server.thumbnail("a.jpg", scale), [100] * 8))
+    assert {answer.status for answer in answers} == {422}
+    assert len(counter.read_text().split()) == 1
+    server.upload("a.jpg", pictures.jpeg())
+    server.thumbnail("a.jpg", 100)
+    assert len(counter.read_text().split()) == 2
+
+
+def test_two_server_processes_make_a_thumbnail_once(
+    start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = tmp_path / "renders"
+    tool_in_place_of_imagemagick(tmp_path, monkeypatch, f'echo . >> "{counter}"; sleep 0.5; exec convert "$@"')
+    server = start()
+    server.upload("a.jpg", pictures.jpeg())
+    other = server.restarted()
+    try:
+        with ThreadPoolExecutor(8) as clients:
+            answers = list(clients.map(lambda one: one.thumbnail("a.jpg", 100), [server, other] * 4))
+    finally:
+        other.stop()
+    assert len({answer.body for answer in answers}) == 1
+    assert len(counter.read_text().split()) == 1
+
+
+def test_colours_are_those_of_the_profile(server: RunningServer) -> None:
+    # A profile that swaps red and blue shows at once whether it is applied.
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = profile.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+    for name, kind in (("a.jpg", "JPEG"), ("a.tif", "TIFF"), ("a.png", "PNG")):
+        picture = Image.new("RGB", (300, 300), (220, 20, 20))
+        server.upload(name, pictures.encoded(picture, kind, icc_profile=swapped))
+        shown = pictures.opened(server.thumbnail(name).body).convert("RGB").getpixel((50, 50))
+        assert pictures.alike(shown, (20, 20, 220)), (name, shown)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "1", "I;16", "LA", "P"])
+def test_every_kind_of_pixel_becomes_a_picture_of_eight_bits(server: RunningServer, mode: str) -> None:
+    picture = Image.new(mode, (300, 200), 0 if mode != "CMYK" else (0, 255, 255, 0))  # type: ignore[arg-type]
+    server.upload("a.tif", pictures.encoded(picture, "TIFF" if mode != "P" else "PNG"))
+    shown = pictures.opened(server.thumbnail("a.tif", 90).body)
+    assert shown.size == (90, 60)
+    assert shown.mode in ("RGB", "L", "1", "P", "LA", "RGBA")
+    if mode == "CMYK":
+        red, green, blue = shown.convert("RGB").getpixel((30, 30))  # type: ignore[misc]
+        assert red > 150 > max(green, blue)
+
+
+def test_transparency_in_a_jpeg_s_name_becomes_white(server: RunningServer) -> None:
+    server.upload("a.jpg", pictures.encoded(Image.new("RGBA", (300, 300), (255, 0, 0, 0)), "PNG"))
+    assert pictures.opened(server.thumbnail("a.jpg").body).convert("RGB").getpixel((9, 9)) == (255, 255, 255)
+
+
+def test_a_percent_sign_in_a_folder_s_name_is_no_pattern(start: Callable[..., RunningServer]) -> None:
+    server = start(COLLECTION_DIRS={"KU": "100%d %s"})
+    for name, make in (("a.jpg", pictures.jpeg), ("a.pdf", pictures.pdf)):
+        server.upload(name, make(), coll="KU")
+        assert server.thumbnail(name, coll="KU").status == 200
+
+
+def test_a_thumbnail_folder_that_somebody_removed_comes_back(server: RunningServer) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    shutil.rmtree(server.thumbnails)
+    assert server.thumbnail("a.jpg").status == 200

@@ -1,0 +1,64 @@
+"""single_flight: one works, the others get its result."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from assetstore.single_flight import SingleFlight
+
+
+def test_one_works_and_all_get_its_result_or_its_failure() -> None:
+    for outcome in ("result", "failure"):
+        flight: SingleFlight[str] = SingleFlight()
+        calls: list[int] = []
+        everybody, gate = threading.Barrier(9), threading.Event()
+
+        def work(outcome: str = outcome, calls: list[int] = calls, gate: threading.Event = gate) -> str:
+            calls.append(1)
+            gate.wait(30)
+            if outcome == "failure":
+                raise KeyError(outcome)
+            return outcome
+
+        def want(_: int, flight: SingleFlight[str] = flight, everybody: threading.Barrier = everybody) -> str:
+            everybody.wait(30)
+            return flight.do("key", work, 30)
+
+        with ThreadPoolExecutor(8) as threads:
+            futures = [threads.submit(want, index) for index in range(8)]
+            everybody.wait(30)
+            time.sleep(0.3)  # so that all of them have come to wait
+            gate.set()
+            errors = [future.exception() for future in futures]
+        assert all(isinstance(error, KeyError) == (outcome == "failure") for error in errors)
+        assert len(calls) == 1
+
+
+def test_different_keys_do_not_wait_for_each_other() -> None:
+    flight: SingleFlight[str] = SingleFlight()
+    assert flight.do("a", lambda: flight.do("b", lambda: "inner", 1), 1) == "inner"
+
+
+def test_work_that_is_done_is_done_anew_when_asked_again() -> None:
+    flight: SingleFlight[int] = SingleFlight()
+    numbers = iter(range(9))
+    assert [flight.do("key", lambda: next(numbers), 1) for _ in range(3)] == [0, 1, 2]
+
+
+def test_patience_ends() -> None:
+    flight: SingleFlight[None] = SingleFlight()
+    gate, begun = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        gate.wait(30)
+
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(flight.do, "key", work, 30)
+        begun.wait(30)
+        with pytest.raises(TimeoutError):
+            flight.do("key", work, 0.01)
+        gate.set()
+        other.result(30)
