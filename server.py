@@ -15,6 +15,7 @@ import functools
 import json
 import logging
 import sys
+import textwrap
 import threading
 import time
 import uuid
@@ -329,6 +330,11 @@ def _refusal(error: AssetError) -> bottle.HTTPResponse:
         level = logging.WARNING
     _log.log(level, "%s: %s: %s %s", request_id, error.status, error.public, error.detail)
     headers = {"Content-Type": PLAIN_TEXT}
+    if error.status in (415, 422) and bottle.request.get_header("Accept", "").startswith("image/"):
+        # An <img> in a browser: it shows a drawn sentence, but not a written one.
+        headers = {"Content-Type": "image/svg+xml", **delivery.safe_headers("image/svg+xml")}
+        sentence = {"sentence": error.public, "lines": textwrap.wrap(error.public, 24)}
+        text = bottle.template("no_picture.svg", sentence, template_lookup=VIEWS)
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RangeNotSatisfiable):

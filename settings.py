@@ -68,12 +68,15 @@ COLLECTION_DIRS = None
 # The types that get thumbnails.
 CAN_THUMBNAIL = {
     "application/pdf",
+    "image/avif",
+    "image/bmp",
     "image/gif",
     "image/heic",
     "image/heif",
     "image/jpeg",
     "image/png",
     "image/tiff",
+    "image/webp",
 }
 
 # The largest thumbnail in pixels; whoever asks for more gets this size.

@@ -25,6 +25,7 @@ _COMPRESSED = {
 _ADDED = {
     ".7z": "application/x-7z-compressed",
     ".avif": "image/avif",
+    ".bmp": "image/bmp",
     ".cr2": "image/x-canon-cr2",
     ".cr3": "image/x-canon-cr3",
     ".dng": "image/x-adobe-dng",

@@ -18,7 +18,8 @@ HEAD_LENGTH = 1024
 #: Room left for the scale in a thumbnail's name.
 _SCALE_DIGITS = 6
 
-_HEIF_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
+#: Lengths of the second header of a bitmap, which follows its first of 14 bytes.
+_BMP_HEADERS = frozenset((12, 40, 52, 56, 64, 108, 124))
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,18 @@ PNG = Format("PNG", "png")
 GIF = Format("GIF", "gif")
 TIFF = Format("TIFF", "tiff")
 HEIC = Format("HEIC", "heic")
+AVIF = Format("AVIF", "avif")
+WEBP = Format("WebP", "webp")
+BMP = Format("BMP", "bmp")
 PDF = Format("PDF", "pdf")
 
-FORMATS = {format.decoder: format for format in (JPEG, PNG, GIF, TIFF, HEIC, PDF)}
+FORMATS = {format.decoder: format for format in (JPEG, PNG, GIF, TIFF, HEIC, AVIF, WEBP, BMP, PDF)}
+
+#: What follows `ftyp` in files of the ISO family.
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), HEIC),
+    **dict.fromkeys((b"avif", b"avis"), AVIF),
+}
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", JPEG),
@@ -62,11 +72,14 @@ _THUMBNAILS: dict[str, tuple[Format, str | None]] = {
     "image/tiff": (PNG, ".png"),
     "image/heic": (PNG, ".png"),
     "image/heif": (PNG, ".png"),
+    "image/avif": (PNG, ".png"),
+    "image/webp": (PNG, ".png"),
+    "image/bmp": (PNG, ".png"),
     "application/pdf": (PNG, ".png"),
 }
 
 #: The extensions whose thumbnails are PNGs, so that two of them can want one thumbnail name.
-_EXTENSIONS = (".png", ".pdf", ".tif", ".tiff", ".heic", ".heif")
+_EXTENSIONS = (".png", ".pdf", ".tif", ".tiff", ".heic", ".heif", ".avif", ".webp", ".bmp")
 
 #: Every media type that can have a thumbnail; the setting CAN_THUMBNAIL chooses among them.
 THUMBNAIL_TYPES = frozenset(_THUMBNAILS)
@@ -77,8 +90,12 @@ def recognise(head: bytes) -> Format | None:
     for signature, format in _SIGNATURES:
         if head.startswith(signature):
             return format
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        return HEIC
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12])
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return WEBP
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return BMP
     if b"%PDF-" in head[:HEAD_LENGTH]:
         return PDF
     return None

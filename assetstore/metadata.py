@@ -80,7 +80,7 @@ def _exif_source(file: BinaryIO) -> BinaryIO | None:
     head = file.read(12)
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         return _webp_exif(file)
-    if formats.recognise(head) is formats.HEIC:
+    if formats.recognise(head) in (formats.HEIC, formats.AVIF):
         found = _EXIF_IN_HEIF.search(file.read(MOST_BYTES))
         return io.BytesIO(found[1]) if found else None
     return file

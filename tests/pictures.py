@@ -72,6 +72,16 @@ def webp() -> bytes:
 
 
 @functools.cache
+def bmp() -> bytes:
+    return encoded(scene(), "BMP")
+
+
+@functools.cache
+def avif() -> bytes:
+    return encoded(scene(), "AVIF")
+
+
+@functools.cache
 def pdf(pages: int = 2) -> bytes:
     return encoded(scene(), "PDF", save_all=True, append_images=[Image.new("RGB", (300, 200), BLUE)] * (pages - 1))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from PIL import Image, ImageCms
@@ -25,6 +26,9 @@ MADE = [
     ("a.TIFF", pictures.tiff, "PNG", "image/png"),
     ("a.heic", pictures.heic, "PNG", "image/png"),
     ("a.HEIF", pictures.heic, "PNG", "image/png"),
+    ("a.webp", pictures.webp, "PNG", "image/png"),
+    ("a.bmp", pictures.bmp, "PNG", "image/png"),
+    ("a.avif", pictures.avif, "PNG", "image/png"),
     ("a.pdf", pictures.pdf, "PNG", "image/png"),
     ("a.PDF", pictures.pdf, "PNG", "image/png"),
 ]
@@ -215,6 +219,28 @@ def test_a_file_that_is_no_picture_gets_a_reason(server: RunningServer, name: st
     assert visible_files(server.thumbnails) == []
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+        "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
+    ],
+)
+def test_a_browser_that_wants_a_picture_gets_the_reason_drawn(server: RunningServer, accept: str) -> None:
+    server.upload("cut.jpg", DAMAGED["cut.jpg"][0])
+    server.upload("notes.txt", b"text")
+    for name, status, words in (("cut.jpg", 422, "cut off"), ("notes.txt", 415, "no thumbnails")):
+        answer = server.get("/fileget", {"Accept": accept}, type="T", filename=name, scale=100)
+        assert (answer.status, answer.headers["content-type"]) == (status, "image/svg+xml")
+        drawing = ET.fromstring(answer.body)
+        assert words in " ".join(element.text or "" for element in drawing.iter() if element.tag.endswith("text"))
+        assert "sandbox" in answer.headers["content-security-policy"]
+        page = server.get("/fileget", {"Accept": "text/html,image/*"}, type="T", filename=name, scale=100)
+        assert page.headers["content-type"] == "text/plain; charset=UTF-8"
+    missing = server.get("/fileget", {"Accept": accept}, type="T", filename="absent.jpg", scale=100)
+    assert missing.headers["content-type"] == "text/plain; charset=UTF-8"
+
+
 def test_types_without_thumbnails_say_so(start: Callable[..., RunningServer]) -> None:
     server = start(CAN_THUMBNAIL={"image/png"})
     for name in ("a.txt", "a", "a.jpg"):
@@ -361,9 +387,11 @@ def test_colours_are_those_of_the_profile(server: RunningServer) -> None:
     # A profile that swaps red and blue shows at once whether it is applied.
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     swapped = profile.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
-    for name, kind in (("a.jpg", "JPEG"), ("a.tif", "TIFF"), ("a.png", "PNG")):
+    for name, kind in (("a.jpg", "JPEG"), ("a.tif", "TIFF"), ("a.png", "PNG"), ("a.heic", "HEIF")):
         picture = Image.new("RGB", (300, 300), (220, 20, 20))
-        server.upload(name, pictures.encoded(picture, kind, icc_profile=swapped))
+        data = pictures.encoded(picture, kind, icc_profile=swapped)
+        assert pictures.opened(data).info["icc_profile"] == swapped
+        server.upload(name, data)
         shown = pictures.opened(server.thumbnail(name).body).convert("RGB").getpixel((50, 50))
         assert pictures.alike(shown, (20, 20, 220)), (name, shown)  # type: ignore[arg-type]
 

@@ -3,7 +3,7 @@
 `sh` forks, and a fork in a threaded server can copy a held lock and hang for ever. So the server
 only talks to a few single-threaded worker processes (`pool`), which run ImageMagick and
 Ghostscript through `sh` (`worker`, `tools`), each format the shortest way (`imagemagick`,
-`ghostscript`, `heif_preview`).
+`ghostscript`, `heif`).
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,9 @@ from assetstore.rendering import Job, Limits
 from assetstore.rendering.tools import IMAGEMAGICK, POLICY_FOLDER, has_bytes, run
 
 
-def render(descriptor: int, decoder: str, job: Job, limits: Limits, *, is_srgb: bool = False) -> None:
+def render(
+    descriptor: int, decoder: str, job: Job, limits: Limits, *, profile: str | None = None, is_srgb: bool = False
+) -> None:
     """Makes the thumbnail of an open picture at `job.target`.
 
     Parameters:
@@ -16,6 +18,7 @@ def render(descriptor: int, decoder: str, job: Job, limits: Limits, *, is_srgb: 
         job: size, encoder and target; the tool runs in the target's folder, because it would
             take a `%` in a path for a pattern.
         limits: of memory.
+        profile: file name, in the target's folder, of a colour profile that ImageMagick may overlook.
         is_srgb: the picture is in sRGB already, whatever profile it holds.
 
     Raises:
@@ -32,7 +35,10 @@ def render(descriptor: int, decoder: str, job: Job, limits: Limits, *, is_srgb: 
             *("-define", f"jpeg:size={hint}"),
             f"{decoder}:/dev/fd/{descriptor}[0]",
             *("-auto-orient", "-thumbnail", f"{job.size}x{job.size}>"),
+            # Version 6 leaves HEIC in YCbCr, to which no profile applies.
+            *(("-colorspace", "sRGB") if decoder in ("heic", "avif") else ()),
             # An embedded profile is converted from; without one, CMYK and grey become sRGB plainly.
+            *(("-profile", f"icc:{profile}") if profile else ()),
             *(() if is_srgb else ("-profile", f"icc:{POLICY_FOLDER}/srgb.icc")),
             *("-colorspace", "sRGB"),
             # JPEG has no transparency, which would turn black.

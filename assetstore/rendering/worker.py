@@ -4,6 +4,7 @@ It ends when its input ends. Its answers are `{}` for a picture made, or the kin
 public sentence and detail.
 """
 
+import contextlib
 import json
 import resource
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assetstore.errors import AssetError, Unavailable, Unrenderable
-from assetstore.rendering import Job, Limits, ghostscript, imagemagick
+from assetstore.rendering import Job, Limits, ghostscript, heif, imagemagick
 from assetstore.rendering.tools import open_source
 
 KINDS: dict[str, type[AssetError]] = {kind.__name__: kind for kind in (Unrenderable, Unavailable, AssetError)}
@@ -45,14 +46,33 @@ def render(job: Job, limits: Limits) -> None:
         Unrenderable: the file is damaged, encrypted, or too large.
         Unavailable: a tool, or its support for the format, is not installed.
     """
-    with open_source(job.source) as descriptor:
-        if job.decoder != "pdf":
-            imagemagick.render(descriptor, job.decoder, job, limits)
-            return
+    if job.decoder == "pdf":
         folder = Path(job.target).parent
-        page = ghostscript.draw_page(descriptor, folder, job.size)
-    with open_source(str(folder / page)) as descriptor:
-        imagemagick.render(descriptor, "png", job, limits, is_srgb=True)
+        with open_source(job.source) as descriptor:
+            page = ghostscript.draw_page(descriptor, folder, job.size)
+        with open_source(str(folder / page)) as descriptor:
+            imagemagick.render(descriptor, "png", job, limits, is_srgb=True)
+    elif job.decoder in ("heic", "avif"):
+        _render_heif(job, limits)
+    else:
+        with open_source(job.source) as descriptor:
+            imagemagick.render(descriptor, job.decoder, job, limits)
+
+
+def _render_heif(job: Job, limits: Limits) -> None:
+    source, folder = Path(job.source), Path(job.target).parent
+    profile, profile_name = heif.color_profile(source), None
+    if profile is not None:
+        profile_name = "embedded.icc"
+        (folder / profile_name).write_bytes(profile)
+    preview = heif.copy_with_preview(source, folder, job.size)
+    if preview is not None:
+        with open_source(str(preview)) as descriptor, contextlib.suppress(Unrenderable):
+            # A broken preview says nothing of the picture, which is tried then.
+            imagemagick.render(descriptor, job.decoder, job, limits, profile=profile_name)
+            return
+    with open_source(job.source) as descriptor:
+        imagemagick.render(descriptor, job.decoder, job, limits, profile=profile_name)
 
 
 def _answer(job: Job, limits: Limits) -> dict[str, object]:
