@@ -293,15 +293,9 @@ def _end() -> None:
     response.set_header("Access-Control-Allow-Origin", "*")
     milliseconds = (time.monotonic() - environ["assetserver.began"]) * 1000
     # The query stays out of the log: it can hold a token.
-    _log.info(
-        "%s %s %r %s %.0f ms %s",
-        environ.get("REMOTE_ADDR", "-"),
-        bottle.request.method,
-        bottle.request.path,
-        response.status_code,
-        milliseconds,
-        environ["assetserver.request_id"],
-    )
+    request, request_id = bottle.request, environ["assetserver.request_id"]
+    client, status = environ.get("REMOTE_ADDR", "-"), response.status_code
+    _log.info("%s %s %r %s %.0f ms %s", client, request.method, request.path, status, milliseconds, request_id)
 
 
 def _answer_errors(callback: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,31 +25,30 @@ def render(
         Unavailable, Unrenderable: see `tools.run`.
     """
     target = Path(job.target)
-    # JPEG can be decoded at a half, a quarter or an eighth of its size, which saves most of the
-    # work; twice the wanted size leaves enough for a good picture.
-    hint = f"{2 * job.size}x{2 * job.size}"
-    complaint = run(
-        IMAGEMAGICK,
-        [
-            *("-limit", "memory", f"{limits.megabytes}MiB", "-limit", "map", f"{4 * limits.megabytes}MiB"),
-            *("-define", f"jpeg:size={hint}"),
-            f"{decoder}:/dev/fd/{descriptor}[0]",
-            *("-auto-orient", "-thumbnail", f"{job.size}x{job.size}>"),
-            # Version 6 leaves HEIC in YCbCr, to which no profile applies.
-            *(("-colorspace", "sRGB") if decoder in ("heic", "avif") else ()),
-            # An embedded profile is converted from; without one, CMYK and grey become sRGB plainly.
-            *(("-profile", f"icc:{profile}") if profile else ()),
-            *(() if is_srgb else ("-profile", f"icc:{POLICY_FOLDER}/srgb.icc")),
-            *("-colorspace", "sRGB"),
-            # JPEG has no transparency, which would turn black.
-            *(("-background", "white", "-alpha", "remove") if job.encoder == "jpeg" else ()),
-            *("-strip", "-depth", "8", "-quality", "88" if job.encoder == "jpeg" else "95"),
-            f"{job.encoder}:{target.name}",
-        ],
-        descriptor,
-        target.parent,
-    )
+    arguments = [
+        *("-limit", "memory", f"{limits.megabytes}MiB", "-limit", "map", f"{4 * limits.megabytes}MiB"),
+        # JPEG can be decoded at a half, a quarter or an eighth of its size, which saves most of the
+        # work; twice the wanted size leaves enough for a good picture.
+        *("-define", f"jpeg:size={2 * job.size}x{2 * job.size}"),
+        f"{decoder}:/dev/fd/{descriptor}[0]",
+        *("-auto-orient", "-thumbnail", f"{job.size}x{job.size}>"),
+        *([] if is_srgb else _to_srgb(decoder, profile)),
+        *("-colorspace", "sRGB"),
+        # JPEG has no transparency, which would turn black.
+        *(("-background", "white", "-alpha", "remove") if job.encoder == "jpeg" else ()),
+        *("-strip", "-depth", "8", "-quality", "88" if job.encoder == "jpeg" else "95"),
+        f"{job.encoder}:{target.name}",
+    ]
+    complaint = run(IMAGEMAGICK, arguments, descriptor, target.parent)
     if not has_bytes(target):
         raise Unrenderable("The file is damaged: it holds no picture.", complaint)
     if "remature end" in complaint:
         raise Unrenderable("The file is damaged: the picture is cut off.", complaint)
+
+
+def _to_srgb(decoder: str, profile: str | None) -> list[str]:
+    """Converts from the embedded profile; without one, CMYK and grey become sRGB plainly, later."""
+    # Version 6 leaves HEIC in YCbCr, to which no profile applies.
+    plainly = ["-colorspace", "sRGB"] if decoder in ("heic", "avif") else []
+    known = ["-profile", f"icc:{profile}"] if profile else []
+    return [*plainly, *known, "-profile", f"icc:{POLICY_FOLDER}/srgb.icc"]
