@@ -295,7 +295,7 @@ def _end() -> None:
     # The query stays out of the log: it can hold a token.
     request, request_id = bottle.request, environ["assetserver.request_id"]
     client, status = environ.get("REMOTE_ADDR", "-"), response.status_code
-    _log.info("%s %s %r %s %.0f ms %s", client, request.method, request.path, status, milliseconds, request_id)
+    _log.info("%s %r %r %s %.0f ms %s", client, request.method, request.path, status, milliseconds, request_id)
 
 
 def _answer_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -322,7 +322,8 @@ def _refusal(error: AssetError) -> bottle.HTTPResponse:
         text, level = f"{error.public} (Request {request_id})", logging.ERROR
     elif error.status in (403, 503):
         level = logging.WARNING
-    _log.log(level, "%s: %s: %s %s", request_id, error.status, error.public, error.detail)
+    # As repr: the detail can hold what a stranger's file made a tool say.
+    _log.log(level, "%s: %s: %s %.2000r", request_id, error.status, error.public, error.detail)
     headers = {"Content-Type": PLAIN_TEXT}
     if error.status in (415, 422) and bottle.request.get_header("Accept", "").startswith("image/"):
         # An <img> in a browser: it shows a drawn sentence, but not a written one.

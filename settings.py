@@ -96,8 +96,9 @@ RENDER_QUEUE = 128
 # After how many seconds the work on one picture is given up.
 RENDER_SECONDS = 60
 
-# How much memory one picture may take, in megabytes. ImageMagick needs 8 bytes for each pixel; up
-# to four times as much may go to temporary files besides. Larger pictures get no thumbnail.
+# How much memory one picture may take, in megabytes; as much again may go to temporary files.
+# ImageMagick needs 8 bytes for each pixel, so 1024 is enough for 260 megapixels. Larger pictures get
+# no thumbnail.
 RENDER_MEMORY = 1024
 
 # --- The web server ------------------------------------------------------------------------------

@@ -96,9 +96,9 @@ def recognise(head: bytes) -> Format | None:
         return WEBP
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return BMP
-    if b"%PDF-" in head[:HEAD_LENGTH]:
-        return PDF
-    return None
+    # Ghostscript runs as a program whatever begins as PostScript, also with a PDF's header behind it.
+    before, header, _ = head[:HEAD_LENGTH].partition(b"%PDF-")
+    return PDF if header and b"%!" not in before else None
 
 
 def encoder(media_type: str) -> Format:

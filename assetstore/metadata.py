@@ -18,10 +18,14 @@ _log = logging.getLogger(__name__)
 #: The longest text of one tag; real tags are shorter, binary ones would fill the answer.
 LONGEST_TEXT = 2000
 
-#: What may be read of one file. Honest metadata needs some hundred reads within a few megabytes;
-#: a forged table of contents can send a parser round for ever.
-MOST_READS = 100_000
-MOST_BYTES = 64 * 1024 * 1024
+#: What ExifRead may read of one file. Honest metadata needs some hundred reads of some kilobytes; a
+#: forged table of contents can send it round for ever, or have it take a megabyte for a text.
+MOST_READS = 20_000
+MOST_BYTES = 4 << 20
+LARGEST_READ = 128 << 10
+
+#: In so much of a HEIF or WebP file its EXIF is looked for.
+_SEARCHED_BYTES = 64 << 20
 
 #: The EXIF of a HEIF file begins so, with four zeros instead of its name on some phones (ISO/IEC
 #: 23008-12, annex A); what follows it does no harm.
@@ -81,7 +85,7 @@ def _exif_source(file: BinaryIO) -> BinaryIO | None:
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         return _webp_exif(file)
     if formats.recognise(head) in (formats.HEIC, formats.AVIF):
-        found = _EXIF_IN_HEIF.search(file.read(MOST_BYTES))
+        found = _EXIF_IN_HEIF.search(file.read(_SEARCHED_BYTES))
         return io.BytesIO(found[1]) if found else None
     return file
 
@@ -123,8 +127,8 @@ class _Bounded(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         self._reads += 1
-        if size is None or size < 0 or size > MOST_BYTES:
-            size = MOST_BYTES
+        if size is None or size < 0 or size > LARGEST_READ:
+            size = LARGEST_READ
         data = self._file.read(size)
         self._bytes += len(data)
         if self._reads > MOST_READS or self._bytes > MOST_BYTES:

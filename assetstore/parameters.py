@@ -21,6 +21,9 @@ CHARSETS = {
     "windows-1252": "cp1252",
 }
 
+#: Stands for all others; only a parameter that matters is refused for it.
+UNKNOWN_CHARSET = "?"
+
 _BROKEN_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -59,7 +62,7 @@ class Parameters:
         return parameters
 
     def add(self, name: str, value: bytes, charset: str) -> None:
-        """Adds a form field whose value is *value* in *charset* (a Python codec name)."""
+        """Adds a form field whose value is *value* in *charset* (one of CHARSETS, or UNKNOWN_CHARSET)."""
         self._values.setdefault(name, []).append((value, charset, False))
 
     def __contains__(self, name: str) -> bool:
@@ -84,6 +87,8 @@ class Parameters:
         return self._decode(name, value, charset)
 
     def _decode(self, name: str, value: bytes, charset: str) -> str:
+        if charset == UNKNOWN_CHARSET:
+            raise BadRequest(f"The parameter {name} is in a charset that is not known here.")
         try:
             return value.decode(charset)
         except UnicodeDecodeError:

@@ -14,6 +14,7 @@ What is added to Paste, and why:
 """
 
 import contextlib
+import errno
 import logging
 import re
 import signal
@@ -93,6 +94,16 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
     def stop(self) -> None:
         """Makes `serve_until_stopped` return; callable from anywhere."""
         self.running = False
+
+    def get_request(self) -> Any:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                # The connection stays in the queue; without a pause we would spin until a file is closed.
+                _log.error("no more open files are allowed; raise LimitNOFILE or ulimit -n")
+                time.sleep(0.5)
+            raise
 
     def handle_error(self, request: object, client_address: object) -> None:
         _log.exception("a request from %s broke off", client_address)

@@ -39,6 +39,9 @@ _SECOND, _MICROSECOND = 1_000_000_000, 1_000  # nanoseconds
 #: no fingerprint looks like the work of an earlier server.
 _FIRST_STAMP, _LAST_STAMP = 400_000_000_000_000, 1_000_000_000_000_000
 
+#: How often to begin again when the original changes under our hands.
+_ATTEMPTS = 3
+
 #: How long and how many failures are remembered.
 _FAILURE_SECONDS, _MOST_FAILURES = 600, 10_000
 
@@ -92,8 +95,18 @@ class Thumbnails:
             UnsupportedType: this type has no thumbnails.
             Unrenderable, Unavailable, OutOfSpace, StorageFault, AssetError: it cannot be made.
         """
-        version = self._version(place, name)
-        wish = _Wish(place, name, version, self.name(name, scale), min(scale, self._rules.largest))
+        for _ in range(_ATTEMPTS):
+            version = self._version(place, name)
+            wish = _Wish(place, name, version, self.name(name, scale), min(scale, self._rules.largest))
+            try:
+                return self._open(wish)
+            except AssetError:
+                # A file that was replaced or deleted while it was read makes tools say anything.
+                if self._version(place, name) == version:
+                    raise
+        raise busy(f"{name!r} keeps changing")
+
+    def _open(self, wish: "_Wish") -> StoredFile:
         kept = self._kept(wish)
         if kept is not None:
             return kept
@@ -102,7 +115,7 @@ class Thumbnails:
             raise busy(f"{self._rules.waiting} requests are waiting for thumbnails")
         try:
             # Everybody's key has the version: who asks after a replacement waits for the new picture.
-            key = f"{place}/{wish.thumbnail}/{version.etag}"
+            key = f"{wish.place}/{wish.thumbnail}/{wish.version.etag}"
             picture = self._flights.do(key, lambda: self._produce(wish), PATIENCE_SECONDS)
         except TimeoutError:
             raise busy(f"another request took over {PATIENCE_SECONDS} seconds for the same thumbnail") from None
@@ -110,7 +123,7 @@ class Thumbnails:
             self._places_to_wait.release()
         if picture is not None:
             return _in_memory(picture, wish)
-        return self._kept(wish) or as_served(self._storage.open_thumbnail(place, wish.thumbnail))
+        return self._kept(wish) or as_served(self._storage.open_thumbnail(wish.place, wish.thumbnail))
 
     def discard(self, place: str, name: str) -> None:
         """Removes the kept thumbnails of an original that was deleted or replaced, and no other's.

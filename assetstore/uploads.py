@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import multipart
 
 from assetstore.errors import BadRequest, LengthRequired, TooLarge
-from assetstore.parameters import CHARSETS, Parameters
+from assetstore.parameters import CHARSETS, UNKNOWN_CHARSET, Parameters
 from assetstore.storage import Incoming
 
 #: Specify sends eight parts; no client needs as many as this.
@@ -195,8 +195,4 @@ class Upload:
 
 
 def _charset(part: multipart.MultipartSegment) -> str:
-    declared = part.charset or "utf-8"
-    try:
-        return CHARSETS[declared.lower()]
-    except KeyError:
-        raise BadRequest("A text field of the upload is in a charset that is not known here.") from None
+    return CHARSETS.get((part.charset or "utf-8").lower(), UNKNOWN_CHARSET)

@@ -76,6 +76,12 @@ def test_a_table_of_contents_that_leads_in_circles_ends() -> None:
     groups(circle)
 
 
+def test_texts_of_a_megabyte_are_not_read_again_and_again() -> None:
+    entries = struct.pack("<HHII", 0x9000, 2, 1_000_000, 2000) * 60
+    forged = b"II*\0" + struct.pack("<IH", 8, 60) + entries + bytes(4)
+    groups(forged.ljust(2000, b"\0") + b"\xff" * 1_000_000)
+
+
 def test_a_tag_that_claims_four_billion_values_ends() -> None:
     entry = struct.pack("<HHII", 0x9286, 7, 0xFFFFFFF0, 8) + struct.pack("<HHII", 0x111, 4, 0xFFFFFFFF, 8)
     groups(b"II*\0" + struct.pack("<IH", 8, 2) + entry + struct.pack("<I", 0) + b"x" * 100)

@@ -1,7 +1,9 @@
 """server: each route as the protocol has it, through real HTTP."""
 
+import errno
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from urllib.parse import quote, unquote
@@ -191,6 +193,13 @@ def test_a_wrong_upload_gets_a_sentence_and_stores_nothing(
     assert is_sentence(answer)
     assert answer.headers["access-control-allow-origin"] == "*"
     assert [path for path in server.base.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_in_the_way_of_an_upload_is_named(server: RunningServer) -> None:
+    (server.originals / "b.txt").mkdir()
+    answer = server.upload("b.txt", b"x")
+    assert answer.status == 400
+    assert "folder" in answer.text
 
 
 def test_a_body_that_is_not_multipart_is_a_bad_request(server: RunningServer) -> None:
@@ -486,11 +495,12 @@ def test_refusals_are_plain_sentences_with_the_common_headers(
 
 
 def test_a_fault_has_a_request_id_its_story_in_the_log_and_no_path_in_the_answer(
-    server: RunningServer, caplog: pytest.LogCaptureFixture
+    server: RunningServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.upload("a.txt", b"x")
-    (server.originals / "a.txt").chmod(0)
-    (server.originals / "b.txt").mkdir()
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "broken disk", "/tmp/b.txt")
+
+    monkeypatch.setattr(os, "fsync", fail)
     answer = server.upload("b.txt", b"x")
     assert answer.status == 500
     request_id = answer.headers["x-request-id"]

@@ -36,7 +36,7 @@ class Limits:
 
     Fields:
         seconds: of time, all steps together.
-        megabytes: of memory; ImageMagick may use four times as much in temporary files besides.
+        megabytes: of memory; as much again may go to temporary files.
     """
 
     seconds: int

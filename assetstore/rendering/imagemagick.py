@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from assetstore.errors import Unrenderable
-from assetstore.rendering import Job, Limits
-from assetstore.rendering.tools import IMAGEMAGICK, POLICY_FOLDER, has_bytes, run
+from assetstore.errors import OutOfSpace, Unrenderable
+from assetstore.rendering import Job, Limits, headers
+from assetstore.rendering.tools import IMAGEMAGICK, POLICY_FOLDER, disk_is_full, has_bytes, run
+
+#: Red, green, blue and opacity, 16 bit each.
+_BYTES_PER_PIXEL = 8
 
 
 def render(
@@ -25,11 +28,14 @@ def render(
         Unavailable, Unrenderable: see `tools.run`.
     """
     target = Path(job.target)
+    if decoder == "png":
+        # Version 6 says nothing when a PNG needs more memory than it may have.
+        width, height = headers.png_dimensions(descriptor)
+        if width * height * _BYTES_PER_PIXEL > 2 * limits.megabytes << 20:
+            raise Unrenderable("The picture is larger than the server may draw.", f"{width} x {height} pixels")
     arguments = [
-        *("-limit", "memory", f"{limits.megabytes}MiB", "-limit", "map", f"{4 * limits.megabytes}MiB"),
-        # JPEG can be decoded at a half, a quarter or an eighth of its size, which saves most of the
-        # work; twice the wanted size leaves enough for a good picture.
-        *("-define", f"jpeg:size={2 * job.size}x{2 * job.size}"),
+        *("-limit", "memory", f"{limits.megabytes}MiB", "-limit", "map", f"{limits.megabytes}MiB"),
+        *(_jpeg_hint(descriptor, 2 * job.size) if decoder == "jpeg" else ()),
         f"{decoder}:/dev/fd/{descriptor}[0]",
         *("-auto-orient", "-thumbnail", f"{job.size}x{job.size}>"),
         *([] if is_srgb else _to_srgb(decoder, profile)),
@@ -39,11 +45,23 @@ def render(
         *("-strip", "-depth", "8", "-quality", "88" if job.encoder == "jpeg" else "95"),
         f"{job.encoder}:{target.name}",
     ]
-    complaint = run(IMAGEMAGICK, arguments, descriptor, target.parent)
+    complaint = run(IMAGEMAGICK, arguments, descriptor, target.parent, 2 * limits.megabytes)
     if not has_bytes(target):
+        if disk_is_full(target.parent):
+            raise OutOfSpace("The server's disk is full; the thumbnail cannot be made.", complaint)
         raise Unrenderable("The file is damaged: it holds no picture.", complaint)
     if "remature end" in complaint:
         raise Unrenderable("The file is damaged: the picture is cut off.", complaint)
+
+
+def _jpeg_hint(descriptor: int, wanted: int) -> tuple[str, ...]:
+    """Lets a JPEG be decoded at a half, a quarter or an eighth of its size, which saves most of the work.
+
+    Twice the size of the thumbnail leaves enough for a good picture. A picture that is smaller than
+    the hint would be enlarged, so it gets none.
+    """
+    width, height = headers.jpeg_dimensions(descriptor)
+    return ("-define", f"jpeg:size={wanted}x{wanted}") if min(width, height) > wanted else ()
 
 
 def _to_srgb(decoder: str, profile: str | None) -> list[str]:

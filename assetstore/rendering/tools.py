@@ -7,6 +7,7 @@ its children when the time is up (`sh` would look at the clock only every tenth 
 """
 
 import os
+import resource
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
@@ -16,15 +17,23 @@ from pathlib import Path
 
 import sh
 
-from assetstore.errors import AssetError, Unavailable, Unrenderable
+from assetstore.errors import AssetError, OutOfSpace, Unavailable, Unrenderable
 
 _STANDARD_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 #: Holds ImageMagick's policy.xml and the profile of sRGB.
 POLICY_FOLDER = Path(__file__).resolve().parent / "policy"
 
-#: Of a tool's complaints, so much is kept.
+#: Of a tool's complaints, so much is looked at.
 _LONGEST_COMPLAINT = 4000
+
+#: With less free space than this, in bytes, a failure is blamed on the disk.
+_FULL_DISK = 4 << 20
+
+_MEGABYTE = 1 << 20
+
+#: Address space is more than memory: every tool also maps its libraries.
+_ADDRESS_SPACE_BESIDES = 768
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ def open_source(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path) -> str:
+def run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path, megabytes: int) -> str:
     """Runs a tool and returns what it complained of.
 
     Parameters:
@@ -75,10 +84,12 @@ def run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path) -> 
         arguments: of its command line.
         descriptor: the open file that it may read.
         folder: for its temporary files, and its working directory.
+        megabytes: of memory and files mapped into it.
 
     Raises:
         Unavailable: the tool, or its support for the format, is not installed.
         Unrenderable: it failed.
+        OutOfSpace: there is no room for its temporary files.
     """
     path = tool.find()
     if path is None:
@@ -87,20 +98,31 @@ def run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path) -> 
             f" (Debian and Ubuntu package {tool.package}).",
             retry_after=300,
         )
-    try:
-        finished = sh.Command(path)(
-            *arguments,
-            _env=_environment(folder),
-            _cwd=str(folder),
-            _in="",
-            _pass_fds={descriptor},
-            _tty_out=False,
-            _return_cmd=True,
-            _truncate_exc=False,
-        )
-    except sh.ErrorReturnCode as error:  # also when a signal ended it
-        raise _explain(tool, error.exit_code, _text(error.stderr)) from None
-    return _text(finished.stderr)
+    complaints = folder / "complaints"
+    # Into files, not pipes: what a file makes a tool print must not end up in our memory.
+    with open(os.devnull, "wb") as nowhere, open(complaints, "wb") as output:
+        try:
+            sh.Command(path)(
+                *arguments,
+                _env=_environment(folder),
+                _cwd=str(folder),
+                _in="",
+                _out=nowhere,
+                _err=output,
+                _pass_fds={descriptor},
+                _preexec_fn=lambda: _limit_tool(megabytes),
+                _return_cmd=True,
+            )
+        except sh.ErrorReturnCode as error:  # also when a signal ended it
+            raise _explain(tool, error.exit_code, _text(complaints), folder) from None
+    return _text(complaints)
+
+
+def _limit_tool(megabytes: int) -> None:
+    address_space = (megabytes + _ADDRESS_SPACE_BESIDES) * _MEGABYTE
+    resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes * _MEGABYTE, megabytes * _MEGABYTE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -123,27 +145,44 @@ def has_bytes(path: Path) -> bool:
         return False
 
 
-def _text(complaint: bytes) -> str:
-    return complaint[:_LONGEST_COMPLAINT].decode("utf-8", "replace")
+def disk_is_full(folder: Path) -> bool:
+    """Whether a failure may come from a lack of space for temporary files."""
+    return shutil.disk_usage(folder).free < _FULL_DISK
 
 
-def _explain(tool: Tool, status: int, complaint: str) -> AssetError:
+def _text(complaints: Path) -> str:
+    with open(complaints, "rb") as file:
+        return file.read(_LONGEST_COMPLAINT).decode("utf-8", "replace")
+
+
+#: What a tool says, in lower case, and what that means; the first that fits counts.
+_MEANINGS: tuple[tuple[tuple[str, ...], type[AssetError], str], ...] = (
+    (("no space left",), OutOfSpace, "The server's disk is full; the thumbnail cannot be made."),
+    (
+        ("no decode delegate",),
+        Unavailable,
+        "The server's {tool} cannot read this format. For HEIC, Debian and Ubuntu have the package"
+        " libheif-plugin-libde265.",
+    ),
+    (("security policy",), Unavailable, "The policy of the server's {tool} forbids this format."),
+    (("password",), Unrenderable, "The PDF is encrypted: it opens with a password only."),
+    (
+        ("limit", "exceeds", "cache resources", "out of memory", "memory allocation", "vmerror", "too large"),
+        Unrenderable,
+        "The picture is larger than the server may draw.",
+    ),
+)
+
+
+def _explain(tool: Tool, status: int, complaint: str, folder: Path) -> AssetError:
     detail = f"{tool.title} ended with {status}: {complaint}"
-    if "no decode delegate" in complaint:
-        return Unavailable(
-            f"The server's {tool.title} cannot read this format. For HEIC, Debian and Ubuntu have the package"
-            " libheif-plugin-libde265.",
-            detail,
-            retry_after=300,
-        )
-    if "security policy" in complaint:
-        return Unavailable(f"The policy of the server's {tool.title} forbids this format.", detail, retry_after=300)
     if status in (-signal.SIGKILL, -signal.SIGXFSZ):
         # Nobody of us kills a tool alone: this is the system, short of memory, or the limit of output.
-        return Unrenderable("The picture is larger than the server may draw.", detail)
-    if "password" in complaint.lower():
-        return Unrenderable("The PDF is encrypted: it opens with a password only.", detail)
-    too_large = ("limit", "exceeds", "cache resources", "memory", "too large")
-    if any(word in complaint.lower() for word in too_large):
-        return Unrenderable("The picture is larger than the server may draw.", detail)
+        complaint += "out of memory"
+    if disk_is_full(folder):
+        complaint += "no space left"
+    for words, kind, sentence in _MEANINGS:
+        if any(word in complaint.lower() for word in words):
+            retry_after = 300 if kind is Unavailable else None
+            return kind(sentence.format(tool=tool.title), detail, retry_after=retry_after)
     return Unrenderable("The file is damaged: the picture cannot be read.", detail)

@@ -6,21 +6,22 @@ public sentence and detail.
 
 import contextlib
 import json
-import resource
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from assetstore.errors import AssetError, Unavailable, Unrenderable
+from assetstore.errors import AssetError, OutOfSpace, Unavailable, Unrenderable
 from assetstore.rendering import Job, Limits, ghostscript, heif, imagemagick
 from assetstore.rendering.tools import open_source
 
-KINDS: dict[str, type[AssetError]] = {kind.__name__: kind for kind in (Unrenderable, Unavailable, AssetError)}
+KINDS: dict[str, type[AssetError]] = {
+    kind.__name__: kind for kind in (Unrenderable, Unavailable, OutOfSpace, AssetError)
+}
 
-_MEGABYTE = 1 << 20
-
-#: Address space is more than memory: ImageMagick maps its temporary files, and every tool its libraries.
-_ADDRESS_SPACE_PER_MEMORY, _ADDRESS_SPACE_BESIDES = 5, 1024
+#: So much later than the server would, the worker ends itself and its tools, should the server be gone.
+_GRACE_SECONDS = 5
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -30,13 +31,11 @@ def main(arguments: Sequence[str]) -> None:
         arguments: seconds and megabytes of the limits.
     """
     limits = Limits(int(arguments[0]), int(arguments[1]))
-    address_space = (_ADDRESS_SPACE_PER_MEMORY * limits.megabytes + _ADDRESS_SPACE_BESIDES) * _MEGABYTE
-    # The tools inherit these. The second is for the output of one that runs wild.
-    _limit(resource.RLIMIT_AS, address_space)
-    _limit(resource.RLIMIT_FSIZE, 4 * limits.megabytes * _MEGABYTE)
-    _limit(resource.RLIMIT_CORE, 0)
+    signal.signal(signal.SIGALRM, lambda _number, _frame: os.killpg(0, signal.SIGKILL))
     for line in sys.stdin:
+        signal.alarm(limits.seconds + _GRACE_SECONDS)
         print(json.dumps(_answer(Job(**json.loads(line)), limits)), flush=True)
+        signal.alarm(0)
 
 
 def render(job: Job, limits: Limits) -> None:
@@ -49,7 +48,7 @@ def render(job: Job, limits: Limits) -> None:
     if job.decoder == "pdf":
         folder = Path(job.target).parent
         with open_source(job.source) as descriptor:
-            page = ghostscript.draw_page(descriptor, folder, job.size)
+            page = ghostscript.draw_page(descriptor, folder, job.size, limits)
         with open_source(str(folder / page)) as descriptor:
             imagemagick.render(descriptor, "png", job, limits, is_srgb=True)
     elif job.decoder in ("heic", "avif"):
@@ -88,9 +87,3 @@ def _answer(job: Job, limits: Limits) -> dict[str, object]:
     except Exception as error:  # noqa: BLE001 - the worker lives on for the next picture; the story goes to the log
         return {"error": "AssetError", "public": "The thumbnail could not be made.", "detail": repr(error)}
     return {}
-
-
-def _limit(kind: int, most: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(kind, (value, value))

@@ -340,6 +340,8 @@ def _faults() -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise OutOfSpace("The server's disk is full; nothing was stored.", str(error)) from error
+        if error.errno in (errno.EISDIR, errno.ENOTEMPTY):
+            raise BadRequest("There is a folder of this name where the file would have to be.", str(error)) from error
         if error.errno == errno.ENAMETOOLONG:
             raise BadRequest("The file name is too long for the server's file system.", str(error)) from error
         raise StorageFault("The server cannot write to its attachment folder.", str(error)) from error
