@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from tests import pictures
 from tests.support import RunningServer, visible_files
@@ -44,6 +44,20 @@ def test_every_format_becomes_the_right_picture_of_its_first_page(server: Runnin
         assert picture.format == kind, name
         assert picture.size == (200, 150), name
         assert pictures.shows_scene(picture), (name, pictures.corners(picture))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.jpg", "JPEG"), ("a.png", "PNG"), ("a.tif", "TIFF"), ("a.heic", "HEIF")])
+def test_the_quick_way_looks_like_the_slow_way(server: RunningServer, name: str, kind: str) -> None:
+    # Fine noise under a gradient shows at once where pixels were just left out.
+    noise = Image.effect_noise((1200, 900), 120)
+    picture = Image.merge("RGB", (noise, Image.linear_gradient("L").resize((1200, 900)), noise))
+    server.upload(name, pictures.encoded(picture, kind, quality=95))
+    shown = pictures.opened(server.thumbnail(name, 200).body).convert("RGB")
+    slowly = picture.resize((200, 150), Image.Resampling.LANCZOS)
+    difference = ImageStat.Stat(ImageChops.difference(shown, slowly)).mean
+    assert max(difference) < 12, difference
+    leaving_out = picture.resize((200, 150), Image.Resampling.NEAREST)
+    assert max(ImageStat.Stat(ImageChops.difference(leaving_out, slowly)).mean) > 60, "the measure can tell"
 
 
 @pytest.mark.parametrize("orientation", [2, 3, 6, 8])

@@ -19,7 +19,6 @@ class Job:
         decoder: what the bytes are, a key of `assetstore.formats.FORMATS`.
         encoder: what the thumbnail is to be, likewise.
         size: the thumbnail fits into a square of so many pixels.
-        use_vips: whether `vipsthumbnail` may do it where it is quicker.
     """
 
     source: str
@@ -27,7 +26,6 @@ class Job:
     decoder: str
     encoder: str
     size: int
-    use_vips: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ def render(
         *("-limit", "memory", f"{limits.megabytes}MiB", "-limit", "map", f"{limits.megabytes}MiB"),
         *(_jpeg_hint(descriptor, 2 * job.size) if decoder == "jpeg" else ()),
         f"{decoder}:/dev/fd/{descriptor}[0]",
-        *("-auto-orient", "-thumbnail", f"{job.size}x{job.size}>"),
+        # What -thumbnail does, but quicker: every n-th pixel down to five times the size, and a good
+        # filter from there. Turned when it is small: the square to fit into is the same either way.
+        *("-sample", f"{5 * job.size}x{5 * job.size}>", "-resize", f"{job.size}x{job.size}>", "-auto-orient"),
         *([] if is_srgb else _to_srgb(decoder, profile)),
         *("-colorspace", "sRGB"),
         # JPEG has no transparency, which would turn black.

@@ -2,8 +2,8 @@
 
 Concurrency: any thread may call `render`. It borrows a worker from a queue of idle ones, talks to
 it alone, and gives it back; so one worker has one job, and a thread that finds none idle waits its
-turn. A worker that dies or does not answer in time is killed with all its children and started
-anew for the next job: it costs one picture.
+turn. A worker that dies is started anew and tries once more; one that does not answer in time is
+killed with all its children: that costs one picture.
 """
 
 import contextlib
@@ -90,18 +90,28 @@ class _Worker:
             self._render(job)
 
     def _render(self, job: Job) -> None:
-        process = self._started()
         try:
-            answer = _ask(process, json.dumps(asdict(job)).encode() + b"\n", self._limits.seconds)
-        except TimeoutError:
-            self._kill()
-            raise Unrenderable("The picture takes too long to make.", "the worker and its tools were killed") from None
-        except (OSError, ValueError) as error:
-            self._kill()
-            raise AssetError("The thumbnail could not be made.", f"the render worker died: {error!r}") from error
+            answer = self._answer(job)
+        except (OSError, ValueError):
+            # Somebody killed the worker. Once is an accident; twice in a row it is the picture.
+            try:
+                answer = self._answer(job)
+            except (OSError, ValueError) as error:
+                raise AssetError("The thumbnail could not be made.", f"the render worker died: {error!r}") from error
         if "error" in answer:
             kind = KINDS[answer["error"]]
             raise kind(answer["public"], answer["detail"], retry_after=answer.get("retry_after"))
+
+    def _answer(self, job: Job) -> dict[str, Any]:
+        process = self._started()
+        try:
+            return _ask(process, json.dumps(asdict(job)).encode() + b"\n", self._limits.seconds)
+        except TimeoutError:
+            self._kill()
+            raise Unrenderable("The picture takes too long to make.", "the worker and its tools were killed") from None
+        except (OSError, ValueError):
+            self._kill()
+            raise
 
     def close(self) -> None:
         self._closed = True

@@ -62,7 +62,6 @@ class Tool:
 #: `magick` is version 7, `convert` version 6.
 IMAGEMAGICK = Tool("ImageMagick", ("magick", "convert"), "imagemagick")
 GHOSTSCRIPT = Tool("Ghostscript", ("gs",), "ghostscript")
-VIPS = Tool("libvips", ("vipsthumbnail",), "libvips-tools")
 
 
 @contextmanager
@@ -132,7 +131,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "TMPDIR": str(folder),
         "MAGICK_TEMPORARY_PATH": str(folder),
         "MAGICK_CONFIGURE_PATH": str(POLICY_FOLDER),
-        "VIPS_CONCURRENCY": "1",
         "LC_ALL": "C.UTF-8",
     }
 
