@@ -162,6 +162,16 @@ ZOO: dict[str, tuple[Callable[[], bytes], int, str | None]] = {
     "narrow label.pdf": (lambda: pdf(media=b"0 0 300 6"), 200, None),
     "tiny page.pdf": (lambda: pdf(media=b"0 0 1 1"), 200, None),
     "giant page.pdf": (lambda: pdf(media=b"0 0 14400 14400"), 200, None),
+    "a form inside itself.pdf": (
+        lambda: pdf(page=b"/Resources<</XObject<</F 5 0 R>>>>", content=b"/F Do").replace(
+            b" trailer",
+            b"5 0 obj<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</F 5 0 R>>>>/Length 5>>stream\n"
+            b"/F Do\nendstream endobj trailer",
+        ),
+        200,
+        None,
+    ),
+    "a hundred thousand saved states.pdf": (lambda: pdf(content=b"q " * 100_000), 200, None),
     "javascript.pdf": (lambda: pdf(page=b"/AA<</O<</S/JavaScript/JS(app.alert(1))>>>>"), 200, None),
     "reads a file.pdf": (lambda: pdf(content=b"(/etc/passwd) (r) file"), 200, None),
     "text before the exif.jpg": (lambda: pictures.jpeg()[:2] + b"\xff\xfe\0\x06@/et" + pictures.jpeg()[2:], 200, None),

@@ -1,9 +1,13 @@
-"""The dimensions of JPEG and PNG files, from their first bytes, for an open file that others read, too."""
+"""What the first bytes of JPEG and PNG files say of them, for an open file that others read, too."""
 
 import os
+from dataclasses import dataclass
 
 #: Start of frame: baseline, progressive and the rest; C4, C8 and CC mean other things.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+#: The segment for colour profiles, among others.
+_APP2 = 0xE2
 
 #: More segments than this before the picture have a purpose of their own.
 _MOST_SEGMENTS = 10_000
@@ -18,16 +22,32 @@ def png_dimensions(descriptor: int) -> tuple[int, int]:
     return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
-def jpeg_dimensions(descriptor: int) -> tuple[int, int]:
-    """Returns width and height in pixels, (0, 0) if they cannot be found (ITU-T T.81, annex B)."""
-    position = 2
+@dataclass(frozen=True)
+class JpegHeader:
+    """What the segments before a JPEG's picture say; zeros if they cannot be read."""
+
+    width: int = 0
+    height: int = 0
+    has_profile: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it was read and holds no colour profile."""
+        return self.width > 0 and not self.has_profile
+
+
+def jpeg_header(descriptor: int) -> JpegHeader:
+    """Reads the segments up to the start of the frame (ITU-T T.81, annex B)."""
+    position, has_profile = 2, False
     for _ in range(_MOST_SEGMENTS):
         data = os.pread(descriptor, _LONGEST_FILLING, position)
         filling = len(data) - len(data.lstrip(b"\xff"))
-        segment = data[filling : filling + 9]
+        segment = data[filling : filling + 12]
         if filling == 0 or len(segment) < 9:
             break
         if segment[0] in _FRAMES:
-            return int.from_bytes(segment[6:8], "big"), int.from_bytes(segment[4:6], "big")
+            height, width = int.from_bytes(segment[4:6], "big"), int.from_bytes(segment[6:8], "big")
+            return JpegHeader(width, height, has_profile)
+        has_profile = has_profile or (segment[0] == _APP2 and segment[3:].startswith(b"ICC_PROFI"))
         position += filling + 1 + int.from_bytes(segment[1:3], "big")
-    return 0, 0
+    return JpegHeader()

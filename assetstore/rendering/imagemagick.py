@@ -33,18 +33,19 @@ def render(
         width, height = headers.png_dimensions(descriptor)
         if width * height * _BYTES_PER_PIXEL > 2 * limits.megabytes << 20:
             raise Unrenderable("The picture is larger than the server may draw.", f"{width} x {height} pixels")
+    header = headers.jpeg_header(descriptor) if decoder == "jpeg" else headers.JpegHeader()
     arguments = [
         *("-limit", "memory", f"{limits.megabytes}MiB", "-limit", "map", f"{limits.megabytes}MiB"),
-        *(_jpeg_hint(descriptor, 2 * job.size) if decoder == "jpeg" else ()),
+        *_jpeg_hint(header, 2 * job.size),
         f"{decoder}:/dev/fd/{descriptor}[0]",
         # What -thumbnail does, but quicker: every n-th pixel down to five times the size, and a good
         # filter from there. Turned when it is small: the square to fit into is the same either way.
-        *("-sample", f"{5 * job.size}x{5 * job.size}>", "-resize", f"{job.size}x{job.size}>", "-auto-orient"),
-        *([] if is_srgb else _to_srgb(decoder, profile)),
+        *("-sample", f"{5 * job.size}x{5 * job.size}>"),
+        *("-filter", "Catrom", "-resize", f"{job.size}x{job.size}>", "-auto-orient"),
+        # Without an embedded profile a JPEG's colours need no second look.
+        *([] if is_srgb or header.is_plain else _to_srgb(decoder, profile)),
         *("-colorspace", "sRGB"),
-        # JPEG has no transparency, which would turn black.
-        *(("-background", "white", "-alpha", "remove") if job.encoder == "jpeg" else ()),
-        *("-strip", "-depth", "8", "-quality", "88" if job.encoder == "jpeg" else "95"),
+        *_encoding(decoder, job.encoder),
         f"{job.encoder}:{target.name}",
     ]
     complaint = run(IMAGEMAGICK, arguments, descriptor, target.parent, 2 * limits.megabytes)
@@ -56,14 +57,20 @@ def render(
         raise Unrenderable("The file is damaged: the picture is cut off.", complaint)
 
 
-def _jpeg_hint(descriptor: int, wanted: int) -> tuple[str, ...]:
+def _encoding(decoder: str, encoder: str) -> list[str]:
+    # JPEG has no transparency, which would turn black.
+    opaque = ["-background", "white", "-alpha", "remove"] if encoder == "jpeg" and decoder != "jpeg" else []
+    return [*opaque, "-strip", "-depth", "8", "-quality", "88" if encoder == "jpeg" else "95"]
+
+
+def _jpeg_hint(header: headers.JpegHeader, wanted: int) -> tuple[str, ...]:
     """Lets a JPEG be decoded at a half, a quarter or an eighth of its size, which saves most of the work.
 
     Twice the size of the thumbnail leaves enough for a good picture. A picture that is smaller than
     the hint would be enlarged, so it gets none.
     """
-    width, height = headers.jpeg_dimensions(descriptor)
-    return ("-define", f"jpeg:size={wanted}x{wanted}") if min(width, height) > wanted else ()
+    is_larger = min(header.width, header.height) > wanted
+    return ("-define", f"jpeg:size={wanted}x{wanted}") if is_larger else ()
 
 
 def _to_srgb(decoder: str, profile: str | None) -> list[str]:
