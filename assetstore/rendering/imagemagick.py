@@ -49,6 +49,11 @@ def render(
         f"{job.encoder}:{target.name}",
     ]
     complaint = run(IMAGEMAGICK, arguments, descriptor, target.parent, 2 * limits.megabytes)
+    _check(target, complaint)
+
+
+def _check(target: Path, complaint: str) -> None:
+    """Raises if the tool was content but the picture is not there or not whole."""
     if not has_bytes(target):
         if disk_is_full(target.parent):
             raise OutOfSpace("The server's disk is full; the thumbnail cannot be made.", complaint)
