@@ -157,7 +157,8 @@ class AssetServer:
         query = self._query()
         place, name = self._place_and_name(query, "filename")
         if query.get("type") == "T":
-            scale = names.scale(query.get("scale"))
+            # Only a kept thumbnail can be linked to, and a smaller one fits as well.
+            scale = self.thumbnails.linkable_scale(place, name, names.scale(query.get("scale")))
             stored, folder = self.thumbnails.open(place, name, scale), self.settings.thumb_dir
             name = self.thumbnails.name(name, scale)
         else:

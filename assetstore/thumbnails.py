@@ -82,6 +82,20 @@ class Thumbnails:
         """Returns the file name of the thumbnail of *name* at *scale*. Raises UnsupportedType."""
         return formats.thumbnail_name(name, self._media_type(name), min(scale, self._rules.largest))
 
+    def linkable_scale(self, place: str, name: str, scale: int) -> int:
+        """Returns the scale of a thumbnail that can be linked to: this one if such are kept, else a smaller one.
+
+        Raises NotFound: no such original, or thumbnails of no such size are kept.
+        """
+        self._version(place, name)
+        size = min(scale, self._rules.largest)
+        if self._storage.keeps_size(place, size):
+            return size
+        smaller = self._storage.largest_kept_size(place, size)
+        if smaller is None:
+            raise NotFound("The server keeps no thumbnails as small as this to link to.")
+        return smaller
+
     def open(self, place: str, name: str, scale: int) -> StoredFile:
         """Opens the thumbnail of an original, after making it if need be.
 

@@ -364,6 +364,18 @@ def test_of_sizes_beyond_the_ceiling_nothing_is_kept(start: Callable[..., Runnin
     assert visible_files(server.thumbnails) == []
 
 
+def test_a_link_leads_to_a_kept_thumbnail_that_fits(start: Callable[..., RunningServer]) -> None:
+    server = start(KEPT_THUMBNAIL_SIZES=2)
+    server.upload("a.png", pictures.png())
+    for scale, linked in ((50, 50), (100, 100), (200, 100), (70, 50), (50, 50)):
+        answer = server.get("/getfileref", type="T", filename="a.png", scale=scale)
+        assert answer.text.endswith(f"/static/thumbnails/a_{linked}.png")
+        picture = pictures.opened(server.get(answer.text.partition(str(server.settings.port))[2]).body)
+        assert max(picture.size) == linked
+    assert server.get("/getfileref", type="T", filename="a.png", scale=20).status == 404
+    assert server.get("/getfileref", type="T", filename="absent.png", scale=50).status == 404
+
+
 def test_a_broken_file_costs_one_render_until_it_changes(
     start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

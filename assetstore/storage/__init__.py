@@ -95,6 +95,9 @@ class Storage(Protocol):
     def keeps_size(self, place: str, size: int) -> bool:
         """Whether thumbnails of this size are kept; the number of sizes that are has a ceiling."""
 
+    def largest_kept_size(self, place: str, size: int) -> int | None:
+        """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
+
     def new_thumbnail(self, place: str, name: str) -> "AbstractContextManager[NewThumbnail]":
         """Gives a place for a thumbnail to be made at; it is visible only once published."""
 

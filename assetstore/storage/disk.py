@@ -156,6 +156,11 @@ class DiskStorage:
         with _faults():
             return self._sizes_of(place).admits(size)
 
+    def largest_kept_size(self, place: str, size: int) -> int | None:
+        """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
+        with _faults():
+            return max((known for known in self._sizes_of(place).known() if known <= size), default=None)
+
     def _sizes_of(self, place: str) -> ThumbnailSizes:
         return ThumbnailSizes(self._thumbnails_of(place), self._most_sizes)
 
