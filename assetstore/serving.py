@@ -141,6 +141,7 @@ class _Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no ty
     path: str
 
     def handle_one_request(self) -> None:
+        """Reads, answers and ends the one request of this connection."""
         self.close_connection = True
         self.command, self.requestline, self.request_version = None, "", "HTTP/1.1"
         self.raw_requestline = self.rfile.readline(_LONGEST_REQUEST_LINE + 1)

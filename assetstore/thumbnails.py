@@ -75,7 +75,7 @@ class Thumbnails:
         self._pool = pool
         self._rules = rules
         self._places_to_wait = threading.BoundedSemaphore(rules.waiting)
-        self._flights: SingleFlight[bytes | None] = SingleFlight()
+        self._flights: SingleFlight[bytes] = SingleFlight()
         self._failures = _Failures()
 
     def name(self, name: str, scale: int) -> str:
@@ -135,9 +135,8 @@ class Thumbnails:
             raise busy(f"another request took over {PATIENCE_SECONDS} seconds for the same thumbnail") from None
         finally:
             self._places_to_wait.release()
-        if picture is not None:
-            return _in_memory(picture, wish)
-        return self._kept(wish) or as_served(self._storage.open_thumbnail(wish.place, wish.thumbnail))
+        # Kept under a name that it may share: by now somebody's picture of another original can be there.
+        return self._kept(wish) or _in_memory(picture, wish)
 
     def discard(self, place: str, name: str) -> None:
         """Removes the kept thumbnails of an original that was deleted or replaced, and no other's.
@@ -179,13 +178,13 @@ class Thumbnails:
         kept.file.close()
         return None
 
-    def _produce(self, wish: "_Wish") -> bytes | None:
-        """Makes or adopts a thumbnail; None if it is kept now, else the picture."""
+    def _produce(self, wish: "_Wish") -> bytes:
+        """Makes or adopts a thumbnail and returns it; keeps it if its size is kept."""
         with self._storage.alone_with_thumbnail(wish.place, wish.thumbnail):
-            for found in (self._kept(wish), self._adopt(wish)):
-                if found is not None:
-                    found.file.close()
-                    return None
+            found = self._kept(wish) or self._adopt(wish)
+            if found is not None:
+                with found:
+                    return found.file.read()
             began = time.monotonic()
             try:
                 picture = self._make(wish)
@@ -218,7 +217,7 @@ class Thumbnails:
             new.publish(_stamp(wish.name, wish.version))
         return self._kept(wish)
 
-    def _make(self, wish: "_Wish") -> bytes | None:
+    def _make(self, wish: "_Wish") -> bytes:
         with self._storage.open_original(wish.place, wish.name) as original:
             decoder = formats.recognise(original.file.read(formats.HEAD_LENGTH))
         if decoder is None:
@@ -230,10 +229,10 @@ class Thumbnails:
         ):
             encoder = formats.encoder(self._media_type(wish.name))
             self._pool.render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, wish.size))
-            if not self._storage.keeps_size(wish.place, wish.size):
-                return new.path.read_bytes()
-            new.publish(_stamp(wish.name, wish.version))
-            return None
+            picture = new.path.read_bytes()
+            if self._storage.keeps_size(wish.place, wish.size):
+                new.publish(_stamp(wish.name, wish.version))
+            return picture
 
     def _namesakes(self, place: str, name: str) -> Iterator[tuple[str, Version]]:
         """Other originals whose thumbnails have the same names as those of *name*."""
@@ -289,7 +288,7 @@ def as_served(stored: StoredFile) -> StoredFile:
 
 
 def _in_memory(picture: bytes, wish: _Wish) -> StoredFile:
-    """A thumbnail that is not kept, as an open file."""
+    """A thumbnail that is not kept, or no longer, as an open file."""
     tag = hashlib.blake2b(picture, digest_size=16).hexdigest()
     changed = wish.version.changed_ns
     return StoredFile(io.BytesIO(picture), Version(len(picture), changed, changed, f'"{tag}"'))

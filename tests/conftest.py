@@ -1,5 +1,6 @@
 """Fixtures: real servers on free ports, with stores of their own."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,3 +30,20 @@ def start(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
 def server(start: Callable[..., RunningServer]) -> RunningServer:
     """A server as a new user would have it, with a known key."""
     return start()
+
+
+@pytest.fixture
+def mounted() -> Iterator[Callable[[Path, str], None]]:
+    """Mounts a small file system; needs root."""
+    points: list[Path] = []
+
+    def mount(point: Path, size: str) -> None:
+        point.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(point)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("file systems cannot be mounted here")
+        points.append(point)
+
+    yield mount
+    for point in points:
+        subprocess.run(["umount", "-l", str(point)], check=True)

@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -202,23 +201,6 @@ def test_the_system_s_errors_have_sentences_without_paths(
         monkeypatch.undo()
     assert "/secret" not in error.value.public
     assert "/secret" in error.value.detail
-
-
-@pytest.fixture
-def mounted(tmp_path: Path) -> Callable[[Path, str], None]:
-    """Mounts a small file system; needs root."""
-    points = []
-
-    def mount(point: Path, size: str) -> None:
-        point.mkdir(parents=True, exist_ok=True)
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(point)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("file systems cannot be mounted here")
-        points.append(point)
-
-    yield mount  # type: ignore[misc]
-    for point in points:
-        subprocess.run(["umount", "-l", str(point)], check=True)
 
 
 def test_a_full_disk_leaves_the_old_version(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:

@@ -1,11 +1,13 @@
 """server: each route as the protocol has it, through real HTTP."""
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree as ET
 
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests import pictures
-from tests.support import Client, Response, RunningServer, visible_files
+from tests.support import KEY, Client, Response, RunningServer, visible_files
 
 Start = Callable[..., RunningServer]
 ROUTES = ["/fileget", "/getmetadata", "/getfileref"]
@@ -251,6 +253,33 @@ def test_a_delete_in_a_query_or_by_get_deletes_nothing(server: RunningServer) ->
     assert server.request("POST", query).status == 403
     assert server.get(query).status == 405
     assert visible_files(server.originals) == ["a.txt"]
+
+
+def test_on_a_full_disk_uploads_and_new_thumbnails_get_507_and_everything_else_goes_on(
+    tmp_path: Path, mounted: Callable[[Path, str], None]
+) -> None:
+    base = tmp_path / "small"
+    mounted(base, "4m")
+    server = RunningServer({"KEY": KEY, "BASE_DIR": str(base)})
+    try:
+        for name, make in (("a.png", pictures.png), ("a.pdf", pictures.pdf)):
+            server.upload(name, make())
+        with contextlib.suppress(OSError), open(base / "filling", "wb", buffering=0) as filling:
+            while filling.write(bytes(4096)):
+                pass
+        answers = [server.upload("a.png", bytes(100_000)), server.thumbnail("a.png"), server.thumbnail("a.pdf")]
+        for answer in answers:
+            assert answer.status == 507, answer.text
+            assert "full" in answer.text
+            assert is_sentence(answer)
+            assert answer.headers["access-control-allow-origin"] == "*"
+        assert server.get("/fileget", filename="a.png").body == pictures.png(), "the old version"
+        assert server.delete("a.pdf").status == 200
+        (base / "filling").unlink()
+        assert server.thumbnail("a.png").status == 200, "it is not remembered as a failure"
+        assert server.upload("b.png", pictures.png()).status == 200
+    finally:
+        server.stop()
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

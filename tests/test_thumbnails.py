@@ -7,11 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
+from assetstore.single_flight import SingleFlight
 from tests import pictures
 from tests.support import RunningServer, visible_files
 
@@ -169,6 +171,25 @@ def test_two_originals_with_one_root_never_share_a_picture(server: RunningServer
     assert server.delete("x.tif").status == 200
     assert "x_60.png" in visible_files(server.thumbnails), "it is of x.png"
     assert "x_30.png" not in visible_files(server.thumbnails), "it was of x.tif"
+
+
+def test_a_picture_overtaken_by_that_of_another_original_with_its_root_is_not_mixed_up(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.upload("x.png", pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))
+    server.upload("x.tif", pictures.encoded(Image.new("RGB", (100, 50), "blue"), "TIFF"))
+    do, overtaken = SingleFlight.do, []
+
+    def be_overtaken(*arguments: Any) -> Any:
+        result = do(*arguments)
+        if not overtaken:
+            # Between making the one and opening it, the other is made under the same file name.
+            overtaken.append(server.thumbnail("x.tif", 90))
+        return result
+
+    monkeypatch.setattr(SingleFlight, "do", be_overtaken)
+    assert pictures.opened(server.thumbnail("x.png", 90).body).size == (90, 90)
+    assert pictures.opened(overtaken[0].body).size == (90, 45)
 
 
 def legacy_tree(server: RunningServer) -> bytes:
