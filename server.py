@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The Web Asset Server: the attachments of Specify over HTTP.
 
-This module is the HTTP side: routes, guards (token, collection, name), and from error to answer.
-What is behind it lives in `assetstore/`; the contract with the clients is that of Specify's
+This module is the HTTP side: routes and guards (token, collection, name); `answers.py` has what all
+answers share. What is behind it lives in `assetstore/`; the contract with the clients is that of Specify's
 attachment protocol.
 
     python server.py                    runs it by the setting SERVER (Paste)
@@ -13,49 +13,42 @@ attachment protocol.
 import atexit
 import functools
 import json
-import logging
 import sys
-import textwrap
 import threading
-import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bottle
 
+import answers
+from answers import VIEWS, plain
 from assetstore import (
     __version__,
     advertised,
     content_types,
     delivery,
+    health,
     metadata,
     names,
     serving,
     startup,
-    thumbnails,
     tokens,
     uploads,
 )
 from assetstore.collections import Collections
 from assetstore.configuration import Settings, SettingsError
-from assetstore.errors import (
-    AssetError,
-    BadRequest,
-    Forbidden,
-    NotFound,
-    RangeNotSatisfiable,
-)
+from assetstore.errors import AssetError, BadRequest, Forbidden, NotFound
+from assetstore.health import Health
+from assetstore.journal import Origin
+from assetstore.originals import Originals, Received
 from assetstore.parameters import Parameters
-from assetstore.storage import Incoming, Storage, StoredFile
+from assetstore.proxies import Proxies
+from assetstore.startup import Opened
+from assetstore.storage import Incoming, StoredFile
 from assetstore.thumbnails import Thumbnails
 
 FOLDER = Path(__file__).resolve().parent
-VIEWS = [str(FOLDER / "views")]  # one list, because Bottle keeps a compiled template for each
-PLAIN_TEXT = "text/plain; charset=UTF-8"
-
-_log = logging.getLogger("assetserver")
 
 
 class AssetServer:
@@ -63,15 +56,19 @@ class AssetServer:
 
     Parameters:
         settings: the effective settings; `key` is None or holds at least one key.
-        storage: where the files are.
-        pictures: gives thumbnails of what is in *storage*.
+        originals: the store, and the changes that can be made to it.
+        thumbnails: gives thumbnails of what is in the store.
+        state: says how the server does.
     """
 
-    def __init__(self, settings: Settings, storage: Storage, pictures: Thumbnails) -> None:
+    def __init__(self, settings: Settings, originals: Originals, thumbnails: Thumbnails, state: Health) -> None:
         self.settings = settings
-        self.storage = storage
-        self.thumbnails = pictures
+        self.originals = originals
+        self.storage = originals.storage
+        self.thumbnails = thumbnails
+        self.health = state
         self.collections = Collections(settings.collection_dirs)
+        self.refused_tokens = tokens.Refusals()
 
     def index(self) -> bottle.HTTPResponse:
         """A small page for people: it works, and what to put into Specify next."""
@@ -93,38 +90,40 @@ class AssetServer:
         """Tells a client whether its key and clock are right."""
         query = self._query()
         self._check_token(query, "random")
-        return _plain("Ok.")
+        return plain("Ok.")
 
     def fileupload_options(self) -> bottle.HTTPResponse:
         """Answers browsers that ask before an upload whether they may."""
-        return _plain("", **{"Access-Control-Allow-Methods": "POST, OPTIONS"})
+        return plain("", **{"Access-Control-Allow-Methods": "POST, OPTIONS"})
 
     def fileupload(self) -> bottle.HTTPResponse:
         """Stores an original; thumbnails that clients upload are not needed."""
-        with uploads.Upload() as upload:
-            upload.receive(uploads.Body.of(bottle.request.environ), self._open_upload)
+        body = uploads.Body.of(bottle.request.environ)
+        with uploads.Upload(self.settings.max_upload_bytes) as upload:
+            upload.receive(body, functools.partial(self._open_upload, body.length))
             fields = upload.fields
             self._check_token(fields, "store")
             if fields.get("type") == "T":
                 self.collections.place(fields)
-                return _plain("Ignoring thumbnail upload!")
+                return plain("Ignoring thumbnail upload!")
             place, name = self._place_and_name(fields, "store")
             if upload.incoming is None:
                 raise BadRequest("The upload holds no file.")
-            if upload.incoming.commit(place, name):
+            received = Received(upload.incoming, upload.size, upload.sha256)
+            if self.originals.store(received, place, name, self._origin(fields)):
                 self.thumbnails.discard(place, name)
-        return _plain("Ok.")
+        return plain("Ok.")
 
     def filedelete(self) -> bottle.HTTPResponse:
         """Deletes an original and its thumbnails."""
         form = uploads.Body.of(bottle.request.environ).read_form()
         self._check_token(form, "filename")
         place, name = self._place_and_name(form, "filename")
-        existed = self.storage.delete_original(place, name)
+        existed = self.originals.delete(place, name, self._origin(form))
         self.thumbnails.discard(place, name)
         if not existed:
             raise NotFound("There is no such file.")
-        return _plain("Ok.")
+        return plain("Ok.")
 
     def fileget(self) -> bottle.HTTPResponse:
         """Gives an original or, with `type=T`, its thumbnail."""
@@ -148,7 +147,7 @@ class AssetServer:
             date = metadata.read_date(original.file)
         if date is None:
             raise NotFound("The file says nothing of the date when it was taken.")
-        return _plain(date)
+        return plain(date)
 
     def getfileref(self) -> bottle.HTTPResponse:
         """Gives the address under /static/ of an original or, with `type=T`, its thumbnail."""
@@ -164,7 +163,7 @@ class AssetServer:
         else:
             stored, folder = self.storage.open_original(place, name), self.settings.orig_dir
         stored.file.close()
-        return _plain(advertised.static_url(self._base_url(), place, folder, name))
+        return plain(advertised.static_url(self._base_url(), place, folder, name))
 
     def static(self, path: str) -> bottle.HTTPResponse:
         """Gives a file by its path below the store: originals and thumbnails, nothing else."""
@@ -180,10 +179,22 @@ class AssetServer:
         if folder == self.settings.orig_dir:
             stored = self.storage.open_original(place, name)
         elif folder == self.settings.thumb_dir:
-            stored = thumbnails.as_served(self.storage.open_thumbnail(place, name))
+            stored = self.thumbnails.open_kept(place, name)
         else:
             raise NotFound("There is no such file.")
         return self._deliver(stored, name, self._query())
+
+    def healthz(self) -> bottle.HTTPResponse:
+        """Says that the server lives; touches nothing."""
+        return plain("ok")
+
+    def readyz(self) -> bottle.HTTPResponse:
+        """Says whether the server can do its work, with a reason for each part: 200 or 503."""
+        report = self.health.report()
+        is_ready = all(result.status != health.ERROR for result in report.values())
+        page = {"ready": is_ready, "checks": {name: vars(result) for name, result in report.items()}}
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        return bottle.HTTPResponse(json.dumps(page), 200 if is_ready else 503, **headers)
 
     def _deliver(self, stored: StoredFile, name: str, query: Parameters) -> bottle.HTTPResponse:
         """Answers with an open file, as the conditions and ranges of the request ask."""
@@ -206,7 +217,7 @@ class AssetServer:
         body = delivery.FileBody(stored, answer.first, answer.length)
         return bottle.HTTPResponse(body, answer.status, **answer.headers)
 
-    def _open_upload(self, fields: Parameters) -> Incoming | None:
+    def _open_upload(self, length: int | None, fields: Parameters) -> Incoming | None:
         """Decides where the file of an upload goes while only the fields before it are known."""
         if "token" in fields and "store" in fields:
             self._check_token(fields, "store")
@@ -215,8 +226,8 @@ class AssetServer:
             place = self.collections.place(fields)
         except AssetError:
             # Only a guess is wanted here; the whole form is judged when all of it is there.
-            return self.storage.receive(None)
-        return None if is_thumbnail else self.storage.receive(place)
+            return self.storage.receive(None, length)
+        return None if is_thumbnail else self.storage.receive(place, length)
 
     def _place_and_name(self, parameters: Parameters, name_parameter: str) -> tuple[str, str]:
         place = self.collections.place(parameters)
@@ -234,12 +245,20 @@ class AssetServer:
     def _check_token(self, parameters: Parameters, signed: str) -> None:
         if self.settings.key is None:
             return  # repeated parameters do not matter then
+        environ = bottle.request.environ
         try:
             token, name = parameters.get("token"), parameters.get(signed)
-        except BadRequest as error:
-            raise Forbidden(error.public) from None
-        received_at = bottle.request.environ[serving.RECEIVED_AT]
-        tokens.check(self.settings.key, token, name, received_at, self.settings.time_tolerance)
+            tokens.check(self.settings.key, token, name, environ[serving.RECEIVED_AT], self.settings.time_tolerance)
+        except (BadRequest, Forbidden) as error:
+            client = environ[answers.CLIENT]
+            raise Forbidden(error.public, f"refused token {self.refused_tokens.count(client)} of {client}") from None
+
+    def _origin(self, form: Parameters) -> Origin:
+        try:
+            collection = form.get("coll")
+        except BadRequest:
+            collection = None  # broken, and ignored where all collections share one folder
+        return Origin(collection or "", bottle.request.environ[answers.CLIENT])
 
     def _query(self) -> Parameters:
         return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
@@ -248,9 +267,9 @@ class AssetServer:
         return advertised.base_url(self.settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
 
 
-def make_app(settings: Settings, storage: Storage, pictures: Thumbnails) -> bottle.Bottle:
-    """Returns the WSGI application; see AssetServer for the parameters."""
-    server = AssetServer(settings, storage, pictures)
+def make_app(opened: Opened) -> bottle.Bottle:
+    """Returns the WSGI application that serves what was opened."""
+    server = AssetServer(opened.settings, opened.originals, opened.thumbnails, opened.health)
     app = bottle.Bottle()
     app.route("/", "GET", server.index)
     app.route("/web_asset_store.xml", "GET", server.web_asset_store)
@@ -262,94 +281,10 @@ def make_app(settings: Settings, storage: Storage, pictures: Thumbnails) -> bott
     app.route("/getmetadata", "GET", server.getmetadata)
     app.route("/getfileref", "GET", server.getfileref)
     app.route("/static/<path:path>", "GET", server.static)
-    app.install(_answer_errors)
-    app.add_hook("before_request", _begin)
-    app.add_hook("after_request", _end)
-    app.default_error_handler = _answer_router
+    app.route("/healthz", "GET", server.healthz)
+    app.route("/readyz", "GET", server.readyz)
+    answers.install(app, Proxies(opened.settings.trusted_proxies))
     return app
-
-
-def _plain(text: str, **headers: str) -> bottle.HTTPResponse:
-    return bottle.HTTPResponse(text, 200, **{"Content-Type": PLAIN_TEXT, **headers})
-
-
-def _begin() -> None:
-    environ = bottle.request.environ
-    environ["assetserver.request_id"] = uuid.uuid4().hex[:12]
-    environ["assetserver.began"] = time.monotonic()
-    environ.setdefault(serving.RECEIVED_AT, time.time())
-    try:
-        # Bottle drops bytes that are not UTF-8 and would find another file than the one asked for.
-        environ["bottle.raw_path"].encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        raise _refusal(BadRequest("The address is not valid UTF-8.")) from None
-
-
-def _end() -> None:
-    """Adds what every answer has, errors included (protocol.md, "Rules for every answer")."""
-    environ, response = bottle.request.environ, bottle.response
-    response.set_header("X-Timestamp", str(int(time.time())))
-    response.set_header("X-Request-Id", environ["assetserver.request_id"])
-    response.set_header("X-Content-Type-Options", "nosniff")
-    response.set_header("Access-Control-Allow-Origin", "*")
-    milliseconds = (time.monotonic() - environ["assetserver.began"]) * 1000
-    # The query stays out of the log: it can hold a token.
-    request, request_id = bottle.request, environ["assetserver.request_id"]
-    client, status = environ.get("REMOTE_ADDR", "-"), response.status_code
-    _log.info("%s %r %r %s %.0f ms %s", client, request.method, request.path, status, milliseconds, request_id)
-
-
-def _answer_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Turns every exception of a route into an answer (a Bottle plugin)."""
-
-    @functools.wraps(callback)
-    def answer(*arguments: Any, **named: Any) -> Any:
-        try:
-            return callback(*arguments, **named)
-        except AssetError as error:
-            return _refusal(error)
-        except Exception as error:  # noqa: BLE001 - a fault becomes an answer and a story in the log
-            _log.exception("%s: unexpected", bottle.request.environ["assetserver.request_id"])
-            return _refusal(AssetError("Something went wrong in the asset server.", repr(error)))
-
-    return answer
-
-
-def _refusal(error: AssetError) -> bottle.HTTPResponse:
-    """The answer that an error becomes; its story goes to the log under the request id."""
-    request_id = bottle.request.environ["assetserver.request_id"]
-    text, level = error.public, logging.INFO
-    if error.status in (500, 507):
-        text, level = f"{error.public} (Request {request_id})", logging.ERROR
-    elif error.status in (403, 503):
-        level = logging.WARNING
-    # As repr: the detail can hold what a stranger's file made a tool say.
-    _log.log(level, "%s: %s: %s %.2000r", request_id, error.status, error.public, error.detail)
-    headers = {"Content-Type": PLAIN_TEXT}
-    if error.status in (415, 422) and bottle.request.get_header("Accept", "").startswith("image/"):
-        # An <img> in a browser: it shows a drawn sentence, but not a written one.
-        headers = {"Content-Type": "image/svg+xml", **delivery.safe_headers("image/svg+xml")}
-        sentence = {"sentence": error.public, "lines": textwrap.wrap(error.public, 24)}
-        text = bottle.template("no_picture.svg", sentence, template_lookup=VIEWS)
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, RangeNotSatisfiable):
-        headers["Content-Range"] = f"bytes */{error.size}"
-    return bottle.HTTPResponse(text, error.status, **headers)
-
-
-def _answer_router(error: bottle.HTTPError) -> str:
-    """The text for what Bottle itself refuses: unknown routes and wrong methods."""
-    bottle.response.content_type = PLAIN_TEXT
-    if error.status_code == 404:
-        return "There is nothing at this address."
-    if error.status_code == 405:
-        allowed = sorted(str(error.headers.get("Allow", "")).split(","))
-        if "GET" in allowed and "HEAD" not in allowed:
-            allowed.insert(allowed.index("GET") + 1, "HEAD")
-        bottle.response.set_header("Allow", ", ".join(allowed))
-        return f"This address takes {' and '.join(allowed)} only."
-    return "Something went wrong in the asset server."
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
@@ -374,19 +309,19 @@ def make_application() -> bottle.Bottle:
         SettingsError: with one line for the administrator.
     """
     opened = startup.open_all(FOLDER, bottle.server_names)
-    atexit.register(opened.pool.close)
-    return make_app(opened.settings, opened.storage, opened.thumbnails)
+    atexit.register(opened.close)
+    return make_app(opened)
 
 
 def main() -> int:
     """Runs the server by the setting SERVER until it is told to stop; returns the exit status."""
     try:
         opened = startup.open_all(FOLDER, bottle.server_names)
-        app = make_app(opened.settings, opened.storage, opened.thumbnails)
+        app = make_app(opened)
         try:
             startup.serve(app, opened.settings, functools.partial(bottle.run, quiet=True))
         finally:
-            opened.pool.close()
+            opened.close()
     except SettingsError as error:
         print(f"The asset server does not start. {error}", file=sys.stderr)
         return 1

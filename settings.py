@@ -45,6 +45,11 @@ PUBLIC_URL = None
 # programs on this machine, such as a proxy.
 BIND_ADDRESS = "0.0.0.0"
 
+# The proxies in front of this server, as addresses or networks: ["127.0.0.1"] for nginx on this
+# machine. They alone are believed what they say of the client: its address (X-Forwarded-For) and for
+# how long they have been receiving its request (X-Receiving-Seconds).
+TRUSTED_PROXIES = ()
+
 # The port for SERVER = "wsgiref". None: PORT.
 DEVELOPMENT_PORT = None
 
@@ -62,6 +67,27 @@ THUMB_DIR = "thumbnails"
 #     COLLECTION_DIRS = {"KU Fish": "ichthyology", "KU Herps": "herpetology"}
 # Requests for other collections then get 404. Environment: the same in JSON.
 COLLECTION_DIRS = None
+
+# --- Uploads, and what protects the files --------------------------------------------------------
+
+# The largest file that may be uploaded, in bytes. None: as large as the disk can hold.
+MAX_UPLOAD_BYTES = None
+
+# So many bytes of the disk stay free: uploads that would go into them are refused, while reading and
+# deleting go on. 0: uploads may fill the disk.
+RESERVED_BYTES = 0
+
+# For how many days a deleted or replaced file stays in the trash, from where `manage.py trash restore`
+# brings it back. 0: no trash, what is deleted is gone.
+TRASH_DAYS = 30
+
+# How many bytes the trash of all collections may hold together; above that the oldest files leave it
+# early. None: any number.
+TRASH_BYTES = None
+
+# Within how many days each original is read again and compared with its checksum. 0: never by itself,
+# only by `manage.py verify`.
+VERIFY_DAYS = 0
 
 # --- Thumbnails ----------------------------------------------------------------------------------
 

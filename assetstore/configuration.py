@@ -11,6 +11,7 @@ from pathlib import Path
 
 from assetstore import formats
 from assetstore import setting_values as values
+from assetstore.proxies import Network
 
 #: The folder of the attachments if nothing else is said, below the program's own folder. It alone
 #: is made when missing: any other missing folder may be a disk that is not mounted.
@@ -49,6 +50,12 @@ class Settings:
     can_thumbnail: frozenset[str]
     max_thumbnail_size: int
     kept_thumbnail_sizes: int
+    max_upload_bytes: int | None
+    reserved_bytes: int
+    trash_days: int
+    trash_bytes: int | None
+    verify_days: int
+    trusted_proxies: tuple[Network, ...]
     server: str
     threads: int
     socket_timeout: int
@@ -94,6 +101,12 @@ SETTINGS: dict[str, Setting] = {
     "CAN_THUMBNAIL": Setting(formats.THUMBNAIL_TYPES, values.media_types),
     "MAX_THUMBNAIL_SIZE": Setting(4000, values.whole_number(1, 30_000)),
     "KEPT_THUMBNAIL_SIZES": Setting(32, values.whole_number(0, 10_000)),
+    "MAX_UPLOAD_BYTES": Setting(None, values.optional(values.whole_number(1, 10**15))),
+    "RESERVED_BYTES": Setting(0, values.whole_number(0, 10**15)),
+    "TRASH_DAYS": Setting(30, values.whole_number(0, 36_500)),
+    "TRASH_BYTES": Setting(None, values.optional(values.whole_number(0, 10**18))),
+    "VERIFY_DAYS": Setting(0, values.whole_number(0, 3650)),
+    "TRUSTED_PROXIES": Setting((), values.networks),
     "SERVER": Setting("paste", values.text),
     "THREADS": Setting(192, values.whole_number(1, 10_000)),
     "SOCKET_TIMEOUT": Setting(60, values.whole_number(1, 3600)),
@@ -150,6 +163,8 @@ def describe(settings: Settings) -> list[str]:
             value = ["*****"] * len(value) if len(value) > 1 else "*****"
         elif isinstance(value, frozenset):
             value = sorted(value)
+        elif field.name == "trusted_proxies":
+            value = [str(network) for network in value]
         lines.append(f"{field.name.upper()} = {str(value) if isinstance(value, Path) else value!r}")
     return lines
 

@@ -64,6 +64,20 @@ _SIGNATURES = (
     (b"MM\x00+", TIFF),
 )
 
+#: What a file is whose name has this media type.
+_ANNOUNCED = {
+    "image/jpeg": JPEG,
+    "image/png": PNG,
+    "image/gif": GIF,
+    "image/tiff": TIFF,
+    "image/heic": HEIC,
+    "image/heif": HEIC,
+    "image/avif": AVIF,
+    "image/webp": WEBP,
+    "image/bmp": BMP,
+    "application/pdf": PDF,
+}
+
 #: Media type of the name -> (encoder of the thumbnail, its extension; None keeps the original's).
 _THUMBNAILS: dict[str, tuple[Format, str | None]] = {
     "image/jpeg": (JPEG, None),
@@ -99,6 +113,17 @@ def recognise(head: bytes) -> Format | None:
     # Ghostscript runs as a program whatever begins as PostScript, also with a PDF's header behind it.
     before, header, _ = head[:HEAD_LENGTH].partition(b"%PDF-")
     return PDF if header and b"%!" not in before else None
+
+
+def is_misnamed(media_type: str, head: bytes) -> bool:
+    """Says whether a file is another format than the media type of its name announces.
+
+    Parameters:
+        media_type: of the name; those of other files than pictures announce nothing.
+        head: the first HEAD_LENGTH bytes of the file.
+    """
+    announced = _ANNOUNCED.get(media_type)
+    return announced is not None and recognise(head) != announced
 
 
 def encoder(media_type: str) -> Format:

@@ -45,6 +45,15 @@ def store_name(text: str) -> str:
     return text
 
 
+def is_store_name(text: str) -> bool:
+    """Says whether a file of this name could be asked for; others may lie in the folder, too."""
+    try:
+        store_name(text)
+    except BadRequest:
+        return False
+    return True
+
+
 def scale(text: str | None) -> int:
     """Returns the size of a thumbnail in pixels.
 

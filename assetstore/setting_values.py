@@ -2,6 +2,7 @@
 variable, and returns the effective value or raises ValueError with what was expected.
 """
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -39,7 +40,7 @@ def whole_number(least: int, most: int) -> Callable[[object], int]:
 
     def read_number(value: object) -> int:
         digits = str(value).strip()
-        if isinstance(value, bool) or not re.fullmatch(r"-?[0-9]{1,12}", digits, re.ASCII):
+        if isinstance(value, bool) or not re.fullmatch(r"-?[0-9]{1,18}", digits, re.ASCII):
             raise ValueError(f"a whole number from {least} to {most}")
         if not least <= int(digits) <= most:
             raise ValueError(f"a whole number from {least} to {most}")
@@ -137,6 +138,21 @@ def media_types(value: object) -> frozenset[str]:
     if not all(_MEDIA_TYPE.fullmatch(entry) for entry in types):
         raise ValueError(expected)
     return types
+
+
+def networks(value: object) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Reads addresses or networks, as text separated by commas or blanks; nothing gives none."""
+    expected = "addresses or networks such as ['127.0.0.1', '10.0.0.0/8']"
+    if _is_none(value):
+        return ()
+    if isinstance(value, str):
+        value = [part for part in re.split(r"[\s,]+", value) if part]
+    if not isinstance(value, Iterable):
+        raise ValueError(expected)
+    try:
+        return tuple(ipaddress.ip_network(str(entry), strict=False) for entry in value)
+    except ValueError:
+        raise ValueError(expected) from None
 
 
 def _is_none(value: object) -> bool:

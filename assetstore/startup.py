@@ -14,14 +14,21 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from assetstore import __version__, configuration, keys, serving
+from assetstore import __version__, configuration, keys, readiness, serving, trash_keeping, verifying
 from assetstore.collections import Collections
 from assetstore.configuration import Settings, SettingsError
 from assetstore.errors import StorageFault
+from assetstore.health import Health
+from assetstore.housekeeping import Duty
+from assetstore.journal import Journal
+from assetstore.originals import Originals
 from assetstore.rendering import Limits
 from assetstore.rendering.pool import RenderPool
 from assetstore.storage.disk import DiskStorage
+from assetstore.storage.disk_thumbnails import DiskThumbnails
 from assetstore.thumbnails import Rules, Thumbnails
+from assetstore.trash_keeping import TrashKeeper
+from assetstore.verifying import Verifier
 
 _log = logging.getLogger(__name__)
 
@@ -30,13 +37,22 @@ _log = logging.getLogger(__name__)
 class Opened:
     """What a server stands on: effective settings, the open store, its thumbnails and their workers.
 
-    The pool is to be closed at the end.
+    To be closed at the end.
     """
 
     settings: Settings
-    storage: DiskStorage
+    originals: Originals
     thumbnails: Thumbnails
     pool: RenderPool
+    health: Health
+    duties: tuple[Duty, ...]
+
+    def close(self) -> None:
+        """Ends everything that runs beside the requests."""
+        self.pool.close()
+        for duty in self.duties:
+            duty.close()
+        self.originals.journal.close()
 
 
 def open_all(folder: Path, adapters: Iterable[str]) -> Opened:
@@ -113,14 +129,12 @@ def announce(settings: Settings, own: Mapping[str, object]) -> None:
         _log.warning("WARNING: %s", warning)
 
 
-def open_store(settings: Settings, folder: Path) -> Opened:
-    """Makes the folders, and the server's own key if none was configured.
+def open_originals(settings: Settings, folder: Path) -> Originals:
+    """Opens the store, as the server and the administrator's commands do.
 
     Parameters:
         settings: as loaded.
         folder: of the program; the default attachment folder in it is made when missing.
-
-    The settings that it returns have a key, unless KEY is None.
     """
     base = settings.base_dir
     if base == folder / configuration.DEFAULT_BASE_DIR:
@@ -128,21 +142,51 @@ def open_store(settings: Settings, folder: Path) -> Opened:
     if not base.is_dir():
         raise SettingsError(f"BASE_DIR: there is no folder {base}. Is its disk mounted? If it is new, make it.")
     places = Collections(settings.collection_dirs).places()
-    storage = DiskStorage(base, settings.orig_dir, settings.thumb_dir, places, settings.kept_thumbnail_sizes)
+    storage = DiskStorage(base, settings.orig_dir, settings.thumb_dir, places, settings.reserved_bytes)
     try:
         storage.prepare()
-        if settings.key == ():
-            key, is_new = keys.own_key(base)
-            settings = dataclasses.replace(settings, key=(key,))
-            if is_new:
-                _announce_key(key, keys.key_path(base))
     except StorageFault as error:
         raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
-    limits = Limits(settings.render_seconds, settings.render_memory)
-    pool = RenderPool(settings.render_workers, limits)
+    return Originals(storage, Journal(base), places, keeps_trash=settings.trash_days > 0)
+
+
+def open_store(settings: Settings, folder: Path) -> Opened:
+    """Opens the store with all that serves it, and makes the server's own key if none was configured.
+
+    Parameters:
+        settings, folder: as for `open_originals`.
+
+    The settings that it returns have a key, unless KEY is None.
+    """
+    originals, base = open_originals(settings, folder), settings.base_dir
+    if settings.key == ():
+        try:
+            key, is_new = keys.own_key(base)
+        except StorageFault as error:
+            raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
+        settings = dataclasses.replace(settings, key=(key,))
+        if is_new:
+            _announce_key(key, keys.key_path(base))
+    pool = RenderPool(settings.render_workers, Limits(settings.render_seconds, settings.render_memory))
     rules = Rules(settings.can_thumbnail, settings.max_thumbnail_size, settings.render_queue)
-    thumbnails = Thumbnails(storage, pool, rules)
-    return Opened(settings, storage, thumbnails, pool)
+    kept = DiskThumbnails(base, settings.thumb_dir, settings.kept_thumbnail_sizes)
+    duties = _duties(settings, originals)
+    for duty in duties:
+        duty.start()
+    thumbnails = Thumbnails(originals.storage, kept, pool, rules)
+    health = Health(readiness.checks(settings, originals, pool))
+    return Opened(settings, originals, thumbnails, pool, health, duties)
+
+
+def _duties(settings: Settings, originals: Originals) -> tuple[Duty, ...]:
+    base, duties = settings.base_dir, []
+    if settings.trash_days:
+        keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
+        duties.append(Duty("trash", base, trash_keeping.ROUND_SECONDS, lambda _ending: keeper.purge()))
+    if settings.verify_days:
+        verifier = Verifier(originals, settings.verify_days)
+        duties.append(Duty("verification", base, verifying.ROUND_SECONDS, verifier.round))
+    return tuple(duties)
 
 
 @contextlib.contextmanager

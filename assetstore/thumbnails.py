@@ -29,7 +29,7 @@ from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedTyp
 from assetstore.rendering import Job
 from assetstore.rendering.pool import PATIENCE_SECONDS, RenderPool, busy
 from assetstore.single_flight import SingleFlight
-from assetstore.storage import Storage, StoredFile, Version
+from assetstore.storage import Storage, StoredFile, ThumbnailStore, Version
 
 _log = logging.getLogger(__name__)
 
@@ -65,13 +65,15 @@ class Thumbnails:
     """The thumbnails of one store.
 
     Parameters:
-        storage: holds originals and kept thumbnails.
+        storage: holds the originals.
+        store: holds the kept thumbnails.
         pool: makes new ones.
         rules: which and how many.
     """
 
-    def __init__(self, storage: Storage, pool: RenderPool, rules: Rules) -> None:
+    def __init__(self, storage: Storage, store: ThumbnailStore, pool: RenderPool, rules: Rules) -> None:
         self._storage = storage
+        self._store = store
         self._pool = pool
         self._rules = rules
         self._places_to_wait = threading.BoundedSemaphore(rules.waiting)
@@ -89,9 +91,9 @@ class Thumbnails:
         """
         self._version(place, name)
         size = min(scale, self._rules.largest)
-        if self._storage.keeps_size(place, size):
+        if self._store.keeps_size(place, size):
             return size
-        smaller = self._storage.largest_kept_size(place, size)
+        smaller = self._store.largest_kept_size(place, size)
         if smaller is None:
             raise NotFound("The server keeps no thumbnails as small as this to link to.")
         return smaller
@@ -138,6 +140,10 @@ class Thumbnails:
         # Kept under a name that it may share: by now somebody's picture of another original can be there.
         return self._kept(wish) or _in_memory(picture, wish)
 
+    def open_kept(self, place: str, thumbnail: str) -> StoredFile:
+        """Opens a kept thumbnail by its own file name, whatever it was made of. Raises NotFound, StorageFault."""
+        return _as_served(self._store.open(place, thumbnail))
+
     def discard(self, place: str, name: str) -> None:
         """Removes the kept thumbnails of an original that was deleted or replaced, and no other's.
 
@@ -155,7 +161,7 @@ class Thumbnails:
             return
         root, extension = formats.thumbnail_parts(name, media_type)
         others = frozenset(_stamp(other, version) for other, version in self._namesakes(place, name))
-        self._storage.delete_thumbnails(place, root, extension, others)
+        self._store.delete(place, root, extension, others)
 
     def _media_type(self, name: str) -> str:
         media_type = content_types.guess(name)
@@ -170,17 +176,17 @@ class Thumbnails:
     def _kept(self, wish: "_Wish") -> StoredFile | None:
         """The kept thumbnail if it was made of this version of this original."""
         try:
-            kept = self._storage.open_thumbnail(wish.place, wish.thumbnail)
+            kept = self._store.open(wish.place, wish.thumbnail)
         except NotFound:
             return None
         if _bears(kept.version, _stamp(wish.name, wish.version)):
-            return as_served(kept)
+            return _as_served(kept)
         kept.file.close()
         return None
 
     def _produce(self, wish: "_Wish") -> bytes:
         """Makes or adopts a thumbnail and returns it; keeps it if its size is kept."""
-        with self._storage.alone_with_thumbnail(wish.place, wish.thumbnail):
+        with self._store.alone_with(wish.place, wish.thumbnail):
             found = self._kept(wish) or self._adopt(wish)
             if found is not None:
                 with found:
@@ -203,7 +209,7 @@ class Thumbnails:
     def _adopt(self, wish: "_Wish") -> StoredFile | None:
         """Takes over the thumbnail of an earlier server if it is certainly of this original."""
         try:
-            with self._storage.open_thumbnail(wish.place, wish.thumbnail) as found:
+            with self._store.open(wish.place, wish.thumbnail) as found:
                 is_younger = found.version.modified_ns >= wish.version.changed_ns
                 if not is_younger or any(self._namesakes(wish.place, wish.name)):
                     return None
@@ -212,7 +218,7 @@ class Thumbnails:
             return None
         if not _is_complete(picture, formats.encoder(self._media_type(wish.name))):
             return None
-        with self._storage.new_thumbnail(wish.place, wish.thumbnail) as new:
+        with self._store.new(wish.place, wish.thumbnail) as new:
             new.path.write_bytes(picture)
             new.publish(_stamp(wish.name, wish.version))
         return self._kept(wish)
@@ -225,12 +231,12 @@ class Thumbnails:
             raise Unrenderable("The file is not the picture that its name says.", detail)
         with (
             self._storage.local_original(wish.place, wish.name) as source,
-            self._storage.new_thumbnail(wish.place, wish.thumbnail) as new,
+            self._store.new(wish.place, wish.thumbnail) as new,
         ):
             encoder = formats.encoder(self._media_type(wish.name))
             self._pool.render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, wish.size))
             picture = new.path.read_bytes()
-            if self._storage.keeps_size(wish.place, wish.size):
+            if self._store.keeps_size(wish.place, wish.size):
                 new.publish(_stamp(wish.name, wish.version))
             return picture
 
@@ -282,7 +288,7 @@ class _Failures:
         raise Unrenderable(failure.public, "known from an earlier attempt")
 
 
-def as_served(stored: StoredFile) -> StoredFile:
+def _as_served(stored: StoredFile) -> StoredFile:
     """Gives a thumbnail, for HTTP, the date when it was made instead of its fingerprint."""
     return StoredFile(stored.file, replace(stored.version, modified_ns=stored.version.changed_ns))
 

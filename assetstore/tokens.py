@@ -6,6 +6,8 @@ client computes; inside HMAC its known weaknesses do not help a forger (RFC 6151
 
 import hmac
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from assetstore.errors import Forbidden
@@ -59,6 +61,30 @@ def check(keys: Sequence[str] | None, token: str | None, name: str | None, now: 
             f"The token is out of time: its clock and the server's are {seconds_apart} seconds apart,"
             f" fewer than {tolerance} are allowed."
         )
+
+
+class Refusals:
+    """How many tokens were refused, by client, so that the log shows who guesses.
+
+    Parameters:
+        most_clients: of how many clients the number is remembered, the latest ones.
+
+    Concurrency: callable by any thread; counts those of this process.
+    """
+
+    def __init__(self, most_clients: int = 10_000) -> None:
+        self._most_clients = most_clients
+        self._lock = threading.Lock()
+        self._by_client: OrderedDict[str, int] = OrderedDict()
+
+    def count(self, client: str) -> int:
+        """Counts one more of this client (an address) and returns how many there are now."""
+        with self._lock:
+            number = self._by_client.pop(client, 0) + 1
+            self._by_client[client] = number
+            if len(self._by_client) > self._most_clients:
+                self._by_client.popitem(last=False)
+        return number
 
 
 def _signature(key: str, name: str, timestamp: str) -> str:

@@ -1,10 +1,11 @@
-"""Uploads: from the socket through a streaming multipart parser straight into a private file.
+"""Uploads: from the socket through a streaming multipart parser straight into a private file, hashed on the way.
 
 The parts come in any order: Specify 7 and old Specify 6 send the file first, so the bytes are
 written before token, name and collection are known, and get their name only after all of them
 have been checked (protocol.md, "Routes").
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -23,6 +24,9 @@ LONGEST_FIELD = 64 * 1024
 
 #: All text fields together, in bytes.
 MOST_FIELD_BYTES = 256 * 1024
+
+#: What a request may be longer than its file: all fields, and the headers of all parts.
+_MOST_BYTES_BESIDES = 2 * MOST_FIELD_BYTES
 
 #: Bytes taken from the socket at a time; beyond this the speed no longer grows.
 _CHUNK = 256 * 1024
@@ -118,12 +122,29 @@ def body_length(environ: dict[str, object]) -> int | None:
 
 
 class Upload:
-    """What a multipart upload brought: its fields, and the file in a private place, if there was one."""
+    """What a multipart upload brought: its fields, and the file in a private place, if there was one.
 
-    def __init__(self) -> None:
+    Parameters:
+        most_bytes: how long the file may be, None for any length (MAX_UPLOAD_BYTES).
+
+    Attributes:
+        fields: the text fields.
+        incoming: where the file was written; None if there was none, or it was read past.
+        size: bytes of the file so far.
+    """
+
+    def __init__(self, most_bytes: int | None = None) -> None:
         self.fields = Parameters()
         self.has_file = False
         self.incoming: Incoming | None = None
+        self.size = 0
+        self._most_bytes = most_bytes
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of the file so far, hexadecimal."""
+        return self._hash.hexdigest()
 
     def __enter__(self) -> "Upload":
         return self
@@ -142,9 +163,11 @@ class Upload:
 
         Raises:
             BadRequest: not multipart, no or a broken boundary, truncated, two files.
-            TooLarge: too many or too long fields.
+            TooLarge: too many or too long fields, or the file is too long.
             OutOfSpace, StorageFault: from the store.
         """
+        if self._most_bytes is not None and (body.length or 0) > self._most_bytes + _MOST_BYTES_BESIDES:
+            raise self._too_long()
         media_type, options = body.media_type()
         boundary = options.get("boundary", "")
         if media_type != "multipart/form-data":
@@ -177,7 +200,7 @@ class Upload:
                     continue
                 elif part.filename is not None:
                     if event and self.incoming is not None:
-                        self.incoming.write(bytes(event))
+                        self._take(event, self.incoming)
                 elif event:
                     field += event
                     field_bytes += len(event)
@@ -186,6 +209,16 @@ class Upload:
                 else:
                     self.fields.add(part.name or "", bytes(field), _charset(part))
                     field.clear()
+
+    def _take(self, data: bytes | bytearray | memoryview, incoming: Incoming) -> None:
+        self.size += len(data)
+        if self._most_bytes is not None and self.size > self._most_bytes:
+            raise self._too_long()
+        self._hash.update(data)
+        incoming.write(data)
+
+    def _too_long(self) -> TooLarge:
+        return TooLarge(f"The file is too large: this server takes at most {self._most_bytes} bytes.")
 
     def _begin_file(self, open_file: Callable[[Parameters], Incoming | None]) -> None:
         if self.has_file:

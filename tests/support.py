@@ -101,8 +101,8 @@ class RunningServer(Client):
         settings = configuration.load(own, {}, PROJECT, 2)
         self.base = settings.base_dir
         opened = startup.open_store(settings, PROJECT)
-        self.settings, self._pool = opened.settings, opened.pool
-        app = asset_server.make_app(opened.settings, opened.storage, opened.thumbnails)
+        self.settings, self.opened = opened.settings, opened
+        app = asset_server.make_app(opened)
         self.http = serving.Server(app, ("127.0.0.1", 0), threads=32, timeout=self.settings.socket_timeout)
         self._thread = threading.Thread(target=self.http.serve_until_stopped)
         self._thread.start()
@@ -116,7 +116,7 @@ class RunningServer(Client):
             waker.connect_ex(("127.0.0.1", self.port))
         self._thread.join()
         self.http.thread_pool.shutdown()
-        self._pool.close()
+        self.opened.close()
 
     def restarted(self, **own: object) -> "RunningServer":
         """Another server on the same store, with these settings changed."""

@@ -1,6 +1,7 @@
 """configuration: settings.py and the environment, each checked value by value."""
 
 import runpy
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,12 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "CAN_THUMBNAIL": ("image/png, image/jpeg", frozenset(("image/png", "image/jpeg"))),
         "MAX_THUMBNAIL_SIZE": ("1000", 1000),
         "KEPT_THUMBNAIL_SIZES": ("5", 5),
+        "MAX_UPLOAD_BYTES": ("1000000000000", 10**12),
+        "RESERVED_BYTES": ("1000000000", 10**9),
+        "TRASH_DAYS": ("0", 0),
+        "TRASH_BYTES": ("5000000000", 5 * 10**9),
+        "VERIFY_DAYS": ("90", 90),
+        "TRUSTED_PROXIES": ("127.0.0.1, 10.0.0.0/8", (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"))),
         "SERVER": ("wsgiref", "wsgiref"),
         "THREADS": ("7", 7),
         "SOCKET_TIMEOUT": ("8", 8),

@@ -11,20 +11,22 @@ import pytest
 
 from assetstore.errors import BadRequest, NotFound, OutOfSpace, StorageFault
 from assetstore.storage.disk import DiskStorage
+from assetstore.storage.disk_thumbnails import DiskThumbnails
 from tests.support import visible_files
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> DiskStorage:
-    store = DiskStorage(tmp_path, "originals", "thumbnails", ["", "nested/fish"], 32)
+    store = DiskStorage(tmp_path, "originals", "thumbnails", ["", "nested/fish"])
     store.prepare()
     return store
 
 
 def put(storage: DiskStorage, name: str, content: bytes, place: str = "") -> bool:
-    with storage.receive(place) as incoming:
+    with storage.receive(place, len(content)) as incoming:
         incoming.write(content)
-        return incoming.commit(place, name)
+        incoming.sync()
+        return incoming.commit(place, name, keep_old=False)
 
 
 def read(storage: DiskStorage, name: str, place: str = "") -> bytes:
@@ -54,7 +56,7 @@ def test_a_committed_file_replaces_the_old_one_whole(storage: DiskStorage, tmp_p
 
 def test_an_upload_that_is_not_committed_leaves_nothing(storage: DiskStorage, tmp_path: Path) -> None:
     put(storage, "a", b"old")
-    with pytest.raises(RuntimeError), storage.receive("") as incoming:
+    with pytest.raises(RuntimeError), storage.receive("", None) as incoming:
         incoming.write(b"half")
         raise RuntimeError
     assert read(storage, "a") == b"old"
@@ -138,8 +140,8 @@ def test_an_upload_over_a_link_replaces_the_link_not_its_target(storage: DiskSto
 
 def test_deleting_says_whether_there_was_something(storage: DiskStorage) -> None:
     put(storage, "a", b"")
-    assert storage.delete_original("", "a") is True
-    assert storage.delete_original("", "a") is False
+    assert storage.delete_original("", "a", keep_old=False) is True
+    assert storage.delete_original("", "a", keep_old=False) is False
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_a_root_s_own_thumbnails_are_removed_and_no_other_s(
     ]  # fmt: skip
     for name in names:
         (tmp_path / "thumbnails" / name).touch()
-    storage.delete_thumbnails("", root, extension, frozenset())
+    DiskThumbnails(tmp_path, "thumbnails", 32).delete("", root, extension, frozenset())
     assert sorted(set(names) - set(visible_files(tmp_path / "thumbnails"))) == sorted(own)
 
 
@@ -176,7 +178,7 @@ def test_old_leftovers_are_swept_at_the_start_and_young_ones_are_not(storage: Di
     (private / "thumbnail-old").mkdir()
     os.utime(private / "thumbnail-old", (0, 0))
     storage.prepare()
-    assert sorted(path.name for path in private.iterdir()) == ["upload-young"]
+    assert sorted(path.name for path in private.iterdir()) == ["trash", "upload-young"]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +196,7 @@ def test_the_system_s_errors_have_sentences_without_paths(
     def fail(*arguments: object) -> None:
         raise OSError(number, os.strerror(number), "/secret/path")
 
-    with storage.receive("") as incoming:
+    with storage.receive("", None) as incoming:
         monkeypatch.setattr(os, "write", fail)
         with pytest.raises(kind) as error:
             incoming.write(b"x")
@@ -206,7 +208,7 @@ def test_the_system_s_errors_have_sentences_without_paths(
 def test_a_full_disk_leaves_the_old_version(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     base = tmp_path / "small"
     mounted(base, "2m")
-    storage = DiskStorage(base, "originals", "thumbnails", [""], 32)
+    storage = DiskStorage(base, "originals", "thumbnails", [""])
     storage.prepare()
     put(storage, "a", b"old")
     with pytest.raises(OutOfSpace):
@@ -218,11 +220,11 @@ def test_a_full_disk_leaves_the_old_version(tmp_path: Path, mounted: Callable[[P
 
 def test_a_collection_may_lie_on_a_file_system_of_its_own(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     mounted(tmp_path / "fish", "8m")
-    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["birds", "fish"], 32)
+    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["birds", "fish"])
     storage.prepare()
-    with storage.receive(None) as incoming:
+    with storage.receive(None, None) as incoming:
         incoming.write(b"the file came before its collection")
-        incoming.commit("fish", "a")
+        incoming.commit("fish", "a", keep_old=False)
     assert read(storage, "a", "fish").startswith(b"the file")
     assert leftovers(tmp_path) == []
 
@@ -230,5 +232,5 @@ def test_a_collection_may_lie_on_a_file_system_of_its_own(tmp_path: Path, mounte
 def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "originals").write_text("a file in the way")
     with pytest.raises(StorageFault) as error:
-        DiskStorage(tmp_path, "originals", "thumbnails", [""], 32).prepare()
+        DiskStorage(tmp_path, "originals", "thumbnails", [""]).prepare()
     assert "originals" in error.value.detail

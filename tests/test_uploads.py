@@ -23,7 +23,10 @@ class MemoryIncoming:
     def write(self, data: bytes) -> None:
         self.content += data
 
-    def commit(self, place: str, name: str) -> bool:
+    def sync(self) -> None:
+        pass
+
+    def commit(self, place: str, name: str, keep_old: bool) -> bool:
         return False
 
     def __enter__(self) -> "MemoryIncoming":

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,16 @@ _CODE = (
 PATIENCE_SECONDS = 60
 
 
+@dataclass(frozen=True)
+class Workers:
+    """How a pool stands: processes at most, running, and busy with a picture; and whether it is closed."""
+
+    most: int
+    running: int
+    busy: int
+    closed: bool
+
+
 class RenderPool:
     """Worker processes that make thumbnails.
 
@@ -44,6 +54,7 @@ class RenderPool:
     def __init__(self, workers: int, limits: Limits) -> None:
         self._all = [_Worker(limits) for _ in range(workers)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._closed = False
         for worker in self._all:
             self._idle.put(worker)
 
@@ -64,8 +75,15 @@ class RenderPool:
         finally:
             self._idle.put(worker)
 
+    def workers(self) -> Workers:
+        """Returns how many workers there are and what they do."""
+        most = len(self._all)
+        running = sum(worker.is_running for worker in self._all)
+        return Workers(most, running, most - self._idle.qsize(), self._closed)
+
     def close(self) -> None:
         """Ends all workers and whatever they run; none starts again."""
+        self._closed = True
         for worker in self._all:
             worker.close()
 
@@ -88,6 +106,11 @@ class _Worker:
     def render(self, job: Job) -> None:
         with self._in_use:
             self._render(job)
+
+    @property
+    def is_running(self) -> bool:
+        process = self._process
+        return process is not None and process.poll() is None
 
     def _render(self, job: Job) -> None:
         try:

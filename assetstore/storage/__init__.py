@@ -1,16 +1,19 @@
-"""Where originals and thumbnails are kept: the protocol of a store.
+"""Where originals and thumbnails are kept: the protocols of a store.
 
-The routes and the thumbnail service know only this protocol. `place` is the folder of a collection
-relative to the store (empty: no folder of its own), `name` a name that has passed
+The routes and services know only these protocols. `place` is the folder of a collection relative
+to the store (empty: no folder of its own), `name` a name that has passed
 `assetstore.names.store_name` or that `assetstore.formats` made of one.
 """
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
+
+#: Why an original is in the trash.
+DELETED, REPLACED = "deleted", "replaced"
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,52 @@ class StoredFile:
         self.file.close()
 
 
+@dataclass(frozen=True)
+class Listed:
+    """An original as a listing shows it: store name, bytes, time of the last change (nanoseconds since 1970)."""
+
+    name: str
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
+class TrashEntry:
+    """A former original that can still be restored.
+
+    Fields:
+        identifier: names the entry within the trash of its place; sorts by time.
+        place, name: where it was.
+        removed_ns: when it went, nanoseconds since 1970.
+        reason: DELETED or REPLACED.
+        size: bytes.
+        modified_ns: time of its last change as an original.
+    """
+
+    identifier: str
+    place: str
+    name: str
+    removed_ns: int
+    reason: str
+    size: int
+    modified_ns: int
+
+
 class Incoming(Protocol):
     """An upload on its way in; invisible until committed. Used as a context manager it cleans up."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Adds bytes. Raises OutOfSpace or StorageFault."""
 
-    def commit(self, place: str, name: str) -> bool:
+    def sync(self) -> None:
+        """Waits until all bytes are safely stored; to be called before `commit`. Raises OutOfSpace, StorageFault."""
+
+    def commit(self, place: str, name: str, keep_old: bool) -> bool:
         """Makes the bytes the original of that name, at once and durably; True if it replaced one.
+
+        Parameters:
+            place, name: of the original.
+            keep_old: whether the version that it replaces goes to the trash.
 
         Raises BadRequest (the file system takes no such name), OutOfSpace or StorageFault; the old
         version is then still there.
@@ -66,30 +107,70 @@ class Incoming(Protocol):
 
 
 class Storage(Protocol):
-    """A store of originals and their thumbnails."""
+    """A store of originals, and of those that were deleted or replaced not long ago."""
 
     def open_original(self, place: str, name: str) -> StoredFile:
-        """Opens an original. Raises NotFound."""
+        """Opens an original. Raises NotFound, StorageFault."""
 
-    def open_thumbnail(self, place: str, name: str) -> StoredFile:
-        """Opens a kept thumbnail by its own name. Raises NotFound."""
+    def local_original(self, place: str, name: str) -> AbstractContextManager[Path]:
+        """Gives a path at which tools can read an original. Raises NotFound."""
 
-    def receive(self, place: str | None) -> Incoming:
-        """Begins an upload; *place* is where it will probably go, None if that is not known yet."""
+    def originals(self, place: str) -> Iterator[Listed]:
+        """Yields all originals of one place, in no order. Raises StorageFault."""
 
-    def delete_original(self, place: str, name: str) -> bool:
-        """Removes an original; False if there was none. Raises StorageFault."""
+    def receive(self, place: str | None, length: int | None) -> Incoming:
+        """Begins an upload.
 
-    def delete_thumbnails(self, place: str, root: str, extension: str, spared: Set[int]) -> None:
+        Parameters:
+            place: where it will probably go, None if that is not known yet.
+            length: about how many bytes will come, None if that is not known.
+
+        Raises OutOfSpace when so much cannot be taken, StorageFault.
+        """
+
+    def delete_original(self, place: str, name: str, keep_old: bool) -> bool:
+        """Removes an original, to the trash if *keep_old*; False if there was none. Raises StorageFault."""
+
+    def alone_with_original(self, place: str, name: str) -> AbstractContextManager[None]:
+        """Holds off everybody else, in other processes too, who calls this for the same original.
+
+        Whoever commits, deletes or restores does so inside. Not to be nested.
+        """
+
+    def trash(self, place: str) -> Iterator[TrashEntry]:
+        """Yields what is in the trash of one place, oldest first. Raises StorageFault."""
+
+    def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
+        """Makes an entry of the trash the original again; True if it replaced one, which goes to the
+        trash if *keep_old*. Raises NotFound (the entry is gone), OutOfSpace, StorageFault.
+        """
+
+    def purge(self, entry: TrashEntry) -> bool:
+        """Removes an entry of the trash for good; False if it is gone already. Raises StorageFault."""
+
+    def probe(self) -> None:
+        """Writes and removes a little something everywhere. Raises OutOfSpace, StorageFault."""
+
+    def free_bytes(self) -> int | None:
+        """How many more bytes can be stored where there is least room; None if nobody knows. Raises StorageFault."""
+
+
+class ThumbnailStore(Protocol):
+    """A store of thumbnails that were made once and are kept."""
+
+    def open(self, place: str, name: str) -> StoredFile:
+        """Opens a kept thumbnail by its own name. Raises NotFound, StorageFault."""
+
+    def new(self, place: str, name: str) -> "AbstractContextManager[NewThumbnail]":
+        """Gives a place for a thumbnail to be made at; it is visible only once published."""
+
+    def delete(self, place: str, root: str, extension: str, spared: Set[int]) -> None:
         """Removes the kept thumbnails `ROOT_SCALE.EXT` of one root, none of any other.
 
         Those whose time of change (to the microsecond) is in *spared* (nanoseconds) stay.
         """
 
-    def local_original(self, place: str, name: str) -> AbstractContextManager[Path]:
-        """Gives a path at which tools can read an original. Raises NotFound."""
-
-    def alone_with_thumbnail(self, place: str, name: str) -> AbstractContextManager[None]:
+    def alone_with(self, place: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same thumbnail."""
 
     def keeps_size(self, place: str, size: int) -> bool:
@@ -97,9 +178,6 @@ class Storage(Protocol):
 
     def largest_kept_size(self, place: str, size: int) -> int | None:
         """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
-
-    def new_thumbnail(self, place: str, name: str) -> "AbstractContextManager[NewThumbnail]":
-        """Gives a place for a thumbnail to be made at; it is visible only once published."""
 
 
 class NewThumbnail(Protocol):

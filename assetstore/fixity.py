@@ -1,0 +1,251 @@
+"""Fixity: reads originals again and compares them with the checksums of the journal.
+
+What can be found: a file that was *changed* since it was stored, is *missing*, is *unknown* to the
+journal, is *empty*, *unreadable*, or *misnamed* (another kind of picture than its name says).
+
+Concurrency: runs beside a serving server. A file that is replaced or deleted while it is read is
+judged again; what is found wrong is confirmed under the lock of the store name, so that an upload
+on its way between disk and journal is never reported. Two runs at once do no harm.
+"""
+
+import contextlib
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from threading import Event as Signal
+
+from assetstore import content_types, formats
+from assetstore import journal as events
+from assetstore.errors import NotFound, StorageFault
+from assetstore.journal import Event
+from assetstore.originals import Originals
+from assetstore.storage import StoredFile
+
+CHANGED, MISSING, UNKNOWN = "changed", "missing", "unknown"
+EMPTY, UNREADABLE, MISNAMED = "empty", "unreadable", "misnamed"
+
+#: What each finding means.
+MEANINGS = {
+    CHANGED: "the bytes are not those that were stored",
+    MISSING: "the journal knows it, but there is no file",
+    UNKNOWN: "there is a file that the journal does not know",
+    EMPTY: "the file has no bytes",
+    UNREADABLE: "the file cannot be read",
+    MISNAMED: "the bytes are not what the extension says",
+}
+
+#: Bytes read at a time.
+_CHUNK = 1 << 20
+
+#: What opening a file counts for in the pace, in bytes: a million small files take their time, too.
+_OPENING = 16 << 10
+
+#: How often to begin again when a file changes under our hands.
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with one original; *kinds* are keys of MEANINGS, *detail* is for the administrator."""
+
+    place: str
+    name: str
+    kinds: tuple[str, ...]
+    detail: str = ""
+
+
+@dataclass
+class Summary:
+    """What a run has seen: files and bytes that it read, files by finding, and what it adopted."""
+
+    files: int = 0
+    bytes: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
+    adopted: int = 0
+
+    def as_json(self) -> str:
+        """Returns the summary as the journal keeps it."""
+        return json.dumps({**vars(self), "findings": dict(self.findings)})
+
+
+class Pace:
+    """Keeps the reading to an average rate.
+
+    Parameters:
+        bytes_per_second: the rate; None for no limit.
+        ending: when set, nobody sleeps any more.
+    """
+
+    def __init__(self, bytes_per_second: float | None, ending: Signal) -> None:
+        self._rate = bytes_per_second
+        self.ending = ending
+        self._free_at = time.monotonic()
+
+    def spend(self, number: int) -> None:
+        """Accounts for so many bytes, and sleeps as long as they may take."""
+        if self._rate is None:
+            return
+        self._free_at = max(self._free_at, time.monotonic()) + number / self._rate
+        self.ending.wait(max(0.0, self._free_at - time.monotonic()))
+
+
+class Interrupted(Exception):
+    """The run was asked to end; it can be resumed."""
+
+
+class Verification:
+    """One run over all originals.
+
+    Parameters:
+        originals: the store.
+        pace: how quickly to read, and when to end.
+        adopt: whether files that the journal does not know are noted in it.
+        accept: whether changed and missing files are noted as they are now.
+        client: who asks, for the journal.
+    """
+
+    def __init__(self, originals: Originals, pace: Pace, *, adopt: bool, accept: bool, client: str) -> None:
+        self._originals = originals
+        self._journal = originals.journal
+        self._storage = originals.storage
+        self._pace = pace
+        self._adopt = adopt
+        self._accept = accept
+        self._client = client
+        self.summary = Summary()
+
+    def run(self, resume: bool, progress: Callable[[int], None] = lambda _bytes: None) -> Iterator[Finding]:
+        """Checks all originals and yields what is wrong; the journal keeps how far it came.
+
+        Parameters:
+            resume: whether to go on with the last run if that was not finished.
+            progress: called with the number of bytes of every file that is done.
+
+        Raises:
+            Interrupted: the pace was told to end.
+            StorageFault: the journal or the folder cannot be read.
+        """
+        number, began_ns = self._begin(resume)
+        for place in self._originals.places:
+            for listed in self._storage.originals(place):
+                finding = self._done_before(place, listed.name, began_ns) or self._checked(place, listed.name)
+                progress(listed.size)
+                if finding is not None and finding.kinds:
+                    yield self._counted(finding)
+            for event in self._journal.state(place):
+                if event.operation in events.PRESENT and self._is_missing(event):
+                    yield self._counted(Finding(place, event.name, (MISSING,)))
+        self._journal.write("DELETE FROM checks WHERE time_ns < ?", (began_ns,))
+        ended = (time.time_ns(), self.summary.as_json(), number)
+        self._journal.write("UPDATE runs SET ended_ns = ?, summary = ? WHERE id = ?", ended)
+
+    def _begin(self, resume: bool) -> tuple[int, int]:
+        with self._journal.reading("SELECT id, began_ns, ended_ns FROM runs ORDER BY id DESC LIMIT 1") as rows:
+            last = next(rows, None)
+        if resume and last is not None and last[2] is None:
+            return last[0], last[1]
+        began_ns = time.time_ns()
+        return self._journal.write("INSERT INTO runs (began_ns) VALUES (?)", (began_ns,)), began_ns
+
+    def _counted(self, finding: Finding) -> Finding:
+        self.summary.findings.update(finding.kinds)
+        return finding
+
+    def _done_before(self, place: str, name: str, began_ns: int) -> Finding | None:
+        """What this run found before it was interrupted, None if it did not come that far."""
+        query = "SELECT finding FROM checks WHERE place = ? AND name = ? AND time_ns >= ?"
+        with self._journal.reading(query, (place, name, began_ns)) as rows:
+            row = next(rows, None)
+        self.summary.files += row is not None
+        return None if row is None else Finding(place, name, tuple(str(row[0]).split()))
+
+    def _checked(self, place: str, name: str) -> Finding | None:
+        finding = self.check(place, name)
+        if finding is not None:
+            row = (place, name, time.time_ns(), " ".join(finding.kinds))
+            self._journal.write("INSERT OR REPLACE INTO checks VALUES (?, ?, ?, ?)", row)
+        return finding
+
+    def check(self, place: str, name: str) -> Finding | None:
+        """Reads one original; what is wrong with it, perhaps nothing. None: it is gone, or keeps changing."""
+        for _ in range(_ATTEMPTS):
+            known = self._journal.latest(place, name)
+            try:
+                with self._storage.open_original(place, name) as stored:
+                    sha256, head = self._read(stored)
+                    version = stored.version
+            except NotFound:
+                return None
+            except (OSError, StorageFault) as error:
+                return Finding(place, name, (UNREADABLE,), str(getattr(error, "detail", error)))
+            self.summary.files += 1
+            self.summary.bytes += version.size
+            event = Event(events.ADOPTED, place, name, "", version.size, sha256, self._client)
+            finding = _compare(event, known, head)
+            if not finding.kinds:
+                return finding
+            with self._storage.alone_with_original(place, name):
+                if self._is_still(place, name, version.etag, known):
+                    return self._settled(finding, event)
+        return None
+
+    def _read(self, stored: StoredFile) -> tuple[str, bytes]:
+        checksum, head = hashlib.sha256(), b""
+        self._pace.spend(_OPENING)
+        while data := stored.file.read(_CHUNK):
+            head = head or data[: formats.HEAD_LENGTH]
+            checksum.update(data)
+            self._pace.spend(len(data))
+            if self._pace.ending.is_set():
+                raise Interrupted
+        return checksum.hexdigest(), head
+
+    def _is_still(self, place: str, name: str, etag: str, known: Event | None) -> bool:
+        """Whether file and journal are still those that were compared."""
+        with contextlib.suppress(NotFound), self._storage.open_original(place, name) as stored:
+            return stored.version.etag == etag and self._journal.latest(place, name) == known
+        return False
+
+    def _settled(self, finding: Finding, event: Event) -> Finding:
+        """Notes in the journal what is to be adopted or accepted; returns what is still wrong."""
+        settled = ((UNKNOWN,) if self._adopt else ()) + ((CHANGED,) if self._accept else ())
+        if not set(settled).intersection(finding.kinds) or not self._journal.record(event):
+            return finding
+        self.summary.adopted += 1
+        return Finding(finding.place, finding.name, tuple(kind for kind in finding.kinds if kind not in settled))
+
+    def _is_missing(self, event: Event) -> bool:
+        """Whether there is no file of which the journal says that there is one; if accepted, notes that."""
+        if self._pace.ending.is_set():
+            raise Interrupted
+        try:
+            self._storage.open_original(event.place, event.name).file.close()
+            return False
+        except StorageFault:
+            return False  # found unreadable before
+        except NotFound:
+            with self._storage.alone_with_original(event.place, event.name):
+                if self._journal.latest(event.place, event.name) != event:
+                    return False
+                if self._accept:
+                    gone = Event(events.GONE, event.place, event.name, "", event.size, event.sha256, self._client)
+                    self._journal.record(gone)
+                    self.summary.adopted += 1
+                return not self._accept
+
+
+def _compare(found: Event, known: Event | None, head: bytes) -> Finding:
+    kinds, detail = [], ""
+    if known is None or known.operation not in events.PRESENT or known.sha256 is None:
+        kinds.append(UNKNOWN)
+    elif known.sha256 != found.sha256:
+        kinds.append(CHANGED)
+        detail = f"stored with {known.size} bytes and SHA-256 {known.sha256}, now {found.size} and {found.sha256}"
+    if not found.size:
+        kinds.append(EMPTY)
+    elif formats.is_misnamed(content_types.guess(found.name), head):
+        kinds.append(MISNAMED)
+    return Finding(found.place, found.name, tuple(kinds), detail)

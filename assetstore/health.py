@@ -1,0 +1,96 @@
+"""Is the server ready to serve? A few checks, each with a deadline, so that a hung disk is told and not waited for.
+
+Concurrency: any thread may ask. Each check runs in a thread of its own, one at a time: while one
+hangs, no second is begun, and whoever asks hears since when it hangs. Results are good for a few
+seconds, so that asking often costs nothing.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from assetstore.errors import AssetError
+
+_log = logging.getLogger(__name__)
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+
+#: How long a check may take before it counts as failed, in seconds.
+DEADLINE_SECONDS = 2.0
+
+#: For how long a result is given out again, in seconds.
+_FRESH_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found: OK, WARNING (the server serves all the same) or ERROR, and a sentence without paths."""
+
+    status: str
+    reason: str
+
+
+class Health:
+    """All checks of a server.
+
+    Parameters:
+        checks: by name; each returns its result, or raises AssetError, whose public sentence is the reason.
+        deadline: seconds.
+    """
+
+    def __init__(self, checks: Mapping[str, Callable[[], Result]], deadline: float = DEADLINE_SECONDS) -> None:
+        self._deadline = deadline
+        self._checks = {name: _Check(name, check) for name, check in checks.items()}
+
+    def report(self) -> dict[str, Result]:
+        """Returns the result of every check, by name, within the deadline."""
+        for check in self._checks.values():
+            check.begin()
+        end = time.monotonic() + self._deadline
+        return {name: check.wait(end - time.monotonic()) for name, check in self._checks.items()}
+
+
+class _Check:
+    """One check and its last result."""
+
+    def __init__(self, name: str, check: Callable[[], Result]) -> None:
+        self._name = name
+        self._check = check
+        self._changed = threading.Condition()
+        self._is_running = False
+        self._began = 0.0
+        self._result: Result | None = None
+        self._ended = 0.0
+
+    def begin(self) -> None:
+        """Starts the check unless it runs or its result is fresh."""
+        with self._changed:
+            is_fresh = self._result is not None and time.monotonic() - self._ended < _FRESH_SECONDS
+            if self._is_running or is_fresh:
+                return
+            self._is_running, self._began, self._result = True, time.monotonic(), None
+        # A daemon: one that hangs in the disk must not keep the program from ending.
+        threading.Thread(target=self._run, name=f"check-{self._name}", daemon=True).start()
+
+    def wait(self, seconds: float) -> Result:
+        """Returns the result, or that there is none in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._result is not None, max(0.0, seconds))
+            if self._result is not None:
+                return self._result
+            return Result(ERROR, f"No answer for {time.monotonic() - self._began:.0f} seconds.")
+
+    def _run(self) -> None:
+        try:
+            result = self._check()
+        except AssetError as error:
+            _log.warning("check of %s: %s %s", self._name, error.public, error.detail)
+            result = Result(ERROR, error.public)
+        except Exception:  # noqa: BLE001 - a fault of the check is its result
+            _log.exception("check of %s failed", self._name)
+            result = Result(ERROR, "The check itself failed; the log has more.")
+        with self._changed:
+            self._result, self._ended, self._is_running = result, time.monotonic(), False
+            self._changed.notify_all()

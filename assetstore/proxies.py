@@ -1,0 +1,69 @@
+"""What a reverse proxy says of the client in front of it, believed only if the proxy is trusted.
+
+With TRUSTED_PROXIES empty everything here is what the connection itself says. A proxy must *set*
+these headers, not add to what the client sent; deploy/nginx.conf and the README show how.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: Says for how many seconds the proxy has been receiving the request; nginx knows it as $request_time.
+RECEIVING_SECONDS = "HTTP_X_RECEIVING_SECONDS"
+
+_SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
+
+
+class Proxies:
+    """The proxies whose word counts.
+
+    Parameters:
+        networks: their addresses (TRUSTED_PROXIES).
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._networks = tuple(networks)
+
+    def client(self, environ: Mapping[str, object]) -> str:
+        """Returns the address of the client: of the connection, or what the nearest trusted proxies passed on.
+
+        X-Forwarded-For is read from its end: each trusted proxy appends the address that it saw, and
+        whatever stands before the first address that is not a trusted proxy may be invented.
+        """
+        address = str(environ.get("REMOTE_ADDR") or "-")
+        forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "").split(",") if self.trusts(address) else []
+        while forwarded and self.trusts(address):
+            following = forwarded.pop().strip()
+            if _parse(following) is None:
+                break
+            address = following
+        return address
+
+    def received_at(self, environ: Mapping[str, object], seen_at: float) -> float:
+        """Returns when the request began to arrive, seconds since 1970 by this machine's clock.
+
+        Parameters:
+            environ: of the WSGI request.
+            seen_at: when its first byte came to this server, which is late if a proxy collects
+                whole uploads before it passes them on.
+        """
+        said = str(environ.get(RECEIVING_SECONDS, ""))
+        if self.trusts(str(environ.get("REMOTE_ADDR"))) and _SECONDS.fullmatch(said):
+            return seen_at - float(said)
+        return seen_at
+
+    def trusts(self, address: str) -> bool:
+        """Says whether this is the address of a trusted proxy."""
+        parsed = _parse(address) if self._networks else None
+        return parsed is not None and any(parsed in network for network in self._networks)
+
+
+def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    # A socket for IPv6 shows clients with IPv4 as ::ffff:192.0.2.1.
+    return getattr(parsed, "ipv4_mapped", None) or parsed

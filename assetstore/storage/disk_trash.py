@@ -1,0 +1,136 @@
+"""The trash of one folder of originals: a private folder beside them, on the same file system.
+
+Each entry is a file named `2026-11-24T10.31.07.123456789-deleted-NAME` (UTC, to the nanosecond), so
+that `ls` and `mv` are enough in an emergency and nothing else has to be believed. Moving one there
+needs no space on the disk but an entry in the folder. A name too long for that goes into a folder
+`2026-11-24T10.31.07.123456789-deleted`.
+
+Concurrency: whoever adds or takes out an entry holds the lock of its store name
+(`Storage.alone_with_original`), so two entries of one name are never made at once.
+"""
+
+import contextlib
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+from assetstore.names import LONGEST_NAME
+from assetstore.storage import DELETED, REPLACED, TrashEntry
+from assetstore.storage.files import link_or_rename, make_private, private_folder, sync_folder
+
+#: The folder inside the private folder of the originals.
+TRASH_FOLDER = "trash"
+
+_SECOND = 1_000_000_000
+_STAMP = "%Y-%m-%dT%H.%M.%S"
+_ENTRY = re.compile(
+    rf"(\d{{4}}-\d\d-\d\dT\d\d\.\d\d\.\d\d)\.(\d{{9}})-({DELETED}|{REPLACED})(?:-(.+))?", re.ASCII | re.DOTALL
+)
+
+
+class DiskTrash:
+    """The trash of one place.
+
+    Parameters:
+        place: the folder of the collection, as the entries name it.
+        originals: the folder of originals.
+    """
+
+    def __init__(self, place: str, originals: Path) -> None:
+        self._place = place
+        self._folder = private_folder(originals) / TRASH_FOLDER
+
+    def prepare(self) -> None:
+        """Makes the folder, so that a full disk does not keep anything from getting there. Raises OSError."""
+        make_private(self._folder)
+
+    @contextlib.contextmanager
+    def kept(self, original: Path) -> Iterator[None]:
+        """Keeps a file that is about to be replaced, and puts it back if that fails.
+
+        The original stays in its place meanwhile; only where files cannot have two names, or this
+        user may not give them one, it is gone for the blink of an eye. Raises OSError.
+        """
+        entry = self._free_path(original.name, REPLACED)
+        is_in_place = link_or_rename(original, entry)
+        sync_folder(entry.parent)
+        try:
+            yield
+        except BaseException:
+            if is_in_place:
+                entry.unlink()
+            else:
+                os.rename(entry, original)
+            raise
+
+    def move(self, original: Path) -> None:
+        """Moves a file that is to be deleted. Raises OSError; the file is then still in its place."""
+        entry = self._free_path(original.name, DELETED)
+        os.rename(original, entry)
+        sync_folder(entry.parent)
+
+    def entries(self) -> Iterator[TrashEntry]:
+        """Yields the entries, oldest first; what else lies in the folder is passed over. Raises OSError."""
+        try:
+            identifiers = sorted(os.listdir(self._folder))
+        except FileNotFoundError:
+            return
+        for identifier in identifiers:
+            with contextlib.suppress(FileNotFoundError):  # somebody restores or purges
+                entry = self._read(identifier)
+                if entry is not None:
+                    yield entry
+
+    def path(self, entry: TrashEntry) -> Path:
+        """Returns where the file of an entry lies."""
+        path = self._folder / entry.identifier
+        return path / entry.name if path.is_dir() else path
+
+    def forget(self, entry: TrashEntry) -> None:
+        """Removes what is left of an entry when its file is gone. Raises OSError."""
+        folder = self._folder / entry.identifier
+        if folder.is_dir() and not folder.is_symlink():
+            folder.rmdir()
+
+    def _free_path(self, name: str, reason: str) -> Path:
+        """A path for a new entry, dated now, or as soon after as there is none yet."""
+        make_private(self._folder)
+        moment = time.time_ns()
+        while True:
+            stamp = datetime.fromtimestamp(moment // _SECOND, timezone.utc).strftime(_STAMP)
+            identifier = f"{stamp}.{moment % _SECOND:09}-{reason}"
+            is_long = len(f"{identifier}-{name}".encode()) > LONGEST_NAME
+            path = self._folder / (identifier if is_long else f"{identifier}-{name}")
+            if not os.path.lexists(path):
+                break
+            moment += 1
+        if not is_long:
+            return path
+        path.mkdir(mode=0o700)
+        return path / name
+
+    def _read(self, identifier: str) -> TrashEntry | None:
+        match = _ENTRY.fullmatch(identifier)
+        if match is None:
+            return None
+        path = self._folder / identifier
+        second, fraction, reason, name = match.groups()
+        if name is None:
+            # Empty: a crash came between making the folder and moving the file.
+            name = next(iter(os.listdir(path)), None)
+            if name is None:
+                return None
+            path = path / name
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode):
+            return None
+        try:
+            moment = datetime.strptime(second, _STAMP).replace(tzinfo=timezone.utc)
+        except ValueError:
+            return None
+        removed_ns = int(moment.timestamp()) * _SECOND + int(fraction)
+        return TrashEntry(identifier, self._place, name, removed_ns, reason, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,103 @@
+"""health and readiness: what /healthz and /readyz say, and that nothing makes them wait."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assetstore.errors import StorageFault
+from assetstore.health import ERROR, OK, WARNING, Health, Result
+from tests.support import RunningServer
+
+
+def test_a_good_server_is_ready_and_says_why(server: RunningServer) -> None:
+    answer = server.get("/readyz")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    page = json.loads(answer.text)
+    assert page["ready"] is True
+    assert set(page["checks"]) == {"store", "space", "journal", "tools", "rendering", "verification"}
+    assert all(check["reason"].endswith(".") for check in page["checks"].values())
+    assert str(server.base) not in answer.text
+    assert server.get("/healthz").text == "ok"
+
+
+def test_a_store_that_cannot_be_written_is_not_ready_but_alive(server: RunningServer) -> None:
+    shutil.rmtree(server.originals)
+    answer = server.get("/readyz")
+    assert answer.status == 503
+    assert json.loads(answer.text)["checks"]["store"]["status"] == "error"
+    assert str(server.base) not in answer.text
+    assert server.get("/healthz").status == 200
+
+
+def test_less_free_space_than_the_reserve_is_not_ready(start: Callable[..., RunningServer]) -> None:
+    checks = json.loads(start(RESERVED_BYTES=10**15).get("/readyz").text)["checks"]
+    assert checks["space"] == {"status": "error", "reason": "The disk is full: uploads are refused."}
+    assert checks["store"]["status"] == "ok"
+
+
+def test_a_journal_that_cannot_be_written_is_named(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+    server = start()
+    (server.base / ".asset-server").mkdir(exist_ok=True)
+    (server.base / ".asset-server/journal").write_text("in the way")
+    assert json.loads(server.get("/readyz").text)["checks"]["journal"]["status"] == "error"
+
+
+def test_a_missing_tool_is_named_with_its_package(
+    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tools = json.loads(server.get("/readyz").text)["checks"]["tools"]
+    assert tools["status"] == "error"
+    assert "Ghostscript (package ghostscript)" in tools["reason"]
+
+
+def test_what_a_verification_found_is_a_warning_and_no_reason_to_stop(start: Callable[..., RunningServer]) -> None:
+    server = start()
+    server.upload("a.txt", b"x")
+    (server.originals / "a.txt").write_bytes(b"y")
+    from assetstore.verifying import Verifier
+
+    Verifier(server.opened.originals, 30).round(threading.Event())
+    page = json.loads(server.get("/readyz").text)
+    assert page["ready"] is True
+    assert page["checks"]["verification"]["status"] == "warning"
+    assert "read 1 files: 1 changed" in page["checks"]["verification"]["reason"]
+
+
+def test_a_check_that_hangs_is_told_and_not_waited_for_nor_begun_twice() -> None:
+    hanging, begun = threading.Event(), []
+
+    def hang() -> Result:
+        begun.append(1)
+        hanging.wait(60)
+        return Result(OK, "Back again.")
+
+    health = Health({"disk": hang, "other": lambda: Result(WARNING, "Fine.")}, deadline=0.05)
+    for _ in range(3):
+        report = health.report()
+        assert report["disk"].status == ERROR
+        assert "No answer for" in report["disk"].reason
+        assert report["other"] == Result(WARNING, "Fine.")
+    assert len(begun) == 1
+    hanging.set()
+    patient = Health({"disk": hang}, deadline=30)
+    assert patient.report()["disk"] == Result(OK, "Back again.")
+
+
+def test_a_fault_of_a_check_is_its_result(caplog: pytest.LogCaptureFixture) -> None:
+    def fault() -> Result:
+        raise StorageFault("The disk is broken.", "/secret/path")
+
+    def surprise() -> Result:
+        raise KeyError("/secret/path")
+
+    report = Health({"fault": fault, "surprise": surprise}, deadline=30).report()
+    assert report["fault"] == Result(ERROR, "The disk is broken.")
+    assert report["surprise"].status == ERROR
+    assert "/secret" not in report["surprise"].reason
+    assert caplog.text.count("/secret/path") >= 2
