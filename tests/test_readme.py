@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from tests.support import KEY, PROJECT, RunningServer
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 SECTIONS = dict(zip(re.findall(r"^## (.+)$", README, re.M), re.split(r"^## .+$", README, flags=re.M)[1:], strict=True))
+
+
+TOKEN_FUNCTION = "A first upload"
 
 
 def console(section: str) -> list[tuple[str, str]]:
@@ -42,6 +46,19 @@ def test_the_first_upload_goes_as_the_readme_shows(server: RunningServer, tmp_pa
     printed = [part.strip() for part in run.stdout.split("----\n")][: len(steps)]
     assert printed == [expected.strip() for _, expected in steps]
     assert len([expected for _, expected in steps if expected]) == 6
+
+
+def test_the_restore_drill_goes_as_the_readme_shows(server: RunningServer, tmp_path: Path) -> None:
+    number = "40"  # instead of the thousand: starting curl and openssl takes its time
+    steps = console("Undo")
+    preparation = "\n".join(command for command, _ in console(TOKEN_FUNCTION)[:3])
+    manage = f'manage() {{ BASE_DIR={server.base} KEY={KEY} {sys.executable} {PROJECT}/manage.py "$@"; }}'
+    script = "\n".join(["set -e", preparation, manage, *(f"{command}\necho; echo ----" for command, _ in steps)])
+    script = script.replace("localhost:8080", f"127.0.0.1:{server.port}").replace("seq 1000", f"seq {number}")
+    script = script.replace("the-key-that-the-server-printed", KEY)
+    run = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    printed = [" ".join(part.split()) for part in run.stdout.split("----\n")][: len(steps)]
+    assert printed == [" ".join(expected.split()).replace("1000", number) for _, expected in steps], run.stderr
 
 
 def documented_settings() -> dict[str, tuple[str, str]]:

@@ -1,0 +1,40 @@
+"""`manage.py as-of`: what existed at a moment in the past."""
+
+import click
+
+from assetstore import history
+from assetstore.commands.shared import Moment, Selection, Workplace, as_json_option, show
+
+_COLUMNS = ("size", "sha256", "where", "evidence", "place", "name")
+
+
+@click.command("as-of")
+@click.argument("moment", type=Moment())
+@click.argument("names", nargs=-1, metavar="[NAME|PATTERN]...")
+@click.option("--collection", help="Only this collection: its name, or its folder.")
+@as_json_option
+@click.pass_obj
+def as_of(workplace: Workplace, moment: int, names: tuple[str, ...], collection: str | None, as_json: bool) -> None:
+    """Lists the originals that existed at MOMENT: bytes, SHA-256, where those bytes are now, folder, store name.
+
+    The evidence is the journal; for files that it did not know then, their date.
+
+    \b
+        manage.py as-of 2026-11-24
+        manage.py as-of '2026-11-24 10:30' 'sp6*.jpg'
+    """
+    selection = Selection(names, collection, None, None)
+    selection.place(workplace.settings)
+    for past in history.existed(workplace.originals, moment):
+        if not selection.fits(workplace.settings, past.place, past.name, moment):
+            continue
+        row = {
+            "place": past.place,
+            "name": past.name,
+            "size": past.size,
+            "sha256": past.sha256,
+            "where": past.where,
+            "evidence": "journal" if past.is_journalled else "file date",
+            "trash": past.entry.identifier if past.entry else None,
+        }
+        show(row, as_json, _COLUMNS)

@@ -1,0 +1,58 @@
+"""`manage.py journal`: who stored, replaced, deleted what and when."""
+
+import click
+
+from assetstore import journal as events
+from assetstore.commands.shared import Selection, Workplace, as_json_option, selecting, show
+
+_COLUMNS = ("time_ns", "operation", "size", "sha256", "place", "name", "collection", "client")
+
+
+@click.command()
+@selecting
+@click.option("--operation", type=click.Choice(events.OPERATIONS), help="Only this.")
+@click.option("--sha256", help="Only originals with this checksum, or one that begins so.")
+@click.option("--last", type=click.IntRange(1), help="Only so many, the latest ones.")
+@as_json_option
+@click.pass_obj
+def journal(
+    workplace: Workplace,
+    selection: Selection,
+    operation: str | None,
+    sha256: str | None,
+    last: int | None,
+    as_json: bool,
+) -> None:
+    """Searches the journal: time, operation, bytes, SHA-256, folder, store name, collection, client.
+
+    \b
+        manage.py journal sp6847.att.jpg
+        manage.py journal --operation deleted --since 2d
+    """
+    place = selection.place(workplace.settings)
+    found = workplace.originals.journal.search(
+        place=place,
+        operation=operation,
+        since_ns=selection.since_ns,
+        until_ns=selection.until_ns,
+        newest_first=last is not None,
+        # One name is looked up; patterns are matched here.
+        name=selection.names[0] if len(selection.names) == 1 and not _is_pattern(selection.names[0]) else None,
+    )
+    rows = []
+    for event in found:
+        fits = selection.fits(workplace.settings, event.place, event.name, event.time_ns)
+        if not fits or (sha256 and not (event.sha256 or "").startswith(sha256.lower())):
+            continue
+        if last is None:
+            show(vars(event), as_json, _COLUMNS)
+            continue
+        rows.append(event)
+        if len(rows) == last:
+            break
+    for event in reversed(rows):
+        show(vars(event), as_json, _COLUMNS)
+
+
+def _is_pattern(name: str) -> bool:
+    return any(character in name for character in "*?[")

@@ -1,0 +1,173 @@
+"""What the commands share: the store that they work on, moments, selections, and how things are shown."""
+
+import fnmatch
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from assetstore import startup
+from assetstore.configuration import Settings
+from assetstore.journal import Origin
+from assetstore.originals import Originals
+
+_NANOSECONDS = 1_000_000_000
+_AGO = re.compile(r"([0-9]{1,6})\s*(m|h|d|w)", re.ASCII)
+_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+#: Who acts, for the journal.
+COMMAND = Origin("", "manage.py")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Workplace:
+    """The settings and the store of the program in *folder*, opened when first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The effective settings. Raises SettingsError."""
+        return startup.load_settings(self._folder)[0]
+
+    @cached_property
+    def originals(self) -> Originals:
+        """The store. Raises SettingsError."""
+        return startup.open_originals(self.settings, self._folder)
+
+
+class Moment(click.ParamType[int]):
+    """A moment on the command line, as nanoseconds since 1970.
+
+    A date or date and time in ISO 8601, local unless it says otherwise, or how long ago: 30m, 2h, 7d, 4w.
+    """
+
+    name = "moment"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Returns the moment. Raises click.BadParameter."""
+        if isinstance(value, int):
+            return value
+        ago = _AGO.fullmatch(value.strip())
+        if ago:
+            return time.time_ns() - int(ago[1]) * _UNITS[ago[2]] * _NANOSECONDS
+        try:
+            moment = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
+            return int(moment.timestamp() * 1_000_000) * 1000
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r} is no moment; expected 2026-11-24, '2026-11-24 10:30' or an age such as 2h or 7d")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which originals a command is about.
+
+    Fields:
+        names: store names or patterns with * and ?; empty for all.
+        collection: the folder of a collection, or its name; None for all.
+        since_ns, until_ns: the time window, None for open.
+    """
+
+    names: tuple[str, ...]
+    collection: str | None
+    since_ns: int | None
+    until_ns: int | None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing narrows it down."""
+        return self == Selection((), None, None, None)
+
+    def place(self, settings: Settings) -> str | None:
+        """Returns the folder of the collection, None for all. Raises click.UsageError."""
+        if self.collection is None:
+            return None
+        folders = settings.collection_dirs or {}
+        place = folders.get(self.collection, self.collection)
+        if place not in folders.values():
+            known = ", ".join(sorted(folders)) or "none, all share one folder"
+            raise click.UsageError(f"There is no collection {self.collection!r}. Collections: {known}.")
+        return place
+
+    def fits(self, settings: Settings, place: str, name: str, moment_ns: int) -> bool:
+        """Says whether something that happened to an original at a moment is selected."""
+        return (
+            (not self.names or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.names))
+            and self.place(settings) in (None, place)
+            and (self.since_ns is None or moment_ns >= self.since_ns)
+            and (self.until_ns is None or moment_ns <= self.until_ns)
+        )
+
+
+def selecting(command: Command) -> Command:
+    """Adds the arguments and options of a selection to a command, which gets it as `selection`."""
+
+    def select(
+        names: tuple[str, ...], collection: str | None, since: int | None, until: int | None, **others: Any
+    ) -> Any:
+        return command(selection=Selection(names, collection, since, until), **others)
+
+    select.__doc__, select.__name__ = command.__doc__, command.__name__
+    select.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for decorate in (
+        click.option("--until", type=Moment(), help="Not after this moment."),
+        click.option(
+            "--since", type=Moment(), help="Not before this moment: 2026-11-24, '2026-11-24 10:30', or an age: 2h, 7d."
+        ),
+        click.option("--collection", help="Only this collection: its name, or its folder."),
+        click.argument("names", nargs=-1, metavar="[NAME|PATTERN]..."),
+    ):
+        select = decorate(select)
+    return select  # type: ignore[return-value]
+
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line, for programs.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+
+
+def moment_text(moment_ns: int) -> str:
+    """Returns a moment as local time in ISO 8601, to the second."""
+    return datetime.fromtimestamp(moment_ns / _NANOSECONDS).astimezone().isoformat(" ", "seconds")
+
+
+def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str]) -> None:
+    """Prints one row: as JSON, or the values of *columns* with tabs between.
+
+    Keys that end in `_ns` hold moments: JSON gets them in UTC, people in local time.
+    """
+    if as_json:
+        values = {key.removesuffix("_ns"): _utc(value) if key.endswith("_ns") else value for key, value in row.items()}
+        click.echo(json.dumps(values, ensure_ascii=False))
+        return
+    texts = []
+    for column in columns:
+        value = row[column]
+        texts.append(moment_text(value) if column.endswith("_ns") and isinstance(value, int) else printable(value))
+    click.echo("\t".join(texts))
+
+
+def printable(value: object) -> str:
+    """Returns a value as one line of text that cannot steer a terminal; a dash for nothing."""
+    text = "" if value is None else str(value)
+    return "".join(character if character.isprintable() else "?" for character in text) or "-"
+
+
+def progress(label: str, length: int) -> Any:
+    """Returns a progress bar on standard error, hidden where that is no terminal; `update(number)` moves it."""
+    return click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty(), width=30)
+
+
+def _utc(value: object) -> object:
+    if not isinstance(value, int):
+        return value
+    return datetime.fromtimestamp(value / _NANOSECONDS, timezone.utc).isoformat()

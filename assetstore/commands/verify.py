@@ -1,0 +1,52 @@
+"""`manage.py verify`: reads all originals again and compares their checksums."""
+
+import threading
+from typing import Any
+
+import click
+
+from assetstore import fixity
+from assetstore.commands.shared import COMMAND, Workplace, as_json_option, printable, progress, show
+
+_MEGABYTE = 1_000_000
+
+
+@click.command()
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Read at most so many megabytes a second.")
+@click.option("--adopt", is_flag=True, help="Note unknown files in the journal, with their checksums.")
+@click.option("--accept-changes", is_flag=True, help="Note changed and missing files as they are now.")
+@click.option("--resume", is_flag=True, help="Go on with the last verification, if that was interrupted.")
+@as_json_option
+@click.pass_obj
+def verify(
+    workplace: Workplace, rate: float | None, adopt: bool, accept_changes: bool, resume: bool, as_json: bool
+) -> int:
+    """Reads all originals and compares them with the checksums of the journal.
+
+    Reports files that are changed, missing, unknown to the journal, empty, unreadable, or not what
+    their extension says. Exit status 1 if there are any.
+
+    \b
+        manage.py verify --adopt          after files were copied in by hand
+        manage.py verify --rate 50        beside a busy server
+    """
+    originals = workplace.originals
+    pace = fixity.Pace(rate * _MEGABYTE if rate else None, threading.Event())
+    run = fixity.Verification(originals, pace, adopt=adopt, accept=accept_changes, client=COMMAND.client)
+    with progress("Verifying", originals.total_size()) as bar:
+        for finding in run.run(resume, bar.update):
+            _show(finding, as_json)
+    summary = run.summary
+    if as_json:
+        click.echo(summary.as_json())
+    else:
+        found = ", ".join(f"{number} {kind}" for kind, number in sorted(summary.findings.items())) or "nothing wrong"
+        click.echo(f"{summary.files} files, {summary.bytes} bytes: {found}; {summary.adopted} noted.")
+    return 1 if summary.findings else 0
+
+
+def _show(finding: fixity.Finding, as_json: bool) -> None:
+    row: dict[str, Any] = {"finding": ",".join(finding.kinds), "place": finding.place, "name": finding.name}
+    meaning = "; ".join(fixity.MEANINGS[kind] for kind in finding.kinds)
+    row["meaning"] = f"{meaning} ({printable(finding.detail)})" if finding.detail else meaning
+    show(row, as_json, ("finding", "place", "name", "meaning"))

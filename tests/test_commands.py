@@ -1,0 +1,222 @@
+"""manage.py: each command as an administrator calls it, beside a running server and without one."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from tests import pictures
+from tests.support import KEY, PROJECT, RunningServer, visible_files
+
+Manage = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def manage(server: RunningServer) -> Manage:
+    """Runs manage.py on the store of the running server."""
+
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        variables = {"BASE_DIR": str(server.base), "KEY": KEY, "PATH": "/usr/bin:/bin", "TZ": "UTC", **environ}
+        command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+
+    return run
+
+
+def rows(run: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def now() -> str:
+    """This moment as the command line takes it; the next thing that happens comes after it."""
+    time.sleep(0.002)
+    moment = datetime.now(timezone.utc).isoformat()
+    time.sleep(0.002)
+    return moment
+
+
+def test_deleted_files_come_back_by_name(server: RunningServer, manage: Manage) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    server.upload("b.txt", b"b")
+    server.delete("a.jpg")
+    server.delete("b.txt")
+    run = manage("trash", "restore", "a.jpg")
+    assert run.returncode == 0, run.stderr
+    assert "1 of 1 files." in run.stdout
+    assert server.get("/fileget", filename="a.jpg").body == pictures.jpeg()
+    assert server.thumbnail("a.jpg").status == 200
+    assert server.get("/fileget", filename="b.txt").status == 404
+    assert [row["name"] for row in rows(manage("trash", "list", "--json"))] == ["b.txt"]
+
+
+def test_a_time_window_brings_back_what_went_in_it_and_nothing_else(server: RunningServer, manage: Manage) -> None:
+    for name in ("before", "within", "after"):
+        server.upload(name, name.encode())
+    server.delete("before")
+    since = now()
+    server.delete("within")
+    until = now()
+    server.delete("after")
+    assert manage("trash", "restore", "--since", since, "--until", until).returncode == 0
+    assert visible_files(server.originals) == ["within"]
+
+
+def test_of_several_versions_the_last_comes_back_or_the_one_until_a_moment(
+    server: RunningServer, manage: Manage
+) -> None:
+    server.upload("a", b"first")
+    server.upload("a", b"second")
+    until = now()
+    server.upload("a", b"third")
+    server.delete("a")
+    assert manage("trash", "restore", "a").returncode == 0
+    assert (server.originals / "a").read_bytes() == b"third"
+    assert manage("trash", "restore", "a", "--until", until, "--replace").returncode == 0
+    assert (server.originals / "a").read_bytes() == b"first"
+    assert sorted(row["size"] for row in rows(manage("trash", "list", "a", "--json"))) == [5, 6]
+
+
+def test_a_thousand_files_deleted_by_mistake_come_back_byte_for_byte(server: RunningServer, manage: Manage) -> None:
+    contents = {f"specimen {number}.bin": bytes([number % 251]) * (number + 1) for number in range(1000)}
+    for name, content in contents.items():
+        assert server.upload(name, content).status == 200
+    since = now()
+    for name in contents:
+        assert server.delete(name).status == 200
+    until = now()
+    assert visible_files(server.originals) == []
+    run = manage("trash", "restore", "--since", since, "--until", until)
+    assert run.stdout.splitlines()[-1] == "1000 of 1000 files."
+    assert {path.name: path.read_bytes() for path in server.originals.iterdir() if path.is_file()} == contents
+    assert manage("verify").stdout.startswith("1000 files, 500500 bytes: nothing wrong")
+
+
+def test_a_file_that_is_there_is_not_replaced_unless_asked_for(server: RunningServer, manage: Manage) -> None:
+    server.upload("a", b"old")
+    server.upload("a", b"new")
+    run = manage("trash", "restore", "a")
+    assert run.returncode == 1
+    assert "there is a file of that name" in run.stdout
+    assert (server.originals / "a").read_bytes() == b"new"
+    assert manage("trash", "restore", "a", "--replace").returncode == 0
+    assert (server.originals / "a").read_bytes() == b"old"
+
+
+def test_a_dry_run_changes_nothing(server: RunningServer, manage: Manage) -> None:
+    server.upload("a", b"x")
+    server.delete("a")
+    before = manage("trash", "list").stdout
+    assert "would be restored" in manage("trash", "restore", "*", "--dry-run").stdout
+    assert "would be deleted for good" in manage("trash", "purge", "*", "--dry-run").stdout
+    assert manage("trash", "list").stdout == before
+    assert visible_files(server.originals) == []
+
+
+def test_purging_asks_first_and_is_for_good(server: RunningServer, manage: Manage) -> None:
+    server.upload("a", b"x")
+    server.delete("a")
+    assert manage("trash", "purge", "a").returncode == 130, "nobody answered the question"
+    assert manage("trash", "list").stdout.count("\n") == 1
+    assert manage("trash", "purge", "a", "--yes").returncode == 0
+    assert manage("trash", "list").stdout == ""
+    assert manage("journal", "a").stdout.splitlines()[-1].split("\t")[1] == "purged"
+
+
+def test_nothing_is_restored_or_purged_without_saying_what(manage: Manage) -> None:
+    for command in ("restore", "purge"):
+        run = manage("trash", command)
+        assert run.returncode == 2
+        assert "Say which files" in run.stderr
+
+
+def test_as_of_shows_what_existed_and_where_it_is_now(server: RunningServer, manage: Manage) -> None:
+    for name in ("kept", "replaced", "deleted"):
+        server.upload(name, name.encode())
+    moment = now()
+    server.upload("replaced", b"newer")
+    server.delete("deleted")
+    server.upload("later", b"later")
+    found = rows(manage("as-of", moment, "--json"))
+    assert [(row["name"], row["size"], row["where"]) for row in found] == [
+        ("deleted", 7, "in the trash"),
+        ("kept", 4, "in place"),
+        ("replaced", 8, "in the trash"),
+    ]
+    assert {row["evidence"] for row in found} == {"journal"}
+    assert manage("as-of", "2020-01-01").stdout == ""
+
+
+def test_the_journal_says_who_did_what(server: RunningServer, manage: Manage) -> None:
+    server.upload("a", b"x", coll="KU Fish\x1b[31m")
+    server.upload("b", b"y")
+    server.delete("a")
+    lines = [line.split("\t") for line in manage("journal").stdout.splitlines()]
+    assert [(line[1], line[5]) for line in lines] == [("stored", "a"), ("stored", "b"), ("deleted", "a")]
+    assert lines[0][6] == "KU Fish?[31m", "nothing that could steer a terminal"
+    assert {line[7] for line in lines} == {"127.0.0.1"}
+    assert len(manage("journal", "--last", "1").stdout.splitlines()) == 1
+    assert len(manage("journal", "a", "--operation", "deleted").stdout.splitlines()) == 1
+    assert len(manage("journal", "--sha256", str(lines[1][3])[:10]).stdout.splitlines()) == 1
+    assert manage("journal", "[ab]", "--since", "1h").stdout.count("\n") == 3
+
+
+def test_collections_are_named_as_in_specify_or_by_their_folder(start: Callable[..., RunningServer]) -> None:
+    server = start(COLLECTION_DIRS={"KU Fish": "fish", "KU Herps": "herps"})
+    for collection in ("KU Fish", "KU Herps"):
+        server.upload("a", b"x", coll=collection)
+        server.delete("a", coll=collection)
+    environ = {"BASE_DIR": str(server.base), "COLLECTION_DIRS": '{"KU Fish": "fish", "KU Herps": "herps"}'}
+
+    def places(*arguments: str) -> list[str]:
+        command = [sys.executable, str(PROJECT / "manage.py"), "trash", "list", "--json", *arguments]
+        run = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        return [str(row["place"]) for row in rows(run)] if run.returncode == 0 else [run.stderr]
+
+    assert places() == ["fish", "herps"]
+    assert places("--collection", "KU Herps") == places("--collection", "herps") == ["herps"]
+    assert "Collections: KU Fish, KU Herps." in places("--collection", "KU Birds")[0]
+
+
+def test_verify_tells_by_its_exit_status_and_takes_notes_when_asked(server: RunningServer, manage: Manage) -> None:
+    server.upload("a.txt", b"right")
+    server.upload("gone.txt", b"x")
+    assert manage("verify").returncode == 0
+    (server.originals / "a.txt").write_bytes(b"wrong")
+    (server.originals / "gone.txt").unlink()
+    (server.originals / "hand.txt").write_bytes(b"by hand")
+    run = manage("verify", "--json")
+    assert run.returncode == 1
+    found = {(row["name"], row["finding"]) for row in rows(run) if "finding" in row}
+    assert found == {("a.txt", "changed"), ("gone.txt", "missing"), ("hand.txt", "unknown")}
+    assert manage("verify", "--adopt").stdout.endswith("1 noted.\n")
+    assert manage("verify", "--accept-changes").returncode == 0
+    assert manage("verify").stdout == "2 files, 12 bytes: nothing wrong; 0 noted.\n"
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-13-01", "2026-11-24 25:00", "5x", ""])
+def test_a_moment_that_is_none_says_what_was_expected(manage: Manage, moment: str) -> None:
+    run = manage("as-of", moment)
+    assert run.returncode == 2
+    assert "expected 2026-11-24" in run.stderr
+
+
+def test_settings_that_cannot_be_used_take_one_line(manage: Manage, tmp_path: Path) -> None:
+    run = manage("trash", "list", BASE_DIR=str(tmp_path / "nowhere"))
+    assert run.returncode == 1
+    assert run.stderr.startswith("The settings cannot be used. BASE_DIR: there is no folder")
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["", "trash", "trash list", "trash restore", "trash purge", "as-of", "journal", "verify"]
+)
+def test_every_command_explains_itself(manage: Manage, command: str) -> None:
+    run = manage(*command.split(), "--help")
+    assert run.returncode == 0
+    assert "Usage: manage.py" in run.stdout
+    assert "Traceback" not in run.stderr

@@ -1,0 +1,202 @@
+"""fixity: what is found wrong with originals, also while they change."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assetstore import fixity, verifying
+from assetstore.fixity import Interrupted, Pace, Verification
+from assetstore.journal import Event, Journal, Origin
+from assetstore.originals import Originals, Received
+from assetstore.storage.disk import DiskStorage
+from assetstore.verifying import Verifier
+from tests import pictures
+
+ORIGIN = Origin("", "test")
+
+
+@pytest.fixture
+def originals(tmp_path: Path) -> Iterator[Originals]:
+    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["", "fish"])
+    storage.prepare()
+    store = Originals(storage, Journal(tmp_path), ["", "fish"], keeps_trash=True)
+    yield store
+    store.journal.close()
+
+
+def put(originals: Originals, name: str, content: bytes, place: str = "") -> None:
+    import hashlib
+
+    with originals.storage.receive(place, None) as incoming:
+        incoming.write(content)
+        checksum = hashlib.sha256(content).hexdigest()
+        originals.store(Received(incoming, len(content), checksum), place, name, ORIGIN)
+
+
+def verification(originals: Originals, ending: threading.Event | None = None, **options: bool) -> Verification:
+    choices = {"adopt": False, "accept": False, **options}
+    return Verification(originals, Pace(None, ending or threading.Event()), client="test", **choices)
+
+
+def found(originals: Originals, resume: bool = False, **options: bool) -> dict[str, tuple[str, ...]]:
+    run = verification(originals, **options)
+    return {f"{finding.place}/{finding.name}": finding.kinds for finding in run.run(resume)}
+
+
+def test_what_was_stored_and_not_touched_is_right(originals: Originals) -> None:
+    put(originals, "a.jpg", pictures.jpeg())
+    put(originals, "b.pdf", pictures.pdf())
+    put(originals, "c", b"anything", "fish")
+    assert found(originals) == {}
+
+
+def test_each_fault_has_its_name(originals: Originals, tmp_path: Path) -> None:
+    folder = tmp_path / "originals"
+    for name in ("changed", "same size", "missing", "fine"):
+        put(originals, name, b"stored")
+    (folder / "changed").write_bytes(b"other bytes")
+    status = (folder / "same size").stat()
+    (folder / "same size").write_bytes(b"Stored")
+    os.utime(folder / "same size", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (folder / "missing").unlink()
+    (folder / "unknown").write_bytes(b"by hand")
+    put(originals, "empty", b"")
+    put(originals, "misnamed.jpg", pictures.encoded(pictures.scene(8, 8), "PNG"))
+    assert found(originals) == {
+        "/changed": (fixity.CHANGED,),
+        "/same size": (fixity.CHANGED,),
+        "/missing": (fixity.MISSING,),
+        "/unknown": (fixity.UNKNOWN,),
+        "/empty": (fixity.EMPTY,),
+        "/misnamed.jpg": (fixity.MISNAMED,),
+    }
+
+
+def test_a_file_that_cannot_be_read_is_reported_and_the_rest_goes_on(
+    originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(originals, "bad sector", b"x")
+    put(originals, "fine", b"x")
+    read = Verification._read
+
+    def fail(self: Verification, stored: object) -> object:
+        if os.readlink(f"/proc/self/fd/{stored.file.fileno()}").endswith("bad sector"):  # type: ignore[attr-defined]
+            raise OSError(5, "Input/output error")
+        return read(self, stored)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Verification, "_read", fail)
+    assert found(originals) == {"/bad sector": (fixity.UNREADABLE,)}
+
+
+def test_a_deleted_file_is_not_missing_and_one_copied_back_by_hand_is_unknown(
+    originals: Originals, tmp_path: Path
+) -> None:
+    put(originals, "a", b"x")
+    originals.delete("", "a", ORIGIN)
+    assert found(originals) == {}
+    (tmp_path / "originals/a").write_bytes(b"x")
+    assert found(originals) == {"/a": (fixity.UNKNOWN,)}
+
+
+def test_without_a_journal_everything_is_unknown_until_it_is_adopted(originals: Originals, tmp_path: Path) -> None:
+    import shutil
+
+    put(originals, "a", b"a")
+    put(originals, "b", b"b", "fish")
+    shutil.rmtree(tmp_path / ".asset-server/journal")
+    assert found(originals) == {"/a": (fixity.UNKNOWN,), "fish/b": (fixity.UNKNOWN,)}
+    assert found(originals, adopt=True) == {}
+    assert found(originals) == {}
+    (tmp_path / "originals/a").write_bytes(b"A")
+    assert found(originals, adopt=True) == {"/a": (fixity.CHANGED,)}, "a change is not adopted"
+
+
+def test_an_interrupted_run_goes_on_where_it_was(originals: Originals, tmp_path: Path) -> None:
+    for number in range(10):
+        put(originals, f"{number}", b"x")
+    for number in range(10):
+        (tmp_path / f"originals/{number}").write_bytes(b"y")
+    ending, run = threading.Event(), None
+    run = verification(originals, ending)
+    seen = set()
+    with pytest.raises(Interrupted):
+        for finding in run.run(resume=False):
+            seen.add(finding.name)
+            if len(seen) == 4:
+                ending.set()
+    assert run.summary.files == 4
+    rest = verification(originals)
+    assert {finding.name for finding in rest.run(resume=True)} == {str(number) for number in range(10)}
+    assert rest.summary.bytes == 6, "what was read before is not read again"
+    assert rest.summary.findings == {fixity.CHANGED: 10}, "but reported"
+    last = verifying.last_run(originals)
+    assert last is not None
+    assert last["ended"] is not None
+
+
+def test_files_that_change_meanwhile_are_never_reported(originals: Originals) -> None:
+    for number in range(5):
+        put(originals, f"{number}", bytes(200_000))
+    done = threading.Event()
+
+    def change() -> None:
+        turn = 0
+        while not done.is_set():
+            name, turn = f"{turn % 5}", turn + 1
+            if turn % 3:
+                put(originals, name, bytes([turn % 250]) * 200_000)
+            else:
+                originals.delete("", name, ORIGIN)
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        for _ in range(30):
+            assert found(originals) == {}
+    finally:
+        done.set()
+        changer.join()
+
+
+def test_the_server_verifies_when_it_is_time_and_not_before(
+    originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(originals, "a", b"a")
+    (tmp_path / "originals/hand").write_bytes(b"copied in")
+    caplog.set_level("INFO")
+    verifier = Verifier(originals, days=30)
+    verifier.round(threading.Event())
+    assert "verification has ended" in caplog.text
+    known = originals.journal.latest("", "hand")
+    assert known is not None
+    assert known.operation == "adopted"
+    caplog.clear()
+    (tmp_path / "originals/a").write_bytes(b"A")
+    verifier.round(threading.Event())
+    assert caplog.text == "", "half of the thirty days have not gone by"
+    long_ago = ("UPDATE runs SET began_ns = began_ns - ?", (16 * 86_400 * 10**9,))
+    originals.journal.write(*long_ago)
+    verifier.round(threading.Event())
+    assert "the bytes are not those that were stored" in caplog.text
+
+
+def test_a_pace_spreads_the_reading_and_ends_at_once_when_told() -> None:
+    ending = threading.Event()
+    slept: list[float] = []
+    ending.wait = slept.append  # type: ignore[method-assign,assignment]
+    pace = Pace(1000, ending)
+    for _ in range(4):
+        pace.spend(500)
+    assert 1.9 < slept[-1] <= 2.0
+
+
+def test_an_event_without_checksum_is_as_good_as_unknown(originals: Originals, tmp_path: Path) -> None:
+    (tmp_path / "originals/a").write_bytes(b"x")
+    originals.journal.record(Event("restored", "", "a"))
+    assert found(originals, adopt=True) == {}
+    known = originals.journal.latest("", "a")
+    assert known is not None
+    assert known.sha256 is not None
