@@ -6,6 +6,7 @@ Pure functions over header texts; RFC 9110 is the reference for the rules, its s
 import logging
 import re
 import time
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
@@ -135,14 +136,23 @@ def byte_range(version: Version, range_header: str | None, if_range: str | None)
 def content_disposition(download_name: str) -> str | None:
     """Returns the Content-Disposition for a wished name, None if nothing is left of it.
 
-    Only the base name is used. Always inline: Specify shows attachments in the page. The form is
-    that of RFC 8187, percent-encoded UTF-8, which cannot inject a header.
+    Only the base name is used. Always inline: Specify shows attachments in the page. The name comes
+    twice (RFC 6266, 4.3): whole, in percent-encoded UTF-8 (RFC 8187), and in ASCII for programs that
+    do not know that form. Neither can break out of the header. The order is protocol.md's.
     """
     base = re.split(r"[/\\]", download_name)[-1]
     printable = "".join(character for character in base if character.isprintable()).strip()
     if not printable:
         return None
-    return f"inline; filename*=utf-8''{quote(printable, safe='', errors='replace')}"
+    encoded = quote(printable, safe="", errors="replace")
+    return f"inline; filename*=utf-8''{encoded}; filename=\"{_in_ascii(printable)}\""
+
+
+def _in_ascii(name: str) -> str:
+    """A name as a quoted string can hold it in every program: letters without their accents, `_` for the rest."""
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    # A percent sign or backslash means something to some programs (RFC 6266, appendix D).
+    return re.sub(r"[^\x20-\x7e]|[\"\\%]", "_", plain)
 
 
 def safe_headers(content_type: str) -> dict[str, str]:
