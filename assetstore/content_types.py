@@ -74,6 +74,7 @@ _ADDED = {
     ".wav": "audio/x-wav",
     ".webm": "video/webm",
     ".webp": "image/webp",
+    ".xhtml": "application/xhtml+xml",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     ".xml": "text/xml",
     ".yaml": "application/yaml",
