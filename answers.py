@@ -1,33 +1,25 @@
-"""Answers: what every one of them has, and how an error becomes one.
+"""Answers: plain ones, and how an error becomes one.
 
-This and `server.py` are all that knows Bottle. The rules are those of protocol.md, "Rules for every
-answer": X-Timestamp and CORS on everything, a plain sentence on every refusal, never a path or a
-traceback.
+This and `server.py` are all that knows Bottle. The rule is that of protocol.md, "Rules for every
+answer": a plain sentence on every refusal, never a path or a traceback. What else every answer has,
+`assetstore.exchange` adds.
 """
 
 import functools
 import logging
 import textwrap
-import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bottle
 
-from assetstore import delivery, serving
+from assetstore import delivery
 from assetstore.errors import AssetError, BadRequest, RangeNotSatisfiable
-from assetstore.proxies import Proxies
+from assetstore.exchange import EXCHANGE, Exchange
 
 VIEWS = [str(Path(__file__).resolve().parent / "views")]  # one list, because Bottle keeps a compiled template for each
 PLAIN_TEXT = "text/plain; charset=UTF-8"
-
-#: In the WSGI environment: the client's address, as far as it can be known.
-CLIENT = "assetserver.client"
-
-_REQUEST_ID = "assetserver.request_id"
-_BEGAN = "assetserver.began"
 
 _log = logging.getLogger("assetserver")
 
@@ -37,40 +29,25 @@ def plain(text: str, **headers: str) -> bottle.HTTPResponse:
     return bottle.HTTPResponse(text, 200, **{"Content-Type": PLAIN_TEXT, **headers})
 
 
-def install(app: bottle.Bottle, proxies: Proxies) -> None:
-    """Makes all answers of *app*, its refusals and faults included, as they have to be."""
+def install(app: bottle.Bottle) -> None:
+    """Makes the refusals and faults of *app* answers as they have to be."""
     app.install(_answer_errors)
-    app.add_hook("before_request", functools.partial(_begin, proxies))
-    app.add_hook("after_request", _end)
+    app.add_hook("before_request", _check_path)
     app.default_error_handler = _answer_router
 
 
-def _begin(proxies: Proxies) -> None:
-    environ = bottle.request.environ
-    environ[_REQUEST_ID] = uuid.uuid4().hex[:12]
-    environ[_BEGAN] = time.monotonic()
-    environ[CLIENT] = proxies.client(environ)
-    environ[serving.RECEIVED_AT] = proxies.received_at(environ, environ.get(serving.RECEIVED_AT, time.time()))
+def exchange() -> Exchange:
+    """Returns what is known of the request that is being answered."""
+    found: Exchange = bottle.request.environ[EXCHANGE]
+    return found
+
+
+def _check_path() -> None:
     try:
         # Bottle drops bytes that are not UTF-8 and would find another file than the one asked for.
-        environ["bottle.raw_path"].encode("latin-1").decode("utf-8")
+        bottle.request.environ["bottle.raw_path"].encode("latin-1").decode("utf-8")
     except UnicodeError:
         raise _refusal(BadRequest("The address is not valid UTF-8.")) from None
-
-
-def _end() -> None:
-    environ, response = bottle.request.environ, bottle.response
-    response.set_header("X-Timestamp", str(int(time.time())))
-    response.set_header("X-Request-Id", environ[_REQUEST_ID])
-    response.set_header("X-Content-Type-Options", "nosniff")
-    response.set_header("Access-Control-Allow-Origin", "*")
-    # Pages of Specify on another origin embed the pictures, whatever else a proxy may say.
-    response.set_header("Cross-Origin-Resource-Policy", "cross-origin")
-    milliseconds = (time.monotonic() - environ[_BEGAN]) * 1000
-    client, request_id = environ[CLIENT], environ[_REQUEST_ID]
-    # The query stays out of the log: it can hold a token.
-    request, status = bottle.request, response.status_code
-    _log.info("%s %r %r %s %.0f ms %s", client, request.method, request.path, status, milliseconds, request_id)
 
 
 def _answer_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,7 +60,8 @@ def _answer_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
         except AssetError as error:
             return _refusal(error)
         except Exception as error:  # noqa: BLE001 - a fault becomes an answer and a story in the log
-            _log.exception("%s: unexpected", bottle.request.environ[_REQUEST_ID])
+            request_id = exchange().request_id
+            _log.exception("%s: unexpected", request_id, extra={"request_id": request_id})
             return _refusal(AssetError("Something went wrong in the asset server.", repr(error)))
 
     return answer
@@ -91,14 +69,15 @@ def _answer_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 def _refusal(error: AssetError) -> bottle.HTTPResponse:
     """The answer that an error becomes; its story goes to the log under the request id."""
-    request_id = bottle.request.environ[_REQUEST_ID]
+    request_id = exchange().request_id
     text, level = error.public, logging.INFO
     if error.status in (500, 507):
         text, level = f"{error.public} (Request {request_id})", logging.ERROR
     elif error.status in (403, 503):
         level = logging.WARNING
     # As repr: the detail can hold what a stranger's file made a tool say.
-    _log.log(level, "%s: %s: %s %.2000r", request_id, error.status, error.public, error.detail)
+    story = (request_id, error.status, error.public, error.detail)
+    _log.log(level, "%s: %s: %s %.2000r", *story, extra={"request_id": request_id})
     headers = {"Content-Type": PLAIN_TEXT}
     if error.status in (415, 422) and bottle.request.get_header("Accept", "").startswith("image/"):
         # An <img> in a browser: it shows a drawn sentence, but not a written one.

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import bottle
 
@@ -28,10 +29,10 @@ from assetstore import (
     advertised,
     content_types,
     delivery,
+    exchange,
     health,
     metadata,
     names,
-    serving,
     startup,
     tokens,
     uploads,
@@ -49,6 +50,8 @@ from assetstore.storage import Incoming, StoredFile
 from assetstore.thumbnails import Thumbnails
 
 FOLDER = Path(__file__).resolve().parent
+
+_LENGTH_HEADERS = ("Content-Length", "Content-Range")
 
 
 class AssetServer:
@@ -211,6 +214,12 @@ class AssetServer:
         except BaseException:
             stored.file.close()
             raise
+        if self.settings.accel_redirect and stored.path is not None and answer.status in (200, 206):
+            stored.file.close()
+            # nginx does length and range by itself.
+            headers = {name: text for name, text in answer.headers.items() if name not in _LENGTH_HEADERS}
+            headers["X-Accel-Redirect"] = f"{self.settings.accel_redirect}/{quote(stored.path)}"
+            return bottle.HTTPResponse("", 200, **headers)
         if bottle.request.method == "HEAD" or answer.length == 0:
             stored.file.close()
             return bottle.HTTPResponse("", answer.status, **answer.headers)
@@ -234,6 +243,7 @@ class AssetServer:
         name = parameters.get(name_parameter)
         if name is None:
             raise BadRequest(f"The parameter {name_parameter} is missing.")
+        answers.exchange().name = name
         return place, names.store_name(name)
 
     def _guarded_query(self) -> Parameters:
@@ -245,20 +255,20 @@ class AssetServer:
     def _check_token(self, parameters: Parameters, signed: str) -> None:
         if self.settings.key is None:
             return  # repeated parameters do not matter then
-        environ = bottle.request.environ
+        current = answers.exchange()
         try:
             token, name = parameters.get("token"), parameters.get(signed)
-            tokens.check(self.settings.key, token, name, environ[serving.RECEIVED_AT], self.settings.time_tolerance)
+            tokens.check(self.settings.key, token, name, current.received_at, self.settings.time_tolerance)
         except (BadRequest, Forbidden) as error:
-            client = environ[answers.CLIENT]
-            raise Forbidden(error.public, f"refused token {self.refused_tokens.count(client)} of {client}") from None
+            number = self.refused_tokens.count(current.client)
+            raise Forbidden(error.public, f"refused token {number} of {current.client}") from None
 
     def _origin(self, form: Parameters) -> Origin:
         try:
             collection = form.get("coll")
         except BadRequest:
             collection = None  # broken, and ignored where all collections share one folder
-        return Origin(collection or "", bottle.request.environ[answers.CLIENT])
+        return Origin(collection or "", answers.exchange().client)
 
     def _query(self) -> Parameters:
         return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
@@ -267,7 +277,7 @@ class AssetServer:
         return advertised.base_url(self.settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
 
 
-def make_app(opened: Opened) -> bottle.Bottle:
+def make_app(opened: Opened) -> exchange.Observed:
     """Returns the WSGI application that serves what was opened."""
     server = AssetServer(opened.settings, opened.originals, opened.thumbnails, opened.health)
     app = bottle.Bottle()
@@ -283,8 +293,9 @@ def make_app(opened: Opened) -> bottle.Bottle:
     app.route("/static/<path:path>", "GET", server.static)
     app.route("/healthz", "GET", server.healthz)
     app.route("/readyz", "GET", server.readyz)
-    answers.install(app, Proxies(opened.settings.trusted_proxies))
-    return app
+    answers.install(app)
+    routes = {"/" + route.rule.split("/")[1] for route in app.routes}
+    return exchange.Observed(app, Proxies(opened.settings.trusted_proxies), routes)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
@@ -298,11 +309,11 @@ _making_application = threading.Lock()
 
 
 @functools.cache
-def _application() -> bottle.Bottle:
+def _application() -> exchange.Observed:
     return make_application()
 
 
-def make_application() -> bottle.Bottle:
+def make_application() -> exchange.Observed:
     """Returns the application at once, for web servers that call a factory: bad settings stop their start.
 
     Raises:

@@ -50,6 +50,10 @@ BIND_ADDRESS = "0.0.0.0"
 # how long they have been receiving its request (X-Receiving-Seconds).
 TRUSTED_PROXIES = ()
 
+# The address in nginx behind which it finds BASE_DIR, as in deploy/nginx.conf: "/protected-store". This
+# server then checks requests, and nginx sends the files. None: this server sends them itself.
+ACCEL_REDIRECT = None
+
 # The port for SERVER = "wsgiref". None: PORT.
 DEVELOPMENT_PORT = None
 
@@ -140,3 +144,6 @@ SOCKET_TIMEOUT = 60
 
 # More lines in the log. Answers never contain more than the error's sentence.
 DEBUG = False
+
+# How the log is written: "plain" for people, "json" for programs, an object per line.
+LOG_FORMAT = "plain"

@@ -29,8 +29,8 @@ def base_url(settings: Settings, scheme: str) -> str:
     host = f"[{name}]" if ":" in name else name
     if port == _HTTPS_PORT:
         return f"https://{host}"
-    is_default = port == _HTTP_PORT and scheme == "http"
-    return f"{scheme}://{host}" if is_default else f"{scheme}://{host}:{port}"
+    # Port 80 with https is a proxy that encrypts, in front of a server that was told nothing of it.
+    return f"{scheme}://{host}" if port == _HTTP_PORT else f"{scheme}://{host}:{port}"
 
 
 def route_urls(base: str) -> dict[str, str]:

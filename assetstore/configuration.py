@@ -55,6 +55,8 @@ class Settings:
     trash_days: int
     trash_bytes: int | None
     verify_days: int
+    accel_redirect: str | None
+    log_format: str
     trusted_proxies: tuple[Network, ...]
     server: str
     threads: int
@@ -106,6 +108,8 @@ SETTINGS: dict[str, Setting] = {
     "TRASH_DAYS": Setting(30, values.whole_number(0, 36_500)),
     "TRASH_BYTES": Setting(None, values.optional(values.whole_number(0, 10**18))),
     "VERIFY_DAYS": Setting(0, values.whole_number(0, 3650)),
+    "ACCEL_REDIRECT": Setting(None, values.optional(values.url_path)),
+    "LOG_FORMAT": Setting("plain", values.one_of("plain", "json")),
     "TRUSTED_PROXIES": Setting((), values.networks),
     "SERVER": Setting("paste", values.text),
     "THREADS": Setting(192, values.whole_number(1, 10_000)),

@@ -54,6 +54,18 @@ class Proxies:
             return seen_at - float(said)
         return seen_at
 
+    def scheme(self, environ: Mapping[str, object]) -> str:
+        """Returns `https` or `http`: how the client reached the first of the proxies, or this server."""
+        said = str(environ.get("HTTP_X_FORWARDED_PROTO") or "").split(",")[0].strip().lower()
+        if said in ("http", "https") and self.trusts(str(environ.get("REMOTE_ADDR"))):
+            return said
+        return str(environ.get("wsgi.url_scheme") or "http")
+
+    def request_id(self, environ: Mapping[str, object]) -> str:
+        """Returns what a trusted proxy calls this request (X-Request-Id), or nothing."""
+        said = str(environ.get("HTTP_X_REQUEST_ID") or "")
+        return said if said and self.trusts(str(environ.get("REMOTE_ADDR"))) else ""
+
     def trusts(self, address: str) -> bool:
         """Says whether this is the address of a trusted proxy."""
         parsed = _parse(address) if self._networks else None

@@ -56,6 +56,18 @@ def text(value: object) -> str:
     return value.strip()
 
 
+def one_of(*choices: str) -> Callable[[object], str]:
+    """Returns a reader of one of these words, in any case."""
+
+    def read_choice(value: object) -> str:
+        choice = str(value).strip().lower()
+        if choice not in choices:
+            raise ValueError(" or ".join(repr(choice) for choice in choices))
+        return choice
+
+    return read_choice
+
+
 def keys(value: object) -> tuple[str, ...] | None:
     """Reads a key or a list of keys; nothing and `''` give none, None (as text: `None`) turns checking off."""
     if _is_none(value):
@@ -91,6 +103,13 @@ def base_url(value: object) -> str:
         raise ValueError(expected) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or not has_port or parts.query or parts.fragment:
         raise ValueError(expected)
+    return value.strip().rstrip("/")
+
+
+def url_path(value: object) -> str:
+    """Reads the path of an address, without a final slash."""
+    if not isinstance(value, str) or not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)+/?", value.strip(), re.ASCII):
+        raise ValueError("a path such as '/protected-store'")
     return value.strip().rstrip("/")
 
 

@@ -10,11 +10,10 @@ import logging
 import os
 import runpy
 import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from assetstore import __version__, configuration, keys, readiness, serving, trash_keeping, verifying
+from assetstore import __version__, configuration, keys, logs, readiness, serving, trash_keeping, verifying
 from assetstore.collections import Collections
 from assetstore.configuration import Settings, SettingsError
 from assetstore.errors import StorageFault
@@ -65,7 +64,7 @@ def open_all(folder: Path, adapters: Iterable[str]) -> Opened:
     settings, own = load_settings(folder)
     if settings.server not in adapters and ":" not in settings.server:
         raise SettingsError(f"SERVER is {settings.server!r}; expected one of {', '.join(sorted(adapters))}.")
-    set_up_log(settings)
+    logs.set_up(settings.log_format, settings.debug)
     announce(settings, own)
     return open_store(settings, folder)
 
@@ -107,17 +106,6 @@ def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
     except Exception as error:  # the file is the administrator's program: anything may go wrong in it
         raise SettingsError(f"{path} cannot be read: {error!r}") from error
     return configuration.load(own, os.environ, folder, len(os.sched_getaffinity(0))), own
-
-
-def set_up_log(settings: Settings) -> None:
-    """Sends the log to standard output, a line each."""
-    logging.basicConfig(
-        level=logging.DEBUG if settings.debug else logging.INFO,
-        stream=sys.stdout,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    # ExifRead comments on every file without EXIF.
-    logging.getLogger("exifread").setLevel(logging.ERROR)
 
 
 def announce(settings: Settings, own: Mapping[str, object]) -> None:

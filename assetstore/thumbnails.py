@@ -290,7 +290,7 @@ class _Failures:
 
 def _as_served(stored: StoredFile) -> StoredFile:
     """Gives a thumbnail, for HTTP, the date when it was made instead of its fingerprint."""
-    return StoredFile(stored.file, replace(stored.version, modified_ns=stored.version.changed_ns))
+    return replace(stored, version=replace(stored.version, modified_ns=stored.version.changed_ns))
 
 
 def _in_memory(picture: bytes, wish: _Wish) -> StoredFile:

@@ -12,7 +12,7 @@ from assetstore import advertised, configuration
     [
         ({}, "http", "http://localhost:8080"),
         ({"SERVER_NAME": "museum.org", "SERVER_PORT": 80}, "http", "http://museum.org"),
-        ({"SERVER_NAME": "museum.org", "SERVER_PORT": 80}, "https", "https://museum.org:80"),
+        ({"SERVER_NAME": "museum.org", "SERVER_PORT": 80}, "https", "https://museum.org"),
         ({"SERVER_NAME": "museum.org", "SERVER_PORT": 443}, "http", "https://museum.org"),
         ({"SERVER_NAME": "museum.org", "SERVER_PORT": 8443}, "https", "https://museum.org:8443"),
         ({"SERVER_NAME": "2001:db8::1", "SERVER_PORT": 8080}, "http", "http://[2001:db8::1]:8080"),

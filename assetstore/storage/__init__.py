@@ -36,10 +36,16 @@ class Version:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """An open file and the version that its bytes belong to, whatever happens to the name later."""
+    """An open file and the version that its bytes belong to, whatever happens to the name later.
+
+    Fields:
+        file: unbuffered; a real file where the store has such.
+        path: where a web server in front finds it, relative to the store; None if it is no file there.
+    """
 
     file: BinaryIO
     version: Version
+    path: str | None = None
 
     def __enter__(self) -> "StoredFile":
         return self

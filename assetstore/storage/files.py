@@ -53,12 +53,14 @@ def open_file(path: Path, base: Path, folders: Set[str]) -> StoredFile:
         NotFound: there is no such regular file.
         StorageFault: it cannot be read.
     """
+    is_link = False
     try:
         try:
             descriptor = _open_no_link(path)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
+            is_link = True
             descriptor = _open_no_link(resolve(path, base, folders))
     except OSError as error:
         if error.errno in (*ABSENT, errno.ELOOP):
@@ -68,7 +70,8 @@ def open_file(path: Path, base: Path, folders: Set[str]) -> StoredFile:
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise NotFound("There is no such file.", f"{path} is not a regular file")
-    return StoredFile(os.fdopen(descriptor, "rb", buffering=0), version(status))
+    shown = None if is_link else path.relative_to(base).as_posix()
+    return StoredFile(os.fdopen(descriptor, "rb", buffering=0), version(status), shown)
 
 
 def _open_no_link(path: Path) -> int:

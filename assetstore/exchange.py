@@ -1,0 +1,178 @@
+"""Around every exchange of request and answer: what is known of the request, what every answer has,
+and one line in the log and one count in the metrics when it has ended.
+
+A WSGI layer of its own, so that it also holds for what the web framework answers by itself. It has
+no own wrapper around the bodies of files, so that web servers can send these their quickest way.
+
+Concurrency: an exchange belongs to the thread that serves it.
+"""
+
+import itertools
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from assetstore import serving
+from assetstore.proxies import Proxies
+
+#: In the WSGI environment: the Exchange.
+EXCHANGE = "assetstore.exchange"
+
+_log = logging.getLogger("assetserver.access")
+
+#: What trusted proxies may call a request; whatever else they send gets an id of ours.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+
+#: What every answer has besides (protocol.md, "Rules for every answer"). The last one lets pages of
+#: Specify on another origin embed the pictures, whatever a proxy may say.
+_ON_EVERY_ANSWER = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Access-Control-Allow-Origin", "*"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+]
+
+StartResponse = Callable[..., Any]
+Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+@dataclass
+class Exchange:
+    """One request and its answer.
+
+    Fields:
+        request_id: under which the log tells its story.
+        client: its address, as far as it can be known.
+        method, path: of the request; the path as text, without the query.
+        received_at: when the request began to arrive, seconds since 1970.
+        began: by `time.monotonic`, when this layer got it.
+        route: the first part of the path if the server has such a route, else "other".
+        name: the store name that it is about, as far as that is known.
+        status: of the answer; 0 as long as there is none.
+        sent: bytes of the answer's body, as announced.
+        received: bytes of the request's body, as announced.
+    """
+
+    request_id: str
+    client: str
+    method: str
+    path: str
+    received_at: float
+    began: float
+    route: str
+    received: int = 0
+    name: str = ""
+    status: int = 0
+    sent: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self.began
+
+
+class Meter(Protocol):
+    """Counts exchanges that have ended."""
+
+    def count(self, exchange: Exchange) -> None:
+        """Counts one."""
+
+
+class Observed:
+    """A WSGI application whose exchanges are framed, logged and counted.
+
+    Parameters:
+        application: what answers.
+        proxies: whose word counts.
+        routes: the first parts of the paths that the application knows.
+        meter: counts exchanges; None for nobody.
+    """
+
+    def __init__(
+        self, application: Application, proxies: Proxies, routes: Iterable[str], meter: Meter | None = None
+    ) -> None:
+        self._application = application
+        self._proxies = proxies
+        self._routes = frozenset(routes)
+        self._meter = meter
+        self._ids = _request_ids()
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answers a request (PEP 3333)."""
+        exchange = environ[EXCHANGE] = self._begin(environ)
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            exchange.status = int(status[:3])
+            for name, value in headers:
+                if name == "Content-Length":
+                    exchange.sent = int(value) if environ["REQUEST_METHOD"] != "HEAD" else 0
+            moment = ("X-Timestamp", str(int(time.time())))
+            all_headers = [*headers, *_ON_EVERY_ANSWER, moment, ("X-Request-Id", exchange.request_id)]
+            return start_response(status, all_headers, *((exc_info,) if exc_info else ()))
+
+        body = self._application(environ, start)
+        if isinstance(body, list | tuple):
+            self._end(exchange)  # no need to wait: there is nothing left to do but to send it
+            return body
+        return self._ended_with(body, exchange, environ.get("wsgi.file_wrapper"))
+
+    def _begin(self, environ: dict[str, Any]) -> Exchange:
+        proxies = self._proxies
+        path = str(environ.get("PATH_INFO", ""))
+        route = path[: path.find("/", 1)] if "/" in path[1:] else path
+        environ["wsgi.url_scheme"] = proxies.scheme(environ)
+        passed_on = proxies.request_id(environ)
+        length = str(environ.get("CONTENT_LENGTH") or "0")
+        return Exchange(
+            request_id=passed_on if _REQUEST_ID.fullmatch(passed_on) else next(self._ids),
+            client=proxies.client(environ),
+            method=str(environ["REQUEST_METHOD"]),
+            path=path.encode("latin-1", "replace").decode("utf-8", "replace"),
+            received_at=proxies.received_at(environ, environ.get(serving.RECEIVED_AT) or time.time()),
+            began=time.monotonic(),
+            route=route if route in self._routes else "other",
+            received=int(length) if length.isdecimal() and len(length) <= 18 else 0,
+        )
+
+    def _end(self, exchange: Exchange) -> None:
+        # The query stays out of the log: it can hold a token.
+        _log.info("%s", exchange.path, extra={"exchange": exchange})
+        if self._meter is not None:
+            self._meter.count(exchange)
+
+    def _ended_with(self, body: Iterable[bytes], exchange: Exchange, file_wrapper: Any) -> Iterable[bytes]:
+        """A body at whose end, or failure, the exchange has ended."""
+        close = getattr(body, "close", None)
+
+        def end() -> None:
+            try:
+                if close is not None:
+                    close()
+            finally:
+                self._end(exchange)
+
+        if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
+            body.close = end  # type: ignore[attr-defined]  # the web server looks for its own class
+            return body
+        return _Body(body, end)
+
+
+class _Body:
+    """An iterable of bytes with something to do at its end (PEP 3333, `close`)."""
+
+    def __init__(self, body: Iterable[bytes], end: Callable[[], None]) -> None:
+        self._body = body
+        self.close = end
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+
+def _request_ids() -> Iterator[str]:
+    """Ids that no other process and no later start gives out: random, then counted."""
+    start = f"{os.getpid():x}-{secrets.token_hex(4)}"
+    return (f"{start}-{number:x}" for number in itertools.count(1))

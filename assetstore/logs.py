@@ -1,0 +1,79 @@
+"""The log: lines on standard output, plain for people or JSON for programs (LOG_FORMAT).
+
+A line for each exchange, and what else there is to tell. Never a token, a key or a query.
+"""
+
+import json
+import logging
+import sys
+from datetime import datetime, timezone
+
+from assetstore.exchange import Exchange
+
+PLAIN, JSON = "plain", "json"
+FORMATS = (PLAIN, JSON)
+
+
+def set_up(format: str, is_verbose: bool) -> None:
+    """Sends the log to standard output.
+
+    Parameters:
+        format: PLAIN or JSON.
+        is_verbose: more lines (DEBUG).
+    """
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines() if format == JSON else PlainLines())
+    logging.basicConfig(level=logging.DEBUG if is_verbose else logging.INFO, handlers=[handler], force=True)
+    # ExifRead comments on every file without EXIF.
+    logging.getLogger("exifread").setLevel(logging.ERROR)
+
+
+class PlainLines(logging.Formatter):
+    """`2026-11-24 10:31:07,123 INFO 192.0.2.7 GET /fileget 'a.jpg' 200 81235 bytes 3 ms 1a2b-…`"""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the lines of a record."""
+        exchange = getattr(record, "exchange", None)
+        if not isinstance(exchange, Exchange):
+            return super().format(record)
+        moment = f"{self.formatTime(record)} {record.levelname}"
+        # As repr: method, path and name are what a stranger sent.
+        request = f"{exchange.client} {exchange.method!r} {exchange.path!r} {exchange.name!r}"
+        return (
+            f"{moment} {request} {exchange.status} {exchange.sent} bytes"
+            f" {exchange.seconds * 1000:.0f} ms {exchange.request_id}"
+        )
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line: time (UTC), level, message; for an exchange its fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line of a record."""
+        moment = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        line: dict[str, object] = {"time": moment, "level": record.levelname}
+        exchange = getattr(record, "exchange", None)
+        if isinstance(exchange, Exchange):
+            line |= {
+                "request_id": exchange.request_id,
+                "client": exchange.client,
+                "method": exchange.method,
+                "path": exchange.path,
+                "route": exchange.route,
+                "name": exchange.name,
+                "status": exchange.status,
+                "bytes_received": exchange.received,
+                "bytes_sent": exchange.sent,
+                "seconds": round(exchange.seconds, 6),
+            }
+        else:
+            line |= {"logger": record.name, "message": record.getMessage()}
+            request_id = getattr(record, "request_id", None)
+            if request_id:
+                line["request_id"] = request_id
+        if record.exc_info:
+            line["story"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
