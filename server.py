@@ -295,7 +295,7 @@ def make_app(opened: Opened) -> exchange.Observed:
     app.route("/readyz", "GET", server.readyz)
     answers.install(app)
     routes = {"/" + route.rule.split("/")[1] for route in app.routes}
-    return exchange.Observed(app, Proxies(opened.settings.trusted_proxies), routes)
+    return exchange.Observed(app, Proxies(opened.settings.trusted_proxies), routes, opened.metrics)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:

@@ -147,3 +147,7 @@ DEBUG = False
 
 # How the log is written: "plain" for people, "json" for programs, an object per line.
 LOG_FORMAT = "plain"
+
+# Where Prometheus gets its figures, as address and port, e.g. "127.0.0.1:9101"; whoever reaches it can
+# read them. None: nowhere.
+METRICS_ADDRESS = None

@@ -57,6 +57,7 @@ class Settings:
     verify_days: int
     accel_redirect: str | None
     log_format: str
+    metrics_address: tuple[str, int] | None
     trusted_proxies: tuple[Network, ...]
     server: str
     threads: int
@@ -110,6 +111,7 @@ SETTINGS: dict[str, Setting] = {
     "VERIFY_DAYS": Setting(0, values.whole_number(0, 3650)),
     "ACCEL_REDIRECT": Setting(None, values.optional(values.url_path)),
     "LOG_FORMAT": Setting("plain", values.one_of("plain", "json")),
+    "METRICS_ADDRESS": Setting(None, values.optional(values.address)),
     "TRUSTED_PROXIES": Setting((), values.networks),
     "SERVER": Setting("paste", values.text),
     "THREADS": Setting(192, values.whole_number(1, 10_000)),

@@ -18,7 +18,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,9 +113,12 @@ class Journal:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._opened_as: tuple[int, int] = (0, 0)
+        #: Told of every operation, whether or not it could be noted.
+        self.on_event: Callable[[str], None] = lambda _operation: None
 
     def record(self, event: Event) -> bool:
         """Adds an event, dated now; False (and a line in the log) if that was not possible."""
+        self.on_event(event.operation)
         row = (event.operation, event.place, event.name, event.collection, event.size, event.sha256, event.client)
         try:
             with self._transaction() as connection:

@@ -91,6 +91,18 @@ def host_name(value: object) -> str:
     return name
 
 
+def address(value: object) -> tuple[str, int]:
+    """Reads an address to listen on, with its port."""
+    expected = "an address and a port such as '127.0.0.1:9101'"
+    host, colon, port = str(value).strip().rpartition(":")
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or int(port) > 65535:
+        raise ValueError(expected)
+    try:
+        return str(ipaddress.ip_address(host.strip("[]"))), int(port)
+    except ValueError:
+        raise ValueError(expected) from None
+
+
 def base_url(value: object) -> str:
     """Reads the address under which clients reach the server; returns it without a final slash."""
     expected = "an address such as 'https://assets.museum.org' or 'https://museum.org/assets'"

@@ -6,12 +6,15 @@ Every step that can fail raises SettingsError with one clear line for the admini
 import contextlib
 import dataclasses
 import errno
+import functools
 import logging
 import os
 import runpy
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assetstore import __version__, configuration, keys, logs, readiness, serving, trash_keeping, verifying
 from assetstore.collections import Collections
@@ -29,7 +32,13 @@ from assetstore.thumbnails import Rules, Thumbnails
 from assetstore.trash_keeping import TrashKeeper
 from assetstore.verifying import Verifier
 
+if TYPE_CHECKING:
+    from assetstore.metrics import Metrics
+
 _log = logging.getLogger(__name__)
+
+#: When the process that answers Prometheus ends, another takes over after this many seconds.
+_METRICS_ROUND_SECONDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +53,7 @@ class Opened:
     thumbnails: Thumbnails
     pool: RenderPool
     health: Health
+    metrics: "Metrics | None"
     duties: tuple[Duty, ...]
 
     def close(self) -> None:
@@ -158,15 +168,34 @@ def open_store(settings: Settings, folder: Path) -> Opened:
     pool = RenderPool(settings.render_workers, Limits(settings.render_seconds, settings.render_memory))
     rules = Rules(settings.can_thumbnail, settings.max_thumbnail_size, settings.render_queue)
     kept = DiskThumbnails(base, settings.thumb_dir, settings.kept_thumbnail_sizes)
-    duties = _duties(settings, originals)
+    metrics = _metrics(settings, originals, pool)
+    duties = _duties(settings, originals, metrics)
     for duty in duties:
         duty.start()
     thumbnails = Thumbnails(originals.storage, kept, pool, rules)
     health = Health(readiness.checks(settings, originals, pool))
-    return Opened(settings, originals, thumbnails, pool, health, duties)
+    return Opened(settings, originals, thumbnails, pool, health, metrics, duties)
 
 
-def _duties(settings: Settings, originals: Originals) -> tuple[Duty, ...]:
+def _metrics(settings: Settings, originals: Originals, pool: RenderPool) -> "Metrics | None":
+    if settings.metrics_address is None:
+        return None
+    from assetstore.metrics import Metrics  # noqa: PLC0415 - its library takes its time, and reads the environment
+
+    metrics = Metrics(originals, pool)
+    pool.on_render = metrics.count_render
+    originals.journal.on_event = metrics.count_change
+    return metrics
+
+
+def _serve_metrics(metrics: "Metrics", address: tuple[str, int], ending: threading.Event) -> None:
+    try:
+        metrics.serve(address, ending)
+    except OSError as error:
+        _log.error("no metrics: METRICS_ADDRESS %s:%s cannot be listened on: %s", *address, error)
+
+
+def _duties(settings: Settings, originals: Originals, metrics: "Metrics | None") -> tuple[Duty, ...]:
     base, duties = settings.base_dir, []
     if settings.trash_days:
         keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
@@ -174,6 +203,9 @@ def _duties(settings: Settings, originals: Originals) -> tuple[Duty, ...]:
     if settings.verify_days:
         verifier = Verifier(originals, settings.verify_days)
         duties.append(Duty("verification", base, verifying.ROUND_SECONDS, verifier.round))
+    if metrics is not None and settings.metrics_address is not None:
+        serve = functools.partial(_serve_metrics, metrics, settings.metrics_address)
+        duties.append(Duty("metrics", base, _METRICS_ROUND_SECONDS, serve))
     return tuple(duties)
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class RenderPool:
         self._all = [_Worker(limits) for _ in range(workers)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._closed = False
+        #: Told after every picture: format of the original, "made" or the error's name, seconds.
+        self.on_render: Callable[[str, str, float], None] = lambda _format, _outcome, _seconds: None
         for worker in self._all:
             self._idle.put(worker)
 
@@ -70,10 +73,15 @@ class RenderPool:
             worker = self._idle.get(timeout=PATIENCE_SECONDS)
         except queue.Empty:
             raise busy(f"no worker was free for {PATIENCE_SECONDS} seconds") from None
+        began, outcome = time.monotonic(), "made"
         try:
             worker.render(job)
+        except AssetError as error:
+            outcome = type(error).__name__
+            raise
         finally:
             self._idle.put(worker)
+            self.on_render(job.decoder, outcome, time.monotonic() - began)
 
     def workers(self) -> Workers:
         """Returns how many workers there are and what they do."""
