@@ -22,7 +22,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from assetstore import content_types, formats
 from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedType
@@ -290,7 +290,9 @@ class _Failures:
 
 def _as_served(stored: StoredFile) -> StoredFile:
     """Gives a thumbnail, for HTTP, the date when it was made instead of its fingerprint."""
-    return replace(stored, version=replace(stored.version, modified_ns=stored.version.changed_ns))
+    version = stored.version
+    made = Version(version.size, version.changed_ns, version.changed_ns, version.etag)
+    return StoredFile(stored.file, made, stored.path)
 
 
 def _in_memory(picture: bytes, wish: _Wish) -> StoredFile:

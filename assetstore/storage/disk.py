@@ -85,7 +85,7 @@ class DiskStorage:
 
     def open_original(self, place: str, name: str) -> StoredFile:
         """Opens an original for reading. Raises NotFound, StorageFault."""
-        return open_file(self._folder_of(place) / name, self._base, {self._originals})
+        return open_file(self._base, place, self._originals, name)
 
     @contextlib.contextmanager
     def local_original(self, place: str, name: str) -> Iterator[Path]:

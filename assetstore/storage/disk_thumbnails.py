@@ -35,7 +35,7 @@ class DiskThumbnails:
 
     def open(self, place: str, name: str) -> StoredFile:
         """Opens a kept thumbnail by its own name. Raises NotFound, StorageFault."""
-        return open_file(self._folder_of(place) / name, self._base, {self._folder})
+        return open_file(self._base, place, self._folder, name)
 
     @contextlib.contextmanager
     def new(self, place: str, name: str) -> Iterator["DiskThumbnail"]:

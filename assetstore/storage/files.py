@@ -41,27 +41,28 @@ def make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def open_file(path: Path, base: Path, folders: Set[str]) -> StoredFile:
-    """Opens a regular file for reading.
+def open_file(base: Path, place: str, folder: str, name: str) -> StoredFile:
+    """Opens a regular file `BASE/[PLACE/]FOLDER/NAME` for reading.
 
     Parameters:
-        path: of the file.
-        base: of the store; a symbolic link is followed only to a file below it …
-        folders: … that lies directly in a folder of one of these names.
+        base, place, folder, name: where it is. A symbolic link is followed only to a file below
+            *base* that lies directly in a folder of this name.
 
     Raises:
         NotFound: there is no such regular file.
         StorageFault: it cannot be read.
     """
-    is_link = False
+    # Plain texts: every read of a thumbnail comes here twice, and Path takes its time.
+    shown: str | None = f"{place}/{folder}/{name}" if place else f"{folder}/{name}"
+    path = f"{base}/{shown}"
     try:
         try:
             descriptor = _open_no_link(path)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-            is_link = True
-            descriptor = _open_no_link(resolve(path, base, folders))
+            shown = None
+            descriptor = _open_no_link(resolve(Path(path), base, {folder}))
     except OSError as error:
         if error.errno in (*ABSENT, errno.ELOOP):
             raise NotFound("There is no such file.") from None
@@ -70,17 +71,16 @@ def open_file(path: Path, base: Path, folders: Set[str]) -> StoredFile:
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise NotFound("There is no such file.", f"{path} is not a regular file")
-    shown = None if is_link else path.relative_to(base).as_posix()
-    return StoredFile(os.fdopen(descriptor, "rb", buffering=0), version(status), shown)
+    return StoredFile(open(descriptor, "rb", buffering=0), version(status), shown)
 
 
-def _open_no_link(path: Path) -> int:
+def _open_no_link(path: str | Path) -> int:
     # O_NONBLOCK: a named pipe that somebody put there must not hang the server.
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def resolve(path: Path, base: Path, folders: Set[str]) -> Path:
-    """Follows a symbolic link only to another file of the store; see `open_file`. Raises NotFound."""
+    """Follows a symbolic link only to a file below *base* in a folder of one of these names. Raises NotFound."""
     try:
         target = path.resolve(strict=True) if path.is_symlink() else path
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
