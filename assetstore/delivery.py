@@ -168,36 +168,43 @@ def safe_headers(content_type: str) -> dict[str, str]:
 
 
 class FileBody:
-    """The bytes of an open file, or a part of them, as a WSGI body; closes the file.
+    """The bytes of an open file, or a part of them, as a file of its own that web servers can send.
+
+    A WSGI server wraps it in its `wsgi.file_wrapper` (PEP 3333) and may send the bytes from the file
+    itself, from where it stands, as many as the Content-Length says.
 
     Parameters:
-        stored: the open file.
+        stored: the open file; closed with this one.
         first: the first byte to send.
         length: how many bytes to send.
     """
 
     def __init__(self, stored: StoredFile, first: int, length: int) -> None:
         self._file = stored.file
-        self._left = length
+        self.left = length
         self._file.seek(first)
 
+    def read(self, size: int = _CHUNK) -> bytes:
+        """Returns the next bytes, at most *size*; none at the end."""
+        try:
+            data = self._file.read(min(size, _CHUNK, self.left))
+        except OSError as error:
+            _log.error("a file cannot be read on: %s", error)
+            data = b""
+        # Nothing before the end: a broken disk, or somebody shortened the file in place. The headers
+        # have been sent; the client sees that bytes are missing.
+        self.left = self.left - len(data) if data else 0
+        return data
+
     def __iter__(self) -> Iterator[bytes]:
-        while self._left > 0:
-            try:
-                data = self._file.read(min(_CHUNK, self._left))
-            except OSError as error:
-                _log.error("a file cannot be read on: %s", error)
-                data = b""
-            if not data:
-                # A broken disk, or somebody shortened the file in place. The headers have been sent;
-                # the client sees that bytes are missing.
-                self.close()
-                return
-            self._left -= len(data)
-            yield data
+        return iter(self.read, b"")
+
+    def fileno(self) -> int:
+        """Returns the descriptor of the file. Raises OSError if it is none of the system's."""
+        return self._file.fileno()
 
     def close(self) -> None:
-        """Closes the file; called by the web server, also after a broken connection (PEP 3333)."""
+        """Closes the file; called by the web server, also after a broken connection."""
         self._file.close()
 
 
