@@ -136,7 +136,8 @@ RENDER_MEMORY = 1024
 # "paste" for production, "wsgiref" for development, or any other adapter of Bottle that you install.
 SERVER = "paste"
 
-# How many requests Paste serves at the same time. Slow clients hold a thread each, so have many.
+# How many requests Paste serves at the same time. Uploads, and readers that are slow, hold one each, so
+# have many; clients that have not sent a whole request yet hold none.
 THREADS = 192
 
 # After how many seconds of silence Paste hangs up on a client.

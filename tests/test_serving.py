@@ -2,13 +2,22 @@
 
 import contextlib
 import http.client
+import resource
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support import RunningServer, multipart_body, visible_files
+from assetstore import serving
+from tests.support import PROJECT, RunningServer, multipart_body, visible_files
+
+HALF_AN_UPLOAD = (
+    b"POST /fileupload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    b"Content-Length: 100000\r\n\r\n--b\r\n"
+)
 
 
 def ask_testkey(server: RunningServer) -> int:
@@ -31,21 +40,54 @@ def connections(server: RunningServer, number: int, data: bytes) -> Iterator[lis
     [
         b"",
         b"GET /fileget?file",
+        b"GET /web_asset_store.xml HTTP/1.1\r\nHost: x\r\nX-Slow: ",
         b"GET /web_asset_store.xml HTTP/1.1\r\nHost: x\r\nConnection: Keep-Alive\r\n\r\n",
-        b"POST /fileupload HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n--b",
+        HALF_AN_UPLOAD,
     ],
-    ids=["nothing", "half a request line", "a request, and keeps the connection", "half an upload"],
+    ids=["nothing", "half a request line", "half a head", "a request, and keeps the connection", "half an upload"],
 )
-def test_slow_clients_do_not_stop_the_others(server: RunningServer, said: bytes) -> None:
-    with connections(server, 20, said):
+def test_slow_clients_in_hundreds_do_not_stop_the_others(server: RunningServer, said: bytes) -> None:
+    with connections(server, 300, said):
         assert ask_testkey(server) == 200
+        assert server.get("/web_asset_store.xml").status == 200
 
 
-def test_a_silent_client_is_cut_off(start: object) -> None:
+def test_slow_clients_of_all_kinds_at_once_do_not_stop_the_others(server: RunningServer) -> None:
+    server.upload("a", b"kept")
+    with contextlib.ExitStack() as stack:
+        for said in (b"", b"GET /file", b"POST /filedelete HTTP/1.1\r\nHost:", HALF_AN_UPLOAD):
+            stack.enter_context(connections(server, 75, said))
+        for _ in range(20):
+            assert server.get("/fileget", filename="a").body == b"kept"
+
+
+def test_a_client_that_says_nothing_is_cut_off(start: object) -> None:
     server = start(SOCKET_TIMEOUT=1)  # type: ignore[operator]
-    with connections(server, 1, b"GET / HTTP/1.1\r\n") as (client,):
+    with connections(server, 1, b"") as (client,):
         client.settimeout(30)
         assert client.recv(100) == b""
+
+
+def test_a_client_that_falls_silent_in_the_middle_is_told_and_cut_off(start: object) -> None:
+    server = start(SOCKET_TIMEOUT=1)  # type: ignore[operator]
+    answer = server.raw(b"GET / HTTP/1.1\r\n", finish=False)
+    assert answer.status == 408
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "too long to arrive" in answer.text
+
+
+def test_a_head_may_take_twenty_seconds_even_where_silence_may_be_longer(start: object) -> None:
+    server = start(SOCKET_TIMEOUT=300)  # type: ignore[operator]
+    assert server.http.room.patience == 20
+
+
+def test_waiting_clients_do_not_hold_up_the_end(server: RunningServer) -> None:
+    with connections(server, 50, b"") as clients:
+        ask_testkey(server)
+        server.http.stop()
+        for client in clients:
+            client.settimeout(30)
+            assert client.recv(100) == b""
 
 
 def test_every_answer_closes_the_connection_and_says_so(server: RunningServer) -> None:
@@ -145,6 +187,128 @@ def test_a_long_upload_does_not_outlive_its_token(start: object) -> None:
         time.sleep(3.2)
         client.sendall(body[50:])
         assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_the_pause_before_a_request_does_not_count_and_a_pause_within_it_does_not_either(start: object) -> None:
+    server = start(TIME_TOLERANCE=2)  # type: ignore[operator]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        time.sleep(3.2)
+        request = f"GET /testkey?random=1&token={server.token('1')} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        client.sendall(request[:12])
+        time.sleep(3.2)
+        client.sendall(request[12:])
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_an_empty_line_before_the_request_is_forgiven(server: RunningServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(b"\r\n")
+        time.sleep(0.1)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("size", [20_000, 60_000])
+def test_long_heads_are_read(server: RunningServer, size: int) -> None:
+    assert server.get("/", headers={"Cookie": "x" * size}).status == 200
+
+
+def test_a_request_whose_head_is_cut_off_is_not_carried_out(server: RunningServer) -> None:
+    answer = server.raw(b"GET / HTTP/1.1\r\nHost: x\r\nRange: bytes=0-")
+    assert answer.status == 400
+    assert "cut off" in answer.text
+
+
+def test_a_refusal_of_head_has_no_body(server: RunningServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(b"HEAD / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := client.recv(1000):
+            answer += data
+    assert answer.startswith(b"HTTP/1.1 411 ")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def wait_for_free_places(server: RunningServer, number: int) -> None:
+    """Waits until so many more uploads may come; what happens on other connections takes its time."""
+    for _ in range(600):
+        if server.http.bodies._value == number:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{server.http.bodies._value} more uploads may come, not {number}")
+
+
+@pytest.mark.parametrize("size", [1, 30_000_000])
+def test_uploads_may_not_hold_all_threads(server: RunningServer, size: int) -> None:
+    server.upload("a", b"kept")
+    with connections(server, 24, HALF_AN_UPLOAD):
+        wait_for_free_places(server, 0)
+        answer = server.upload("b", bytes(size))
+        assert answer.status == 503
+        assert answer.headers["retry-after"] == "10"
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["content-type"] == "text/plain; charset=UTF-8"
+        assert "try again" in answer.text
+        assert server.get("/fileget", filename="a").body == b"kept"
+    wait_for_free_places(server, 24)
+    assert not (server.originals / "b").exists()
+    assert server.upload("b", b"x").status == 200
+
+
+def test_refused_uploads_that_stall_do_not_hold_threads_either(server: RunningServer) -> None:
+    refused = HALF_AN_UPLOAD.replace(b"/fileupload", b"/nowhere")
+    with connections(server, 300, refused):
+        assert ask_testkey(server) == 200
+        wait_for_free_places(server, 24)
+        assert server.upload("a", b"x").status == 200
+
+
+def test_an_upload_that_drips_is_given_up(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_SLOW_START_SECONDS", 0.5)
+    body, content_type = multipart_body([("store", "a"), ("token", server.token("a")), ("f", ("f", bytes(500_000)))])
+    head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=0.05) as client:
+        client.sendall(head.encode())
+        answer = b""
+        for position in range(600):
+            client.sendall(body[position : position + 1])
+            with contextlib.suppress(TimeoutError):
+                while data := client.recv(1000):
+                    answer += data
+                break
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"stalled" in answer
+    assert visible_files(server.originals) == []
+
+
+def test_a_slow_upload_that_goes_on_is_taken(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_SLOW_START_SECONDS", 0.2)
+    body, content_type = multipart_body([("store", "a"), ("token", server.token("a")), ("f", ("f", bytes(100_000)))])
+    head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(head.encode())
+        for start in range(0, len(body), 10_000):
+            client.sendall(body[start : start + 10_000])
+            time.sleep(0.1)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    ("limits", "files", "seats"),
+    [((256, 712), 712, 200), ((256, 20_000), 8192, 4096), ((9000, 9000), 9000, 4096), ((100, 100), 100, 192)],
+)
+def test_many_files_are_allowed_as_far_as_the_system_lets(limits: tuple[int, int], files: int, seats: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < limits[1]:
+        pytest.skip("the limits here are too low for this")
+    script = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, {limits})\n"
+        "from assetstore import serving; serving._allow_many_files()\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], serving._free_seats(192))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [str(files), str(seats)]
 
 
 def test_an_upload_that_is_cut_off_leaves_the_old_version(server: RunningServer) -> None:
