@@ -204,13 +204,13 @@ class AssetServer:
 
     def _deliver(self, stored: StoredFile, name: str, query: Parameters) -> bottle.HTTPResponse:
         """Answers with an open file, as the conditions and ranges of the request ask."""
-        header = bottle.request.get_header
+        environ = bottle.request.environ
         try:
             request = delivery.Request(
-                header("If-None-Match"),
-                header("If-Modified-Since"),
-                header("Range"),
-                header("If-Range"),
+                environ.get("HTTP_IF_NONE_MATCH"),
+                environ.get("HTTP_IF_MODIFIED_SINCE"),
+                environ.get("HTTP_RANGE"),
+                environ.get("HTTP_IF_RANGE"),
                 query.get("downloadname"),
             )
             answer = delivery.answer(stored.version, content_types.header(name), request)
@@ -223,7 +223,7 @@ class AssetServer:
             headers = {name: text for name, text in answer.headers.items() if name not in _LENGTH_HEADERS}
             headers["X-Accel-Redirect"] = f"{self.settings.accel_redirect}/{quote(stored.path)}"
             return bottle.HTTPResponse("", 200, **headers)
-        if bottle.request.method == "HEAD" or answer.length == 0:
+        if environ["REQUEST_METHOD"] == "HEAD" or answer.length == 0:
             stored.file.close()
             return bottle.HTTPResponse("", answer.status, **answer.headers)
         body = delivery.FileBody(stored, answer.first, answer.length)

@@ -3,6 +3,7 @@
 Pure functions over header texts; RFC 9110 is the reference for the rules, its sections are cited.
 """
 
+import functools
 import logging
 import re
 import time
@@ -81,7 +82,12 @@ def answer(version: Version, content_type: str, request: Request) -> Answer:
 
 def http_date(modified_ns: int) -> str:
     """Returns a time (nanoseconds since 1970) as an HTTP date, never later than now (8.8.2.1)."""
-    return formatdate(min(modified_ns // _NANOSECONDS, int(time.time())), usegmt=True)
+    return _date(min(modified_ns // _NANOSECONDS, int(time.time())))
+
+
+@functools.lru_cache(maxsize=1000)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def is_unchanged(version: Version, if_none_match: str | None, if_modified_since: str | None) -> bool:
@@ -140,6 +146,8 @@ def content_disposition(download_name: str) -> str | None:
     twice (RFC 6266, 4.3): whole, in percent-encoded UTF-8 (RFC 8187), and in ASCII for programs that
     do not know that form. Neither can break out of the header. The order is protocol.md's.
     """
+    if not download_name:
+        return None
     base = re.split(r"[/\\]", download_name)[-1]
     printable = "".join(character for character in base if character.isprintable()).strip()
     if not printable:

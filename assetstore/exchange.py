@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from assetstore import serving
 from assetstore.proxies import Proxies
 
 #: In the WSGI environment: the Exchange.
 EXCHANGE = "assetstore.exchange"
+
+#: In the WSGI environment, from our own web server: when the request began to arrive, seconds since 1970.
+RECEIVED_AT = "assetstore.received_at"
 
 _log = logging.getLogger("assetserver.access")
 
@@ -132,7 +134,7 @@ class Observed:
             client=proxies.client(environ),
             method=str(environ["REQUEST_METHOD"]),
             path=path.encode("latin-1", "replace").decode("utf-8", "replace"),
-            received_at=proxies.received_at(environ, environ.get(serving.RECEIVED_AT) or time.time()),
+            received_at=proxies.received_at(environ, environ.get(RECEIVED_AT) or time.time()),
             began=time.monotonic(),
             route=route if route in self._routes else "other",
             received=int(length) if length.isdecimal() and len(length) <= 18 else 0,

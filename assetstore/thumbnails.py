@@ -170,8 +170,7 @@ class Thumbnails:
         return media_type
 
     def _version(self, place: str, name: str) -> Version:
-        with self._storage.open_original(place, name) as original:
-            return original.version
+        return self._storage.version(place, name)
 
     def _kept(self, wish: "_Wish") -> StoredFile | None:
         """The kept thumbnail if it was made of this version of this original."""

@@ -3,15 +3,16 @@
 A client that says nothing, or half a request, would hold a thread for as long as it likes; some
 hundred of those, and nobody else is served. So one thread accepts all connections and listens to
 all of them (epoll) until the head of a request is there, up to the empty line. Only then a thread
-of the pool gets the connection, with what was read of it so far. Connections that were answered
-before they had sent everything come back, so that no thread has to wait until they notice.
+of the pool gets the connection, with what was read of it so far. Connections come back that may
+bring another request, and those that were answered before they had sent everything, so that no
+thread has to wait for either.
 
 The bytes are taken out of the sockets rather than peeked at: what lies in the buffer of a socket
 makes epoll report it again and again, and a head larger than the buffer would never come whole.
 
 Concurrency: `run` belongs to one thread; it alone touches `_inside` and `_held`, and it calls
 `hand_over`, which must not block and owns the connection from then on. Any thread may call
-`see_out` and `stop`, a signal handler also the latter, or set `seats` and `patience`, which hold
+`see_out`, `wait_again` and `stop`, a signal handler also the latter, or set `seats` and `patience`, which hold
 for what arrives later. Nothing here waits for a client: reading and writing is MSG_DONTWAIT.
 """
 
@@ -25,9 +26,10 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
+
+from assetstore.refusal import Refusal
 
 _log = logging.getLogger(__name__)
 
@@ -56,32 +58,6 @@ _COMPLAINT_SECONDS = 60
 _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _EMPTY_LINE = re.compile(rb"\r?\n")
 _END = re.compile(rb"\n\r?\n")
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An answer to what the application never sees, in the form that its own errors have."""
-
-    status: HTTPStatus
-    sentence: str
-    retry_after: int | None = None
-
-    def as_bytes(self, with_body: bool = True) -> bytes:
-        """Returns the whole answer; without its body for HEAD."""
-        body = self.sentence.encode()
-        lines = [
-            f"HTTP/1.1 {self.status.value} {self.status.phrase}",
-            "Server: WebAssetServer",
-            f"Date: {formatdate(usegmt=True)}",
-            "Content-Type: text/plain; charset=UTF-8",
-            f"Content-Length: {len(body)}",
-            "Access-Control-Allow-Origin: *",
-            f"X-Timestamp: {int(time.time())}",
-            "X-Content-Type-Options: nosniff",
-            *([] if self.retry_after is None else [f"Retry-After: {self.retry_after}"]),
-            "Connection: close\r\n\r\n",
-        ]
-        return "\r\n".join(lines).encode() + (body if with_body else b"")
 
 
 TOO_LONG = Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers of the request are too many or too long.")
@@ -175,9 +151,23 @@ class WaitingRoom:
         """
         connection = socket.socket(fileno=answered.connection.detach())
         arrival = Arrival(connection, answered.address, time.monotonic() + self.patience, answered=True)
+        self._take_in(arrival)
+
+    def wait_again(self, arrival: Arrival, data: bytes) -> None:
+        """Takes a connection back whose request was answered and that may bring another.
+
+        Parameters:
+            arrival: the connection; not to be used afterwards.
+            data: what has come of the next request.
+        """
+        connection = socket.socket(fileno=arrival.connection.detach())
+        deadline = time.monotonic() + self.patience
+        self._take_in(Arrival(connection, arrival.address, deadline, bytearray(data), time.time() if data else 0.0))
+
+    def _take_in(self, arrival: Arrival) -> None:
         self._returning.append(arrival)
         try:
-            self._epoll.register(connection, select.EPOLLIN)
+            self._epoll.register(arrival.connection, select.EPOLLIN)
         except (OSError, ValueError):  # ValueError: the room is closed
             arrival.close()
 
@@ -229,6 +219,7 @@ class WaitingRoom:
         descriptor = arrival.connection.fileno()
         if descriptor >= 0:
             self._inside[descriptor] = arrival
+            self._held += len(arrival.data)
             self._keep_within_limits()
 
     def _keep_within_limits(self) -> None:
@@ -261,7 +252,7 @@ class WaitingRoom:
             self._decide(arrival, seen, at_end=not data)
 
     def _decide(self, arrival: Arrival, seen: int, at_end: bool) -> None:
-        if is_whole(arrival.data, seen):
+        if head_length(arrival.data, seen) is not None:
             flaw = None
         elif len(arrival.data) >= LONGEST_HEAD:
             flaw = TOO_LONG
@@ -291,13 +282,14 @@ class WaitingRoom:
         self._held -= len(arrival.data)
 
 
-def is_whole(head: bytes | bytearray, seen: int = 0) -> bool:
-    """Tells whether the head of a request has come to its end, the empty line.
+def head_length(data: bytes | bytearray, seen: int = 0) -> int | None:
+    """Returns how long the head of a request is, up to its empty line; None if that has not come yet.
 
     Parameters:
-        head: what has come, perhaps with some of the body.
+        data: what has come, perhaps with some of the body.
         seen: so many bytes were judged before; looking at all of them each time would cost the square.
     """
-    forgiven = _EMPTY_LINE.match(head)  # one before the request (RFC 9112, 2.2)
+    forgiven = _EMPTY_LINE.match(data)  # one before the request (RFC 9112, 2.2)
     start = forgiven.end() if forgiven else 0
-    return bool(_EMPTY_LINE.match(head, start) or _END.search(head, max(start, seen - 2)))
+    end = _EMPTY_LINE.match(data, start) or _END.search(data, max(start, seen - 2))
+    return end.end() if end else None

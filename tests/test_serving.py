@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from assetstore import serving
+from assetstore import handler
 from tests.support import PROJECT, RunningServer, multipart_body, visible_files
 
 HALF_AN_UPLOAD = (
@@ -90,15 +90,93 @@ def test_waiting_clients_do_not_hold_up_the_end(server: RunningServer) -> None:
             assert client.recv(100) == b""
 
 
-def test_every_answer_closes_the_connection_and_says_so(server: RunningServer) -> None:
-    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"
+@contextlib.contextmanager
+def talking(server: RunningServer) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def test_a_connection_stays_for_further_reading_also_after_a_pause(server: RunningServer) -> None:
+    server.upload("small.bin", b"x" * 1000)
+    server.upload("large.bin", bytes(range(256)) * 1000)
+    with talking(server) as connection:
+        for turn in range(4):
+            for name, size in (("small.bin", 1000), ("large.bin", 256_000), ("absent", None)):
+                for method in ("GET", "HEAD"):
+                    connection.request(method, f"/fileget?filename={name}")
+                    answer = connection.getresponse()
+                    assert answer.status == (404 if size is None else 200)
+                    assert answer.headers["Connection"] == "keep-alive"
+                    body = answer.read()
+                    assert len(body) == (0 if method == "HEAD" else size or len("There is no such file."))
+            if turn == 2:
+                time.sleep(0.1)  # now it waits without a thread
+            connection.request("GET", "/fileget?filename=large.bin", headers={"Range": "bytes=1000-200999"})
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (206, (bytes(range(256)) * 1000)[1000:201_000])
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"POST /filedelete HTTP/1.1\r\nContent-Length: 3\r\n\r\na=b",
+        b"POST /filedelete HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET / HTTP/9.9\r\n\r\n",
+    ],
+)
+def test_any_other_answer_closes_the_connection_and_says_so(server: RunningServer, request_bytes: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
-        client.sendall(request)
+        client.sendall(request_bytes)
         received = b""
         while data := client.recv(65536):
             received += data
-    assert received.startswith(b"HTTP/1.1 200 ")
     assert received.count(b"\r\nConnection: close\r\n") == 1
+
+
+def test_requests_that_come_together_are_answered_one_after_the_other(server: RunningServer) -> None:
+    for name in "abc":
+        server.upload(name, name.encode() * 70_000)
+    requests = b"".join(b"GET /fileget?filename=%c HTTP/1.1\r\n\r\n" % letter for letter in b"abc")
+    for cut in (len(requests), 10, 50, 95):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+            client.sendall(requests[:cut])
+            time.sleep(0.05)
+            client.sendall(requests[cut:])
+            client.shutdown(socket.SHUT_WR)
+            received = b""
+            while data := client.recv(65536):
+                received += data
+        assert [received.count(letter * 70_000) for letter in (b"a", b"b", b"c")] == [1, 1, 1]
+
+
+def test_a_hundred_idle_connections_that_stay_hold_no_thread(server: RunningServer) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            connection = stack.enter_context(talking(server))
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read() == b"ok"
+        assert ask_testkey(server) == 200
+
+
+def test_a_file_that_is_shortened_while_it_is_sent_ends_the_connection(server: RunningServer) -> None:
+    server.upload("a.bin", bytes(50_000_000))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(b"GET /fileget?filename=a.bin HTTP/1.1\r\n\r\n")
+        first = client.recv(1000)
+        with open(server.originals / "a.bin", "r+b") as file:
+            file.truncate(30_000_000)
+        size = len(first)
+        while data := client.recv(1 << 20):
+            size += len(data)
+    assert b"Content-Length: 50000000" in first
+    assert size < 50_000_000
+    assert ask_testkey(server) == 200
 
 
 def test_http_1_0_from_a_proxy_is_answered(server: RunningServer) -> None:
@@ -265,7 +343,7 @@ def test_refused_uploads_that_stall_do_not_hold_threads_either(server: RunningSe
 
 
 def test_an_upload_that_drips_is_given_up(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_SLOW_START_SECONDS", 0.5)
+    monkeypatch.setattr(handler, "_SLOW_START_SECONDS", 0.5)
     body, content_type = multipart_body([("store", "a"), ("token", server.token("a")), ("f", ("f", bytes(500_000)))])
     head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=0.05) as client:
@@ -283,7 +361,7 @@ def test_an_upload_that_drips_is_given_up(server: RunningServer, monkeypatch: py
 
 
 def test_a_slow_upload_that_goes_on_is_taken(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_SLOW_START_SECONDS", 0.2)
+    monkeypatch.setattr(handler, "_SLOW_START_SECONDS", 0.2)
     body, content_type = multipart_body([("store", "a"), ("token", server.token("a")), ("f", ("f", bytes(100_000)))])
     head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:

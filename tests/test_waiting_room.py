@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from assetstore import waiting_room
-from assetstore.waiting_room import Arrival, WaitingRoom, is_whole
+from assetstore.waiting_room import Arrival, WaitingRoom, head_length
 
 REQUEST = b"GET /fileget?filename=a HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -136,15 +136,15 @@ def head_of(size: int) -> bytes:
     ],
 )
 def test_a_head_ends_with_an_empty_line_and_one_in_front_is_forgiven(head: bytes, whole: bool) -> None:
-    assert is_whole(head) is whole
+    assert (head_length(head) is not None) is whole
 
 
 @pytest.mark.parametrize("head", [REQUEST, b"\r\n" + REQUEST, b"\n" + REQUEST.replace(b"\r", b""), b"\r\n\r\n"])
 def test_the_end_of_a_head_is_seen_however_it_comes_in_pieces(head: bytes) -> None:
     for seen in range(len(head)):
-        assert not is_whole(head[:seen])
-        assert is_whole(head, seen)
-        assert is_whole(head + b"body", seen)
+        assert head_length(head[:seen]) is None
+        assert head_length(head, seen) == len(head)
+        assert head_length(head + b"body\n\n", seen) == len(head)
 
 
 @pytest.mark.parametrize("said", [b"", b"G", REQUEST[:-2]], ids=["nothing", "a letter", "all but the end"])

@@ -119,7 +119,7 @@ def _purge(workplace: Workplace, entry: TrashEntry, dry_run: bool) -> tuple[str,
 
 def _exists(workplace: Workplace, entry: TrashEntry) -> bool:
     try:
-        workplace.originals.storage.open_original(entry.place, entry.name).file.close()
+        workplace.originals.storage.version(entry.place, entry.name)
     except NotFound:
         return False
     return True

@@ -118,6 +118,9 @@ class Storage(Protocol):
     def open_original(self, place: str, name: str) -> StoredFile:
         """Opens an original. Raises NotFound, StorageFault."""
 
+    def version(self, place: str, name: str) -> Version:
+        """Returns the version of an original. Raises NotFound, StorageFault."""
+
     def local_original(self, place: str, name: str) -> AbstractContextManager[Path]:
         """Gives a path at which tools can read an original. Raises NotFound."""
 

@@ -25,7 +25,7 @@ from types import TracebackType
 
 from assetstore.errors import NotFound, OutOfSpace, StorageFault
 from assetstore.names import is_store_name
-from assetstore.storage import Listed, StoredFile, TrashEntry
+from assetstore.storage import Listed, StoredFile, TrashEntry, Version
 from assetstore.storage.disk_trash import TRASH_FOLDER, DiskTrash
 from assetstore.storage.files import (
     ABSENT,
@@ -39,6 +39,7 @@ from assetstore.storage.files import (
     resolve,
     sweep,
     sync_folder,
+    version,
 )
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
@@ -86,6 +87,15 @@ class DiskStorage:
     def open_original(self, place: str, name: str) -> StoredFile:
         """Opens an original for reading. Raises NotFound, StorageFault."""
         return open_file(self._base, place, self._originals, name)
+
+    def version(self, place: str, name: str) -> Version:
+        """Returns the version of an original. Raises NotFound, StorageFault."""
+        with contextlib.suppress(OSError):
+            status = os.lstat(f"{self._base}/{place}/{self._originals}/{name}")
+            if stat.S_ISREG(status.st_mode):
+                return version(status)
+        with self.open_original(place, name) as original:  # a link, or it says what is wrong
+            return original.version
 
     @contextlib.contextmanager
     def local_original(self, place: str, name: str) -> Iterator[Path]:
