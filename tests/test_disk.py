@@ -229,6 +229,22 @@ def test_a_collection_may_lie_on_a_file_system_of_its_own(tmp_path: Path, mounte
     assert leftovers(tmp_path) == []
 
 
+def test_nothing_is_written_where_a_disk_was_unmounted(storage: DiskStorage, tmp_path: Path) -> None:
+    put(storage, "a", b"x", "nested/fish")
+    (tmp_path / "nested").rename(tmp_path / "gone")
+    (tmp_path / "nested").mkdir()
+    with pytest.raises(StorageFault):
+        put(storage, "b", b"x", "nested/fish")
+    with storage.receive("", None) as incoming:
+        incoming.write(b"x")
+        incoming.sync()
+        with pytest.raises(StorageFault):
+            incoming.commit("nested/fish", "b", keep_old=True)
+    with pytest.raises(NotFound):
+        storage.open_original("nested/fish", "a")
+    assert list((tmp_path / "nested").iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "originals").write_text("a file in the way")
     with pytest.raises(StorageFault) as error:

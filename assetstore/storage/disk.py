@@ -243,7 +243,6 @@ class DiskIncoming:
         """Gives the upload its name, durably. Returns True if it replaced a file of that name."""
         target = self._folder_of(place) / name
         with faults():
-            target.parent.mkdir(parents=True, exist_ok=True)
             replaces = os.path.lexists(target)
             if replaces and stat.S_ISDIR(target.lstat().st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))

@@ -42,6 +42,7 @@ class DiskThumbnails:
         """Gives a private path for a thumbnail to be made at; whatever is not published is removed."""
         thumbnails = self._folder_of(place)
         with faults():
+            thumbnails.mkdir(exist_ok=True)  # somebody may have thrown all thumbnails away
             make_private(private_folder(thumbnails))
             folder = Path(tempfile.mkdtemp(prefix="thumbnail-", dir=private_folder(thumbnails)))
         try:
@@ -74,7 +75,10 @@ class DiskThumbnails:
 
     def alone_with(self, place: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same thumbnail."""
-        return alone(self._folder_of(place), name)
+        folder = self._folder_of(place)
+        with faults():
+            folder.mkdir(exist_ok=True)
+        return alone(folder, name)
 
     def keeps_size(self, place: str, size: int) -> bool:
         """Whether thumbnails of this size are kept; registers the size if there is room for one more."""

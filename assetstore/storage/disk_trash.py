@@ -46,6 +46,7 @@ class DiskTrash:
 
     def prepare(self) -> None:
         """Makes the folder, so that a full disk does not keep anything from getting there. Raises OSError."""
+        make_private(self._folder.parent)
         make_private(self._folder)
 
     @contextlib.contextmanager
@@ -98,7 +99,7 @@ class DiskTrash:
 
     def _free_path(self, name: str, reason: str) -> Path:
         """A path for a new entry, dated now, or as soon after as there is none yet."""
-        make_private(self._folder)
+        self.prepare()
         moment = time.time_ns()
         while True:
             stamp = datetime.fromtimestamp(moment // _SECOND, timezone.utc).strftime(_STAMP)

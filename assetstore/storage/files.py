@@ -37,8 +37,12 @@ def private_folder(folder: Path) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Makes a folder that only this user may look into. Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Makes a folder that only this user may look into. Raises OSError.
+
+    Not its parents: if these are missing, their disk is not mounted, and what we write would
+    end up on another one.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def open_file(base: Path, place: str, folder: str, name: str) -> StoredFile:
