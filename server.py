@@ -180,7 +180,7 @@ class AssetServer:
         folder = folders.pop() if folders else ""
         place = "/".join(folders)
         # Only folders that are settings are ever joined to a path.
-        if folders and place not in self.collections.places():
+        if place not in self.collections.places():
             raise NotFound("There is no such file.")
         if folder == self.settings.orig_dir:
             stored = self.storage.open_original(place, name)

@@ -96,3 +96,13 @@ class StorageFault(AssetError):
     """The store cannot be read or written although the request is right."""
 
     status = 500
+
+
+class Unsynced(StorageFault):
+    """A change has been made, but may not survive a power failure: the disk did not confirm it.
+
+    Attributes:
+        replaces: whether the change replaced an original.
+    """
+
+    replaces = False

@@ -9,11 +9,11 @@ take the lock.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assetstore import journal as events
-from assetstore.errors import AssetError, StorageFault
+from assetstore.errors import AssetError, StorageFault, Unsynced
 from assetstore.journal import Event, Journal, Origin
 from assetstore.storage import Incoming, Storage, TrashEntry
 
@@ -55,22 +55,27 @@ class Originals:
 
         Raises:
             BadRequest, OutOfSpace, StorageFault: nothing has changed then.
+            Unsynced: all has changed, but the disk does not confirm it. So for the other changes.
         """
         received.incoming.sync()
         with self.storage.alone_with_original(place, name):
-            replaces = received.incoming.commit(place, name, self._keeps_trash)
+            replaces, doubt = _made(lambda: received.incoming.commit(place, name, self._keeps_trash))
             operation = events.REPLACED if replaces else events.STORED
             self._record(operation, place, name, origin, received.size, received.sha256)
+        if doubt is not None:
+            raise doubt
         return replaces
 
     def delete(self, place: str, name: str, origin: Origin) -> bool:
         """Removes an original; False if there was none. Raises OutOfSpace, StorageFault: nothing has changed then."""
         with self.storage.alone_with_original(place, name):
             known = self._known(place, name)
-            existed = self.storage.delete_original(place, name, self._keeps_trash)
-            if existed:
+            existed, doubt = _made(lambda: self.storage.delete_original(place, name, self._keeps_trash))
+            if existed or doubt is not None:
                 size, sha256 = (known.size, known.sha256) if known else (None, None)
                 self._record(events.DELETED, place, name, origin, size, sha256)
+        if doubt is not None:
+            raise doubt
         return existed
 
     def restore(self, entry: TrashEntry, origin: Origin) -> bool:
@@ -129,3 +134,11 @@ class Originals:
             _log.error("the journal cannot be asked: %s", error.detail)
             return None
         return known if known is not None and known.operation in events.PRESENT else None
+
+
+def _made(change: Callable[[], bool]) -> tuple[bool, Unsynced | None]:
+    """Makes a change; also gives the doubt whether it lasts, for then it has its place in the journal all the same."""
+    try:
+        return change(), None
+    except Unsynced as error:
+        return error.replaces, error

@@ -170,15 +170,20 @@ def test_a_root_s_own_thumbnails_are_removed_and_no_other_s(
     assert sorted(set(names) - set(visible_files(tmp_path / "thumbnails"))) == sorted(own)
 
 
-def test_old_leftovers_are_swept_at_the_start_and_young_ones_are_not(storage: DiskStorage, tmp_path: Path) -> None:
+def test_leftovers_are_swept_at_the_start_and_what_has_an_owner_is_not(storage: DiskStorage, tmp_path: Path) -> None:
     private = tmp_path / "originals/.asset-server"
-    for name, age in (("upload-old", 2 * 86400), ("upload-young", 60)):
+    for name in ("upload-of-nobody", "lock-old", "lock-young"):
         (private / name).touch()
-        os.utime(private / name, (os.stat(private).st_mtime - age,) * 2)
+    os.utime(private / "lock-old", (0, 0))
     (private / "thumbnail-old").mkdir()
     os.utime(private / "thumbnail-old", (0, 0))
-    storage.prepare()
-    assert sorted(path.name for path in private.iterdir()) == ["trash", "upload-young"]
+    with storage.receive("", None) as incoming:
+        incoming.write(b"under way")
+        storage.prepare()
+        left = sorted(path.name.split("-")[0] for path in private.iterdir())
+        assert left == ["ballast", "lock", "trash", "upload"]
+    (private / "lock-young").unlink()
+    assert sorted(path.name for path in private.iterdir()) == ["ballast", "trash"]
 
 
 @pytest.mark.parametrize(
@@ -240,8 +245,10 @@ def test_nothing_is_written_where_a_disk_was_unmounted(storage: DiskStorage, tmp
         incoming.sync()
         with pytest.raises(StorageFault):
             incoming.commit("nested/fish", "b", keep_old=True)
-    with pytest.raises(NotFound):
+    with pytest.raises(StorageFault):
         storage.open_original("nested/fish", "a")
+    with pytest.raises(StorageFault), storage.alone_with_original("nested/fish", "a"):
+        pass
     assert list((tmp_path / "nested").iterdir()) == []
 
 

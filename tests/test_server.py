@@ -460,6 +460,7 @@ def everything(server: RunningServer) -> dict[str, str]:
     """The checksums of all files below the store, without those of the server's own housekeeping."""
     own = server.base / ".asset-server"
     files = sorted(path for path in server.base.rglob("*") if path.is_file() and not path.is_relative_to(own))
+    files = [path for path in files if "ballast" not in path.parts]
     return {str(path.relative_to(server.base)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -23,22 +23,23 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
-from assetstore.errors import NotFound, OutOfSpace, StorageFault
+from assetstore.errors import NotFound, OutOfSpace, StorageFault, Unsynced
 from assetstore.names import is_store_name
 from assetstore.storage import Listed, StoredFile, TrashEntry, Version
-from assetstore.storage.disk_trash import TRASH_FOLDER, DiskTrash
+from assetstore.storage.disk_trash import BALLAST, TRASH_FOLDER, DiskTrash
 from assetstore.storage.files import (
     ABSENT,
+    UPLOAD,
     alone,
+    brought_to,
+    confirm,
+    create_locked,
     faults,
-    link_or_rename,
     make_private,
     open_file,
     private_folder,
-    rename,
     resolve,
     sweep,
-    sync_folder,
     version,
 )
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
@@ -64,6 +65,7 @@ class DiskStorage:
         self._thumbnails = thumbnails
         self._places = places
         self._reserve = reserve
+        self._devices: dict[str, int] = {}
 
     def prepare(self) -> None:
         """Makes the folders of all collections, sweeps abandoned files, and tries to write.
@@ -71,7 +73,7 @@ class DiskStorage:
         Raises:
             StorageFault: a folder cannot be made or written; the detail names it.
         """
-        spared = {TRASH_FOLDER, ThumbnailSizes.FOLDER}
+        spared = {TRASH_FOLDER, BALLAST, ThumbnailSizes.FOLDER}
         for place in self._places:
             for folder in (self._folder_of(place), self._base / place / self._thumbnails):
                 try:
@@ -79,14 +81,29 @@ class DiskStorage:
                     sweep(private_folder(folder), spared)
                     with tempfile.TemporaryFile(dir=private_folder(folder)):
                         pass
-                    DiskTrash(place, self._folder_of(place)).prepare()
                 except OSError as error:
                     detail = f"{folder}: {error.strerror or error}"
                     raise StorageFault("The attachment folder cannot be written.", detail) from error
+            self._prepare_trash(place)
+
+    def _prepare_trash(self, place: str) -> None:
+        folder = self._folder_of(place)
+        trash = DiskTrash(place, folder)
+        try:
+            trash.prepare()
+            trash.take_ballast()
+            self._devices[place] = folder.stat().st_dev
+        except OSError as error:
+            detail = f"{folder}: {error.strerror or error}"
+            raise StorageFault("The attachment folder cannot be written.", detail) from error
 
     def open_original(self, place: str, name: str) -> StoredFile:
         """Opens an original for reading. Raises NotFound, StorageFault."""
-        return open_file(self._base, place, self._originals, name)
+        try:
+            return open_file(self._base, place, self._originals, name)
+        except NotFound:
+            self._check_disk(place)
+            raise
 
     def version(self, place: str, name: str) -> Version:
         """Returns the version of an original. Raises NotFound, StorageFault."""
@@ -119,7 +136,9 @@ class DiskStorage:
 
         Raises OutOfSpace at once if so many bytes would go into the reserve; StorageFault.
         """
-        folder = self._folder_of(self._places[0] if place is None else place)
+        first = self._places[0] if place is None else place
+        self._check_disk(first)
+        folder = self._folder_of(first)
         return DiskIncoming(folder, self._folder_of, length or 0, self._reserve)
 
     def delete_original(self, place: str, name: str, keep_old: bool) -> bool:
@@ -132,16 +151,17 @@ class DiskStorage:
                 DiskTrash(place, path.parent).move(path)
             else:
                 path.unlink()
-            sync_folder(path.parent)
         except OSError as error:
             if error.errno in ABSENT:
                 return False
             with faults():
                 raise
+        confirm(path.parent)
         return True
 
     def alone_with_original(self, place: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same original."""
+        self._check_disk(place)
         return alone(self._folder_of(place), name)
 
     def trash(self, place: str) -> Iterator[TrashEntry]:
@@ -160,14 +180,12 @@ class DiskStorage:
             if not os.path.lexists(source):
                 raise NotFound("This is no longer in the trash.", entry.identifier)
             replaces = os.path.lexists(target)
-            if not replaces:
-                if link_or_rename(source, target):
-                    os.unlink(source)
+            if replaces and keep_old:
+                trash.replace(source, target)
             else:
-                with trash.kept(target) if keep_old else contextlib.nullcontext():
-                    os.rename(source, target)
+                os.rename(source, target)
             trash.forget(entry)
-            sync_folder(target.parent)
+        confirm(target.parent)
         return replaces
 
     def purge(self, entry: TrashEntry) -> bool:
@@ -198,6 +216,24 @@ class DiskStorage:
     def _folder_of(self, place: str) -> Path:
         return self._base / place / self._originals
 
+    def _check_disk(self, place: str) -> None:
+        """Raises StorageFault if the folder of originals is not the one of the start: its disk is gone.
+
+        Otherwise everything would be taken for deleted, and uploads would go to the disk below.
+        """
+        folder = self._folder_of(place)
+        private = private_folder(folder)
+        if private.is_dir():
+            return
+        with faults():
+            try:
+                if folder.stat().st_dev == self._devices.get(place):
+                    make_private(private)  # somebody was too tidy
+                    return
+            except FileNotFoundError:
+                pass
+        raise StorageFault("The disk with the attachments is not there.", f"{private} is missing")
+
 
 class DiskIncoming:
     """An upload in a private file, which `commit` renames to its place.
@@ -213,11 +249,10 @@ class DiskIncoming:
         self._folder_of = folder_of
         self._reserve = reserve
         private = private_folder(folder)
-        self._path = private / f"upload-{uuid.uuid4()}"
+        self._path = private / f"{UPLOAD}{uuid.uuid4()}"
         with faults():
-            make_private(private)
             self._check_space(private, length)
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            self._descriptor = create_locked(self._path)
         self._until_look = _BYTES_BETWEEN_LOOKS
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -246,10 +281,20 @@ class DiskIncoming:
             replaces = os.path.lexists(target)
             if replaces and stat.S_ISDIR(target.lstat().st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-            trash = DiskTrash(place, target.parent)
-            with trash.kept(target) if replaces and keep_old else contextlib.nullcontext():
-                rename(self._path, target)
-            sync_folder(target.parent)
+            source = brought_to(target.parent, self._path)
+            try:
+                if replaces and keep_old:
+                    DiskTrash(place, target.parent).replace(source, target)
+                else:
+                    os.rename(source, target)
+            finally:
+                if source != self._path:
+                    source.unlink(missing_ok=True)
+        try:
+            confirm(target.parent)
+        except Unsynced as error:
+            error.replaces = replaces
+            raise
         return replaces
 
     def _check_space(self, folder: Path, length: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from assetstore.errors import StorageFault
 from assetstore.storage import StoredFile
-from assetstore.storage.files import alone, faults, make_private, open_file, private_folder, rename
+from assetstore.storage.files import alone, faults, make_private, open_file, private_folder
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
 
@@ -78,6 +78,7 @@ class DiskThumbnails:
         folder = self._folder_of(place)
         with faults():
             folder.mkdir(exist_ok=True)
+            make_private(private_folder(folder))
         return alone(folder, name)
 
     def keeps_size(self, place: str, size: int) -> bool:
@@ -111,4 +112,4 @@ class DiskThumbnail:
             with open(self.path, "rb") as picture:
                 os.utime(picture.fileno(), ns=(modified_ns, modified_ns))
                 os.fsync(picture.fileno())
-            rename(self.path, self._target)
+            os.rename(self.path, self._target)

@@ -2,14 +2,15 @@
 
 Each entry is a file named `2026-11-24T10.31.07.123456789-deleted-NAME` (UTC, to the nanosecond), so
 that `ls` and `mv` are enough in an emergency and nothing else has to be believed. Moving one there
-needs no space on the disk but an entry in the folder. A name too long for that goes into a folder
-`2026-11-24T10.31.07.123456789-deleted`.
+needs no space on the disk but an entry in the folder, and a little ballast is kept for that. A
+name too long for that goes into a folder `2026-11-24T10.31.07.123456789-deleted`.
 
 Concurrency: whoever adds or takes out an entry holds the lock of its store name
 (`Storage.alone_with_original`), so two entries of one name are never made at once.
 """
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -20,10 +21,18 @@ from pathlib import Path
 
 from assetstore.names import LONGEST_NAME
 from assetstore.storage import DELETED, REPLACED, TrashEntry
-from assetstore.storage.files import link_or_rename, make_private, private_folder, sync_folder
+from assetstore.storage.files import confirm, exchange, make_private, private_folder, sync_folder
 
 #: The folder inside the private folder of the originals.
 TRASH_FOLDER = "trash"
+
+#: A folder of files that only take space, until that is needed. Small ones, given up one by one, since
+#: whoever else writes takes what becomes free: each lets the trash take some dozens of files more.
+BALLAST = "ballast"
+_BALLAST_PIECES, _PIECE_BYTES = 32, 16 * 1024
+
+#: What the system says where a file cannot have two names.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 _SECOND = 1_000_000_000
 _STAMP = "%Y-%m-%dT%H.%M.%S"
@@ -43,36 +52,101 @@ class DiskTrash:
     def __init__(self, place: str, originals: Path) -> None:
         self._place = place
         self._folder = private_folder(originals) / TRASH_FOLDER
+        self._ballast = private_folder(originals) / BALLAST
 
     def prepare(self) -> None:
         """Makes the folder, so that a full disk does not keep anything from getting there. Raises OSError."""
-        make_private(self._folder.parent)
         make_private(self._folder)
 
-    @contextlib.contextmanager
-    def kept(self, original: Path) -> Iterator[None]:
-        """Keeps a file that is about to be replaced, and puts it back if that fails.
+    def replace(self, new: Path, original: Path) -> None:
+        """Puts a file of the same file system in the place of an original, which goes to the trash.
 
-        The original stays in its place meanwhile; only where files cannot have two names, or this
-        user may not give them one, it is gone for the blink of an eye. Raises OSError.
+        At any moment one of the two has the name, whole. Raises OSError; the original is then in its place.
         """
         entry = self._free_path(original.name, REPLACED)
-        is_in_place = link_or_rename(original, entry)
-        sync_folder(entry.parent)
         try:
-            yield
+            self._replace(new, original, entry)
         except BaseException:
-            if is_in_place:
-                entry.unlink()
-            else:
-                os.rename(entry, original)
+            self._tidy(entry)
             raise
+
+    def _replace(self, new: Path, original: Path, entry: Path) -> None:
+        try:
+            os.link(original, entry, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self._exchange(new, original, entry)
+            return
+        try:
+            sync_folder(entry.parent)
+            os.rename(new, original)
+        except BaseException:
+            entry.unlink()
+            raise
+
+    def _exchange(self, new: Path, original: Path, entry: Path) -> None:
+        """The same where files have one name only, or this user may not give a stranger's file another."""
+        os.rename(new, entry)
+        try:
+            sync_folder(entry.parent)
+            exchange(entry, original)
+        except OSError as error:
+            os.rename(entry, new)
+            if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+            # The last resort: for the blink of an eye nobody has the name.
+            os.rename(original, entry)
+            try:
+                os.rename(new, original)
+            except BaseException:
+                os.rename(entry, original)
+                raise
+        confirm(entry.parent)
 
     def move(self, original: Path) -> None:
         """Moves a file that is to be deleted. Raises OSError; the file is then still in its place."""
         entry = self._free_path(original.name, DELETED)
-        os.rename(original, entry)
-        sync_folder(entry.parent)
+        try:
+            try:
+                os.rename(original, entry)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._drop_ballast():
+                    raise
+                os.rename(original, entry)
+        except BaseException:
+            self._tidy(entry)
+            raise
+        confirm(entry.parent)
+
+    def take_ballast(self) -> None:
+        """Keeps a little space for the folder to grow, so that deletes go on when the disk is full. Raises OSError."""
+        make_private(self._ballast)
+        for number in range(_BALLAST_PIECES):
+            piece = self._ballast / str(number)
+            if piece.exists():
+                continue
+            try:
+                piece.write_bytes(bytes(_PIECE_BYTES))
+            except OSError as error:
+                piece.unlink(missing_ok=True)
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                return
+
+    def _drop_ballast(self) -> bool:
+        """Gives up a piece; False if there is none left."""
+        with contextlib.suppress(OSError):
+            for piece in self._ballast.iterdir():
+                piece.unlink()
+                return True
+        return False
+
+    def _tidy(self, entry: Path) -> None:
+        """Removes the folder of an entry that came to nothing."""
+        if entry.parent != self._folder:
+            with contextlib.suppress(OSError):
+                entry.parent.rmdir()
 
     def entries(self) -> Iterator[TrashEntry]:
         """Yields the entries, oldest first; what else lies in the folder is passed over. Raises OSError."""

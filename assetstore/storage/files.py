@@ -5,6 +5,7 @@ and take their name by rename(2) or link(2), which are atomic.
 """
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -15,11 +16,11 @@ import time
 from collections.abc import Iterator, Set
 from pathlib import Path
 
-from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault
+from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unsynced
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.storage import StoredFile, Version
 
-#: Unfinished files untouched for this long have no living owner: a silent upload is cut off long before.
+#: Other unfinished files untouched for this long have no living owner: a picture is given up long before.
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -27,8 +28,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: What the system says of a name under which there is no file.
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR, errno.ENXIO)
 
-#: What the system says where a file cannot have two names.
-NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+#: How the names of unfinished uploads begin.
+UPLOAD = "upload-"
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def private_folder(folder: Path) -> Path:
@@ -104,41 +107,31 @@ def version(status: os.stat_result) -> Version:
     return Version(status.st_size, status.st_mtime_ns, status.st_ctime_ns, etag)
 
 
-def link_or_rename(source: Path, target: Path) -> bool:
-    """Gives a file a second name that is still free; where files have one name only, moves it.
+def exchange(one: Path, other: Path) -> None:
+    """Lets two files of one file system change names, at once (renameat2(2), RENAME_EXCHANGE).
 
-    Returns whether *source* is still there. Raises OSError, FileExistsError if *target* is taken.
+    Raises OSError; ENOSYS or EINVAL where the system or the file system cannot do that.
     """
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
-        os.rename(source, target)
-        return False
-    return True
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if library.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
-def rename(source: Path, target: Path) -> None:
-    """Moves a private file to its place, whole and at once, also to another file system. Raises OSError."""
-    try:
-        os.rename(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        # A collection on a file system of its own, and the file came before its collection's name.
-        private = private_folder(target.parent)
-        make_private(private)
-        copy = private / source.name
-        try:
-            shutil.copy2(source, copy)
-            with open(copy, "rb") as copied:
-                os.fsync(copied.fileno())
-            os.rename(copy, target)
-        finally:
-            copy.unlink(missing_ok=True)
+def brought_to(folder: Path, path: Path) -> Path:
+    """Returns a private file as one of the file system of *folder*: itself, or a synced copy. Raises OSError.
+
+    Two file systems: a collection has one of its own, and the file came before its collection's name.
+    """
+    if path.stat().st_dev == folder.stat().st_dev:
+        return path
+    copy = private_folder(folder) / path.name
+    shutil.copy2(path, copy)
+    with open(copy, "rb") as copied:
+        os.fsync(copied.fileno())
+    return copy
 
 
 @contextlib.contextmanager
@@ -154,7 +147,6 @@ def alone(folder: Path, name: str) -> Iterator[None]:
     key = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
     path = private_folder(folder) / f"lock-{key}"
     with faults():
-        make_private(path.parent)
         descriptor = _lock(path)
     try:
         yield
@@ -172,6 +164,14 @@ def _lock(path: Path) -> int:
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         os.close(descriptor)  # it was removed while we waited for it
+
+
+def confirm(folder: Path) -> None:
+    """Makes a change in *folder*, which has been made, durable. Raises Unsynced."""
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        raise Unsynced("The server's disk does not confirm the change; please try again.", str(error)) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -198,12 +198,39 @@ def sweep(private: Path, spared: Set[str]) -> None:
     oldest = time.time() - _ABANDONED_AFTER_SECONDS
     for entry in private.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another server process sweeps, too
-            if entry.name in spared or entry.lstat().st_mtime >= oldest:
+            if entry.name.startswith(UPLOAD):
+                _remove_unless_locked(entry)
+            elif entry.name in spared or entry.lstat().st_mtime >= oldest:
                 continue
-            if entry.is_dir() and not entry.is_symlink():
+            elif entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 entry.unlink()
+
+
+def create_locked(path: Path) -> int:
+    """Makes a file that is locked as long as it is open: everybody sees that it has an owner. Raises OSError."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            return descriptor  # no locks here: then nobody sweeps it, either
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # somebody swept it in the moment before it was locked
+
+
+def _remove_unless_locked(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        with contextlib.suppress(OSError):  # its owner lives
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
