@@ -5,7 +5,7 @@ is there, or went to the trash later, and was last changed before the moment, is
 been there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assetstore import journal as events
@@ -50,34 +50,63 @@ def existed(originals: Originals, moment_ns: int) -> Iterator[Past]:
     """
     for place in originals.places:
         listed = {entry.name: entry for entry in originals.storage.originals(place)}
-        went: dict[str, TrashEntry] = {}
+        went: dict[str, list[TrashEntry]] = {}
         for entry in originals.storage.trash(place):
             if entry.removed_ns > moment_ns:
-                went.setdefault(entry.name, entry)  # the oldest first
+                went.setdefault(entry.name, []).append(entry)  # the oldest first
         known = {event.name: event for event in originals.journal.state(place, moment_ns)}
+        following = {event.name: event for event in originals.journal.following(place, moment_ns)}
         latest = {event.name: event for event in originals.journal.state(place)}
         for name in sorted({*listed, *went, *known}):
-            past = _judge(known.get(name), latest.get(name), listed.get(name), went.get(name), moment_ns)
+            traces = _Traces(
+                known.get(name), following.get(name), latest.get(name), listed.get(name), went.get(name, [])
+            )
+            past = traces.by_journal(place, name) if traces.known else traces.by_date(place, name, moment_ns)
             if past is not None:
-                yield Past(place, name, *past)
+                yield past
 
 
-def _judge(
-    known: Event | None, latest: Event | None, listed: Listed | None, went: TrashEntry | None, moment_ns: int
-) -> tuple[int | None, str | None, str, TrashEntry | None, bool] | None:
-    """What one name stood for at the moment; None if there was no original."""
-    if known is not None:
-        if known.operation not in events.PRESENT:
+@dataclass(frozen=True)
+class _Traces:
+    """What there is to tell of one name.
+
+    Fields:
+        known, following, latest: the last event up to the moment, the first after it, the last of all.
+        listed: the original of today.
+        went: what went to the trash after the moment, the oldest first.
+    """
+
+    known: Event | None
+    following: Event | None
+    latest: Event | None
+    listed: Listed | None
+    went: Sequence[TrashEntry]
+
+    def by_journal(self, place: str, name: str, sha256_of: Callable[[TrashEntry], str | None]) -> Past | None:
+        """What the journal says, and where those bytes are now; *sha256_of* knows the checksums of the trash."""
+        known, latest = self.known, self.latest
+        if known is None or known.operation not in events.PRESENT:
             return None
-        if went is not None:
-            return known.size, known.sha256, IN_TRASH, went, True
         is_same = latest == known or (latest is not None and latest.sha256 == known.sha256 is not None)
-        where = IN_PLACE if listed is not None and is_same else LOST
-        return known.size, known.sha256, where, None, True
-    if went is not None:
-        return (went.size, None, IN_TRASH, went, False) if went.modified_ns <= moment_ns else None
-    if listed is not None and listed.modified_ns <= moment_ns:
-        # Unless the journal saw other bytes come since: then these are not those of that time.
-        is_adopted = latest is None or latest.operation == events.ADOPTED
-        return (listed.size, latest.sha256 if latest else None, IN_PLACE, None, False) if is_adopted else None
-    return None
+        if self.listed is not None and is_same:
+            return Past(place, name, known.size, known.sha256, IN_PLACE, None, True)
+        for entry in self.went:
+            if entry.modified_ns > known.time_ns or known.size not in (None, entry.size):
+                continue
+            is_later = self.following is not None and entry.removed_ns > self.following.time_ns
+            if not is_later or sha256_of(entry) == known.sha256 is not None:
+                return Past(place, name, known.size, known.sha256, IN_TRASH, entry, True)
+        return Past(place, name, known.size, known.sha256, LOST, None, True)
+
+    def by_date(self, place: str, name: str, moment_ns: int) -> Past | None:
+        """What the dates say of a file that the journal had not heard of."""
+        if self.following is not None and self.following.operation == events.STORED:
+            return None  # there was none before that
+        listed, latest = self.listed, self.latest
+        is_of_then = latest is None or latest.operation in (events.ADOPTED, events.RESTORED)
+        if listed is not None and listed.modified_ns <= moment_ns and is_of_then:
+            return Past(place, name, listed.size, latest.sha256 if latest else None, IN_PLACE, None, False)
+        for entry in self.went:
+            if entry.modified_ns <= moment_ns:
+                return Past(place, name, entry.size, None, IN_TRASH, entry, False)
+        return None

@@ -113,6 +113,7 @@ class Journal:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._opened_as: tuple[int, int] = (0, 0)
+        self._is_suspect = False
         #: Told of every operation, whether or not it could be noted.
         self.on_event: Callable[[str], None] = lambda _operation: None
 
@@ -175,6 +176,11 @@ class Journal:
         last = f"SELECT MAX(id) FROM events WHERE place = ? AND operation != '{PURGED}' {moment} GROUP BY name"  # noqa: S608
         yield from self._events(f"WHERE id IN ({last}) ORDER BY name", arguments)
 
+    def following(self, place: str, moment_ns: int) -> Iterator[Event]:
+        """Yields the first event of every name of a place after a moment. Raises StorageFault."""
+        first = f"SELECT MIN(id) FROM events WHERE place = ? AND operation != '{PURGED}' AND time_ns > ? GROUP BY name"  # noqa: S608
+        yield from self._events(f"WHERE id IN ({first})", (place, moment_ns))
+
     def _events(self, clauses: str, arguments: tuple[object, ...]) -> Iterator[Event]:
         with self.reading(f"{_SELECT} {clauses}", arguments) as rows:
             for row in rows:
@@ -223,7 +229,8 @@ class Journal:
 
     def _opened(self) -> sqlite3.Connection:
         """The open database: opened anew in a child process, and when somebody has deleted the file."""
-        if self._connection is not None and self._opened_as == (os.getpid(), _inode(self._path)):
+        inode = _inode(self._path)
+        if self._connection is not None and inode and self._opened_as == (os.getpid(), inode):
             return self._connection
         if self._connection is not None and self._opened_as[0] == os.getpid():
             self._connection.close()
@@ -244,11 +251,17 @@ class Journal:
             # A log that a deleted database left must never be played into the new one.
             _remove_logs(self._path)
         try:
-            return _connect(self._path)
+            connection = _connect(self._path)
+            if self._is_suspect and not _is_sound(connection):
+                connection.close()
+                raise sqlite3.DatabaseError("damaged inside")
+            self._is_suspect = False
+            return connection
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            if type(error) is not sqlite3.DatabaseError:
                 raise
         aside = self._path.with_name(f"damaged-{time.time_ns()}.sqlite")
+        self._is_suspect = False
         _log.error("the journal is damaged; it is put aside as %s and begun anew", aside.name)
         os.rename(self._path, aside)
         _remove_logs(self._path)
@@ -258,9 +271,10 @@ class Journal:
     def _faults(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-                self.close()  # damaged: the next use looks at it afresh
+        except (sqlite3.Error, OSError, UnicodeError) as error:
+            if type(error) is sqlite3.DatabaseError:
+                self._is_suspect = True  # damaged: the next use looks at all of it
+                self.close()
             raise StorageFault("The journal cannot be used.", f"{self._path}: {error}") from error
 
 
@@ -276,6 +290,14 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _is_sound(connection: sqlite3.Connection) -> bool:
+    """Whether the whole database can be read; takes its time."""
+    try:
+        return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.DatabaseError:
+        return False
 
 
 def _inode(path: Path) -> int:

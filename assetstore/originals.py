@@ -119,7 +119,9 @@ class Originals:
         except StorageFault as error:
             _log.error("the journal cannot be asked: %s", error.detail)
             return None
-        return known.sha256 if known is not None and known.size == entry.size else None
+        if known is None or known.size != entry.size or known.time_ns < entry.modified_ns:
+            return None  # somebody changed it by hand since
+        return known.sha256
 
     def _record(  # noqa: PLR0917 - the columns of the journal
         self, operation: str, place: str, name: str, origin: Origin, size: int | None, sha256: str | None

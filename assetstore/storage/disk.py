@@ -12,6 +12,7 @@ lock, so that each version that goes is in the trash exactly once.
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import stat
@@ -43,6 +44,8 @@ from assetstore.storage.files import (
     version,
 )
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
+
+_log = logging.getLogger(__name__)
 
 #: After so many bytes of an upload the free space is looked at again: others write, too.
 _BYTES_BETWEEN_LOOKS = 16 << 20
@@ -180,11 +183,16 @@ class DiskStorage:
             if not os.path.lexists(source):
                 raise NotFound("This is no longer in the trash.", entry.identifier)
             replaces = os.path.lexists(target)
-            if replaces and keep_old:
+            if replaces:
+                _refuse_folder(target)
+            if replaces and os.path.samestat(source.lstat(), target.lstat()):
+                source.unlink()  # a crash came between keeping the old and placing the new
+            elif replaces and keep_old:
                 trash.replace(source, target)
             else:
                 os.rename(source, target)
-            trash.forget(entry)
+            with contextlib.suppress(OSError):  # an empty folder stays, which is no entry
+                trash.forget(entry)
         confirm(target.parent)
         return replaces
 
@@ -279,8 +287,8 @@ class DiskIncoming:
         target = self._folder_of(place) / name
         with faults():
             replaces = os.path.lexists(target)
-            if replaces and stat.S_ISDIR(target.lstat().st_mode):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+            if replaces:
+                _refuse_folder(target)
             source = brought_to(target.parent, self._path)
             try:
                 if replaces and keep_old:
@@ -310,5 +318,15 @@ class DiskIncoming:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
-        self._path.unlink(missing_ok=True)
+        try:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+        except OSError as failure:
+            # All that matters is done or undone by now; what is left over is swept at the next start.
+            _log.error("an unfinished upload is left over: %s", failure)
+
+
+def _refuse_folder(path: Path) -> None:
+    """Raises IsADirectoryError if there is a folder where a file is to be."""
+    if stat.S_ISDIR(path.lstat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

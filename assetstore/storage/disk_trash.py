@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from assetstore.names import LONGEST_NAME
+from assetstore.names import LONGEST_NAME, is_store_name
 from assetstore.storage import DELETED, REPLACED, TrashEntry
 from assetstore.storage.files import confirm, exchange, make_private, private_folder, sync_folder
 
@@ -98,6 +98,7 @@ class DiskTrash:
             # The last resort: for the blink of an eye nobody has the name.
             os.rename(original, entry)
             try:
+                sync_folder(entry.parent)
                 os.rename(new, original)
             except BaseException:
                 os.rename(entry, original)
@@ -114,10 +115,14 @@ class DiskTrash:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._drop_ballast():
                     raise
                 os.rename(original, entry)
+            try:
+                sync_folder(entry.parent)
+            except BaseException:
+                os.rename(entry, original)
+                raise
         except BaseException:
             self._tidy(entry)
             raise
-        confirm(entry.parent)
 
     def take_ballast(self) -> None:
         """Keeps a little space for the folder to grow, so that deletes go on when the disk is full. Raises OSError."""
@@ -155,7 +160,8 @@ class DiskTrash:
         except FileNotFoundError:
             return
         for identifier in identifiers:
-            with contextlib.suppress(FileNotFoundError):  # somebody restores or purges
+            # Somebody restores or purges, or put a file where a folder is expected.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 entry = self._read(identifier)
                 if entry is not None:
                     yield entry
@@ -163,13 +169,12 @@ class DiskTrash:
     def path(self, entry: TrashEntry) -> Path:
         """Returns where the file of an entry lies."""
         path = self._folder / entry.identifier
-        return path / entry.name if path.is_dir() else path
+        return path / entry.name if _has_folder(entry) else path
 
     def forget(self, entry: TrashEntry) -> None:
         """Removes what is left of an entry when its file is gone. Raises OSError."""
-        folder = self._folder / entry.identifier
-        if folder.is_dir() and not folder.is_symlink():
-            folder.rmdir()
+        if _has_folder(entry):
+            (self._folder / entry.identifier).rmdir()
 
     def _free_path(self, name: str, reason: str) -> Path:
         """A path for a new entry, dated now, or as soon after as there is none yet."""
@@ -186,6 +191,7 @@ class DiskTrash:
         if not is_long:
             return path
         path.mkdir(mode=0o700)
+        sync_folder(self._folder)
         return path / name
 
     def _read(self, identifier: str) -> TrashEntry | None:
@@ -201,7 +207,7 @@ class DiskTrash:
                 return None
             path = path / name
         status = path.lstat()
-        if stat.S_ISDIR(status.st_mode):
+        if stat.S_ISDIR(status.st_mode) or not is_store_name(name):
             return None
         try:
             moment = datetime.strptime(second, _STAMP).replace(tzinfo=timezone.utc)
@@ -209,3 +215,9 @@ class DiskTrash:
             return None
         removed_ns = int(moment.timestamp()) * _SECOND + int(fraction)
         return TrashEntry(identifier, self._place, name, removed_ns, reason, status.st_size, status.st_mtime_ns)
+
+
+def _has_folder(entry: TrashEntry) -> bool:
+    """Whether the entry is a folder that holds the file, because the name was too long."""
+    match = _ENTRY.fullmatch(entry.identifier)
+    return match is not None and match[4] is None

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import stat
@@ -19,6 +20,8 @@ from pathlib import Path
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unsynced
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.storage import StoredFile, Version
+
+_log = logging.getLogger(__name__)
 
 #: Other unfinished files untouched for this long have no living owner: a picture is given up long before.
 _ABANDONED_AFTER_SECONDS = 24 * 3600
@@ -144,14 +147,17 @@ def alone(folder: Path, name: str) -> Iterator[None]:
 
     The system takes the lock back when a process ends. Raises OutOfSpace, StorageFault.
     """
-    key = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+    key = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
     path = private_folder(folder) / f"lock-{key}"
     with faults():
         descriptor = _lock(path)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.error("a lock file is left over: %s", error)
         os.close(descriptor)
 
 
