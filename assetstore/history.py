@@ -61,7 +61,10 @@ def existed(originals: Originals, moment_ns: int) -> Iterator[Past]:
             traces = _Traces(
                 known.get(name), following.get(name), latest.get(name), listed.get(name), went.get(name, [])
             )
-            past = traces.by_journal(place, name) if traces.known else traces.by_date(place, name, moment_ns)
+            if traces.known is None:
+                past = traces.by_date(place, name, moment_ns)
+            else:
+                past = traces.by_journal(place, name, originals.sha256_of)
             if past is not None:
                 yield past
 
