@@ -54,7 +54,8 @@ FOLDER = Path(__file__).resolve().parent
 #: Files of so few bytes are sent from memory.
 _SMALL = 64 * 1024
 
-_LENGTH_HEADERS = ("Content-Length", "Content-Range")
+#: What nginx says by itself of files that it sends.
+_OF_NGINX = ("Accept-Ranges", "Content-Length", "Content-Range")
 
 
 class AssetServer:
@@ -219,8 +220,7 @@ class AssetServer:
             raise
         if self.settings.accel_redirect and stored.path is not None and answer.status in (200, 206):
             stored.file.close()
-            # nginx does length and range by itself.
-            headers = {name: text for name, text in answer.headers.items() if name not in _LENGTH_HEADERS}
+            headers = {name: text for name, text in answer.headers.items() if name not in _OF_NGINX}
             headers["X-Accel-Redirect"] = f"{self.settings.accel_redirect}/{quote(stored.path)}"
             return bottle.HTTPResponse("", 200, **headers)
         if environ["REQUEST_METHOD"] == "HEAD" or answer.length == 0:

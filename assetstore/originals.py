@@ -85,11 +85,10 @@ class Originals:
         """
         with self.storage.alone_with_original(entry.place, entry.name):
             sha256 = self.sha256_of(entry)
-            replaces = self.storage.restore(entry, self._keeps_trash)
-            event = Event(
-                events.RESTORED, entry.place, entry.name, origin.collection, entry.size, sha256, origin.client
-            )
-            self.journal.record(event)
+            replaces, doubt = _made(lambda: self.storage.restore(entry, self._keeps_trash))
+            self._record(events.RESTORED, entry.place, entry.name, origin, entry.size, sha256)
+        if doubt is not None:
+            raise doubt
         return replaces
 
     def purge(self, entry: TrashEntry, origin: Origin) -> bool:
@@ -97,10 +96,7 @@ class Originals:
         with self.storage.alone_with_original(entry.place, entry.name):
             existed = self.storage.purge(entry)
             if existed:
-                event = Event(
-                    events.PURGED, entry.place, entry.name, origin.collection, entry.size, None, origin.client
-                )
-                self.journal.record(event)
+                self._record(events.PURGED, entry.place, entry.name, origin, entry.size, None)
         return existed
 
     def total_size(self) -> int:

@@ -1,0 +1,274 @@
+"""history: what existed at a moment, whatever has become of it since."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from assetstore import history
+from assetstore.history import IN_PLACE, IN_TRASH, LOST, Past
+from assetstore.journal import Event, Journal, Origin
+from assetstore.originals import Originals, Received
+from assetstore.storage.disk import DiskStorage
+from assetstore.storage.disk_trash import DiskTrash
+
+ORIGIN = Origin("", "test")
+
+#: When the first thing happens; each thing takes a second.
+BEGIN = 1_795_000_000
+SECOND = 10**9
+
+
+@dataclass
+class Clock:
+    """Time as the store sees it, in seconds since BEGIN."""
+
+    now: float = 0
+
+    def time_ns(self) -> int:
+        self.now += 0.001
+        return int((BEGIN + self.now) * SECOND)
+
+
+class Store:
+    """A store with a clock; what is done at each second is said by `at`."""
+
+    def __init__(self, base: Path, clock: Clock, keeps_trash: bool = True) -> None:
+        self.base = base
+        self.clock = clock
+        storage = DiskStorage(base, "originals", "thumbnails", ["", "fish"])
+        storage.prepare()
+        self.originals = Originals(storage, Journal(base), ["", "fish"], keeps_trash)
+
+    def at(self, second: float) -> "Store":
+        self.clock.now = second
+        return self
+
+    def put(self, content: bytes, name: str = "a", place: str = "") -> None:
+        with self.originals.storage.receive(place, None) as incoming:
+            incoming.write(content)
+            received = Received(incoming, len(content), hashlib.sha256(content).hexdigest())
+            self.originals.store(received, place, name, ORIGIN)
+
+    def delete(self, name: str = "a") -> None:
+        assert self.originals.delete("", name, ORIGIN)
+
+    def restore(self, number: int) -> None:
+        self.originals.restore(list(self.originals.trash())[number], ORIGIN)
+
+    def purge(self, number: int) -> None:
+        assert self.originals.purge(list(self.originals.trash())[number], ORIGIN)
+
+    def copy_in_by_hand(self, content: bytes, changed_at: float, name: str = "a") -> None:
+        path = self.base / "originals" / name
+        path.write_bytes(content)
+        moment = int((BEGIN + changed_at) * SECOND)
+        os.utime(path, ns=(moment, moment))
+
+    def existed(self, second: float) -> list[Past]:
+        return list(history.existed(self.originals, int((BEGIN + second) * SECOND)))
+
+    def told(self, second: float) -> str | None:
+        """Where `a` of that second is now, and whether the journal says so; None if there was none."""
+        found = [past for past in self.existed(second) if past.name == "a"]
+        assert len(found) <= 1
+        return f"{found[0].where}{'' if found[0].is_journalled else ' by its date'}" if found else None
+
+    def bytes_of(self, second: float) -> bytes:
+        """The bytes to which the answer leads."""
+        (past,) = self.existed(second)
+        if past.entry is None:
+            return (self.base / past.place / "originals" / past.name).read_bytes()
+        return DiskTrash(past.place, self.base / past.place / "originals").path(past.entry).read_bytes()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    clock = Clock()
+    monkeypatch.setattr(time, "time_ns", clock.time_ns)
+    opened = Store(tmp_path, clock)
+    yield opened
+    opened.originals.journal.close()
+
+
+def test_what_was_stored_is_there_from_then_on(store: Store) -> None:
+    store.at(10).put(b"first")
+    assert [store.told(second) for second in (9, 11, 99)] == [None, IN_PLACE, IN_PLACE]
+    (past,) = store.existed(50)
+    assert (past.size, past.sha256, past.entry) == (5, hashlib.sha256(b"first").hexdigest(), None)
+
+
+def test_what_was_replaced_later_is_in_the_trash(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).put(b"second version")
+    store.at(30).put(b"third")
+    assert [store.told(second) for second in (9, 15, 25, 35)] == [None, IN_TRASH, IN_TRASH, IN_PLACE]
+    assert [store.bytes_of(second) for second in (15, 25, 35)] == [b"first", b"second version", b"third"]
+    assert [past.size for second in (15, 25, 35) for past in store.existed(second)] == [5, 14, 5]
+
+
+def test_what_was_deleted_later_is_in_the_trash_and_after_that_there_was_nothing(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).delete()
+    assert [store.told(second) for second in (9, 15, 25)] == [None, IN_TRASH, None]
+    assert store.bytes_of(15) == b"first"
+    store.at(30).put(b"another")
+    assert [store.told(second) for second in (15, 25, 35)] == [IN_TRASH, None, IN_PLACE]
+
+
+def test_what_was_restored_is_in_place_for_all_the_time_that_it_was_there(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).delete()
+    store.at(30).restore(0)
+    assert [store.told(second) for second in (9, 15, 25, 35)] == [None, IN_PLACE, None, IN_PLACE]
+
+
+def test_what_was_restored_and_deleted_again_is_in_the_trash(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).delete()
+    store.at(30).restore(0)
+    store.at(40).delete()
+    assert [store.told(second) for second in (15, 25, 35, 45)] == [IN_TRASH, None, IN_TRASH, None]
+    assert store.bytes_of(15) == store.bytes_of(35) == b"first"
+
+
+def test_what_was_purged_is_lost(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).put(b"second")
+    store.at(30).purge(0)
+    assert [store.told(second) for second in (15, 25, 35)] == [LOST, IN_PLACE, IN_PLACE]
+    (past,) = store.existed(15)
+    assert past.entry is None
+    assert past.sha256 == hashlib.sha256(b"first").hexdigest()
+
+
+
+
+def test_what_was_purged_is_lost_also_when_a_later_version_is_in_the_trash(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).put(b"second")
+    store.at(30).put(b"third")
+    store.at(40).purge(0)
+    assert [store.told(second) for second in (15, 25, 35)] == [LOST, IN_TRASH, IN_PLACE]
+
+
+def test_what_was_restored_over_later_versions_is_in_place_again(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).put(b"second")
+    store.at(30).put(b"third")
+    store.at(40).restore(0)
+    assert [store.told(second) for second in (15, 25, 35, 45)] == [IN_PLACE, IN_TRASH, IN_TRASH, IN_PLACE]
+    assert [store.bytes_of(second) for second in (15, 25, 35, 45)] == [b"first", b"second", b"third", b"first"]
+
+
+def test_what_went_without_trash_is_lost_also_when_a_later_version_is_in_it(store: Store, tmp_path: Path) -> None:
+    without = Store(tmp_path, store.clock, keeps_trash=False)
+    without.at(10).put(b"first")
+    without.at(20).put(b"second")
+    without.originals.journal.close()
+    store.at(30).put(b"third")
+    assert [store.told(second) for second in (15, 25, 35)] == [LOST, IN_TRASH, IN_PLACE]
+
+
+def test_the_same_bytes_stored_again_are_in_place(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).delete()
+    store.at(30).purge(0)
+    store.at(40).put(b"first")
+    assert [store.told(second) for second in (15, 35, 45)] == [IN_PLACE, None, IN_PLACE]
+
+
+def test_a_file_copied_in_by_hand_was_there_since_its_last_change(store: Store) -> None:
+    store.copy_in_by_hand(b"by hand", changed_at=10)
+    assert [store.told(second) for second in (9, 10, 11)] == [
+        None,
+        f"{IN_PLACE} by its date",
+        f"{IN_PLACE} by its date",
+    ]
+    (past,) = store.existed(11)
+    assert (past.size, past.sha256) == (7, None)
+
+
+def test_a_file_copied_in_by_hand_was_there_also_if_it_was_replaced_or_deleted_later(store: Store) -> None:
+    store.copy_in_by_hand(b"by hand", changed_at=10)
+    store.at(20).put(b"uploaded")
+    assert [store.told(second) for second in (9, 15, 25)] == [None, f"{IN_TRASH} by its date", IN_PLACE]
+    assert store.bytes_of(15) == b"by hand"
+    store.at(30).delete()
+    assert [store.told(second) for second in (9, 15, 25, 35)] == [None, f"{IN_TRASH} by its date", IN_TRASH, None]
+    assert [store.bytes_of(second) for second in (15, 25)] == [b"by hand", b"uploaded"]
+
+
+def test_a_file_copied_in_by_hand_was_there_also_if_it_was_deleted_and_restored_since(store: Store) -> None:
+    store.copy_in_by_hand(b"by hand", changed_at=10)
+    store.at(20).delete()
+    assert store.told(15) == f"{IN_TRASH} by its date"
+    store.at(30).restore(0)
+    assert store.told(15) == f"{IN_PLACE} by its date"
+
+
+def test_an_adopted_file_was_there_before_the_journal_knew_it(store: Store) -> None:
+    store.copy_in_by_hand(b"by hand", changed_at=10)
+    checksum = hashlib.sha256(b"by hand").hexdigest()
+    store.at(20).originals.journal.record(Event("adopted", "", "a", size=7, sha256=checksum))
+    assert [store.told(second) for second in (9, 15, 25)] == [None, f"{IN_PLACE} by its date", IN_PLACE]
+    assert store.existed(15)[0].sha256 == checksum
+
+
+def test_an_old_date_does_not_make_an_upload_older_than_the_journal_says(store: Store) -> None:
+    store.at(20).put(b"uploaded")
+    os.utime(store.base / "originals/a", (BEGIN + 5, BEGIN + 5))
+    assert [store.told(second) for second in (10, 25)] == [None, IN_PLACE]
+
+
+def test_a_file_removed_by_hand_is_lost(store: Store) -> None:
+    store.at(10).put(b"first")
+    (store.base / "originals/a").unlink()
+    assert store.told(15) == LOST
+
+
+def test_a_file_that_was_found_missing_and_accepted_was_gone_from_then_on(store: Store) -> None:
+    store.at(10).put(b"first")
+    (store.base / "originals/a").unlink()
+    store.at(20).originals.journal.record(Event("gone", "", "a"))
+    assert [store.told(second) for second in (15, 25)] == [LOST, None]
+
+
+def test_the_moment_of_an_event_itself_is_after_it(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).delete()
+    stored, deleted = store.originals.journal.search()
+    moments = [stored.time_ns, deleted.time_ns - 1, deleted.time_ns]
+    found = [[past.name for past in history.existed(store.originals, moment)] for moment in moments]
+    assert found == [["a"], ["a"], []]
+
+
+def test_without_a_journal_the_dates_of_files_and_trash_tell(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).put(b"second version")
+    store.at(30).delete()
+    store.originals.journal.close()
+    for path in (store.base / ".asset-server/journal").iterdir():
+        path.unlink()
+    expected = [None, f"{IN_TRASH} by its date", f"{IN_TRASH} by its date", None]
+    assert [store.told(second) for second in (9, 15, 25, 35)] == expected
+    assert [store.bytes_of(second) for second in (15, 25)] == [b"first", b"second version"]
+
+
+def test_all_places_are_told_by_place_and_name(store: Store) -> None:
+    store.at(10)
+    for name in ("b", "a", "ü"):
+        store.put(b"x", name)
+        store.put(b"x", name, "fish")
+    found = [(past.place, past.name) for past in store.existed(20)]
+    assert found == [("", "a"), ("", "b"), ("", "ü"), ("fish", "a"), ("fish", "b"), ("fish", "ü")]
+
+
+def test_before_everything_there_was_nothing(store: Store) -> None:
+    store.at(10).put(b"first")
+    store.at(20).delete()
+    assert list(history.existed(store.originals, 0)) == []

@@ -1,0 +1,478 @@
+"""journal: every event is there, in order, from many processes, and whatever becomes of the file."""
+
+import logging
+import multiprocessing
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from assetstore import journal as events
+from assetstore.errors import StorageFault
+from assetstore.journal import Event, Journal
+from tests.support import PROJECT
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / ".asset-server/journal"
+
+
+def names(journal: Journal, **terms: object) -> list[str]:
+    return [event.name for event in journal.search(**terms)]  # type: ignore[arg-type]
+
+
+def record(journal: Journal, *all_names: str, operation: str = events.STORED, place: str = "") -> None:
+    for name in all_names:
+        assert journal.record(Event(operation, place, name)) is True
+
+
+def timed(journal: Journal, *rows: tuple[str, str, int]) -> None:
+    """Records events of these operations, names and times in a place."""
+    for operation, name, time_ns in rows:
+        assert journal.record(Event(operation, "p", name, sha256=f"{name}{time_ns}", time_ns=time_ns)) is True
+
+
+# What it keeps, and what it finds.
+
+
+def test_an_event_comes_back_as_it_was_with_a_number_and_a_time(journal: Journal) -> None:
+    event = Event(events.REPLACED, "nested/fish", "ü 🐟.jpg", "KU Fish", 2**53, "ab" * 32, "2001:db8::1", time_ns=17)
+    assert journal.record(event) is True
+    assert list(journal.search()) == [Event(**{**vars(event), "identifier": 1})]
+
+
+def test_an_event_without_a_time_happens_now(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assetstore.journal.time.time_ns", lambda: 1_795_000_000_123_456_789)
+    record(journal, "a")
+    (event,) = journal.search()
+    assert event.time_ns == 1_795_000_000_123_456_789
+
+
+def test_the_latest_event_of_a_name_is_that_of_its_place(journal: Journal) -> None:
+    record(journal, "a", place="fish")
+    record(journal, "a", operation=events.DELETED, place="birds")
+    latest = journal.latest("fish", "a")
+    assert latest is not None
+    assert latest.operation == events.STORED
+    assert journal.latest("", "a") is None
+    assert journal.latest("fish", "A") is None
+
+
+def test_what_leaves_the_trash_is_not_the_latest_of_a_name(journal: Journal) -> None:
+    timed(journal, (events.STORED, "a", 1), (events.REPLACED, "a", 2), (events.PURGED, "a", 3))
+    latest = journal.latest("p", "a")
+    assert latest is not None
+    assert latest.time_ns == 2
+    assert [event.time_ns for event in journal.state("p")] == [2]
+
+
+def test_the_order_is_that_of_recording_also_when_the_clock_goes_back(journal: Journal) -> None:
+    timed(journal, (events.STORED, "a", 100), (events.REPLACED, "a", 50))
+    latest = journal.latest("p", "a")
+    assert latest is not None
+    assert latest.time_ns == 50
+    assert [event.time_ns for event in journal.search()] == [100, 50]
+
+
+def test_what_was_there_at_a_moment_is_what_was_made_last_until_then(journal: Journal) -> None:
+    rows = [(events.STORED, 10), (events.DELETED, 20), (events.RESTORED, 30), (events.PURGED, 35), (events.GONE, 40)]
+    timed(journal, *[(operation, "a", time_ns) for operation, time_ns in rows], (events.ADOPTED, "a", 50))
+    expected = {9: None, 10: 10, 19: 10, 25: 10, 30: 30, 39: 30, 45: 30, 50: 50, 10**19 // 10: 50}
+    for until_ns, time_ns in expected.items():
+        found = journal.latest_present("p", "a", until_ns)
+        assert (found.time_ns if found else None) == time_ns
+
+
+def test_the_state_is_the_last_event_of_every_name_by_name(journal: Journal) -> None:
+    timed(journal, (events.STORED, "b", 1), (events.STORED, "a", 2), (events.DELETED, "b", 3), (events.STORED, "c", 4))
+    record(journal, "d", place="elsewhere")
+    assert [(event.name, event.operation, event.time_ns) for event in journal.state("p")] == [
+        ("a", events.STORED, 2),
+        ("b", events.DELETED, 3),
+        ("c", events.STORED, 4),
+    ]
+    assert [(event.name, event.time_ns) for event in journal.state("p", 2)] == [("a", 2), ("b", 1)]
+    assert list(journal.state("p", 0)) == []
+    assert list(journal.state("nowhere")) == []
+
+
+def test_a_search_takes_any_terms_together(journal: Journal) -> None:
+    timed(journal, (events.STORED, "a", 1), (events.DELETED, "a", 2), (events.STORED, "b", 3), (events.STORED, "a", 4))
+    record(journal, "a", place="elsewhere")
+    assert names(journal) == ["a", "a", "b", "a", "a"]
+    assert names(journal, place="p", name="a", operation=events.STORED) == ["a", "a"]
+    assert [event.time_ns for event in journal.search(place="p", since_ns=2, until_ns=3)] == [2, 3]
+    assert [event.time_ns for event in journal.search(place="p", newest_first=True, most=2)] == [4, 3]
+    assert names(journal, name="absent") == []
+    assert names(journal, most=0) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*", ["sp1.jpg", "sp10.jpg", "SP1.JPG", "a[1].jpg", "100%_.jpg", "ü.jpg", "it's"]),
+        ("sp1*", ["sp1.jpg", "sp10.jpg"]),
+        ("sp?.jpg", ["sp1.jpg"]),
+        ("?.jpg", ["ü.jpg"]),
+        ("sp[0-9].jpg", ["sp1.jpg"]),
+        ("a[[]1].jpg", ["a[1].jpg"]),
+        ("100%_.jpg", ["100%_.jpg"]),
+        ("it's", ["it's"]),
+        ("'; DROP TABLE events; --", []),
+        ("[", []),
+    ],
+)
+def test_a_pattern_is_a_glob_and_knows_upper_from_lower_case(journal: Journal, pattern: str, found: list[str]) -> None:
+    record(journal, "sp1.jpg", "sp10.jpg", "SP1.JPG", "a[1].jpg", "100%_.jpg", "ü.jpg", "it's")
+    assert names(journal, pattern=pattern) == found
+
+
+def test_a_long_search_sees_one_moment_and_holds_up_nobody(journal: Journal) -> None:
+    record(journal, *[str(number) for number in range(500)])
+    found = []
+    for event in journal.search():
+        record(journal, f"while reading {event.name}")
+        found.append(event.name)
+    assert found == [str(number) for number in range(500)]
+    assert len(names(journal)) == 1000
+
+
+def test_a_probe_leaves_nothing(journal: Journal) -> None:
+    journal.probe()
+    record(journal, "a")
+    journal.probe()
+    assert names(journal) == ["a"]
+
+
+def test_a_journal_that_was_closed_opens_again(journal: Journal) -> None:
+    record(journal, "a")
+    journal.close()
+    journal.close()
+    record(journal, "b")
+    assert names(journal) == ["a", "b"]
+
+
+def test_nobody_else_may_look_into_the_folder(journal: Journal, folder: Path) -> None:
+    record(journal, "a")
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+# What becomes of the file.
+
+
+def remove_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def remove_private_folder(folder: Path) -> None:
+    shutil.rmtree(folder.parent)
+
+
+def remove_database(folder: Path) -> None:
+    (folder / "journal.sqlite").unlink()
+
+
+def remove_files(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def move_away(folder: Path) -> None:
+    (folder / "journal.sqlite").rename(folder / "moved.sqlite")
+
+
+REMOVALS = [remove_folder, remove_private_folder, remove_database, remove_files, move_away]
+
+
+@pytest.mark.parametrize("remove", REMOVALS)
+def test_a_journal_that_is_removed_while_it_is_open_begins_anew(
+    journal: Journal, folder: Path, remove: Callable[[Path], None]
+) -> None:
+    for turn in range(3):
+        record(journal, f"before {turn}")
+        remove(folder)
+        record(journal, f"after {turn}")
+        assert names(journal)[-1] == f"after {turn}"
+        assert f"before {turn}" not in names(journal)
+    journal.close()
+    other = Journal(folder.parents[1])
+    assert names(other) == ["after 2"]
+    other.close()
+
+
+@pytest.mark.parametrize("remove", REMOVALS)
+def test_reading_a_journal_that_is_removed_finds_nothing(
+    journal: Journal, folder: Path, remove: Callable[[Path], None]
+) -> None:
+    record(journal, "a")
+    remove(folder)
+    assert names(journal) == []
+    assert journal.latest("", "a") is None
+
+
+def test_a_file_that_is_deleted_while_it_is_opened_is_not_used_for_ever(
+    journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = events._connect
+
+    def connect_and_lose(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        path.unlink()
+        monkeypatch.undo()
+        return connection
+
+    monkeypatch.setattr(events, "_connect", connect_and_lose)
+    record(journal, "lost")
+    record(journal, "kept")
+    assert (folder / "journal.sqlite").exists()
+    assert names(journal) == ["kept"]
+
+
+def test_two_open_journals_go_on_in_one_new_file(journal: Journal, folder: Path, tmp_path: Path) -> None:
+    other = Journal(tmp_path)
+    record(journal, "a")
+    record(other, "b")
+    remove_database(folder)
+    for turn in range(5):
+        record(journal, f"{turn} of the one")
+        record(other, f"{turn} of the other")
+    other.close()
+    assert len(names(journal)) == 10
+    assert sqlite3.connect(folder / "journal.sqlite").execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_the_log_of_a_deleted_database_is_not_played_into_the_new_one(
+    journal: Journal, folder: Path, tmp_path: Path
+) -> None:
+    # The log and the index as a process that was killed leaves them.
+    record(journal, *[f"old {number}" for number in range(50)])
+    left = {path.name: path.read_bytes() for path in folder.iterdir() if path.name.startswith("journal.sqlite-")}
+    assert set(left) == {"journal.sqlite-wal", "journal.sqlite-shm"}
+    journal.close()
+    remove_database(folder)
+    for name, content in left.items():
+        (folder / name).write_bytes(content)
+    record(journal, "new")
+    assert names(journal) == ["new"]
+    assert not (folder / "journal.sqlite-wal").read_bytes().startswith(left["journal.sqlite-wal"])
+
+
+def test_what_a_killed_process_recorded_is_there(tmp_path: Path) -> None:
+    killed = (
+        "import os, pathlib, sys; from assetstore.journal import Event, Journal\n"
+        "journal = Journal(pathlib.Path(sys.argv[1]))\n"
+        "for number in range(20): journal.record(Event('stored', '', str(number)))\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", killed, str(tmp_path)], cwd=PROJECT, check=False)
+    assert run.returncode == -9
+    journal = Journal(tmp_path)
+    assert names(journal) == [str(number) for number in range(20)]
+    journal.close()
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"this is no database" * 1000)
+
+
+def overwrite_the_first_page(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.seek(20)
+        file.write(b"\xa5" * 4000)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 4096 // 2 * 4096)
+
+
+DAMAGES = [overwrite, overwrite_the_first_page, cut]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_journal_is_put_aside_and_begun_anew(
+    journal: Journal, folder: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    record(journal, *[f"{number:0200}" for number in range(300)])
+    journal.close()
+    damage(folder / "journal.sqlite")
+    damaged = (folder / "journal.sqlite").read_bytes()
+    record(journal, "new")
+    assert names(journal) == ["new"]
+    (aside,) = folder.glob("damaged-*.sqlite")
+    assert aside.read_bytes()[4096:] == damaged[4096:]
+    assert aside.name in caplog.text
+
+
+@pytest.mark.parametrize("damage", [overwrite, overwrite_the_first_page])
+def test_damage_under_an_open_journal_costs_an_event_at_most(
+    journal: Journal, folder: Path, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    record(journal, *[f"{number:0200}" for number in range(300)])
+    journal.close()
+    record(journal, "opened again")
+    damage(folder / "journal.sqlite")
+    (folder / "journal.sqlite-wal").write_bytes(b"")
+    journal.record(Event(events.STORED, "", "perhaps"))
+    journal.close()
+    record(journal, "new")
+    assert names(journal)[-1] == "new"
+
+
+def test_damage_inside_does_not_stop_the_journal_for_good(journal: Journal, folder: Path) -> None:
+    record(journal, *[f"{number * 7919 % 1000:0200}" for number in range(1000)])
+    journal.close()
+    path = folder / "journal.sqlite"
+    pages = bytearray(path.read_bytes())
+    leaves_of_indexes = [start for start in range(4096, len(pages), 4096) if pages[start] == 10]
+    for start in leaves_of_indexes:
+        pages[start : start + 4096] = b"\xa5" * 4096
+    path.write_bytes(pages)
+    recorded = [journal.record(Event(events.STORED, "", f"{number:0200}")) for number in range(20)]
+    assert recorded[-1] is True
+
+
+def test_an_empty_file_is_a_journal_without_events(journal: Journal, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "journal.sqlite").touch()
+    record(journal, "a")
+    assert names(journal) == ["a"]
+
+
+# What goes wrong is logged, and never stops what it would have noted.
+
+
+def test_a_fault_is_logged_and_the_event_counts_as_not_recorded(
+    journal: Journal, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.parent.mkdir()
+    folder.write_text("a file in the way")
+    assert journal.record(Event(events.DELETED, "fish", "a.jpg")) is False
+    (line,) = [entry for entry in caplog.records if entry.levelno >= logging.ERROR]
+    assert all(word in line.getMessage() for word in ("deleted", "'a.jpg'", "'fish'"))
+    for ask in (journal.probe, lambda: journal.latest("", "a"), lambda: list(journal.search())):
+        with pytest.raises(StorageFault) as error:
+            ask()
+        assert str(folder) not in error.value.public
+    folder.unlink()
+    record(journal, "a")
+
+
+def test_a_folder_in_place_of_the_file_is_a_fault_and_stays(journal: Journal, folder: Path) -> None:
+    (folder / "journal.sqlite").mkdir(parents=True)
+    assert journal.record(Event(events.STORED, "", "a")) is False
+    assert (folder / "journal.sqlite").is_dir()
+
+
+def test_a_journal_that_somebody_else_holds_is_a_fault_after_a_while(
+    journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(events, "_BUSY_SECONDS", 0)
+    record(journal, "a")
+    holder = sqlite3.connect(folder / "journal.sqlite")
+    holder.execute("BEGIN IMMEDIATE")
+    journal.close()
+    assert journal.record(Event(events.STORED, "", "b")) is False
+    assert "locked" in caplog.text
+    holder.rollback()
+    holder.close()
+    record(journal, "c")
+    assert names(journal) == ["a", "c"]
+
+
+def test_text_that_cannot_be_kept_is_a_fault_as_well(journal: Journal) -> None:
+    assert journal.record(Event(events.PURGED, "", "\udcff")) is False
+
+
+# Many at once.
+
+
+def record_many(base: Path, who: int, number: int, threads: int = 1) -> None:
+    """Runs in a process of its own."""
+    journal = Journal(base)
+
+    def run(thread: int) -> None:
+        for turn in range(number):
+            if not journal.record(Event(events.STORED, "", f"{who}.{thread}", size=turn)):
+                raise AssertionError
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run, range(threads)))
+    journal.close()
+
+
+def test_processes_and_threads_that_record_at_once_lose_nothing_and_keep_their_order(
+    journal: Journal, tmp_path: Path
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=record_many, args=(tmp_path, who, 50, 4)) for who in range(3)]
+    for process in processes:
+        process.start()
+    record_many(tmp_path, 3, 50, 4)
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    found = list(journal.search())
+    assert Counter(event.name for event in found) == {f"{who}.{thread}": 50 for who in range(4) for thread in range(4)}
+    for name in {event.name for event in found}:
+        assert [event.size for event in found if event.name == name] == list(range(50))
+
+
+def test_processes_go_on_in_the_new_file_when_it_is_deleted_under_them(journal: Journal, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=record_many, args=(tmp_path, who, 300)) for who in range(2)]
+    for process in processes:
+        process.start()
+    for turn in range(20):
+        record(journal, f"mine {turn}")
+        remove_database(tmp_path / ".asset-server/journal")
+        record(journal, f"mine {turn} again")
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    record_many(tmp_path, 9, 100)
+    assert Counter(names(journal, name="9.0")) == {"9.0": 100}
+    with sqlite3.connect(tmp_path / ".asset-server/journal/journal.sqlite") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+FORKING = """
+import os, pathlib, sys
+from assetstore.journal import Event, Journal
+journal = Journal(pathlib.Path(sys.argv[1]))
+journal.record(Event("stored", "", "before"))
+children = []
+for child in range(4):
+    children.append(os.fork())
+    if not children[-1]:
+        done = [journal.record(Event("stored", "", f"child {child}")) for _ in range(25)]
+        journal.close()
+        os._exit(0 if all(done) else 1)
+    journal.record(Event("stored", "", "parent"))
+for turn in range(25):
+    journal.record(Event("stored", "", "parent"))
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+journal.record(Event("stored", "", "after"))
+"""
+
+
+def test_children_of_a_process_record_beside_it(journal: Journal, tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-c", FORKING, str(tmp_path)], cwd=PROJECT, capture_output=True, check=False)
+    assert (run.returncode, run.stderr) == (0, b"")
+    expected = {"before": 1, "after": 1, "parent": 29, **{f"child {child}": 25 for child in range(4)}}
+    assert Counter(names(journal)) == expected

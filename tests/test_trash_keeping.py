@@ -1,0 +1,249 @@
+"""trash_keeping: what is due leaves, oldest first, and a wrong clock empties nothing."""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetstore import journal as events
+from assetstore.errors import StorageFault
+from assetstore.journal import Journal
+from assetstore.originals import Originals
+from assetstore.storage import DELETED, TrashEntry
+from assetstore.storage.disk import DiskStorage
+from assetstore.trash_keeping import TrashKeeper, due
+
+SECOND = 10**9
+DAY = 86_400
+
+#: Some moment, in seconds since 1970.
+NOW = 1_795_000_000.0
+
+
+@pytest.fixture
+def originals(tmp_path: Path) -> Iterator[Originals]:
+    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["", "fish"])
+    storage.prepare()
+    store = Originals(storage, Journal(tmp_path), ["", "fish"], keeps_trash=True)
+    yield store
+    store.journal.close()
+
+
+def entry(name: str, days: float, size: int = 1, changed_days: float | None = None) -> TrashEntry:
+    """An entry that went so many days before NOW."""
+    removed = int((NOW - days * DAY) * SECOND)
+    modified = removed if changed_days is None else int((NOW - changed_days * DAY) * SECOND)
+    return TrashEntry(name, "", name, removed, DELETED, size, modified)
+
+
+def leaving(*entries: TrashEntry, days: int = 90, most_bytes: int | None = None) -> list[str]:
+    return [gone.name for gone in due(entries, NOW, days, most_bytes)]
+
+
+def lay(base: Path, name: str, days: float, size: int = 1, place: str = "") -> None:
+    """Puts a file into the trash as if it had gone so many days before NOW."""
+    moment = datetime.fromtimestamp(NOW - days * DAY, timezone.utc)
+    path = base / place / "originals/.asset-server/trash" / f"{moment:%Y-%m-%dT%H.%M.%S}.000000000-deleted-{name}"
+    path.write_bytes(bytes(size))
+    os.utime(path, (NOW - days * DAY, NOW - days * DAY))
+
+
+def kept(originals: Originals) -> list[str]:
+    return sorted(entry.name for entry in originals.trash())
+
+
+# What is due.
+
+
+def test_entries_leave_when_they_are_older_than_so_many_days(originals: Originals) -> None:
+    assert leaving(entry("young", 89.9), entry("old", 90.1), entry("ancient", 1000)) == ["ancient", "old"]
+
+
+def test_an_entry_of_exactly_so_many_days_stays() -> None:
+    to_the_second = TrashEntry("a", "", "a", int(NOW - 90 * DAY) * SECOND, DELETED, 1, 0)
+    one_later = TrashEntry("b", "", "b", int(NOW - 90 * DAY - 1) * SECOND, DELETED, 1, 0)
+    assert leaving(to_the_second, one_later) == ["b"]
+
+
+def test_what_went_while_the_clock_stood_in_1970_is_as_old_as_its_last_change() -> None:
+    in_1970 = NOW / DAY
+    assert leaving(entry("a", in_1970, changed_days=10), entry("b", in_1970, changed_days=100)) == ["b"]
+
+
+def test_the_oldest_leave_until_the_rest_fits() -> None:
+    entries = [entry("newest", 1, 40), entry("oldest", 4, 10), entry("middle", 2, 30), entry("old", 3, 20)]
+    assert leaving(*entries, most_bytes=100) == []
+    assert leaving(*entries, most_bytes=99) == ["oldest"]
+    assert leaving(*entries, most_bytes=90) == ["oldest"]
+    assert leaving(*entries, most_bytes=89) == ["oldest", "old"]
+    assert leaving(*entries, most_bytes=40) == ["oldest", "old", "middle"]
+    assert leaving(*entries, most_bytes=0) == ["oldest", "old", "middle", "newest"]
+
+
+def test_what_leaves_by_age_makes_room_for_the_rest() -> None:
+    entries = [entry("old", 100, 50), entry("young", 2, 30), entry("newest", 1, 30)]
+    assert leaving(*entries, most_bytes=60) == ["old"]
+    assert leaving(*entries, most_bytes=59) == ["old", "young"]
+
+
+def test_a_single_file_larger_than_the_limit_does_not_stay() -> None:
+    assert leaving(entry("huge", 0.1, 1000), most_bytes=999) == ["huge"]
+
+
+@given(
+    items=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 1000)), max_size=20),
+    days=st.integers(1, 200),
+    most_bytes=st.none() | st.integers(0, 5000),
+)
+def test_what_stays_is_young_fits_and_is_newer_than_what_leaves_for_its_size(
+    items: list[tuple[int, int]], days: int, most_bytes: int | None
+) -> None:
+    entries = [entry(str(number), age, size) for number, (age, size) in enumerate(items)]
+    gone = due(entries, NOW, days, most_bytes)
+    stays = [item for item in entries if item not in gone]
+    oldest = (NOW - days * DAY) * SECOND
+    assert all(item.removed_ns >= oldest for item in stays)
+    if most_bytes is None:
+        assert all(item.removed_ns < oldest for item in gone)
+    else:
+        assert sum(item.size for item in stays) <= most_bytes
+        young = [item for item in gone if item.removed_ns >= oldest]
+        if young:
+            assert young[-1].size + sum(item.size for item in stays) > most_bytes, "no more than needed"
+    assert [item.removed_ns for item in gone] == sorted(item.removed_ns for item in gone)
+    assert all(item.removed_ns <= other.removed_ns for item in gone for other in stays)
+
+
+# Who purges.
+
+
+def test_what_is_due_leaves_all_places_and_is_noted(
+    originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    lay(tmp_path, "old", 91, 10)
+    lay(tmp_path, "young", 89, 100)
+    lay(tmp_path, "old fish", 91, 1000, "fish")
+    keeper = TrashKeeper(originals, tmp_path, 90, None)
+    assert keeper.purge(NOW) == 2
+    assert kept(originals) == ["young"]
+    found = [(event.operation, event.place, event.name, event.client) for event in originals.journal.search()]
+    assert found == [
+        (events.PURGED, "", "old", "housekeeping"),
+        (events.PURGED, "fish", "old fish", "housekeeping"),
+    ]
+    assert "2 files with 1010 bytes" in caplog.text
+    assert keeper.purge(NOW) == 0
+
+
+def test_the_limit_of_size_holds_for_all_places_together(originals: Originals, tmp_path: Path) -> None:
+    lay(tmp_path, "a", 1, 60)
+    lay(tmp_path, "b", 2, 60, "fish")
+    lay(tmp_path, "c", 3, 60)
+    assert TrashKeeper(originals, tmp_path, 90, 130).purge(NOW) == 1
+    assert kept(originals) == ["a", "b"]
+
+
+def test_with_0_days_what_is_there_stays(originals: Originals, tmp_path: Path) -> None:
+    lay(tmp_path, "old", 1000, 100)
+    assert TrashKeeper(originals, tmp_path, 0, 1).purge(NOW) == 0
+    assert kept(originals) == ["old"]
+
+
+@pytest.mark.parametrize("leap", [3.1 * DAY, 365 * DAY, -3.1 * DAY, -NOW])
+def test_after_a_leap_of_the_clock_nothing_leaves_until_the_next_round(
+    originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture, leap: float
+) -> None:
+    keeper = TrashKeeper(originals, tmp_path, 90, None)
+    keeper.purge(NOW)
+    lay(tmp_path, "old", 91 - min(leap, 0) / DAY)
+    assert keeper.purge(NOW + leap) == 0
+    assert kept(originals) == ["old"]
+    assert "the clock is days away" in caplog.text
+    assert keeper.purge(NOW + leap + 3600) == 1
+
+
+def test_a_clock_that_leaps_there_and_back_empties_nothing(originals: Originals, tmp_path: Path) -> None:
+    keeper = TrashKeeper(originals, tmp_path, 90, 1000)
+    lay(tmp_path, "young", 1, 10)
+    for now in (NOW, NOW + 3650 * DAY, NOW + 3600, 0.0, NOW + 7200, NOW + 10_800):
+        assert keeper.purge(now) == 0
+    assert kept(originals) == ["young"]
+
+
+@pytest.mark.parametrize("pause", [3600, 2.9 * DAY, -2.9 * DAY, 0])
+def test_a_pause_of_less_than_three_days_is_no_leap(originals: Originals, tmp_path: Path, pause: float) -> None:
+    keeper = TrashKeeper(originals, tmp_path, 90, None)
+    keeper.purge(NOW)
+    lay(tmp_path, "old", 100)
+    assert keeper.purge(NOW + pause) == 1
+
+
+def test_a_leap_is_seen_by_the_next_process_too(originals: Originals, tmp_path: Path) -> None:
+    TrashKeeper(originals, tmp_path, 90, None).purge(NOW)
+    lay(tmp_path, "young", 1)
+    assert TrashKeeper(originals, tmp_path, 90, None).purge(NOW + 400 * DAY) == 0
+    assert kept(originals) == ["young"]
+
+
+@pytest.mark.parametrize("note", [b"", b"yesterday", b"\xff\xfe", b"1e400", b"nan"])
+def test_a_note_that_says_nothing_stops_nobody_for_longer_than_a_round(
+    originals: Originals, tmp_path: Path, note: bytes
+) -> None:
+    lay(tmp_path, "old", 100)
+    (tmp_path / ".asset-server").mkdir(exist_ok=True)
+    (tmp_path / ".asset-server/trash-purged").write_bytes(note)
+    keeper = TrashKeeper(originals, tmp_path, 90, None)
+    assert keeper.purge(NOW) + keeper.purge(NOW + 3600) == 1
+
+
+def test_a_note_that_cannot_be_written_is_logged(
+    originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ".asset-server/trash-purged").mkdir(parents=True)
+    lay(tmp_path, "old", 100)
+    assert TrashKeeper(originals, tmp_path, 90, None).purge(NOW) == 1
+    assert "cannot be noted" in caplog.text
+
+
+def test_an_entry_that_cannot_leave_does_not_keep_the_others(
+    originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b", "c"):
+        lay(tmp_path, name, 100)
+    purge = originals.storage.purge
+
+    def fail(entry: TrashEntry) -> bool:
+        if entry.name == "b":
+            raise StorageFault("The server cannot write.", "broken")
+        return purge(entry)
+
+    monkeypatch.setattr(originals.storage, "purge", fail)
+    assert TrashKeeper(originals, tmp_path, 90, None).purge(NOW) == 2
+    assert kept(originals) == ["b"]
+    assert "-deleted-b" in caplog.text
+
+
+def test_a_name_that_is_no_text_does_not_keep_the_others(originals: Originals, tmp_path: Path) -> None:
+    lay(tmp_path, "\udcff", 200)
+    lay(tmp_path, "old", 100)
+    TrashKeeper(originals, tmp_path, 90, None).purge(NOW)
+    assert "old" not in kept(originals)
+
+
+def test_what_is_restored_while_the_keeper_looks_is_no_fault(
+    originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lay(tmp_path, "old", 100)
+    lay(tmp_path, "restored", 99)
+    entries = list(originals.trash())
+    originals.restore(entries[1], events.Origin("", "somebody"))
+    monkeypatch.setattr(originals, "trash", lambda: iter(entries))
+    caplog.clear()
+    assert TrashKeeper(originals, tmp_path, 90, None).purge(NOW) == 1
+    assert caplog.text == ""
+    assert (tmp_path / "originals/restored").exists()
