@@ -117,8 +117,9 @@ class AssetServer:
             if upload.incoming is None:
                 raise BadRequest("The upload holds no file.")
             received = Received(upload.incoming, upload.size, upload.sha256)
-            if self.originals.store(received, place, name, self._origin(fields)):
-                self.thumbnails.discard(place, name)
+            self.originals.store(received, place, name, self._origin(fields))
+            # Also of a new one: there may be some of a namesake that somebody removed by hand.
+            self.thumbnails.discard(place, name)
         return plain("Ok.")
 
     def filedelete(self) -> bottle.HTTPResponse:

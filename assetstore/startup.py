@@ -148,6 +148,14 @@ def open_originals(settings: Settings, folder: Path) -> Originals:
     return Originals(storage, Journal(base), places, keeps_trash=settings.trash_days > 0)
 
 
+def open_thumbnails(settings: Settings, originals: Originals) -> tuple[Thumbnails, RenderPool]:
+    """Opens the thumbnails of a store; the pool starts its processes when they are needed."""
+    pool = RenderPool(settings.render_workers, Limits(settings.render_seconds, settings.render_memory))
+    rules = Rules(settings.can_thumbnail, settings.max_thumbnail_size, settings.render_queue)
+    kept = DiskThumbnails(settings.base_dir, settings.thumb_dir, settings.kept_thumbnail_sizes)
+    return Thumbnails(originals.storage, kept, pool, rules), pool
+
+
 def open_store(settings: Settings, folder: Path) -> Opened:
     """Opens the store with all that serves it, and makes the server's own key if none was configured.
 
@@ -165,14 +173,11 @@ def open_store(settings: Settings, folder: Path) -> Opened:
         settings = dataclasses.replace(settings, key=(key,))
         if is_new:
             _announce_key(key, keys.key_path(base))
-    pool = RenderPool(settings.render_workers, Limits(settings.render_seconds, settings.render_memory))
-    rules = Rules(settings.can_thumbnail, settings.max_thumbnail_size, settings.render_queue)
-    kept = DiskThumbnails(base, settings.thumb_dir, settings.kept_thumbnail_sizes)
+    thumbnails, pool = open_thumbnails(settings, originals)
     metrics = _metrics(settings, originals, pool)
     duties = _duties(settings, originals, metrics)
     for duty in duties:
         duty.start()
-    thumbnails = Thumbnails(originals.storage, kept, pool, rules)
     health = Health(readiness.checks(settings, originals, pool))
     return Opened(settings, originals, thumbnails, pool, health, metrics, duties)
 

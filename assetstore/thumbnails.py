@@ -197,9 +197,10 @@ class Thumbnails:
                 self._failures.remember(wish, failure)
                 raise
             _log.debug("made thumbnail %r in %.0f ms", wish.thumbnail, (time.monotonic() - began) * 1000)
-        # If the original went away while its picture was made, nobody else will remove the picture.
+        # If the original went or was replaced while its picture was made, nobody else will remove the picture.
         try:
-            self._version(wish.place, wish.name)
+            if self._version(wish.place, wish.name) != wish.version:
+                self.discard(wish.place, wish.name)
         except NotFound:
             self.discard(wish.place, wish.name)
             raise

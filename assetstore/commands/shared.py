@@ -18,6 +18,7 @@ from assetstore import startup
 from assetstore.configuration import Settings
 from assetstore.journal import Origin
 from assetstore.originals import Originals
+from assetstore.thumbnails import Thumbnails
 
 _NANOSECONDS = 1_000_000_000
 _AGO = re.compile(r"([0-9]{1,6})\s*(m|h|d|w)", re.ASCII)
@@ -44,6 +45,11 @@ class Workplace:
     def originals(self) -> Originals:
         """The store. Raises SettingsError."""
         return startup.open_originals(self.settings, self._folder)
+
+    @cached_property
+    def thumbnails(self) -> Thumbnails:
+        """The thumbnails of the store. Raises SettingsError."""
+        return startup.open_thumbnails(self.settings, self.originals)[0]
 
 
 class Moment(click.ParamType[int]):

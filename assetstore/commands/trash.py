@@ -107,6 +107,7 @@ def _restore(workplace: Workplace, entry: TrashEntry, replace: bool, dry_run: bo
     if dry_run:
         return "would be restored", True
     workplace.originals.restore(entry, COMMAND)
+    workplace.thumbnails.discard(entry.place, entry.name)
     return "restored", True
 
 
