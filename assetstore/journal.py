@@ -241,9 +241,9 @@ class Journal:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._connection = self._open()
+            self._opened_as = (os.getpid(), _inode(self._path))
         finally:
             os.close(descriptor)
-        self._opened_as = (os.getpid(), _inode(self._path))
         return self._connection
 
     def _open(self) -> sqlite3.Connection:

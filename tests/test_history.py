@@ -2,12 +2,16 @@
 
 import hashlib
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assetstore import history
 from assetstore.history import IN_PLACE, IN_TRASH, LOST, Past
@@ -21,6 +25,9 @@ ORIGIN = Origin("", "test")
 #: When the first thing happens; each thing takes a second.
 BEGIN = 1_795_000_000
 SECOND = 10**9
+
+#: Where nobody waits for a disk.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 @dataclass
@@ -77,6 +84,12 @@ class Store:
         found = [past for past in self.existed(second) if past.name == "a"]
         assert len(found) <= 1
         return f"{found[0].where}{'' if found[0].is_journalled else ' by its date'}" if found else None
+
+    def kept_since(self, second: float) -> list[bytes]:
+        """The bytes of today's `a`, and of those that went to the trash since."""
+        entries = [entry for entry in self.originals.trash() if entry.removed_ns > (BEGIN + second) * SECOND]
+        paths = [DiskTrash("", self.base / "originals").path(entry) for entry in entries]
+        return [path.read_bytes() for path in [self.base / "originals/a", *paths] if path.exists()]
 
     def bytes_of(self, second: float) -> bytes:
         """The bytes to which the answer leads."""
@@ -144,8 +157,6 @@ def test_what_was_purged_is_lost(store: Store) -> None:
     (past,) = store.existed(15)
     assert past.entry is None
     assert past.sha256 == hashlib.sha256(b"first").hexdigest()
-
-
 
 
 def test_what_was_purged_is_lost_also_when_a_later_version_is_in_the_trash(store: Store) -> None:
@@ -272,3 +283,43 @@ def test_before_everything_there_was_nothing(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).delete()
     assert list(history.existed(store.originals, 0)) == []
+
+
+#: What can be done, and with which content or which entry of the trash.
+STEPS = st.lists(
+    st.tuples(st.just("put"), st.integers(0, 5))
+    | st.tuples(st.sampled_from(["delete", "restore", "purge"]), st.integers(0, 9)),
+    max_size=12,
+)
+
+
+def do(store: Store, what: str, number: int) -> None:
+    """Does it if it is possible."""
+    entries = len(list(store.originals.trash()))
+    if what == "put":
+        store.put((b"red", b"sea", b"sky", b"long", b"sand", b"red")[number])
+    elif what == "delete":
+        store.originals.delete("", "a", ORIGIN)
+    elif entries:
+        (store.restore if what == "restore" else store.purge)(number % entries)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(steps=STEPS)
+def test_the_answer_leads_to_the_bytes_of_that_time_wherever_they_still_are(steps: list[tuple[str, int]]) -> None:
+    clock = Clock()
+    with mock.patch.object(time, "time_ns", clock.time_ns), tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        store = Store(Path(folder), clock)
+        path = store.base / "originals/a"
+        truth: list[bytes | None] = []
+        for second, (what, number) in enumerate(steps):
+            do(store.at(second), what, number)
+            truth.append(path.read_bytes() if path.exists() else None)
+        for second, content in enumerate(truth):
+            told = store.told(second + 0.5)
+            if told in (IN_PLACE, IN_TRASH):
+                assert store.bytes_of(second + 0.5) == content
+            else:
+                assert told == (None if content is None else LOST)
+                assert told is None or content not in store.kept_since(second + 0.5)
+        store.originals.journal.close()

@@ -243,6 +243,24 @@ def test_a_file_that_is_deleted_while_it_is_opened_is_not_used_for_ever(
     assert names(journal) == ["kept"]
 
 
+def test_a_file_that_another_process_begins_anew_right_after_the_opening_is_used_from_then_on(
+    journal: Journal, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close, other = os.close, Journal(tmp_path)
+
+    def close_the_lock_and_lose(descriptor: int) -> None:
+        close(descriptor)
+        monkeypatch.undo()
+        remove_database(folder)
+        record(other, "of the other")
+
+    monkeypatch.setattr(os, "close", close_the_lock_and_lose)
+    record(journal, "lost")
+    record(journal, "kept")
+    assert names(other) == ["of the other", "kept"]
+    other.close()
+
+
 def test_two_open_journals_go_on_in_one_new_file(journal: Journal, folder: Path, tmp_path: Path) -> None:
     other = Journal(tmp_path)
     record(journal, "a")

@@ -1,0 +1,379 @@
+"""deploy/ and docs/: what they name exists, what they say is so, and their commands do what they promise."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from assetstore import configuration, serving
+from assetstore.configuration import SETTINGS
+from tests import pictures
+from tests.support import KEY, PROJECT, Client, RunningServer, visible_files
+from tests.test_gunicorn import begin_upload, free_port
+from tests.test_live import MEGABYTE
+
+DEPLOY = sorted(path for path in (PROJECT / "deploy").iterdir() if path.is_file())
+DOCS = sorted((PROJECT / "docs").glob("*.md"))
+UNIT = (PROJECT / "deploy/web-asset-server.service").read_text(encoding="utf-8")
+UPSTART = (PROJECT / "deploy/web-asset-server.upstart").read_text(encoding="utf-8")
+OPERATIONS = (PROJECT / "docs/operations.md").read_text(encoding="utf-8")
+DASHBOARD = json.loads((PROJECT / "deploy/grafana-dashboard.json").read_text(encoding="utf-8"))
+
+#: Where deploy/ and docs/ have the program.
+INSTALLED = "/opt/web-asset-server"
+
+#: Words in capitals that belong to others: the system, gunicorn, Prometheus, restic.
+FOREIGN = re.compile(
+    r"(?:AF|CAP|RLIM|RLIMIT|SO|SOL)_[A-Z0-9_]+|WEB_CONCURRENCY|PROMETHEUS_MULTIPROC_DIR|RESTIC_[A-Z_]+|ROOT_SCALE"
+)
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+def needs(*commands: str) -> pytest.MarkDecorator:
+    missing = [command for command in commands if shutil.which(command) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, **environ}
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=120)
+
+
+def ids(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(PROJECT)) for path in paths]
+
+
+# --- Names ---
+
+
+@pytest.mark.parametrize("path", [*DEPLOY, *DOCS], ids=ids([*DEPLOY, *DOCS]))
+def test_every_setting_that_is_named_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    known = {*SETTINGS, *(other for setting in SETTINGS.values() for other in setting.other_names)}
+    known.add(configuration.PREVIOUS_KEY_VARIABLE)
+    named = set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b", text))
+    named |= set(re.findall(r"`([A-Z]{3,})(?==|`)", text)) | set(re.findall(r"^Environment=([A-Z_]+)=", text, re.M))
+    assert {name for name in named if not FOREIGN.fullmatch(name)} <= known
+
+
+def test_every_file_of_the_program_that_is_named_exists() -> None:
+    folders = r"(?:deploy|docs|script|assetstore|tests|benchmarks)/[\w./-]*\w"
+    named = rf"{folders}|\b(?:server|manage|settings)\.py|requirements[\w-]*\.txt"
+    for path in [*DEPLOY, *DOCS]:
+        for name in re.findall(rf"(?<![\w/.~-])(?:{INSTALLED}/)?({named})", path.read_text(encoding="utf-8")):
+            assert (PROJECT / name).exists() or (PROJECT / f"{name}.py").exists(), (path.name, name)
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    def anchors(path: Path) -> set[str]:
+        headings = re.findall(r"^##+ (.+)$", path.read_text(encoding="utf-8"), re.M)
+        return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+    for document in DOCS:
+        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+            if "://" in target:
+                continue
+            name, _, anchor = target.partition("#")
+            file = (document.parent / name).resolve() if name else document
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), target
+
+
+# --- systemd and Upstart ---
+
+
+def unit_folder(folder: Path, override: str = "") -> Path:
+    """A folder with the unit, as if the program were installed where this one is; returns the unit."""
+    (folder / "web-asset-server.service.d").mkdir(parents=True)
+    commands = {f"{INSTALLED}/.venv/bin/python": sys.executable, f"{INSTALLED}/.venv/bin/gunicorn": sys.executable}
+
+    def here(text: str) -> str:
+        for command, existing in commands.items():
+            text = text.replace(command, existing)
+        return text.replace(INSTALLED, str(PROJECT))
+
+    (folder / "web-asset-server.service").write_text(here(UNIT))
+    (folder / "web-asset-server.service.d/override.conf").write_text(here(override))
+    return folder / "web-asset-server.service"
+
+
+def of_unit(name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.+)$", UNIT, re.M)
+
+
+@needs_systemd
+@pytest.mark.parametrize(
+    "override", ["", *re.findall(r"```ini\n(.*?)```", OPERATIONS, re.S)], ids=lambda text: text.splitlines()[:1]
+)
+def test_systemd_finds_nothing_wrong_with_the_unit_and_what_can_be_added_to_it(tmp_path: Path, override: str) -> None:
+    verified = run("systemd-analyze", "verify", "--man=no", str(unit_folder(tmp_path, override)))
+    complaints = [line for line in verified.stderr.splitlines() if "web-asset-server" in line]
+    assert (verified.returncode, complaints) == (0, [])
+
+
+@needs_systemd
+def test_systemd_calls_the_unit_well_protected(tmp_path: Path) -> None:
+    if "--offline" not in run("systemd-analyze", "--help").stdout:
+        pytest.skip("this systemd cannot judge units that are not installed")
+    # In tenths; most units of Debian have 92 to 96. What is left is what a server on the network needs.
+    judged = run("systemd-analyze", "security", "--offline=yes", "--threshold=25", str(unit_folder(tmp_path)))
+    assert judged.returncode == 0, judged.stdout[-200:]
+
+
+def test_the_limits_of_the_unit_fit_the_program() -> None:
+    defaults = {name: setting.default for name, setting in SETTINGS.items()}
+    [memory] = of_unit("MemoryMax")
+    workers, besides = 4, 2048
+    assert re.fullmatch(r"\d+G", memory)
+    assert int(memory[:-1]) * 1024 >= workers * int(str(defaults["RENDER_MEMORY"])) + besides
+    assert of_unit("OOMPolicy") == ["continue"]  # or one picture would stop the server
+    assert int(of_unit("LimitNOFILE")[0]) >= serving._OPEN_FILES
+    assert int(of_unit("TasksMax")[0]) >= 16 * int(str(defaults["THREADS"]))
+    configured = (PROJECT / "deploy/gunicorn.conf.py").read_text(encoding="utf-8")
+    graceful = re.search(r"^graceful_timeout = (\d+)$", configured, re.M)
+    assert graceful
+    for patience in (of_unit("TimeoutStopSec")[0], re.findall(r"^kill timeout (\d+)$", UPSTART, re.M)[0]):
+        assert int(patience) > max(int(graceful[1]), serving._STOP_SECONDS)
+
+
+def test_unit_and_upstart_job_start_the_same_program_for_the_same_user() -> None:
+    [folder], [command] = of_unit("WorkingDirectory"), of_unit("ExecStart")
+    assert f"chdir {folder}\n" in UPSTART
+    assert f"exec {command.removeprefix(folder + '/')}\n" in UPSTART
+    assert f"setuid {of_unit('User')[0]}\nsetgid {of_unit('Group')[0]}\n" in UPSTART
+    [base] = re.findall(r"^Environment=BASE_DIR=(\S+)", UNIT, re.M)
+    assert f"env BASE_DIR={base}\n" in UPSTART
+    assert of_unit("ReadWritePaths") == of_unit("RequiresMountsFor") == [base]
+    assert all(base in document for document in (OPERATIONS, (PROJECT / "README.md").read_text(encoding="utf-8")))
+
+
+def test_the_upstart_job_has_only_stanzas_that_upstart_knows() -> None:
+    of_job = {"description", "start", "stop", "console", "respawn", "post-stop", "kill", "limit", "umask"}
+    of_process = {"setuid", "setgid", "chdir", "env", "exec"}
+    lines = [line for line in UPSTART.splitlines() if line and not line.startswith("#")]
+    assert {line.split()[0] for line in lines} == of_job | of_process
+
+
+# --- The log ---
+
+
+@needs("logrotate")
+def test_logrotate_empties_the_file_that_the_server_goes_on_writing(tmp_path: Path) -> None:
+    log = tmp_path / "web-asset-server.log"
+    configuration_text = (PROJECT / "deploy/logrotate.conf").read_text(encoding="utf-8")
+    rules = tmp_path / "rules"
+    rules.write_text(configuration_text.replace("/var/log/web-asset-server.log", str(log)))
+    rules.chmod(0o644)
+    log.parent.chmod(0o755)
+    with open(log, "a", encoding="ascii") as server:
+        print("before", file=server, flush=True)
+        rotated = run("logrotate", "--force", "--state", str(tmp_path / "state"), str(rules))
+        print("after", file=server, flush=True)
+    assert (rotated.returncode, rotated.stderr) == (0, "")
+    assert (tmp_path / "web-asset-server.log.1").read_text() == "before\n"
+    assert log.read_text() == "after\n"
+
+
+# --- Health and figures ---
+
+
+def test_the_example_of_readyz_is_what_it_answers(server: RunningServer) -> None:
+    block = re.search(r"\$ curl -s http://localhost:8080/readyz .*?\n(\{.*?\n\})", OPERATIONS, re.S)
+    assert block
+
+    def shape(page: dict[str, Any]) -> dict[str, Any]:
+        reasons = {
+            name: (check["status"], re.sub(r"[\d.]+\d|\d", "N", check["reason"])) for name, check in page.items()
+        }
+        return dict(sorted(reasons.items()))
+
+    documented, answered = json.loads(block[1]), json.loads(server.get("/readyz").text)
+    assert documented["ready"] is answered["ready"] is True
+    assert list(documented["checks"]) == list(answered["checks"])
+    assert shape(documented["checks"]) == shape(answered["checks"])
+
+
+@pytest.fixture
+def labels(start: Callable[..., RunningServer]) -> dict[str, set[str]]:
+    """The names of all figures that a server gives, as Prometheus stores them, each with its labels."""
+    port = free_port()
+    server = start(METRICS_ADDRESS=f"127.0.0.1:{port}")
+    server.upload("a.jpg", pictures.jpeg())
+    server.thumbnail("a.jpg")
+    for _ in range(600):
+        try:
+            page = Client(port).get("/metrics").text
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return {name: names for name, names in found.items() if not name.endswith("_created")}
+
+
+def expressions() -> list[str]:
+    in_panels = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+    return [*in_panels, *re.findall(r"^\| .+ \| `(.*asset_server_.+)` \|$", OPERATIONS, re.M)]
+
+
+def test_dashboard_and_alarms_ask_for_figures_and_labels_that_there_are(labels: dict[str, set[str]]) -> None:
+    assert len(expressions()) > 20
+    for expression in expressions():
+        assert expression.count("(") == expression.count(")")
+        names = re.findall(r"\basset_server_\w+", expression)
+        assert set(names) <= set(labels), expression
+        asked = set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", expression))
+        asked |= {label.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for label in group.split(",")}
+        assert asked <= set.union({"instance"}, *(labels[name] for name in names)), expression
+
+
+def test_the_dashboard_shows_every_figure(labels: dict[str, set[str]]) -> None:
+    def figure(name: str) -> str:
+        return re.sub(r"_(?:bucket|sum|count)$", "", name)
+
+    shown = {figure(name) for name in re.findall(r"\basset_server_\w+", " ".join(expressions()))}
+    assert shown == {figure(name) for name in labels}
+
+
+def test_the_panels_of_the_dashboard_lie_side_by_side() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not taken & cells, panel["title"]
+        taken |= cells
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+# --- Backup and restore ---
+
+
+def commands(section: str, *, store: Path, **values: object) -> list[str]:
+    """The blocks of shell commands of a section, with our own values of its variables."""
+    text = OPERATIONS.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+    for name, value in {"store": store, **values}.items():
+        blocks = [re.sub(rf"^(.*\b{name}=)[^$\s]\S*", rf"\g<1>{value}", block, flags=re.M) for block in blocks]
+    user = f"{os.getuid()}:{os.getgid()}"
+    return [f"store={store}\n" + block.replace("specify:specify", user) for block in blocks]
+
+
+def shell(*scripts: str) -> str:
+    done = run("bash", "-c", "\n".join(["set -e", *scripts]))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def busy(server: RunningServer) -> RunningServer:
+    """A server with originals, a thumbnail, and something in the trash."""
+    for name in ("a.jpg", "b.jpg", "lock-me.jpg", "upload-1.jpg"):
+        server.upload(name, pictures.jpeg())
+    server.upload("gone.txt", b"gone")
+    server.thumbnail("a.jpg")
+    server.delete("gone.txt")
+    return server
+
+
+@contextlib.contextmanager
+def upload_under_way(server: RunningServer) -> Iterator[None]:
+    """While half of an upload has arrived."""
+    connection, _ = begin_upload(server, size=2 * MEGABYTE)
+    with connection:
+        while not list((server.originals / ".asset-server").glob("upload-*")):
+            time.sleep(0.05)
+        yield
+
+
+def is_all_back(base: Path) -> None:
+    """A server on the restored store has every file, and the journal knows them all."""
+    restored = RunningServer({"KEY": KEY, "BASE_DIR": str(base)})
+    try:
+        for name in ("a.jpg", "b.jpg", "lock-me.jpg", "upload-1.jpg"):
+            assert restored.get("/fileget", filename=name).body == pictures.jpeg()
+        assert restored.thumbnail("a.jpg").status == 200
+    finally:
+        restored.stop()
+    manage = [sys.executable, str(PROJECT / "manage.py")]
+    verified = run(*manage, "verify", BASE_DIR=str(base), KEY=KEY)
+    assert (verified.returncode, "4 files" in verified.stdout) == (0, True), verified.stdout + verified.stderr
+    assert "1 of 1 files." in run(*manage, "trash", "restore", "gone.txt", BASE_DIR=str(base), KEY=KEY).stdout
+    assert (base / "originals/gone.txt").read_bytes() == b"gone"
+
+
+@needs("rsync")
+def test_a_backup_by_rsync_brings_everything_back(busy: RunningServer, tmp_path: Path) -> None:
+    backup, new = tmp_path / "disk/backup", tmp_path / "new"
+    new.mkdir()
+    journal, by_rsync, _ = commands("Backup", store=busy.base, backup=backup)
+    with upload_under_way(busy):
+        for day in ("2026-11-24", "2026-11-25"):
+            shell(journal, by_rsync.replace("today=$(date +%F)", f"today={day}"))
+    kept = {str(path.relative_to(backup / "latest")) for path in (backup / "latest").rglob("*")}
+    assert os.readlink(backup / "latest") == "2026-11-25"
+    assert {"originals/lock-me.jpg", "originals/upload-1.jpg", ".asset-server/journal-copy.sqlite"} <= kept
+    assert any(name.startswith("originals/.asset-server/trash/2") for name in kept)
+    assert not [
+        name for name in kept if re.search(r"thumbnails|ballast|journal/|server/(?:upload|lock)-|\.lock$", name)
+    ]
+    inodes = {os.stat(backup / day / "originals/a.jpg").st_ino for day in ("2026-11-24", "2026-11-25")}
+    assert len(inodes) == 1, "an unchanged file takes its space once"
+    files, put_journal, _ = commands("Restore", store=new, backup=backup)
+    shell(files, put_journal)
+    is_all_back(new)
+
+
+@needs("restic")
+def test_a_backup_by_restic_brings_everything_back(busy: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret")
+    values = {"RESTIC_REPOSITORY": tmp_path / "repository", "RESTIC_PASSWORD_FILE": tmp_path / "password"}
+    journal, _, by_restic = commands("Backup", store=busy.base, **values)
+    exports = by_restic.splitlines()[1]
+    with upload_under_way(busy):
+        shell(journal, by_restic)
+    assert "Fatal" not in shell(*by_restic.splitlines()[:3]), "a repository that exists is not made again"
+    (tmp_path / "new").mkdir()
+    shell(exports, f"restic restore latest --target {tmp_path / 'new'}")
+    new = tmp_path / "new" / busy.base.relative_to("/")
+    assert "restic restore latest --target /`" in OPERATIONS
+    assert visible_files(new / "originals") == ["a.jpg", "b.jpg", "lock-me.jpg", "upload-1.jpg"]
+    assert not (new / "thumbnails").exists()
+    assert [path.name for path in (new / "originals/.asset-server").iterdir()] == ["trash"]
+    _, put_journal, _ = commands("Restore", store=new)
+    shell(put_journal)
+    is_all_back(new)
+
+
+def test_without_our_folders_nothing_of_this_server_is_left(busy: RunningServer) -> None:
+    busy.opened.originals.journal.close()
+    section = OPERATIONS.split("## Back to the sample server")[1]
+    [block] = re.findall(r"```sh\n(.*?)```", section, re.S)
+    shell(block.replace("/var/lib/web-asset-server", str(busy.base)))
+    assert sorted(path.name for path in busy.base.rglob("*") if path.name.startswith(".")) == []
+    assert len(visible_files(busy.base / "originals")) == 4
+
+
+def test_every_command_of_manage_that_is_written_down_exists() -> None:
+    for document in DOCS:
+        text = document.read_text(encoding="utf-8")
+        for line in re.findall(r"(?:^|`)manage(?:\.py)? ((?:verify|trash|journal|as-of)[^`\n]*)", text, re.M):
+            words = [word for word in line.split() if re.fullmatch(r"[a-z-]+", word)][:2]
+            options = re.findall(r"--[a-z-]+", line)
+            command = words if words[0] == "trash" else words[:1]
+            help_text = run(sys.executable, str(PROJECT / "manage.py"), *command, "--help").stdout
+            assert help_text.startswith("Usage:"), line
+            assert all(option in help_text for option in options), line
