@@ -94,12 +94,16 @@ class _Traces:
         if self.listed is not None and is_same:
             return Past(place, name, known.size, known.sha256, IN_PLACE, None, True)
         for entry in self.went:
-            if entry.modified_ns > known.time_ns or known.size not in (None, entry.size):
-                continue
-            is_later = self.following is not None and entry.removed_ns > self.following.time_ns
-            if not is_later or sha256_of(entry) == known.sha256 is not None:
+            sha256 = sha256_of(entry)
+            # The same bytes are as good, whenever they came; without checksums the times have to tell.
+            if self._is_of_then(entry, known) if None in (sha256, known.sha256) else sha256 == known.sha256:
                 return Past(place, name, known.size, known.sha256, IN_TRASH, entry, True)
         return Past(place, name, known.size, known.sha256, LOST, None, True)
+
+    def _is_of_then(self, entry: TrashEntry, known: Event) -> bool:
+        """Whether an entry of the trash is the version that the journal knew, by times and size."""
+        is_later = self.following is not None and entry.removed_ns > self.following.time_ns
+        return not is_later and entry.modified_ns <= known.time_ns and known.size in (None, entry.size)
 
     def by_date(self, place: str, name: str, moment_ns: int) -> Past | None:
         """What the dates say of a file that the journal had not heard of."""

@@ -304,7 +304,7 @@ def do(store: Store, what: str, number: int) -> None:
         (store.restore if what == "restore" else store.purge)(number % entries)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(steps=STEPS)
 def test_the_answer_leads_to_the_bytes_of_that_time_wherever_they_still_are(steps: list[tuple[str, int]]) -> None:
     clock = Clock()
