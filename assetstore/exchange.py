@@ -101,7 +101,7 @@ class Observed:
         self._proxies = proxies
         self._routes = frozenset(routes)
         self._meter = meter
-        self._ids = _request_ids()
+        self._ids = RequestIds()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answers a request (PEP 3333)."""
@@ -130,7 +130,7 @@ class Observed:
         passed_on = proxies.request_id(environ)
         length = str(environ.get("CONTENT_LENGTH") or "0")
         return Exchange(
-            request_id=passed_on if _REQUEST_ID.fullmatch(passed_on) else next(self._ids),
+            request_id=passed_on if _REQUEST_ID.fullmatch(passed_on) else self._ids.new(),
             client=proxies.client(environ),
             method=str(environ["REQUEST_METHOD"]),
             path=path.encode("latin-1", "replace").decode("utf-8", "replace"),
@@ -174,7 +174,16 @@ class _Body:
         return iter(self._body)
 
 
-def _request_ids() -> Iterator[str]:
-    """Ids that no other process and no later start gives out: random, then counted."""
-    start = f"{os.getpid():x}-{secrets.token_hex(4)}"
-    return (f"{start}-{number:x}" for number in itertools.count(1))
+class RequestIds:
+    """Ids that no other process and no later start gives out: random, then counted.
+
+    Concurrency: any thread may ask; a step of `itertools.count` is one for the interpreter.
+    """
+
+    def __init__(self) -> None:
+        self._start = f"{os.getpid():x}-{secrets.token_hex(4)}"
+        self._numbers = itertools.count(1)
+
+    def new(self) -> str:
+        """Returns an id that was never given out."""
+        return f"{self._start}-{next(self._numbers):x}"

@@ -24,8 +24,6 @@ def set_up(format: str, is_verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines() if format == JSON else PlainLines())
     logging.basicConfig(level=logging.DEBUG if is_verbose else logging.INFO, handlers=[handler], force=True)
-    # Lines have neither thread nor process; not to ask for them is half of what a line costs.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # ExifRead comments on every file without EXIF.
     logging.getLogger("exifread").setLevel(logging.ERROR)
 

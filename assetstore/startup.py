@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+#: Web servers with several processes, each of which has to make the application for itself.
+_OWN_START = ("gunicorn", "uwsgi")
+
 #: When the process that answers Prometheus ends, another takes over after this many seconds.
 _METRICS_ROUND_SECONDS = 5
 
@@ -74,6 +77,8 @@ def open_all(folder: Path, adapters: Iterable[str]) -> Opened:
     settings, own = load_settings(folder)
     if settings.server not in adapters and ":" not in settings.server:
         raise SettingsError(f"SERVER is {settings.server!r}; expected one of {', '.join(sorted(adapters))}.")
+    if settings.server in _OWN_START:
+        raise SettingsError(f"SERVER is {settings.server!r}, which starts by a command of its own: docs/operations.md.")
     logs.set_up(settings.log_format, settings.debug)
     announce(settings, own)
     return open_store(settings, folder)

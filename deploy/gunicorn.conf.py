@@ -48,7 +48,6 @@ graceful_timeout = 10
 
 # --- What is meant to stay -----------------------------------------------------------------------
 
-chdir = str(FOLDER)
 bind = f"[{settings.bind_address}]:{settings.port}"  # gunicorn takes the brackets off names and IPv4, too
 worker_class = "gthread"
 

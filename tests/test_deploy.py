@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -32,9 +33,9 @@ DASHBOARD = json.loads((PROJECT / "deploy/grafana-dashboard.json").read_text(enc
 #: Where deploy/ and docs/ have the program.
 INSTALLED = "/opt/web-asset-server"
 
-#: Words in capitals that belong to others: the system, gunicorn, Prometheus, restic.
+#: Words in capitals that belong to others: the system, gunicorn, Prometheus, restic, Docker.
 FOREIGN = re.compile(
-    r"(?:AF|CAP|RLIM|RLIMIT|SO|SOL)_[A-Z0-9_]+|WEB_CONCURRENCY|PROMETHEUS_MULTIPROC_DIR|RESTIC_[A-Z_]+|ROOT_SCALE"
+    r"(?:AF|CAP|RLIM|RLIMIT|SO|SOL)_[A-Z0-9_]+|WEB_CONCURRENCY|PROMETHEUS_MULTIPROC_DIR|(?:COMPOSE|RESTIC)_[A-Z_]+|ROOT_SCALE"
 )
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -62,6 +63,7 @@ def test_every_setting_that_is_named_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     known = {*SETTINGS, *(other for setting in SETTINGS.values() for other in setting.other_names)}
     known.add(configuration.PREVIOUS_KEY_VARIABLE)
+    known |= set(re.findall(r"\$\{([A-Z_]+)", (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")))
     named = set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b", text))
     named |= set(re.findall(r"`([A-Z]{3,})(?==|`)", text)) | set(re.findall(r"^Environment=([A-Z_]+)=", text, re.M))
     assert {name for name in named if not FOREIGN.fullmatch(name)} <= known
@@ -335,6 +337,27 @@ def test_a_backup_by_rsync_brings_everything_back(busy: RunningServer, tmp_path:
     files, put_journal, _ = commands("Restore", store=new, backup=backup)
     shell(files, put_journal)
     is_all_back(new)
+
+
+@needs("sqlite3")
+def test_the_other_way_to_copy_the_journal_gives_the_same(busy: RunningServer, tmp_path: Path) -> None:
+    [command] = re.findall(r"^`(sqlite3 .*)`\.$", OPERATIONS, re.M)
+    journal = commands("Backup", store=busy.base)[0]
+    copies = []
+    for script in (journal, f"store={busy.base}\n{command}"):
+        (busy.base / ".asset-server/journal-copy.sqlite").unlink(missing_ok=True)
+        shell(script)
+        with contextlib.closing(sqlite3.connect(busy.base / ".asset-server/journal-copy.sqlite")) as copy:
+            copies.append(copy.execute("SELECT * FROM events ORDER BY id").fetchall())
+    assert copies[0] == copies[1]
+    assert len(copies[0]) == 6
+
+
+def test_where_there_is_no_journal_none_is_made_by_the_backup(tmp_path: Path) -> None:
+    (tmp_path / ".asset-server/journal").mkdir(parents=True)
+    done = run("bash", "-c", commands("Backup", store=tmp_path)[0])
+    assert "unable to open database file" in done.stderr
+    assert list((tmp_path / ".asset-server/journal").iterdir()) == []
 
 
 @needs("restic")

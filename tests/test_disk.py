@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -257,3 +258,20 @@ def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(StorageFault) as error:
         DiskStorage(tmp_path, "originals", "thumbnails", [""]).prepare()
     assert "originals" in error.value.detail
+
+
+def test_files_come_to_a_union_of_two_file_systems(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
+    mounted(tmp_path / "memory", "8m")
+    for name in ("memory/upper", "memory/work", "lower", "base"):
+        (tmp_path / name).mkdir()
+    layers = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/memory/upper,workdir={tmp_path}/memory/work"
+    command = ["mount", "-t", "overlay", "overlay", "-o", layers, str(tmp_path / "base")]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("unions of file systems cannot be mounted here")
+    try:
+        storage = DiskStorage(tmp_path / "base", "originals", "thumbnails", [""])
+        storage.prepare()
+        put(storage, "a", b"x")
+        assert read(storage, "a") == b"x"
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path / "base")], check=True)

@@ -429,7 +429,7 @@ def test_the_longest_names_fit_into_a_request(tmp_path: Path) -> None:
     with gunicorn(tmp_path / "a") as (_, client):
         assert client.upload(longest, pictures.jpeg()).text == "Ok."
         query = {"filename": longest, "downloadname": "\u6c34" * 600 + ".jpg", "coll": "KU Fish"}
-        assert client.get("/fileget", **query).body == pictures.jpeg()
+        assert client.get(with_query("/fileget", query)).body == pictures.jpeg()
 
 
 def test_the_tests_have_the_gunicorn_that_is_recommended() -> None:
@@ -439,3 +439,13 @@ def test_the_tests_have_the_gunicorn_that_is_recommended() -> None:
     ]
     assert pins[0] == pins[1] != []
     assert "gunicorn" not in (PROJECT / "requirements.txt").read_text(encoding="utf-8")
+
+
+def test_gunicorn_without_our_configuration_can_write_its_own_lines(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    command = ("-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket", "server:make_application()")
+    program = Program({"BASE_DIR": str(tmp_path / "a"), "KEY": "k"}, command, PROJECT)
+    program.wait_for("RENDER_MEMORY")
+    program.process.terminate()
+    status, printed = program.ended()
+    assert (status, "Logging error" in printed) == (0, False)

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -467,6 +468,41 @@ def test_processes_go_on_in_the_new_file_when_it_is_deleted_under_them(journal: 
     with sqlite3.connect(tmp_path / ".asset-server/journal/journal.sqlite") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
+
+
+def record_when_told(base: Path, told: Connection) -> None:
+    """Runs in a process of its own."""
+    journal = Journal(base)
+    for name in iter(told.recv, ""):
+        told.send(journal.record(Event(events.STORED, "", name)))
+    journal.close()
+
+
+@pytest.mark.xfail(strict=True, reason="the lock goes with the folder, so one removes the other's log")
+def test_two_processes_that_begin_anew_when_the_folder_goes_do_not_take_each_other_s_log(
+    journal: Journal, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    other, far_end = context.Pipe()
+    process = context.Process(target=record_when_told, args=(tmp_path, far_end))
+    process.start()
+    remove_logs = events._remove_logs
+
+    def lose_all_first(path: Path) -> None:
+        monkeypatch.undo()
+        remove_folder(folder)
+        other.send("other 1")
+        other.poll(3)  # unless it has to wait for us
+        remove_logs(path)
+
+    monkeypatch.setattr(events, "_remove_logs", lose_all_first)
+    journal.record(Event(events.STORED, "", "mine 1"))
+    assert other.recv() is True
+    for name in ("other 2", "other 3", ""):
+        other.send(name)
+    process.join()
+    record(journal, "mine 2")
+    assert {"mine 2", "other 2", "other 3"} <= set(names(journal))
 
 
 FORKING = """

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 import pytest
@@ -228,11 +229,13 @@ def test_the_xml_names_https_addresses_whatever_a_client_claims(start: Start, be
 def test_the_journal_names_the_client_that_nginx_saw(start: Start, behind: Behind) -> None:
     server = start(**BEHIND_NGINX)
     front = behind(server)
-    client = SecureClient(front.port, front.trust, source="127.0.0.2")
-    client.upload("a", b"x", {"X-Forwarded-For": "8.8.8.8", "X_Forwarded_For": "8.8.8.8", "Forwarded": "for=8.8.8.8"})
-    event = server.opened.originals.journal.latest("", "a")
-    assert event is not None
-    assert event.client == "127.0.0.2"
+    for source in ("127.0.0.1", "127.0.0.2"):  # a trusted one, and another
+        client = SecureClient(front.port, front.trust, source)
+        headers = {"X-Forwarded-For": "8.8.8.8", "X_Forwarded_For": "8.8.8.8", "Forwarded": "for=8.8.8.8"}
+        assert client.upload("a", b"x", headers).status == 200
+        event = server.opened.originals.journal.latest("", "a")
+        assert event is not None
+        assert event.client == source
 
 
 def test_every_answer_has_the_request_id_that_nginx_gave(start: Start, behind: Behind) -> None:
@@ -243,23 +246,26 @@ def test_every_answer_has_the_request_id_that_nginx_gave(start: Start, behind: B
         assert front.log()[-1].endswith(answer.headers["x-request-id"])
 
 
+def curl(front: Front, *arguments: str, stdin: IO[bytes] | None = None) -> str:
+    """What curl prints when it speaks HTTP/2: the answer, the version, the status."""
+    command = ["curl", "--silent", "--show-error", "--http2", "--cacert", str(front.folder / "fullchain.pem")]
+    command += ["--resolve", f"{HOST}:{front.port}:127.0.0.1", "--write-out", " %{http_version} %{http_code}"]
+    *options, path = arguments
+    command += [*options, f"https://{HOST}:{front.port}{path}"]
+    return subprocess.run(command, stdin=stdin, capture_output=True, check=True).stdout.decode()
+
+
 def test_http_2_is_spoken(start: Start, behind: Behind, tmp_path: Path) -> None:
     server = start(**CHECKED)
     front = behind(server)
-    photo = tmp_path / "photo.jpg"
+    photo, back = tmp_path / "photo.jpg", tmp_path / "back.jpg"
     photo.write_bytes(pictures.jpeg() * 200)
-    curl = ["curl", "--silent", "--show-error", "--http2", "--cacert", str(front.folder / "fullchain.pem")]
-    curl += ["--resolve", f"{HOST}:{front.port}:127.0.0.1", "--write-out", " %{http_version} %{http_code}"]
-    form = ["-F", "store=a.jpg", "-F", f"token={server.token('a.jpg')}", "-F", f"file=@{photo}"]
-    address = f"https://{HOST}:{front.port}"
-    for arguments, expected in (
-        ([*form, f"{address}/fileupload"], "Ok. 2 200"),
-        (["-o", str(tmp_path / "back.jpg"), f"{address}/fileget?filename=a.jpg"], " 2 200"),
-        ([*form, "-F", "token=2", f"{address}/fileupload"], "The parameter token is given 2 times. 2 403"),
-    ):
-        run = subprocess.run([*curl, *arguments], capture_output=True, text=True, check=True)
-        assert run.stdout == expected
-    assert (tmp_path / "back.jpg").read_bytes() == photo.read_bytes()
+    form = ("-F", "store=a.jpg", "-F", f"token={server.token('a.jpg')}", "-F", f"file=@{photo}")
+    assert curl(front, *form, "/fileupload") == "Ok. 2 200"
+    assert curl(front, "-o", str(back), "/fileget?filename=a.jpg") == " 2 200"
+    assert back.read_bytes() == photo.read_bytes()
+    refused = curl(front, *form, "-F", "token=2", "/fileupload")
+    assert refused == "The parameter token is given 2 times. 2 403"
 
 
 # --- uploads ---------------------------------------------------------------------------------------------------------
@@ -289,6 +295,18 @@ def test_a_long_upload_does_not_outlive_its_token(
 ) -> None:
     front = behind(start(TIME_TOLERANCE=2, TRUSTED_PROXIES=trusted), changes)
     assert upload_slowly(front) == status
+
+
+def test_a_long_upload_by_http_2_of_unknown_length_does_not_either(start: Start, behind: Behind) -> None:
+    server = start(TIME_TOLERANCE=2, **BEHIND_NGINX)
+    front = behind(server)
+    body, content_type = multipart_body([("f", ("f", bytes(1000))), ("store", "a"), ("token", server.token("a"))])
+    (front.folder / "first").write_bytes(body[:500])
+    (front.folder / "rest").write_bytes(body[500:])
+    slowly = ["sh", "-c", "cat first; sleep 3.2; cat rest"]
+    with subprocess.Popen(slowly, cwd=front.folder, stdout=subprocess.PIPE) as source:
+        options = ("-X", "POST", "-T", "-", "-H", f"Content-Type: {content_type}")
+        assert curl(front, *options, "/fileupload", stdin=source.stdout) == "Ok. 2 200"
 
 
 @pytest.mark.parametrize("header", ["X-Receiving-Seconds", "X_Receiving_Seconds", "x-receiving_seconds"])
@@ -446,6 +464,23 @@ def test_conditions_and_ranges_are_answered_as_by_the_server(any_front: tuple[Ru
             assert is_right_answer(answer, status, whole.body), (query, headers)
             for name in ("Access-Control-Allow-Origin", "X-Timestamp"):
                 assert [line for line, _ in front.lines].count(name) == 1, (query, headers)
+
+
+@pytest.mark.parametrize("condition", ["If-Match", "If-Unmodified-Since"])
+def test_conditions_that_the_server_does_not_know_are_ignored_or_refused_but_never_judged(
+    start: Start, behind: Behind, condition: str
+) -> None:
+    server = start(**CHECKED)
+    fill(server)
+    plain = server.restarted(**BEHIND_NGINX)
+    try:
+        for changes in (FAST, {}):
+            assert behind(plain, changes).get(PUBLIC[0], {condition: '"x"'}).status == 200
+            answer = behind(server, changes).get(PUBLIC[0], {condition: '"x"'})
+            assert (answer.status, answer.headers["content-type"]) == (412, "text/plain; charset=UTF-8")
+            assert condition in answer.text
+    finally:
+        plain.stop()
 
 
 def test_the_date_of_an_original_is_a_validator_and_that_of_a_thumbnail_never(

@@ -42,3 +42,21 @@ def test_many_may_take_stock_at_once(tmp_path: Path) -> None:
         known = list(threads.map(lambda _: ThumbnailSizes(tmp_path, 5).known(), range(8)))
     assert known == [[100]] * 8
     assert [path.name for path in (tmp_path / ".asset-server").iterdir()] == ["sizes"]
+
+
+def test_the_ceiling_holds_while_two_processes_take_stock_of_an_empty_folder(tmp_path: Path) -> None:
+    late = ThumbnailSizes(tmp_path, 1)
+
+    class Early(ThumbnailSizes):
+        looks = 0
+
+        def known(self) -> list[int]:
+            found = super().known()
+            self.looks += 1
+            if self.looks == 2:  # it holds the lock; the late one saw no folder before
+                late._take_stock()
+                assert late.admits(30)
+            return found
+
+    Early(tmp_path, 1).admits(20)
+    assert len(late.known()) == 1

@@ -128,7 +128,8 @@ def brought_to(folder: Path, path: Path) -> Path:
 
     Two file systems: a collection has one of its own, and the file came before its collection's name.
     """
-    if path.stat().st_dev == folder.stat().st_dev:
+    # Folders with folders: on a union of file systems (overlay) files have numbers of their own.
+    if path.parent.stat().st_dev == folder.stat().st_dev:
         return path
     copy = private_folder(folder) / path.name
     shutil.copy2(path, copy)

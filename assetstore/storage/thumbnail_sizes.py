@@ -17,6 +17,9 @@ from assetstore.names import PRIVATE_FOLDER
 
 _SIZE_OF_THUMBNAIL = re.compile(r".*_([1-9][0-9]{0,8})(?:-[0-9]+)?(?:\.[^.]*)?", re.ASCII | re.DOTALL)
 
+#: A file that makes a folder of sizes one that cannot be replaced, because it is not empty.
+_TAKEN = "taken"
+
 
 class ThumbnailSizes:
     """The sizes kept in one folder of thumbnails.
@@ -63,9 +66,9 @@ class ThumbnailSizes:
                     sizes.add(match[1])
         draft = self._folder.with_name(f"{self.FOLDER}.{os.getpid()}.{id(self)}")
         draft.mkdir(mode=0o700, parents=True)
-        for size in sizes:
-            (draft / size).touch()
-        # If another process was quicker, its folder is not empty or as empty as ours.
+        for name in (*sizes, _TAKEN):
+            (draft / name).touch()
+        # If another process was quicker, its folder is not empty, and stays.
         with contextlib.suppress(OSError):
             draft.rename(self._folder)
             return
