@@ -44,19 +44,13 @@ def test_many_may_take_stock_at_once(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / ".asset-server").iterdir()] == ["sizes"]
 
 
-def test_the_ceiling_holds_while_two_processes_take_stock_of_an_empty_folder(tmp_path: Path) -> None:
-    late = ThumbnailSizes(tmp_path, 1)
-
-    class Early(ThumbnailSizes):
-        looks = 0
-
-        def known(self) -> list[int]:
-            found = super().known()
-            self.looks += 1
-            if self.looks == 2:  # it holds the lock; the late one saw no folder before
-                late._take_stock()
-                assert late.admits(30)
-            return found
-
-    Early(tmp_path, 1).admits(20)
-    assert len(late.known()) == 1
+def test_a_second_stock_taking_does_not_replace_the_folder_of_the_first(tmp_path: Path) -> None:
+    early, late = ThumbnailSizes(tmp_path, 1), ThumbnailSizes(tmp_path, 1)
+    early._take_stock()
+    folder = tmp_path / ".asset-server/sizes"
+    before = folder.stat().st_ino
+    late._take_stock()
+    assert folder.stat().st_ino == before, "somebody may hold the lock of this one"
+    assert [path.name for path in folder.parent.iterdir()] == ["sizes"]
+    assert early.admits(20)
+    assert not late.admits(30)
