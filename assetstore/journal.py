@@ -237,7 +237,7 @@ class Journal:
         self._connection = None
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # One process at a time makes the database, or puts a damaged one aside.
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._folder.with_name("journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._connection = self._open()

@@ -22,6 +22,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import ssl
 import statistics
 import subprocess
@@ -364,6 +365,7 @@ def staged() -> Iterator[tuple[Stage, dict[str, Way]]]:
         tempfile.TemporaryDirectory(prefix="serving-", ignore_cleanup_errors=True) as scratch,
         contextlib.ExitStack() as running,
     ):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing stays when the benchmark is stopped
         stage = Stage(Path(scratch), running)
         yield stage, ways(stage)
 

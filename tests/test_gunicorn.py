@@ -156,7 +156,8 @@ def test_both_processes_together_keep_thumbnails_of_no_more_sizes_than_allowed(t
     assert {answer.status for answer in answers} == {200}
     assert [max(pictures.opened(answer.body).size) for answer in answers] == [20 + number for number in range(40)]
     assert len(visible_files(tmp_path / "a/thumbnails")) == 5
-    assert len(visible_files(tmp_path / "a/thumbnails/.asset-server/sizes")) == 5
+    sizes = visible_files(tmp_path / "a/thumbnails/.asset-server/sizes")
+    assert len([size for size in sizes if size.isdigit()]) == 5
 
 
 def test_the_journal_has_every_one_of_many_parallel_uploads_once(tmp_path: Path) -> None:

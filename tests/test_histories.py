@@ -541,8 +541,10 @@ def outcomes(operation: str, key: Key, disk: Disk, fails_with: int) -> Iterator[
             error = raised
         victim.system.bury()
         is_noted = len(list(victim.originals.journal.search())) > events_before
-        yield victim, Outcome(end, error, victim.state(), is_noted)
-        victim.teardown()
+        try:
+            yield victim, Outcome(end, error, victim.state(), is_noted)
+        finally:
+            victim.teardown()
         if error is None and victim.system.calls < int(end):
             return  # there are no more calls
 

@@ -498,6 +498,16 @@ def test_the_date_of_an_original_is_a_validator_and_that_of_a_thumbnail_never(
     assert not re.search("19[89][0-9]|200[01]", answer.headers.get("last-modified", ""))
 
 
+def test_where_the_server_checks_only_its_own_tags_count(start: Start, behind: Behind) -> None:
+    server = start(**CHECKED)
+    front = behind(server)
+    front.upload("a.jpg", pictures.jpeg())
+    status = (server.originals / "a.jpg").stat()
+    tag = f'"{int(status.st_mtime):x}-{status.st_size:x}"'
+    assert behind(server, FAST).get("/fileget?filename=a.jpg").headers["etag"] == tag
+    assert front.get("/fileget?filename=a.jpg", {"If-None-Match": tag}).status == 200
+
+
 @pytest.mark.parametrize("path", ["/fileget?filename=none.jpg", "/nothing", "/", "/healthz", "/getmetadata?filename=x"])
 def test_other_answers_are_the_server_s_own(any_front: tuple[RunningServer, Front], path: str) -> None:
     server, front = any_front
@@ -831,6 +841,8 @@ def odd_store(server: RunningServer, outside: Path) -> None:
     (server.originals / "folder.jpg").mkdir()
     (server.thumbnails / "folder_100.jpg").write_bytes(b"SECRET")
     (server.thumbnails / "b_50.jpg").mkdir()
+    for scale in ("0100", "4001"):  # names that no thumbnail has
+        (server.thumbnails / f"a_{scale}.jpg").write_bytes(b"SECRET")
     os.mkfifo(server.originals / "pipe.jpg")
 
 
@@ -1011,12 +1023,14 @@ def test_the_example_of_limits_slows_strangers_down_and_nobody_else(start: Start
 
 
 class Specify7(http.server.BaseHTTPRequestHandler):
-    """Stands for Specify 7 on the same host."""
+    """Stands for Specify 7 on the same host, or for an asset server gone mad that gives whatever one asks for."""
 
     def do_GET(self) -> None:
         body = f"Specify 7 at {self.path}".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
+        if self.path.startswith("/give/"):
+            self.send_header("X-Accel-Redirect", self.path.removeprefix("/give"))
         self.end_headers()
         self.wfile.write(body)
 
@@ -1062,6 +1076,25 @@ def test_below_a_path_on_the_host_of_specify_7(start: Start, behind: Behind, spe
         assert front.get(path).text.startswith("Specify 7 at "), path
     for path in ("//assets/fileget", "/%61ssets/fileget", "/x/../assets/fileget"):
         assert front.get(f"{path}?filename=a.jpg").status == 404, path
+
+
+def test_whatever_the_server_says_nginx_sends_originals_and_thumbnails_only(
+    start: Start, behind: Behind, specify_7: int, tmp_path: Path
+) -> None:
+    server = start(KEY="", COLLECTION_DIRS={"KU Fish": "fish/all"})
+    server.upload("a.txt", b"first", coll="KU Fish")
+    server.upload("a.txt", b"second", coll="KU Fish")
+    (tmp_path / "outside.txt").write_text("SECRET")
+    (server.base / "fish/all/originals/link.txt").symlink_to(tmp_path / "outside.txt")
+    front = behind(server, upstream=specify_7)
+    assert front.get("/give/protected-store/fish/all/originals/a.txt").text == "second"
+    own = [path.relative_to(server.base) for path in server.base.rglob("*") if ".asset-server" in path.parts]
+    assert {"key", "journal.sqlite", "trash"} <= {path.name for path in own}
+    others = ["", "fish", "fish/all/originals", "fish/all/originals/", "../outside.txt", "fish/all/originals/link.txt"]
+    for path in [*map(str, own), *others, "originals/../.asset-server/key", ".asset-server/originals/key"]:
+        answer = front.get(f"/give/protected-store/{quote(path)}")
+        assert answer.status >= 400, path
+        assert answer.headers["content-type"] == "text/plain; charset=UTF-8", path
 
 
 def test_compose_starts_nginx_only_by_its_profile_and_with_this_file(tmp_path: Path) -> None:
