@@ -330,8 +330,10 @@ class DiskIncoming:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._path.unlink(missing_ok=True)
-            os.close(self._descriptor)
+            try:
+                self._path.unlink(missing_ok=True)
+            finally:
+                os.close(self._descriptor)
         except OSError as failure:
             # All that matters is done or undone by now; what is left over is swept at the next start.
             _log.error("an unfinished upload is left over: %s", failure)
