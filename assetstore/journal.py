@@ -40,6 +40,9 @@ PRESENT = frozenset((STORED, REPLACED, RESTORED, ADOPTED))
 #: How long one process waits for another that writes.
 _BUSY_SECONDS = 5
 
+#: How often an event is tried. Whoever deletes the database right under a process makes one try fail.
+_ATTEMPTS = 3
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
@@ -120,18 +123,27 @@ class Journal:
     def record(self, event: Event) -> bool:
         """Adds an event, dated now; False (and a line in the log) if that was not possible."""
         self.on_event(event.operation)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._insert(event)
+                return True
+            except StorageFault as error:
+                self.close()
+                if attempt < _ATTEMPTS and _may_be_gone_from_under_us(error.__cause__):
+                    continue
+                what = (event.operation, event.name, event.place)
+                _log.error("not in the journal: %s %r in %r: %s", *what, error.detail)
+                break
+        return False
+
+    def _insert(self, event: Event) -> None:
         row = (event.operation, event.place, event.name, event.collection, event.size, event.sha256, event.client)
-        try:
-            with self._transaction() as connection:
-                connection.execute(
-                    "INSERT INTO events (time_ns, operation, place, name, collection, size, sha256, client)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (event.time_ns or time.time_ns(), *row),
-                )
-        except StorageFault as error:
-            _log.error("not in the journal: %s %r in %r: %s", event.operation, event.name, event.place, error.detail)
-            return False
-        return True
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO events (time_ns, operation, place, name, collection, size, sha256, client)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (event.time_ns or time.time_ns(), *row),
+            )
 
     def latest(self, place: str, name: str) -> Event | None:
         """Returns the last event of an original of this name, None if there is none. Raises StorageFault."""
@@ -290,6 +302,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _may_be_gone_from_under_us(error: BaseException | None) -> bool:
+    """Whether SQLite fails as it does when its files are deleted during a call (not when it waited for others)."""
+    return isinstance(error, sqlite3.DatabaseError) and "locked" not in str(error)
 
 
 def _is_sound(connection: sqlite3.Connection) -> bool:
