@@ -5,13 +5,13 @@ written before token, name and collection are known, and get their name only aft
 have been checked (protocol.md, "Routes").
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import multipart
 
+from assetstore.checksums import Checksum
 from assetstore.errors import BadRequest, LengthRequired, TooLarge
 from assetstore.parameters import CHARSETS, UNKNOWN_CHARSET, Parameters
 from assetstore.storage import Incoming
@@ -29,7 +29,7 @@ MOST_FIELD_BYTES = 256 * 1024
 _MOST_BYTES_BESIDES = 2 * MOST_FIELD_BYTES
 
 #: Bytes taken from the socket at a time; beyond this the speed no longer grows.
-_CHUNK = 256 * 1024
+_CHUNK = 512 * 1024
 
 #: An RFC 2046 boundary has at most 70 characters; a longer one costs time in the search for it.
 _LONGEST_BOUNDARY = 200
@@ -139,17 +139,18 @@ class Upload:
         self.incoming: Incoming | None = None
         self.size = 0
         self._most_bytes = most_bytes
-        self._hash = hashlib.sha256()
+        self._checksum = Checksum()
 
     @property
     def sha256(self) -> str:
         """The checksum of the file so far, hexadecimal."""
-        return self._hash.hexdigest()
+        return self._checksum.hexdigest()
 
     def __enter__(self) -> "Upload":
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._checksum.close()
         if self.incoming is not None:
             self.incoming.__exit__(None, None, None)
 
@@ -214,7 +215,7 @@ class Upload:
         self.size += len(data)
         if self._most_bytes is not None and self.size > self._most_bytes:
             raise self._too_long()
-        self._hash.update(data)
+        self._checksum.update(data)
         incoming.write(data)
 
     def _too_long(self) -> TooLarge:

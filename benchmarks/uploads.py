@@ -62,11 +62,20 @@ def fileupload():
     path = os.path.join(os.environ["ORIGINALS"], form["store"])
     upload = list(bottle.request.files.values())[0]
     upload.save(path, overwrite=True)
+    spooled.extend([upload.file, bottle.request.body])
     if os.environ["SYNC"] == "yes":
         with open(path, "rb") as file:
             os.fsync(file.fileno())
     bottle.response.content_type = "text/plain; charset=utf-8"
     return "Ok."
+
+# Each thread's last request keeps its temporary files for as long as that thread has no other.
+spooled = []
+
+@bottle.get("/tidy")
+def tidy():
+    while spooled:
+        spooled.pop().close()
 
 options = {"use_threadpool": True, "threadpool_workers": int(os.environ["THREADS"]), "start_loop": False}
 server = httpserver.serve(bottle.default_app(), "127.0.0.1", "0", **options)
@@ -155,7 +164,7 @@ def free_memory() -> int:
     return int(Path("/proc/meminfo").read_text().split("MemFree:")[1].split()[0]) * 1024
 
 
-def measure(target: Target, size: int, block: Path) -> Run:
+def measure(name: str, target: Target, size: int, block: Path) -> Run:
     """Uploads one file, and removes it."""
     pid, stored = target.program.process.pid, target.originals / "upload.tif"
     os.sync()  # what others have left to be written is not ours
@@ -170,6 +179,8 @@ def measure(target: Target, size: int, block: Path) -> Run:
     if stored.stat().st_size != size:
         sys.exit(f"{stored}: {stored.stat().st_size} bytes instead of {size}")
     stored.unlink()
+    if name != OURS:
+        target.client.get("/tidy")
     return run
 
 
@@ -199,7 +210,7 @@ def compare(targets: dict[str, Target], block: Path, runs: int | None, hole: Bin
             for name, target in targets.items():
                 if hole:
                     fill_memory(hole)
-                run = measure(target, size, block)
+                run = measure(name, target, size, block)
                 if turn:  # the first only warms up
                     measured[name].append(run)
         print_rows(label, size, measured)
