@@ -235,6 +235,31 @@ def test_a_collection_may_lie_on_a_file_system_of_its_own(tmp_path: Path, mounte
     assert leftovers(tmp_path) == []
 
 
+def test_a_copy_to_another_file_system_has_an_owner_and_does_not_stay_when_that_is_full(
+    tmp_path: Path, mounted: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted(tmp_path / "fish", "2m")
+    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["birds", "fish"])
+    storage.prepare()
+    fsync = os.fsync
+
+    def others_start_meanwhile(descriptor: int) -> None:
+        storage.prepare()
+        fsync(descriptor)
+
+    with storage.receive(None, None) as incoming:
+        incoming.write(b"whole")
+        monkeypatch.setattr(os, "fsync", others_start_meanwhile)
+        incoming.commit("fish", "a", keep_old=False)
+        monkeypatch.undo()
+    assert read(storage, "a", "fish") == b"whole"
+    with storage.receive(None, None) as incoming:
+        incoming.write(bytes(4_000_000))
+        with pytest.raises(OutOfSpace):
+            incoming.commit("fish", "b", keep_old=False)
+    assert leftovers(tmp_path) == []
+
+
 def test_nothing_is_written_where_a_disk_was_unmounted(storage: DiskStorage, tmp_path: Path) -> None:
     put(storage, "a", b"x", "nested/fish")
     (tmp_path / "nested").rename(tmp_path / "gone")

@@ -300,15 +300,11 @@ class DiskIncoming:
             replaces = os.path.lexists(target)
             if replaces:
                 _refuse_folder(target)
-            source = brought_to(target.parent, self._path)
-            try:
+            with brought_to(target.parent, self._path) as source:
                 if replaces and keep_old:
                     DiskTrash(place, target.parent).replace(source, target)
                 else:
                     os.rename(source, target)
-            finally:
-                if source != self._path:
-                    source.unlink(missing_ok=True)
         try:
             confirm(target.parent)
         except Unsynced as error:

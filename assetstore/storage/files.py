@@ -34,6 +34,8 @@ ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR, errno.E
 #: How the names of unfinished uploads begin.
 UPLOAD = "upload-"
 
+_COPIED_AT_ONCE = 1 << 20
+
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -123,19 +125,29 @@ def exchange(one: Path, other: Path) -> None:
         raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
-def brought_to(folder: Path, path: Path) -> Path:
-    """Returns a private file as one of the file system of *folder*: itself, or a synced copy. Raises OSError.
+@contextlib.contextmanager
+def brought_to(folder: Path, path: Path) -> Iterator[Path]:
+    """Gives a private file as one of the file system of *folder*: itself, or a synced copy. Raises OSError.
 
-    Two file systems: a collection has one of its own, and the file came before its collection's name.
+    Two file systems: a collection has one of its own, and the file came before its collection's name. The copy
+    is removed in the end if it is still there.
     """
     # Folders with folders: on a union of file systems (overlay) files have numbers of their own.
     if path.parent.stat().st_dev == folder.stat().st_dev:
-        return path
+        yield path
+        return
     copy = private_folder(folder) / path.name
-    shutil.copy2(path, copy)
-    with open(copy, "rb") as copied:
-        os.fsync(copied.fileno())
-    return copy
+    descriptor = create_locked(copy)
+    try:
+        with open(path, "rb") as file, open(descriptor, "wb", closefd=False) as copied:
+            shutil.copyfileobj(file, copied, _COPIED_AT_ONCE)
+        status = path.stat()
+        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.fsync(descriptor)
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
