@@ -23,7 +23,7 @@ from urllib.parse import quote
 import bottle
 
 import answers
-from answers import VIEWS, plain
+from answers import VIEWS, FileAnswer, plain
 from assetstore import (
     __version__,
     advertised,
@@ -223,15 +223,15 @@ class AssetServer:
             stored.file.close()
             headers = {name: text for name, text in answer.headers.items() if name not in _OF_NGINX}
             headers["X-Accel-Redirect"] = f"{self.settings.accel_redirect}/{quote(stored.path)}"
-            return bottle.HTTPResponse("", 200, **headers)
+            return FileAnswer("", 200, headers)
         if environ["REQUEST_METHOD"] == "HEAD" or answer.length == 0:
             stored.file.close()
-            return bottle.HTTPResponse("", answer.status, **answer.headers)
+            return FileAnswer("", answer.status, answer.headers)
         body = delivery.FileBody(stored, answer.first, answer.length)
         if answer.length > _SMALL:
-            return bottle.HTTPResponse(body, answer.status, **answer.headers)
+            return FileAnswer(body, answer.status, answer.headers)
         with stored:  # most thumbnails: quicker than what sending a file takes
-            return bottle.HTTPResponse(body.read(answer.length), answer.status, **answer.headers)
+            return FileAnswer(body.read(answer.length), answer.status, answer.headers)
 
     def _open_upload(self, length: int | None, fields: Parameters) -> Incoming | None:
         """Decides where the file of an upload goes while only the fields before it are known."""

@@ -89,6 +89,7 @@ def _table() -> dict[str, str]:
     return {**mimetypes.MimeTypes().types_map[True], **_ADDED, **_COMPRESSED}
 
 
+@functools.lru_cache(maxsize=1000)
 def guess(name: str) -> str:
     """Returns the media type of a store name without parameters, `application/octet-stream` if unknown."""
     return _table().get(split_extension(name)[1].lower(), UNKNOWN)

@@ -190,7 +190,8 @@ class FileBody:
     def __init__(self, stored: StoredFile, first: int, length: int) -> None:
         self._file = stored.file
         self.left = length
-        self._file.seek(first)
+        if first:  # it has just been opened
+            self._file.seek(first)
 
     def read(self, size: int = _CHUNK) -> bytes:
         """Returns the next bytes, at most *size*; none at the end."""

@@ -27,11 +27,11 @@ from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from paste import httpserver
 
 from assetstore.exchange import RECEIVED_AT
+from assetstore.heads import ABSOLUTE_FORM, Head, common_head
 from assetstore.refusal import Refusal
 from assetstore.waiting_room import TOO_LONG, Arrival, head_length
 
@@ -68,7 +68,6 @@ _HEAD_ERRORS: dict[int, str] = {
     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED: "This version of HTTP is not spoken here.",
 }
 
-_ABSOLUTE_FORM = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _WITHOUT_BODY = ("204", "304")
 
 #: Stands for any number of bytes.
@@ -86,7 +85,9 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
     rbufsize = 0  # heads are read already, bodies have a reader of their own
     timeout: int
     wsgi_headers_sent: bool
+    command: Any
     path: str
+    head: Head
     request: Any
     rfile: Any
 
@@ -102,7 +103,8 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         self.left_to_send = 0
         data = self.arrival.data
         length = head_length(data) or len(data)
-        head, self.come = io.BytesIO(data[:length]), data[length:]
+        self.head_bytes, self.come = bytes(data[:length]), data[length:]
+        head = io.BytesIO(self.head_bytes)
         self.raw_requestline = head.readline(_LONGEST_REQUEST_LINE + 1)
         if self.raw_requestline in (b"\r\n", b"\n"):  # RFC 9112, 2.2
             self.raw_requestline = head.readline(_LONGEST_REQUEST_LINE + 1)
@@ -138,15 +140,38 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         # Paste says 100 Continue itself, when the application begins to read.
         return True
 
+    def parse_request(self) -> bool:
+        """Reads the head of a request; answers one that is malformed, and returns False."""
+        common = common_head(self.head_bytes)
+        if common:
+            self.head, self.command, self.path = common, common.method, common.target
+            self.close_connection = common.field("connection").lower() == "close"
+            return True
+        if not super().parse_request():
+            return False
+        self.head = Head(self.command, self.path, [(name.lower(), value) for name, value in self.headers.items()])
+        return True
+
     def wsgi_setup(self, environ: dict[str, Any] | None = None) -> None:
-        target = _ABSOLUTE_FORM.sub("", self.path, count=1) or "/"
-        path, _, query = target.partition("#")[0].partition("?")
-        self.path = "/"  # Paste would decode and normalise it
-        super().wsgi_setup(environ)
-        self.wsgi_environ["PATH_INFO"] = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
-        self.wsgi_environ["QUERY_STRING"] = query
-        self.wsgi_environ[RECEIVED_AT] = self.arrival.received_at
-        self.wsgi_environ["wsgi.file_wrapper"] = FileToSend
+        """Makes the environment of the request (PEP 3333)."""
+        host, port = self.server.server_address[:2]
+        stream = self.rfile
+        if self.head.field("expect").lower() == "100-continue":
+            stream = httpserver.ContinueHook(stream, self.wfile.write)
+        self.wsgi_environ = self.head.environment()
+        self.wsgi_environ.update(
+            {
+                "wsgi.input": httpserver.LimitedLengthFile(stream, int(self.wsgi_environ["CONTENT_LENGTH"])),
+                "wsgi.file_wrapper": FileToSend,
+                "SERVER_NAME": host,
+                "SERVER_PORT": str(port),
+                "SERVER_PROTOCOL": self.request_version,
+                "REMOTE_ADDR": self.client_address[0],
+                RECEIVED_AT: self.arrival.received_at,
+            }
+        )
+        self.wsgi_curr_headers = None
+        self.wsgi_headers_sent = False
 
     def wsgi_execute(self, environ: dict[str, Any] | None = None) -> None:
         """Has the application answer (PEP 3333)."""
@@ -236,12 +261,12 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
 
     def _unsound(self) -> Refusal | None:
         """What is wrong with requests whose end cannot be told (RFC 9112, 6.3), and with odd targets (3.2)."""
-        lengths = [length.strip(" \t") for length in self.headers.get_all("Content-Length", [])]
-        if self.headers.get("Transfer-Encoding"):
+        lengths = [value.strip(" \t") for name, value in self.head.fields if name == "content-length"]
+        if self.head.field("transfer-encoding"):
             return _CHUNKED
         if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,18}", length, re.ASCII) for length in lengths):
             return _BAD_LENGTH
-        if not self.path.startswith("/") and not _ABSOLUTE_FORM.match(self.path):
+        if not self.path.startswith("/") and not ABSOLUTE_FORM.match(self.path):
             return _BAD_ADDRESS
         return None
 
@@ -255,7 +280,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
             unsound = self._unsound()
             if unsound:
                 self._refuse(unsound)
-            elif int(self.headers.get("Content-Length", "0")) == 0:
+            elif int(self.head.field("content-length") or "0") == 0:
                 self.may_stay = self.command in ("GET", "HEAD") and not self.close_connection
                 self.wsgi_execute()
                 return False

@@ -3,9 +3,12 @@
 A line for each exchange, and what else there is to tell. Never a token, a key or a query.
 """
 
+import functools
 import json
 import logging
+import os
 import sys
+import time
 from datetime import datetime, timezone
 
 from assetstore.exchange import Exchange
@@ -21,11 +24,34 @@ def set_up(format: str, is_verbose: bool) -> None:
         format: PLAIN or JSON.
         is_verbose: more lines (DEBUG).
     """
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Lines()
     handler.setFormatter(JsonLines() if format == JSON else PlainLines())
     logging.basicConfig(level=logging.DEBUG if is_verbose else logging.INFO, handlers=[handler], force=True)
     # ExifRead comments on every file without EXIF.
     logging.getLogger("exifread").setLevel(logging.ERROR)
+
+
+class _Lines(logging.Handler):
+    """Writes each record by a call of the system of its own.
+
+    Without logging's lock: it is held while the system writes, and with many threads that made each request
+    wait for others.
+    """
+
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = memoryview(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+            while line:
+                line = line[os.write(sys.stdout.fileno(), line) :]
+        except Exception:  # noqa: BLE001 - as everywhere in logging: nobody fails because of the log
+            self.handleError(record)
 
 
 class PlainLines(logging.Formatter):
@@ -39,13 +65,19 @@ class PlainLines(logging.Formatter):
         exchange = getattr(record, "exchange", None)
         if not isinstance(exchange, Exchange):
             return super().format(record)
-        moment = f"{self.formatTime(record)} {record.levelname}"
+        moment = f"{_second(int(record.created))},{record.msecs:03.0f} {record.levelname}"
         # As repr: method, path and name are what a stranger sent.
         request = f"{exchange.client} {exchange.method!r} {exchange.path!r} {exchange.name!r}"
         return (
             f"{moment} {request} {exchange.status} {exchange.sent} bytes"
             f" {exchange.seconds * 1000:.0f} ms {exchange.request_id}"
         )
+
+
+@functools.lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    """The beginning of all lines within a second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
 
 
 class JsonLines(logging.Formatter):

@@ -5,7 +5,6 @@ component. Whatever passes here may be joined to a folder; nothing else may.
 """
 
 import re
-import unicodedata
 
 from assetstore.errors import BadRequest
 
@@ -14,6 +13,8 @@ PRIVATE_FOLDER = ".asset-server"
 
 #: The longest file name of the common Linux file systems, in bytes.
 LONGEST_NAME = 255
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _SCALE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
@@ -34,7 +35,7 @@ def store_name(text: str) -> str:
         raise BadRequest("This file name is reserved.")
     if "/" in text or "\\" in text:
         raise BadRequest("A file name must not contain a slash or backslash.")
-    if any(unicodedata.category(character) == "Cc" for character in text):
+    if _CONTROL.search(text):
         raise BadRequest("A file name must not contain control characters.")
     try:
         length = len(text.encode("utf-8"))
