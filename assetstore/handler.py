@@ -282,7 +282,8 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
                 self._refuse(unsound)
             elif int(self.head.field("content-length") or "0") == 0:
                 self.may_stay = self.command in ("GET", "HEAD") and not self.close_connection
-                self.wsgi_execute()
+                with self.server.turnstile.passage():
+                    self.wsgi_execute()
                 return False
             else:
                 return self._answer_with_body()

@@ -25,6 +25,7 @@ from paste import httpserver
 
 from assetstore import waiting_room
 from assetstore.handler import Handler
+from assetstore.turnstile import Turnstile
 from assetstore.waiting_room import Arrival, WaitingRoom
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
     def __init__(self, application: WsgiApplication, address: tuple[str, int], threads: int, timeout: int) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.running_requests = _Counter()
+        self.turnstile = Turnstile()
         self.bodies = threading.Semaphore(max(1, int(threads * _BODY_SHARE)))
         super().__init__(
             application,
