@@ -334,12 +334,8 @@ def make_application() -> exchange.Observed:
 def main() -> int:
     """Runs the server by the setting SERVER until it is told to stop; returns the exit status."""
     try:
-        opened = startup.open_all(FOLDER, bottle.server_names)
-        app = make_app(opened)
-        try:
-            startup.serve(app, opened.settings, functools.partial(bottle.run, quiet=True))
-        finally:
-            opened.close()
+        settings = startup.begin(FOLDER, bottle.server_names)
+        startup.serve(settings, FOLDER, make_app, functools.partial(bottle.run, quiet=True))
     except SettingsError as error:
         print(f"The asset server does not start. {error}", file=sys.stderr)
         return 1

@@ -116,7 +116,7 @@ MAX_THUMBNAIL_SIZE = 4000
 # time, so that nobody can fill the disk by asking for one size after the other.
 KEPT_THUMBNAIL_SIZES = 32
 
-# How many pictures are made at the same time. None: one per processor core.
+# How many pictures each process makes at the same time. None: all together one per processor core.
 RENDER_WORKERS = None
 
 # How many requests may wait for thumbnails; further ones get 503 and the advice to try again. Each
@@ -136,7 +136,11 @@ RENDER_MEMORY = 1024
 # "paste" for production, "wsgiref" for development, or any other adapter of Bottle that you install.
 SERVER = "paste"
 
-# How many requests Paste serves at the same time. Uploads, and readers that are slow, hold one each, so
+# How many processes Paste has, for machines with several cores and many readers. All together behave like one;
+# one for each core is right. Each takes some 45 MB.
+PROCESSES = 1
+
+# How many requests each process serves at the same time. Uploads, and readers that are slow, hold one each, so
 # have many; clients that have not sent a whole request yet hold none.
 THREADS = 192
 

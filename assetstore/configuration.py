@@ -60,6 +60,7 @@ class Settings:
     metrics_address: tuple[str, int] | None
     trusted_proxies: tuple[Network, ...]
     server: str
+    processes: int
     threads: int
     socket_timeout: int
     render_workers: int
@@ -114,6 +115,7 @@ SETTINGS: dict[str, Setting] = {
     "METRICS_ADDRESS": Setting(None, values.optional(values.address)),
     "TRUSTED_PROXIES": Setting((), values.networks),
     "SERVER": Setting("paste", values.text),
+    "PROCESSES": Setting(1, values.whole_number(1, 256)),
     "THREADS": Setting(192, values.whole_number(1, 10_000)),
     "SOCKET_TIMEOUT": Setting(60, values.whole_number(1, 3600)),
     "RENDER_WORKERS": Setting(None, values.optional(values.whole_number(1, 1000))),
@@ -133,7 +135,7 @@ def load(own: Mapping[str, object], environ: Mapping[str, str], folder: Path, co
         own: the names and values of settings.py; other names than settings are ignored.
         environ: the environment.
         folder: what a relative BASE_DIR is relative to.
-        cores: how many processors there are, for the number of render workers.
+        cores: how many processors there are, for the number of render workers of all processes together.
 
     Raises:
         SettingsError: a value cannot be used.
@@ -148,16 +150,25 @@ def load(own: Mapping[str, object], environ: Mapping[str, str], folder: Path, co
         if read[name] is None:
             read[name] = read[origin]
     if read["RENDER_WORKERS"] is None:
-        read["RENDER_WORKERS"] = cores
-    if read["THUMB_DIR"] == read["ORIG_DIR"]:
-        raise SettingsError(f"THUMB_DIR and ORIG_DIR are both {read['ORIG_DIR']!r}; expected two different folders.")
-    if read["SERVER"] == "paste" and int(str(read["RENDER_QUEUE"])) >= int(str(read["THREADS"])):
-        raise SettingsError(
-            f"RENDER_QUEUE is {read['RENDER_QUEUE']} and THREADS {read['THREADS']};"
-            " expected more THREADS, or waiting for thumbnails stops everything else."
-        )
+        read["RENDER_WORKERS"] = max(1, cores // int(str(read["PROCESSES"])))
+    _check_together(read)
     read["BASE_DIR"] = folder / str(read["BASE_DIR"])
     return Settings(**{name.lower(): value for name, value in read.items()})  # type: ignore[arg-type]
+
+
+def _check_together(read: Mapping[str, object]) -> None:
+    """Raises SettingsError for values that are right each, but not with each other."""
+    server, processes = read["SERVER"], read["PROCESSES"]
+    queue, threads = int(str(read["RENDER_QUEUE"])), int(str(read["THREADS"]))
+    if server != "paste" and processes != 1:
+        raise SettingsError(f"PROCESSES is {processes} and SERVER {server!r}; expected 1, only Paste starts several.")
+    if read["THUMB_DIR"] == read["ORIG_DIR"]:
+        raise SettingsError(f"THUMB_DIR and ORIG_DIR are both {read['ORIG_DIR']!r}; expected two different folders.")
+    if server == "paste" and queue >= threads:
+        raise SettingsError(
+            f"RENDER_QUEUE is {queue} and THREADS {threads};"
+            " expected more THREADS, or waiting for thumbnails stops everything else."
+        )
 
 
 def describe(settings: Settings) -> list[str]:

@@ -40,6 +40,9 @@ _OPEN_FILES = 8192
 _FILES_PER_THREAD = 2
 _OTHER_FILES = 128
 
+#: Connections that the kernel accepts for us while we are busy.
+_QUEUE = 1024
+
 #: How long running requests may take to finish when the server is told to stop.
 _STOP_SECONDS = 10
 
@@ -54,10 +57,21 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         address: host and port to listen on; port 0 takes a free one, see `server_port`.
         threads: how many requests are served at the same time.
         timeout: seconds of silence after which a client is cut off.
+        listener: a socket that listens already, for several processes that share it; then *address* is its own.
     """
 
-    def __init__(self, application: WsgiApplication, address: tuple[str, int], threads: int, timeout: int) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    socket: Any
+
+    def __init__(
+        self,
+        application: WsgiApplication,
+        address: tuple[str, int],
+        threads: int,
+        timeout: int,
+        listener: socket.socket | None = None,
+    ) -> None:
+        self.address_family = family(address[0])
+        self.listener = listener
         self.running_requests = _Counter()
         self.turnstile = Turnstile()
         self.bodies = threading.Semaphore(max(1, int(threads * _BODY_SHARE)))
@@ -68,7 +82,7 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
             nworkers=threads,
             daemon_threads=True,
             threadpool_options={"max_requests": 0, "kill_thread_limit": 0, "spawn_if_under": 0},
-            request_queue_size=1024,
+            request_queue_size=_QUEUE,
         )
         self.room = WaitingRoom(
             self.socket, self._hand_over, _free_seats(threads), min(waiting_room.HEAD_SECONDS, timeout)
@@ -76,7 +90,11 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
 
     def server_bind(self) -> None:
         # Not HTTPServer's: it looks the host up in the DNS, which can take long and is for nothing.
-        socketserver.TCPServer.server_bind(self)
+        if self.listener is None:
+            socketserver.TCPServer.server_bind(self)
+        else:
+            self.socket.close()
+            self.socket, self.server_address = self.listener, self.listener.getsockname()
         self.server_name, self.server_port = self.server_address[:2]
 
     def serve_until_stopped(self) -> None:
@@ -101,6 +119,16 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
 
     def handle_error(self, request: object, client_address: object) -> None:
         _log.exception("a request from %s broke off", client_address)
+
+
+def family(host: str) -> socket.AddressFamily:
+    """Returns the family of a host that is to be listened on."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def listen(address: tuple[str, int]) -> socket.socket:
+    """Returns a socket that listens, for several processes. Raises OSError."""
+    return socket.create_server(address, family=family(address[0]), backlog=_QUEUE)
 
 
 class _Counter:

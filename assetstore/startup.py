@@ -16,7 +16,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assetstore import __version__, configuration, keys, logs, readiness, serving, trash_keeping, verifying
+from assetstore import (
+    __version__,
+    configuration,
+    keys,
+    logs,
+    readiness,
+    serving,
+    shared_figures,
+    trash_keeping,
+    verifying,
+)
 from assetstore.collections import Collections
 from assetstore.configuration import Settings, SettingsError
 from assetstore.errors import StorageFault
@@ -24,6 +34,7 @@ from assetstore.health import Health
 from assetstore.housekeeping import Duty
 from assetstore.journal import Journal
 from assetstore.originals import Originals
+from assetstore.processes import Processes
 from assetstore.rendering import Limits
 from assetstore.rendering.pool import RenderPool
 from assetstore.storage.disk import DiskStorage
@@ -68,7 +79,16 @@ class Opened:
 
 
 def open_all(folder: Path, adapters: Iterable[str]) -> Opened:
-    """Does everything that comes before the first request.
+    """Does everything that comes before the first request, in a process of another web server.
+
+    Parameters:
+        folder, adapters: as for `begin`.
+    """
+    return open_store(begin(folder, adapters), folder)
+
+
+def begin(folder: Path, adapters: Iterable[str]) -> Settings:
+    """Reads the settings, sets up the log and says in it what is effective.
 
     Parameters:
         folder: of the program, with settings.py.
@@ -81,24 +101,66 @@ def open_all(folder: Path, adapters: Iterable[str]) -> Opened:
         raise SettingsError(f"SERVER is {settings.server!r}, which starts by a command of its own: docs/operations.md.")
     logs.set_up(settings.log_format, settings.debug)
     announce(settings, own)
-    return open_store(settings, folder)
+    return settings
 
 
-def serve(app: serving.WsgiApplication, settings: Settings, run_adapter: Callable[..., None]) -> None:
-    """Serves *app* by the setting SERVER until the program is told to stop.
+def serve(
+    settings: Settings,
+    folder: Path,
+    make_app: Callable[[Opened], serving.WsgiApplication],
+    run_adapter: Callable[..., None],
+) -> None:
+    """Serves by the setting SERVER until the program is told to stop.
 
     Parameters:
-        app: the WSGI application.
         settings: the effective settings.
+        folder: of the program.
+        make_app: makes the WSGI application of an open store.
         run_adapter: called with `app`, `server`, `host` and `port` for any server but Paste.
     """
-    if settings.server == "paste":
-        address = (settings.bind_address, settings.port)
-        with _clear_socket_errors(*address):
-            server = serving.Server(app, address, settings.threads, settings.socket_timeout)
-        _log.info("listening on %s port %s", settings.bind_address, server.server_port)
-        serving.run(server)
+    if settings.processes > 1:
+        _serve_by_processes(settings, folder, make_app)
         return
+    opened = open_store(settings, folder)
+    try:
+        app = make_app(opened)
+        if settings.server == "paste":
+            address = (settings.bind_address, settings.port)
+            with _clear_socket_errors(*address):
+                server = serving.Server(app, address, settings.threads, settings.socket_timeout)
+            _log.info("listening on %s port %s", settings.bind_address, server.server_port)
+            serving.run(server)
+        else:
+            _serve_by_adapter(app, settings, run_adapter)
+    finally:
+        opened.close()
+
+
+def _serve_by_processes(
+    settings: Settings, folder: Path, make_app: Callable[[Opened], serving.WsgiApplication]
+) -> None:
+    settings = _with_key(settings)
+    open_originals(settings, folder).journal.close()  # what is wrong with the folders is said once, here
+    address = (settings.bind_address, settings.port)
+    with _clear_socket_errors(*address):
+        listener = serving.listen(address)
+
+    def serve_listener() -> None:
+        opened = open_store(settings, folder)
+        try:
+            threads, timeout = settings.threads, settings.socket_timeout
+            serving.run(serving.Server(make_app(opened), address, threads, timeout, listener))
+        finally:
+            opened.close()
+
+    with shared_figures.folder(settings.metrics_address is not None):
+        processes = Processes(settings.processes, serve_listener, shared_figures.forget)
+        port = listener.getsockname()[1]
+        _log.info("listening on %s port %s by %s processes", settings.bind_address, port, settings.processes)
+        processes.run()
+
+
+def _serve_by_adapter(app: serving.WsgiApplication, settings: Settings, run_adapter: Callable[..., None]) -> None:
     port = settings.development_port if settings.server == "wsgiref" else settings.port
     _log.info("listening on %s port %s by %s", settings.bind_address, port, settings.server)
     with _clear_socket_errors(settings.bind_address, port):
@@ -169,15 +231,7 @@ def open_store(settings: Settings, folder: Path) -> Opened:
 
     The settings that it returns have a key, unless KEY is None.
     """
-    originals, base = open_originals(settings, folder), settings.base_dir
-    if settings.key == ():
-        try:
-            key, is_new = keys.own_key(base)
-        except StorageFault as error:
-            raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
-        settings = dataclasses.replace(settings, key=(key,))
-        if is_new:
-            _announce_key(key, keys.key_path(base))
+    originals, settings = open_originals(settings, folder), _with_key(settings)
     thumbnails, pool = open_thumbnails(settings, originals)
     metrics = _metrics(settings, originals, pool)
     duties = _duties(settings, originals, metrics)
@@ -185,6 +239,19 @@ def open_store(settings: Settings, folder: Path) -> Opened:
         duty.start()
     health = Health(readiness.checks(settings, originals, pool))
     return Opened(settings, originals, thumbnails, pool, health, metrics, duties)
+
+
+def _with_key(settings: Settings) -> Settings:
+    """The settings with the server's own key if none is configured; a new one is shown."""
+    if settings.key != ():
+        return settings
+    try:
+        key, is_new = keys.own_key(settings.base_dir)
+    except StorageFault as error:
+        raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
+    if is_new:
+        _announce_key(key, keys.key_path(settings.base_dir))
+    return dataclasses.replace(settings, key=(key,))
 
 
 def _metrics(settings: Settings, originals: Originals, pool: RenderPool) -> "Metrics | None":

@@ -11,11 +11,9 @@ as in deploy/nginx.conf: gunicorn on its own gives each half-sent request a thre
 import contextlib
 import os
 import resource
-import shutil
 import socket
 import struct
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -24,7 +22,7 @@ sys.path.insert(0, str(FOLDER))
 
 from gunicorn.glogging import Logger  # noqa: E402 - the others are found by the line before
 
-from assetstore import logs, startup  # noqa: E402
+from assetstore import logs, shared_figures, startup  # noqa: E402
 from assetstore.configuration import SettingsError  # noqa: E402
 
 try:
@@ -109,8 +107,8 @@ _OPEN_FILES = 8192
 #: how long it may be silent meanwhile. Hung up on at once, it would not get to read why.
 _LINGER_SECONDS, _LINGER_SILENCE_SECONDS = 20, 3
 
-#: By this variable the processes find the folder in which they add up their figures for Prometheus.
-_FIGURES = "PROMETHEUS_MULTIPROC_DIR"
+#: Holds the folder in which the processes add up their figures for Prometheus.
+_figures = contextlib.ExitStack()
 
 
 def on_starting(server):
@@ -131,10 +129,7 @@ def when_ready(server):
     for listener in server.LISTENERS:
         silence = struct.pack("ll", settings.socket_timeout, 0)
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
-    if settings.metrics_address is not None:
-        # A new one for each start, or the figures of the last one would be added. In memory: a full disk
-        # would kill the processes that count.
-        os.environ[_FIGURES] = tempfile.mkdtemp(prefix="asset-server-metrics-", dir=MEMORY)
+    _figures.enter_context(shared_figures.folder(settings.metrics_address is not None))
 
 
 def pre_request(worker, request):
@@ -160,13 +155,9 @@ def post_request(worker, request, environ, response):
 
 def child_exit(server, worker):
     """When a process has ended: Prometheus's library forgets what is only true of a living one."""
-    if _FIGURES in os.environ:
-        from prometheus_client import multiprocess  # noqa: PLC0415 - reads the variable when it is imported
-
-        multiprocess.mark_process_dead(worker.pid)
+    shared_figures.forget(worker.pid)
 
 
 def on_exit(server):
     """When the server has ended."""
-    if _FIGURES in os.environ:
-        shutil.rmtree(os.environ[_FIGURES], ignore_errors=True)
+    _figures.close()

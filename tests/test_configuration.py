@@ -93,6 +93,7 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "LOG_FORMAT": ("JSON", "json"),
         "TRUSTED_PROXIES": ("127.0.0.1, 10.0.0.0/8", (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"))),
         "SERVER": ("wsgiref", "wsgiref"),
+        "PROCESSES": ("1", 1),
         "THREADS": ("7", 7),
         "SOCKET_TIMEOUT": ("8", 8),
         "RENDER_WORKERS": ("3", 3),
@@ -174,6 +175,7 @@ def test_collections_may_be_left_out_in_every_way() -> None:
         ("CAN_THUMBNAIL", {"jpeg"}),
         ("CAN_THUMBNAIL", 5),
         ("SERVER", ""),
+        ("PROCESSES", 0),
         ("THREADS", 0),
         ("RENDER_SECONDS", -1),
     ],
@@ -207,6 +209,16 @@ def test_originals_and_thumbnails_need_different_folders() -> None:
 def test_waiting_for_thumbnails_must_leave_threads_for_the_rest() -> None:
     with pytest.raises(SettingsError, match="more THREADS"):
         load({"THREADS": 10, "RENDER_QUEUE": 10})
+
+
+def test_only_paste_has_several_processes() -> None:
+    with pytest.raises(SettingsError, match="PROCESSES is 2 and SERVER 'wsgiref'; expected 1"):
+        load({"PROCESSES": 2, "SERVER": "wsgiref"})
+
+
+def test_all_processes_together_make_as_many_pictures_at_a_time_as_there_are_cores() -> None:
+    assert load({"PROCESSES": 2}).render_workers == load().render_workers // 2
+    assert load(PROCESSES="200").render_workers == 1
 
 
 def test_the_settings_are_shown_with_stars_for_secrets() -> None:

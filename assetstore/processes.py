@@ -1,0 +1,99 @@
+"""Several processes that serve one port, and the one that started them and watches over them.
+
+The watching process holds the listening socket, serves nothing and has no threads, so that it may fork at any time.
+Each child opens everything for itself: connections to databases, threads and render workers do not survive a fork.
+
+What may happen at any moment: a child ends, and another takes its place; the watching process is told to stop, and
+passes that on; it is killed, and its children see the end of a pipe that only it holds open, and stop.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+_log = logging.getLogger(__name__)
+
+#: A child that lived shorter than this is replaced only after a pause.
+_SHORT_LIFE_SECONDS = 10
+_PAUSE_SECONDS = 1
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Processes:
+    """Children that all do the same. From its making on, SIGTERM and SIGINT end `run`, or keep it from beginning.
+
+    Parameters:
+        count: how many.
+        serve: what each does, until it gets SIGTERM; it sets its own handler for that.
+        on_end: called in the watching process with the number of each that has ended.
+    """
+
+    def __init__(self, count: int, serve: Callable[[], None], on_end: Callable[[int], None]) -> None:
+        self._count = count
+        self._serve = serve
+        self._on_end = on_end
+        self._started: dict[int, float] = {}
+        self._stopping = False
+        self._end_of_watch, self._watching = os.pipe()
+        for stopping in _STOPPING:
+            signal.signal(stopping, self._stop)
+
+    def run(self) -> None:
+        """Keeps the children running until SIGTERM or SIGINT, and waits for all of them."""
+        for _ in range(self._count):
+            self._start()
+        while self._started:
+            process, status = os.wait()
+            began = self._started.pop(process, None)
+            self._on_end(process)
+            if began is None or self._stopping:
+                continue
+            _log.error("process %s ended with %s; another one begins", process, os.waitstatus_to_exitcode(status))
+            if time.monotonic() - began < _SHORT_LIFE_SECONDS:
+                time.sleep(_PAUSE_SECONDS)
+            self._start()
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        for process in list(self._started):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+
+    def _start(self) -> None:
+        # Signals wait, so that the child has no handler of ours, and none is started when all are to stop.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        try:
+            if self._stopping:
+                return
+            process = os.fork()
+            if process == 0:
+                self._be_a_child()
+            self._started[process] = time.monotonic()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+
+    def _be_a_child(self) -> None:
+        """Serves, and ends the process."""
+        status = 1
+        try:
+            for stopping in _STOPPING:
+                signal.signal(stopping, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+            os.close(self._watching)
+            threading.Thread(target=self._stop_when_alone, name="watch", daemon=True).start()
+            self._serve()
+            status = 0
+        except BaseException:  # noqa: BLE001 - told here, because nobody is left above
+            _log.exception("a process cannot go on")
+        finally:
+            os._exit(status)  # what the watching process has to do at its end is not done here
+
+    def _stop_when_alone(self) -> None:
+        os.read(self._end_of_watch, 1)
+        os.kill(os.getpid(), signal.SIGTERM)

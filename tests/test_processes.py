@@ -1,0 +1,329 @@
+"""Several processes, by gunicorn with deploy/gunicorn.conf.py or by PROCESSES: together they are one server.
+
+The id of each answer begins with the number of the process that gave it; so the tests can see to it that
+both have their share.
+"""
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import socket
+import sqlite3
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests import pictures
+from tests.support import KEY, Client, LowerKeys, Response, visible_files, with_query
+from tests.test_gunicorn import PROCESSES, begin_upload, environ_for, free_port, gunicorn
+from tests.test_live import MEGABYTE, Program, children, holds_pattern, stream_upload
+from tests.test_metrics import figures, of
+
+Start = Callable[..., AbstractContextManager[tuple[Program, Client]]]
+
+
+@contextlib.contextmanager
+def paste(base: Path, **environ: str) -> Iterator[tuple[Program, Client]]:
+    """The running program and a client of it; whatever the test did, it ends with 0 when it is told to."""
+    base.mkdir(exist_ok=True)
+    program = Program({**environ_for(base, **environ), "PROCESSES": str(PROCESSES)})
+    try:
+        yield program, Client(program.port(), environ.get("ATTACHMENT_KEY", KEY))
+        program.process.terminate()
+        assert program.ended()[0] == 0
+    finally:
+        program.process.kill()
+        program.ended()
+
+
+START_OF_ANOTHER = {gunicorn: "Worker (pid:{}) was sent SIGKILL!", paste: "process {} ended with -9"}
+
+
+@pytest.fixture(params=START_OF_ANOTHER)
+def start(request: pytest.FixtureRequest) -> Start:
+    starter: Start = request.param
+    return starter
+
+
+def process_of(answer: Response) -> int:
+    return int(answer.headers["x-request-id"].partition("-")[0], 16)
+
+
+class Connection:
+    """A connection that is kept open, hence to one process."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection.connect()
+
+    def get(self, path: str, **query: object) -> Response:
+        self.send(path, **query)
+        return self.receive()
+
+    def send(self, path: str, **query: object) -> None:
+        self._connection.request("GET", with_query(path, query))
+
+    def receive(self) -> Response:
+        answer = self._connection.getresponse()
+        return Response(answer.status, LowerKeys(answer.getheaders()), answer.read())
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextlib.contextmanager
+def connections(port: int, each: int) -> Iterator[dict[int, list[Connection]]]:
+    """Open connections, *each* to every process, by process."""
+    opened: list[Connection] = []
+    found: dict[int, list[Connection]] = defaultdict(list)
+    try:
+        for _ in range(100):
+            batch = [Connection(port) for _ in range(2 * each * PROCESSES)]
+            opened += batch
+            for connection in batch:
+                connection.send("/healthz")
+            for connection in batch:
+                found[process_of(connection.receive())].append(connection)
+            if len(found) == PROCESSES and min(map(len, found.values())) >= each:
+                break
+            time.sleep(0.05)  # one of them may only be beginning
+        assert len(found) == PROCESSES
+        yield {process: connections[:each] for process, connections in found.items()}
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def all_at_once(waiting: list[Connection], path: str, queries: list[dict[str, object]]) -> list[Response]:
+    """Sends a request over each connection at the same moment."""
+    start = threading.Barrier(len(waiting))
+
+    def ask(connection: Connection, query: dict[str, object]) -> Response:
+        start.wait(30)
+        return connection.get(path, **query)
+
+    with ThreadPoolExecutor(len(waiting)) as clients:
+        return list(clients.map(ask, waiting, queries))
+
+
+def events(base: Path, operation: str) -> list[str]:
+    """The names in the journal that this happened to."""
+    with contextlib.closing(sqlite3.connect(base / ".asset-server/journal/journal.sqlite")) as journal:
+        return [name for (name,) in journal.execute("SELECT name FROM events WHERE operation = ?", (operation,))]
+
+
+def holders(lock: Path) -> list[int]:
+    """The processes that hold a lock on this file."""
+    inode = str(lock.stat().st_ino)
+    rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return [int(row[4]) for row in rows if row[1] == "FLOCK" and row[5].rpartition(":")[2] == inode]
+
+
+def test_a_thumbnail_is_made_once_however_many_ask_both_processes(tmp_path: Path, start: Start) -> None:
+    port = free_port()
+    with start(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (_, client):
+        for name in ("a.jpg", "b.jpg", "c.jpg"):
+            client.upload(name, pictures.encoded(pictures.scene(3000, 2000), "JPEG"))
+            with connections(client.port, each=12) as by_process:
+                waiting = [connection for group in by_process.values() for connection in group]
+                answers = all_at_once(waiting, "/fileget", [{"type": "T", "filename": name, "scale": 200}] * 24)
+            assert {answer.status for answer in answers} == {200}
+            assert len({(answer.body, answer.headers["etag"]) for answer in answers}) == 1
+            assert set(Counter(map(process_of, answers)).values()) == {12}
+        assert of(figures(port), "renders_total", format="jpeg", outcome="made") == 3
+
+
+def test_both_processes_together_keep_thumbnails_of_no_more_sizes_than_allowed(tmp_path: Path, start: Start) -> None:
+    with start(tmp_path / "a", KEPT_THUMBNAIL_SIZES="5") as (_, client):
+        client.upload("a.png", pictures.png())
+        with connections(client.port, each=20) as by_process:
+            waiting = [connection for group in by_process.values() for connection in group]
+            queries = [{"type": "T", "filename": "a.png", "scale": 20 + number} for number in range(40)]
+            answers = all_at_once(waiting, "/fileget", queries)
+    assert {answer.status for answer in answers} == {200}
+    assert [max(pictures.opened(answer.body).size) for answer in answers] == [20 + number for number in range(40)]
+    assert len(visible_files(tmp_path / "a/thumbnails")) == 5
+    sizes = visible_files(tmp_path / "a/thumbnails/.asset-server/sizes")
+    assert len([size for size in sizes if size.isdigit()]) == 5
+
+
+def test_the_journal_has_every_one_of_many_parallel_uploads_once(tmp_path: Path, start: Start) -> None:
+    names = [f"upload-{number}.txt" for number in range(200)]
+    with start(tmp_path / "a") as (_, client), ThreadPoolExecutor(24) as clients:
+        answers = list(clients.map(lambda name: client.upload(name, name.encode()), names))
+    assert {answer.text for answer in answers} == {"Ok."}
+    assert len(set(map(process_of, answers))) == PROCESSES
+    assert sorted(events(tmp_path / "a", "stored")) == sorted(names)
+    assert all((tmp_path / "a/originals" / name).read_text() == name for name in names)
+
+
+def test_of_parallel_uploads_of_one_name_each_but_the_first_replaces_another(tmp_path: Path, start: Start) -> None:
+    with start(tmp_path / "a") as (_, client), ThreadPoolExecutor(24) as clients:
+        list(clients.map(lambda number: client.upload("a.txt", b"%d" % number), range(60)))
+    assert len(events(tmp_path / "a", "stored")) == 1
+    assert len(events(tmp_path / "a", "replaced")) == 59
+    assert len(list((tmp_path / "a/originals/.asset-server/trash").iterdir())) == 59
+
+
+def test_without_a_key_both_processes_use_the_same_one_which_is_shown_once(tmp_path: Path, start: Start) -> None:
+    with start(tmp_path / "a", ATTACHMENT_KEY="") as (program, client), connections(client.port, 1) as by_process:
+        key = (tmp_path / "a/.asset-server/key").read_text().strip()
+        token = Client(client.port, key).token("1")
+        answers = [group[0].get("/testkey", random="1", token=token) for group in by_process.values()]
+        assert [answer.text for answer in answers] == ["Ok."] * PROCESSES
+        assert set(map(process_of, answers)) == set(children(program.process.pid))
+        program.process.terminate()
+        assert program.ended()[1].count(key) == 1
+
+
+def test_figures_add_up_over_the_processes_and_survive_the_death_of_the_one_that_gives_them(
+    tmp_path: Path, start: Start
+) -> None:
+    port = free_port()
+    with start(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (program, client):
+        with connections(client.port, each=3) as by_process:
+            for number, group in enumerate(by_process.values(), 2):
+                for connection in group[:number]:
+                    connection.get("/testkey", random="1", token="forged")
+        assert of(figures(port), "refused_tokens_total") == 5
+        [victim] = holders(tmp_path / "a/.asset-server/metrics.lock")
+        assert victim in by_process
+        os.kill(victim, signal.SIGKILL)
+        client.get("/testkey", random="1", token="forged")
+        program.wait_for(START_OF_ANOTHER[start].format(victim))
+        program.wait_for("metrics on 127.0.0.1")
+        assert of(figures(port), "refused_tokens_total") == 6
+        assert victim not in holders(tmp_path / "a/.asset-server/metrics.lock")
+        with connections(client.port, each=1) as by_process:
+            assert victim not in by_process
+
+
+def test_the_folder_of_the_figures_is_new_at_each_start_and_gone_at_the_end(tmp_path: Path, start: Start) -> None:
+    folders = []
+    for _ in range(2):
+        port = free_port()
+        with start(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (program, client):
+            client.get("/testkey", random="1", token="forged")
+            assert of(figures(port), "refused_tokens_total") == 1
+            # One of the processes has counted; another may not have made its application yet.
+            maps = "".join(Path(f"/proc/{process}/maps").read_text() for process in children(program.process.pid))
+            mapped = re.search(r"/\S*/asset-server-metrics-\w+(?=/)", maps)
+            assert mapped
+            folders.append(Path(mapped[0]))
+            assert folders[-1].is_dir()
+        assert not folders[-1].exists()
+    assert folders[0] != folders[1]
+
+
+def test_what_the_server_does_by_itself_one_process_does(tmp_path: Path, start: Start) -> None:
+    trash = tmp_path / "a/originals/.asset-server/trash"
+    trash.mkdir(parents=True)
+    for number in range(100):
+        (tmp_path / f"a/originals/{number}.txt").write_text(str(number))
+        entry = trash / f"2001-01-01T00.00.00.{number:09}-deleted-old-{number}.txt"
+        entry.write_text("old")
+        os.utime(entry, (978_307_200, 978_307_200))
+    with start(tmp_path / "a", VERIFY_DAYS="1", METRICS_ADDRESS=f"127.0.0.1:{free_port()}") as (program, _):
+        program.wait_for("verification has ended")
+        assert len(holders(tmp_path / "a/.asset-server/metrics.lock")) == 1
+        while any(trash.iterdir()):
+            time.sleep(0.1)
+        program.process.terminate()
+        printed = program.ended()[1]
+    assert printed.count("verification of 190 bytes begins") == 1
+    assert sorted(events(tmp_path / "a", "adopted")) == sorted(f"{number}.txt" for number in range(100))
+    assert sorted(events(tmp_path / "a", "purged")) == sorted(f"old-{number}.txt" for number in range(100))
+
+
+def test_large_uploads_arrive_whole_and_ranges_give_their_part(tmp_path: Path, start: Start) -> None:
+    size = 20 * MEGABYTE
+    with start(tmp_path / "a") as (_, client):
+        stream_upload(client, "large.tif", size)
+        assert holds_pattern(tmp_path / "a/originals/large.tif", size)
+        whole = client.get("/fileget", filename="large.tif")
+        part = client.get("/fileget", {"Range": "bytes=1000000-1000255"}, filename="large.tif")
+        ending = client.get("/static/originals/large.tif", {"Range": "bytes=-3"})
+    assert whole.body == (tmp_path / "a/originals/large.tif").read_bytes()
+    assert (part.status, part.headers["content-range"]) == (206, f"bytes 1000000-1000255/{size}")
+    assert part.body == whole.body[1_000_000:1_000_256]
+    assert ending.body == whole.body[-3:]
+
+
+def test_sigterm_lets_running_uploads_finish_and_leaves_no_process(tmp_path: Path, start: Start) -> None:
+    with start(tmp_path / "a") as (program, client):
+        client.upload("a.jpg", pictures.jpeg())
+        assert client.thumbnail("a.jpg").status == 200
+        processes = children(program.process.pid)
+        all_processes = [*processes, *(worker for process in processes for worker in children(process))]
+        assert len(all_processes) == PROCESSES + 1
+        connection, rest = begin_upload(client)
+        with connection:
+            time.sleep(0.3)
+            program.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            connection.sendall(rest)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        status, printed = program.ended()
+    assert status == 0
+    assert "Traceback" not in printed
+    assert (tmp_path / "a/originals/a").stat().st_size == 1000
+    assert not [process for process in all_processes if Path(f"/proc/{process}").exists()]
+
+
+def test_all_processes_together_have_a_render_worker_for_each_core_unless_somebody_set_their_number(
+    tmp_path: Path,
+    start: Start,
+) -> None:
+    cores = len(os.sched_getaffinity(0))
+    for environ, number in (({}, max(1, cores // PROCESSES)), ({"RENDER_WORKERS": "7"}, 7)):
+        with start(tmp_path / "a", **environ) as (program, _):
+            program.process.terminate()
+            assert f"RENDER_WORKERS = {number}\n" in program.ended()[1]
+
+
+def test_another_process_takes_the_place_of_one_that_dies(tmp_path: Path) -> None:
+    with paste(tmp_path / "a") as (program, client):
+        client.upload("a.jpg", pictures.jpeg())
+        for _ in range(2):
+            victim = children(program.process.pid)[0]
+            os.kill(victim, signal.SIGKILL)
+            program.wait_for(f"process {victim} ended with -9; another one begins")
+        with connections(client.port, each=2) as by_process:
+            for group in by_process.values():
+                assert group[0].get("/fileget", filename="a.jpg").body == pictures.jpeg()
+
+
+def test_no_process_serves_on_when_the_one_that_watches_is_killed(tmp_path: Path) -> None:
+    environ = {**environ_for(tmp_path), "PROCESSES": str(PROCESSES)}
+    program = Program(environ)
+    port = program.port()
+    assert Client(port).get("/healthz").status == 200
+    processes = children(program.process.pid)
+    program.process.kill()
+    while any(Path(f"/proc/{process}").exists() for process in processes):
+        time.sleep(0.05)
+    program.ended()
+    with paste(tmp_path, PORT=str(port)) as (_, client):
+        assert client.get("/healthz").status == 200
+
+
+def test_what_is_wrong_is_said_once_and_no_process_is_begun(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        for environ, line in (
+            ({"PORT": str(other.getsockname()[1])}, "is in use by another program."),
+            ({"BASE_DIR": "/nowhere/at/all"}, "BASE_DIR: there is no folder /nowhere/at/all."),
+            ({"SERVER": "wsgiref"}, "PROCESSES is 2 and SERVER 'wsgiref'; expected 1"),
+        ):
+            program = Program({**environ_for(tmp_path, **environ), "PROCESSES": str(PROCESSES)})
+            status, printed = program.ended()
+            assert status == 1
+            assert line in printed.splitlines()[-1]
+            assert printed.count("The asset server does not start.") == 1
