@@ -42,13 +42,15 @@ from tests.test_gunicorn import COMMAND, free_port
 from tests.test_live import MEGABYTE
 from tests.test_nginx import FAST, edited, own_lines
 
+PROGRAM = (str(PROJECT / "server.py"),)
 PICTURE, LARGE, SCALE = "sp6123456789.att.jpg", "large.tif", 200
 LARGE_BYTES = 100 * MEGABYTE
 
 #: What wrk sends beside Host, as browsers do.
 CLIENT_HEADERS = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) benchmark", "Accept": "image/*,*/*;q=0.8"}
 
-NAIVE, OURS, TWO, NGINX = "naive", "server, 1 process (Paste)", "server, 2 processes (gunicorn)", "nginx, plain"
+NAIVE, NGINX = "naive", "nginx, plain"
+OURS, TWO, GUNICORN = "server, 1 process (Paste)", "server, 2 processes (Paste)", "server, 2 processes (gunicorn)"
 PUBLIC, PRIVATE, PRIVATE_TWO = "nginx.conf, public", "nginx.conf, private", "nginx.conf, private, 2 processes"
 NGINX_TLS, PUBLIC_TLS = "nginx, plain, HTTPS", "nginx.conf, public, HTTPS"
 
@@ -247,12 +249,13 @@ def ways(stage: Stage) -> dict[str, Way]:
     make_certificate(stage.certificate)
     port, tls_port = free_port(), free_port()
     naive = stage.start([sys.executable, "-c", NAIVE_PROGRAM, str(stage.base), str(port)], port)
-    ours, our_port = stage.server((str(PROJECT / "server.py"),))
+    ours, our_port = stage.server(PROGRAM)
     client = Client(our_port)
     make_files(client)
     add(NAIVE, (naive,), port)
     add(OURS, (ours,), our_port)
-    add(TWO, *as_way(stage.server(COMMAND, WEB_CONCURRENCY="2")))
+    add(TWO, *as_way(stage.server(PROGRAM, PROCESSES="2")))
+    add(GUNICORN, *as_way(stage.server(COMMAND, WEB_CONCURRENCY="2")))
 
     port = free_port()
     values = {"port": port, "tls_port": tls_port, "certificate": stage.certificate, "base": stage.base}
@@ -263,8 +266,8 @@ def ways(stage: Stage) -> dict[str, Way]:
 
     guards = {"REQUIRE_KEY_FOR_GET": "True", "ACCEL_REDIRECT": "/protected-store", "TRUSTED_PROXIES": "127.0.0.1"}
     guards |= {"TIME_TOLERANCE": "86400"}
-    for name, command in ((PRIVATE, (str(PROJECT / "server.py"),)), (PRIVATE_TWO, COMMAND)):
-        guarded, backend = stage.server(command, WEB_CONCURRENCY="2", **guards)
+    for name, processes in ((PRIVATE, "1"), (PRIVATE_TWO, "2")):
+        guarded, backend = stage.server(PROGRAM, PROCESSES=processes, **guards)
         private, port, _ = stage.asset_nginx(backend, fast_path=False)
         add(name, (private, guarded), port, token=True)
 
@@ -392,11 +395,11 @@ def main() -> None:
             ),
             f"originals, {LARGE_BYTES // MEGABYTE} MB, 4 connections": (
                 Load("original", 4, arguments.seconds),
-                [NAIVE, OURS, TWO, NGINX, PUBLIC, PRIVATE],
+                [NAIVE, OURS, TWO, GUNICORN, NGINX, PUBLIC, PRIVATE],
             ),
             "304, the thumbnail unchanged, 16 connections": (
                 Load("thumbnail", 16, arguments.seconds, revalidates=True),
-                [NAIVE, OURS, TWO, NGINX, PUBLIC],
+                [NAIVE, OURS, TWO, GUNICORN, NGINX, PUBLIC],
             ),
         }
         for title, (load, names) in tables.items():
