@@ -15,6 +15,7 @@ is bounded, so that the threads of the server are never all waiting for pictures
 rendered is remembered for a while for that version of the file.
 """
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -29,7 +30,7 @@ from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedTyp
 from assetstore.rendering import Job
 from assetstore.rendering.pool import PATIENCE_SECONDS, RenderPool, busy
 from assetstore.single_flight import SingleFlight
-from assetstore.storage import Storage, StoredFile, ThumbnailStore, Version
+from assetstore.storage import NewThumbnail, Storage, StoredFile, ThumbnailStore, Version
 
 _log = logging.getLogger(__name__)
 
@@ -197,7 +198,7 @@ class Thumbnails:
                 self._failures.remember(wish, failure)
                 raise
             _log.debug("made thumbnail %r in %.0f ms", wish.thumbnail, (time.monotonic() - began) * 1000)
-        # If the original went or was replaced while its picture was made, nobody else will remove the picture.
+        # If somebody else than this server changed the original meanwhile, nobody else will remove the picture.
         try:
             if self._version(wish.place, wish.name) != wish.version:
                 self.discard(wish.place, wish.name)
@@ -220,7 +221,7 @@ class Thumbnails:
             return None
         with self._store.new(wish.place, wish.thumbnail) as new:
             new.path.write_bytes(picture)
-            new.publish(_stamp(wish.name, wish.version))
+            self._publish(new, wish)
         return self._kept(wish)
 
     def _make(self, wish: "_Wish") -> bytes:
@@ -237,8 +238,14 @@ class Thumbnails:
             self._pool.render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, wish.size))
             picture = new.path.read_bytes()
             if self._store.keeps_size(wish.place, wish.size):
-                new.publish(_stamp(wish.name, wish.version))
+                self._publish(new, wish)
             return picture
+
+    def _publish(self, new: NewThumbnail, wish: "_Wish") -> None:
+        """Keeps a thumbnail if its original is still the same: a web server in front shows what is kept unasked."""
+        with self._storage.alone_with_original(wish.place, wish.name), contextlib.suppress(NotFound):
+            if self._version(wish.place, wish.name) == wish.version:
+                new.publish(_stamp(wish.name, wish.version))
 
     def _namesakes(self, place: str, name: str) -> Iterator[tuple[str, Version]]:
         """Other originals whose thumbnails have the same names as those of *name*."""

@@ -13,7 +13,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
+from assetstore.rendering import Job
 from assetstore.single_flight import SingleFlight
+from assetstore.storage.disk_thumbnails import DiskThumbnail
 from tests import pictures
 from tests.support import RunningServer, visible_files
 
@@ -127,6 +129,39 @@ def test_a_replaced_original_shows_its_new_picture(server: RunningServer) -> Non
     server.upload("a.png", pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))
     assert visible_files(server.thumbnails) == []
     assert pictures.opened(server.thumbnail("a.png").body).size == (100, 100)
+
+
+@pytest.mark.parametrize("change", ["replaced", "deleted"])
+def test_a_picture_of_an_original_that_changed_while_it_was_made_is_never_kept(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    # nginx may show what is kept without asking, so it must not be there even for a moment.
+    pool, render, publish = server.opened.pool, server.opened.pool.render, DiskThumbnail.publish
+    published: list[bool] = []
+
+    def render_too_late(job: Job) -> None:
+        monkeypatch.setattr(pool, "render", render)
+        render(job)
+        if change == "replaced":
+            server.upload("a.png", pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))
+        else:
+            server.delete("a.png")
+
+    def publish_and_look(thumbnail: DiskThumbnail, modified_ns: int) -> None:
+        publish(thumbnail, modified_ns)
+        picture = pictures.opened((server.thumbnails / "a_200.png").read_bytes())
+        published.append((server.originals / "a.png").exists() and picture.size == (100, 100))
+
+    monkeypatch.setattr(DiskThumbnail, "publish", publish_and_look)
+    server.upload("a.png", pictures.png())
+    monkeypatch.setattr(pool, "render", render_too_late)
+    first = server.thumbnail("a.png", 200)
+    assert published == []
+    second = server.thumbnail("a.png", 200)
+    if change == "replaced":
+        assert (first.status, second.status, published) == (200, 200, [True])
+    else:
+        assert (first.status, second.status, published) == (404, 404, [])
 
 
 def test_an_original_replaced_by_hand_shows_its_new_picture(server: RunningServer) -> None:
