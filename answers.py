@@ -78,6 +78,7 @@ def _answer_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
 def _refusal(error: AssetError) -> bottle.HTTPResponse:
     """The answer that an error becomes; its story goes to the log under the request id."""
     request_id = exchange().request_id
+    exchange().sentence = error.public
     text, level = error.public, logging.INFO
     if error.status in (500, 507):
         text, level = f"{error.public} (Request {request_id})", logging.ERROR

@@ -23,6 +23,7 @@ from urllib.parse import quote
 import bottle
 
 import answers
+import status
 from answers import VIEWS, FileAnswer, plain
 from assetstore import (
     __version__,
@@ -83,6 +84,7 @@ class AssetServer:
             "index",
             version=__version__,
             xml_url=self._base_url() + "/web_asset_store.xml",
+            has_status_page=self.settings.status_page,
             template_lookup=VIEWS,
         )
         return bottle.HTTPResponse(page, 200, **{"Content-Type": "text/html; charset=UTF-8"})
@@ -300,9 +302,10 @@ def make_app(opened: Opened) -> exchange.Observed:
     app.route("/static/<path:path>", "GET", server.static)
     app.route("/healthz", "GET", server.healthz)
     app.route("/readyz", "GET", server.readyz)
+    meter = status.install(app, opened, server.collections, server.refused_tokens)
     answers.install(app)
     routes = {"/" + route.rule.split("/")[1] for route in app.routes}
-    return exchange.Observed(app, Proxies(opened.settings.trusted_proxies), routes, opened.metrics)
+    return exchange.Observed(app, Proxies(opened.settings.trusted_proxies), routes, meter)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:

@@ -24,6 +24,9 @@ REQUIRE_KEY_FOR_GET = False
 # Whether files can be read under /static/ without a token, which some web pages use.
 ALLOW_STATIC_FILE_ACCESS = True
 
+# Whether there is the administrator's page at /status. It asks for the key, and shows nothing without it.
+STATUS_PAGE = True
+
 # --- Where clients find the server ---------------------------------------------------------------
 
 # The name of this machine as clients know it.

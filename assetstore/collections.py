@@ -20,6 +20,12 @@ class Collections:
         """Returns all folders relative to the store, at least one."""
         return [""] if self._folders is None else sorted(set(self._folders.values()))
 
+    def named(self) -> dict[str, str]:
+        """Returns each folder with a name of a collection that it is for; an empty name where all share one."""
+        if self._folders is None:
+            return {"": ""}
+        return {folder: name for name, folder in sorted(self._folders.items(), reverse=True)}
+
     def place(self, parameters: Parameters) -> str:
         """Returns the folder of the collection that the parameter `coll` names.
 

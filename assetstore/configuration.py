@@ -36,6 +36,7 @@ class Settings:
     time_tolerance: int | None
     require_key_for_get: bool
     allow_static_file_access: bool
+    status_page: bool
     host: str
     port: int
     server_name: str
@@ -91,6 +92,7 @@ SETTINGS: dict[str, Setting] = {
     "TIME_TOLERANCE": Setting(150, values.optional(values.whole_number(1, 10**9))),
     "REQUIRE_KEY_FOR_GET": Setting(False, values.flag),
     "ALLOW_STATIC_FILE_ACCESS": Setting(True, values.flag),
+    "STATUS_PAGE": Setting(True, values.flag),
     "HOST": Setting("localhost", values.host_name),
     "PORT": Setting(8080, values.whole_number(0, 65535)),
     "SERVER_NAME": Setting(None, values.optional(values.host_name)),

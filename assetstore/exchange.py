@@ -57,6 +57,7 @@ class Exchange:
         status: of the answer; 0 as long as there is none.
         sent: bytes of the answer's body, as announced.
         received: bytes of the request's body, as announced.
+        sentence: with which it was refused; empty if it was not.
     """
 
     request_id: str
@@ -70,6 +71,7 @@ class Exchange:
     name: str = ""
     status: int = 0
     sent: int = 0
+    sentence: str = ""
 
     @property
     def seconds(self) -> float:

@@ -141,6 +141,10 @@ class Thumbnails:
         # Kept under a name that it may share: by now somebody's picture of another original can be there.
         return self._kept(wish) or _in_memory(picture, wish)
 
+    def waiting(self) -> int:
+        """Returns how many requests wait for thumbnails, those included that are being made."""
+        return self._rules.waiting - self._places_to_wait._value
+
     def open_kept(self, place: str, thumbnail: str) -> StoredFile:
         """Opens a kept thumbnail by its own file name, whatever it was made of. Raises NotFound, StorageFault."""
         return _as_served(self._store.open(place, thumbnail))

@@ -95,15 +95,15 @@ class LowerKeys(dict[str, str]):
 
 
 class RunningServer(Client):
-    """The real application under the real web server, in threads of this process."""
+    """The real application under the real web server, in threads of this process; port 0: any that is free."""
 
-    def __init__(self, own: Mapping[str, object]) -> None:
+    def __init__(self, own: Mapping[str, object], port: int = 0) -> None:
         settings = configuration.load(own, {}, PROJECT, 2)
         self.base = settings.base_dir
         opened = startup.open_store(settings, PROJECT)
         self.settings, self.opened = opened.settings, opened
         app = asset_server.make_app(opened)
-        self.http = serving.Server(app, ("127.0.0.1", 0), threads=32, timeout=self.settings.socket_timeout)
+        self.http = serving.Server(app, ("127.0.0.1", port), threads=32, timeout=self.settings.socket_timeout)
         self._thread = threading.Thread(target=self.http.serve_until_stopped)
         self._thread.start()
         keys = self.settings.key

@@ -69,6 +69,7 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "TIME_TOLERANCE": ("None", None),
         "REQUIRE_KEY_FOR_GET": ("yes", True),
         "ALLOW_STATIC_FILE_ACCESS": ("0", False),
+        "STATUS_PAGE": ("off", False),
         "HOST": ("museum.org", "museum.org"),
         "PORT": ("9000", 9000),
         "SERVER_NAME": ("2001:db8::1", "2001:db8::1"),

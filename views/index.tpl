@@ -9,8 +9,9 @@
     h1 { font-size: 1.7rem; margin-bottom: .2rem; }
     h2 { font-size: 1.15rem; margin-top: 2rem; }
     code { background: #eef2f5; padding: .15em .4em; border-radius: .25em; overflow-wrap: anywhere; }
+    a { color: #0b5cad; }
     .version { color: #4a5b6c; margin-top: 0; }
-    @media (prefers-color-scheme: dark) { body { color: #e4eaf0; background: #14191f; } code { background: #26303a; } .version { color: #a9b7c4; } }
+    @media (prefers-color-scheme: dark) { body { color: #e4eaf0; background: #14191f; } code { background: #26303a; } .version { color: #a9b7c4; } a { color: #8cc2ff; } }
   </style>
 </head>
 <body>
@@ -22,6 +23,10 @@
   <h2>Specify 7</h2>
   <p>Setting <code>ASSET_SERVER_URL</code>: <code>{{xml_url}}</code></p>
   <p>Both also need the attachment key that this server was started with.</p>
+% if has_status_page:
+  <p><a href="status">Status of this server</a>: health, storage, files, trash and a check of the connection. It asks
+    for the key.</p>
+% end
   <p>If this address is not the one in your browser's address bar, set <code>SERVER_NAME</code> and
     <code>SERVER_PORT</code>, or <code>PUBLIC_URL</code>, to what clients can reach.</p>
 </body>

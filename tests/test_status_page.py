@@ -1,0 +1,509 @@
+"""The page at /status in a real browser: what an administrator sees and does there.
+
+Pictures of it are kept in the folder screenshots, for people to look at.
+"""
+
+import hmac
+import random
+import re
+import socket
+import string
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("selenium", reason="script/bootstrap --dev installs it")
+
+from selenium.webdriver.common.keys import Keys
+
+from assetstore.journal import Event
+from tests import pictures
+from tests.browser import Browser, chromium, needs_chromium
+from tests.support import KEY, PROJECT, RunningServer
+
+pytestmark = needs_chromium
+
+Start = Callable[..., RunningServer]
+
+DAY = 86_400
+
+#: A name that would run something if it were inserted as markup.
+HOSTILE = '<img src=x onerror="document.title=1">&amp;.txt'
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One for all tests; each opens the page anew."""
+    with chromium(tmp_path_factory.mktemp("downloads")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def quiet(browser: Browser, start: Start) -> Iterator[Browser]:
+    """The browser, in which nothing may go wrong: no error, no violation of the policy, no stranger asked."""
+    browser.complaints()
+    browser.requests()
+    yield browser
+    complaints = browser.complaints()  # the servers run as long as `start` is there
+    browser.driver.get("about:blank")
+    assert complaints == []
+
+
+@pytest.fixture
+def page(quiet: Browser, server: RunningServer) -> Browser:
+    """The page of an empty store with the key typed."""
+    quiet.open(server.port)
+    quiet.sign_in(KEY)
+    return quiet
+
+
+def upload(browser: Browser, *files: Path) -> None:
+    """Chooses files on the page and sends them."""
+    browser.go("upload")
+    browser.driver.find_element("id", "chooser").send_keys("\n".join(str(file) for file in files))
+    browser.click("#upload button", "Upload")
+
+
+# --- The key ---
+
+
+def test_the_browser_signs_as_python_does(browser: Browser) -> None:
+    source = (PROJECT / "views/status/hmac-md5.js").read_text(encoding="utf-8").replace("export ", "")
+    chance = random.Random(7)
+    letters = string.printable + "äß€日本語😀\0"
+    lengths = [0, 1, 54, 55, 56, 63, 64, 65, 119, 120, 128, 1000]
+    pairs = [
+        ("".join(chance.choices(letters, k=key)), "".join(chance.choices(letters, k=message)))
+        for key in lengths
+        for message in lengths
+    ]
+    browser.driver.get("about:blank")
+    made = browser.script(f"{source}\nreturn arguments[0].map(([key, message]) => hmacMd5(key, message));", pairs)
+    assert made == [hmac.new(key.encode(), message.encode(), "md5").hexdigest() for key, message in pairs]
+
+
+def test_a_wrong_key_is_explained_and_the_right_one_opens_the_page(browser: Browser, server: RunningServer) -> None:
+    browser.complaints()
+    browser.open(server.port)
+    browser.picture("sign-in")
+    browser.sign_in(f'"{KEY}"')
+    answer = browser.wait_for("#key-answer").text
+    assert "This is not the key of this server." in answer
+    assert "attachment.key" in answer
+    assert "blanks and quotation marks count" in answer
+    browser.picture("wrong-key")
+    browser.wait_for("#key").send_keys(KEY + Keys.ENTER)  # the wrong one is selected
+    assert "The server can do its work." in browser.wait_for("#overview .notice").text
+    browser.picture("overview")
+    [complaint] = browser.complaints()
+    assert "status of 403" in complaint
+
+
+def test_the_key_does_not_leave_the_page_and_no_stranger_is_asked(page: Browser, server: RunningServer) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    for part in ("storage", "files", "upload", "trash", "activity", "connection"):
+        page.go(part)
+    page.wait_for("#connection li", "That was all.")
+    sent = page.requests()
+    assert len(sent) > 20
+    assert not [request for request in sent if KEY in request["text"]]
+    own = (f"http://127.0.0.1:{server.port}/", f"{server.settings.server_name}:{server.settings.server_port}/")
+    assert not [request["url"] for request in sent if not any(origin in request["url"] for origin in own)]
+    kept = "return [document.cookie, localStorage.length, sessionStorage.length, document.getElementById('key').value]"
+    assert page.script(kept) == ["", 0, 0, ""]
+    assert KEY not in page.driver.page_source
+    page.complaints()  # nobody listens at the port that is advertised
+
+
+def test_locking_forgets_the_key(page: Browser) -> None:
+    page.click("#lock")
+    page.wait_for("#sign-in")
+    assert not page.all("#parts")
+    for step in (page.driver.back, page.driver.forward):
+        step()
+        assert not page.all("#parts")
+    page.wait_for("#sign-in")
+
+
+def test_a_server_without_a_key_says_why_it_shows_nothing(browser: Browser, start: Start) -> None:
+    browser.open(start(KEY=None).port)
+    browser.sign_in("anything")
+    assert "KEY is None" in browser.text("#key-answer")
+    browser.complaints()
+
+
+# --- Files ---
+
+
+def test_a_file_is_uploaded_found_looked_at_deleted_and_brought_back(
+    quiet: Browser, server: RunningServer, tmp_path: Path
+) -> None:
+    picture = pictures.jpeg()
+    content = picture + bytes(1_500_000)  # what comes after the picture is ignored by all who read it
+    local = tmp_path / "KU-fish-0042 lateral.jpg"
+    local.write_bytes(content)
+    quiet.open(server.port, "#upload")
+    quiet.sign_in(KEY)
+    quiet.slow_down(1_000_000)
+    upload(quiet, local)
+    seen = quiet.until(lambda: quiet.script("return document.querySelector('progress').value") or None)
+    assert 0 < seen < 100
+    quiet.picture("uploading")
+    quiet.wait_for("#upload .notice.ok", "Stored as KU-fish-0042 lateral.jpg")
+    quiet.slow_down(None)
+    assert (server.originals / "KU-fish-0042 lateral.jpg").read_bytes() == content
+
+    quiet.go("files")
+    quiet.click(".tile", "KU-fish-0042")
+    assert "DateTimeOriginal\n2009:05:30 12:34:56" in quiet.wait_for("dialog .metadata", "DateTimeOriginal").text
+    quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") == 400)
+    quiet.picture("details")
+
+    quiet.click("dialog button", "Download")
+    saved = quiet.downloads / "KU-fish-0042 lateral.jpg"
+    quiet.until(lambda: saved.exists() and saved.stat().st_size == len(content))
+    assert saved.read_bytes() == content
+
+    quiet.click("dialog button", "Delete")
+    quiet.wait_for("#news", "KU-fish-0042 lateral.jpg is in the trash.")
+    quiet.until(lambda: not quiet.all(".tile"))
+    assert not (server.originals / "KU-fish-0042 lateral.jpg").exists()
+    quiet.picture("deleted")
+    quiet.click("#news button", "Undo")
+    quiet.wait_for("#news", "KU-fish-0042 lateral.jpg is back.")
+    quiet.wait_for(".tile", "KU-fish-0042")
+    assert (server.originals / "KU-fish-0042 lateral.jpg").read_bytes() == content
+
+
+def test_a_name_that_is_taken_is_replaced_only_on_request_and_the_old_file_comes_back(
+    page: Browser, server: RunningServer, tmp_path: Path
+) -> None:
+    server.upload("label.txt", b"old")
+    (tmp_path / "label.txt").write_bytes(b"new")
+    upload(page, tmp_path / "label.txt")
+    page.wait_for("#upload .notice.warning", "There is a file of that name.")
+    page.picture("taken")
+    assert (server.originals / "label.txt").read_bytes() == b"old"
+    page.click("#upload .notice button", "Replace it")
+    page.wait_for("#upload .notice.ok", "Stored as label.txt")
+    assert (server.originals / "label.txt").read_bytes() == b"new"
+    page.go("trash")
+    page.wait_for("#trash td", "replaced")
+    page.picture("trash")
+    page.click("#trash td button", "Restore over today")
+    page.wait_for("#news", "label.txt is back; today’s went to the trash.")
+    assert (server.originals / "label.txt").read_bytes() == b"old"
+
+
+def test_files_are_dropped_and_get_the_names_that_are_typed(page: Browser, server: RunningServer) -> None:
+    page.go("upload")
+    page.script(
+        "const files = new DataTransfer();"
+        "files.items.add(new File(['one'], 'one.txt'));"
+        "files.items.add(new File(['two'], 'two.tar.gz'));"
+        "const drop = new DragEvent('drop', { dataTransfer: files, bubbles: true, cancelable: true });"
+        "document.querySelector('.drop').dispatchEvent(drop);"
+    )
+    first, second = page.until(lambda: page.all(".uploads li"))
+    first.find_element("css selector", "input").clear()
+    first.find_element("css selector", "input").send_keys("typed.txt")
+    second.find_element("css selector", "button.quiet").click()  # the ✕ of the second
+    page.click("#upload button", "Upload 1 file")
+    page.wait_for("#upload .notice.ok", "Stored as typed.txt")
+    page.click(".uploads button", "Show it")
+    page.wait_for("dialog h2", "typed.txt")
+    page.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    page.until(lambda: not page.all("dialog"))
+    assert [path.name for path in server.originals.iterdir() if path.is_file()] == ["typed.txt"]
+
+
+def test_a_new_unique_name_keeps_the_extension(page: Browser, server: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "photo.JPG").write_bytes(pictures.jpeg())
+    page.go("upload")
+    page.driver.find_element("id", "chooser").send_keys(str(tmp_path / "photo.JPG"))
+    page.click("#upload button", "New unique name")
+    page.click("#upload button", "Upload 1 file")
+    page.wait_for("#upload .notice.ok", "Stored as ")
+    [stored] = [path.name for path in server.originals.iterdir() if path.is_file()]
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\.JPG", stored)
+
+
+def test_what_the_server_refuses_is_explained_where_it_was_asked(
+    browser: Browser, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "large.bin").write_bytes(bytes(2000))
+    browser.open(start(MAX_UPLOAD_BYTES=1000).port)
+    browser.sign_in(KEY)
+    upload(browser, tmp_path / "large.bin")
+    browser.wait_for("#upload .notice.error", "at most 1000 bytes")
+    browser.click(".uploads button", "✕")
+    (tmp_path / "small.bin").write_bytes(b"x")
+    browser.driver.find_element("id", "chooser").send_keys(str(tmp_path / "small.bin"))
+    browser.type(".uploads input", "..")
+    browser.click("#upload button", "Upload 1 file")
+    browser.wait_for("#upload .notice.error", "reserved")
+    browser.complaints()
+
+
+def test_files_of_collections_that_need_a_token_to_be_read_are_shown(quiet: Browser, start: Start) -> None:
+    server = start(
+        COLLECTION_DIRS={"KU Fish": "fish", "KU Hérps & Co": "herps"},
+        REQUIRE_KEY_FOR_GET=True,
+        ALLOW_STATIC_FILE_ACCESS=False,
+    )
+    server.upload("a.jpg", pictures.jpeg(), coll="KU Hérps & Co")
+    server.upload("b.jpg", pictures.jpeg(), coll="KU Fish")
+    quiet.open(server.port, "#files")
+    quiet.sign_in(KEY)
+    quiet.choose("#search-collection", "KU Hérps & Co")
+    quiet.click("#files button", "Search")
+    quiet.until(lambda: [tile.text.split("\n")[0] for tile in quiet.all(".tile")] == ["a.jpg"])
+    quiet.until(lambda: quiet.script("return document.querySelector('.tile img').naturalWidth") == 200)
+    quiet.click(".tile")
+    assert "2009:05:30" in quiet.wait_for("dialog .metadata", "DateTimeOriginal").text
+    quiet.click("dialog button", "Delete")
+    quiet.click("#news button", "Undo")
+    quiet.wait_for("#news", "a.jpg is back.")
+    assert (server.base / "herps/originals/a.jpg").exists()
+
+
+def test_whatever_the_store_holds_is_shown_as_text(page: Browser, server: RunningServer) -> None:
+    server.upload(HOSTILE, b"x", coll="<b>bold</b>")
+    server.upload(HOSTILE, b"y")
+    server.get("/fileget", filename="<script>alert(1)</script>".replace("/", "-"))
+    for part, selector in (("files", ".tile .name"), ("trash", "td"), ("activity", "td")):
+        page.go(part)
+        page.wait_for(f"#{part} {selector}", HOSTILE)
+    page.wait_for("#activity td", "<b>bold</b>")
+    page.wait_for("#activity td", "<script>alert(1)<-script>")
+    page.go("files")
+    page.click(".tile", HOSTILE)
+    page.wait_for("dialog h2", HOSTILE)
+    assert page.driver.title == "Status · Web Asset Server"
+    assert page.script("return document.querySelectorAll('img[src=x], b, td script').length") == 0
+
+
+# --- Storage, activity ---
+
+
+def grow(server: RunningServer) -> None:
+    """A store that has grown for a year; its files take no space."""
+    now = time.time_ns()
+    for month in range(12, -1, -1):
+        for number in range(6):
+            name, size = f"{month}-{number}.tif", (9 - abs(month - 5)) * 90_000_000
+            moment = now - (month * 30 + number) * DAY * 10**9 - DAY * 10**9
+            with open(server.originals / name, "wb") as file:
+                file.truncate(size)
+            event = Event("stored", "", name, "KU Fish", size, None, "10.0.0.7", moment)
+            server.opened.originals.journal.record(event)
+
+
+def test_storage_shows_its_growth_and_how_long_the_disk_lasts(quiet: Browser, start: Start) -> None:
+    before = start()
+    grow(before)
+    free = before.opened.originals.storage.free_bytes() or 0
+    server = start(BASE_DIR=str(before.base), RESERVED_BYTES=max(0, free - 12 * 10**9))
+    quiet.open(server.port, "#storage")
+    quiet.sign_in(KEY)
+    quiet.wait_for("#storage svg.plot")
+    assert "78 originals" in quiet.text("#storage .figures")
+    assert "days\nuntil the disk is full" in quiet.text("#storage .figures")
+    assert "the disk is full in" in quiet.text("#storage")
+    first, second = quiet.all("#storage svg.plot")
+    assert "fit. In a year it will hold" in (first.get_attribute("aria-label") or "")
+    assert len(second.find_elements("css selector", ".bar")) == 13
+    quiet.picture("storage")
+    quiet.click("#storage summary", "As a table")
+    assert "6" in quiet.text("#storage td")
+    quiet.in_the_dark(True)
+    quiet.picture("storage-dark")
+    quiet.in_the_dark(False)
+
+
+def test_the_activity_shows_changes_and_refusals(page: Browser, server: RunningServer) -> None:
+    for number in range(30):
+        server.upload(f"{number}.txt", b"x")
+    server.delete("7.txt")
+    server.get("/fileget", filename="missing.jpg")
+    page.go("activity")
+    page.wait_for("#activity td", "There is no such file.")
+    assert len(page.all("#activity .card:first-child tbody tr")) == 20
+    page.picture("activity")
+    page.click("#activity button", "Show all 31")
+    assert len(page.all("#activity .card:first-child tbody tr")) == 31
+    page.choose("#operation", "deleted")
+    page.until(lambda: len(page.all("#activity .card:first-child tbody tr")) == 1)
+    assert "7.txt" in page.text("#activity .card:first-child")
+
+
+# --- The connection check ---
+
+
+def checked(browser: Browser) -> dict[str, tuple[str, str]]:
+    """What the check found: by its title the status, and the text with the remedy."""
+    browser.wait_for("#connection li", "That was all.")
+    steps = [step.text.split("\n", 1) for step in browser.all("#connection .step")]
+    return {head.split(" ", 1)[1]: (head.split(" ", 1)[0], text) for head, text in steps}
+
+
+def test_on_a_good_server_the_check_finds_nothing_but_the_lack_of_https(quiet: Browser, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = RunningServer({"KEY": KEY, "BASE_DIR": str(tmp_path), "HOST": "127.0.0.1", "PORT": port}, port)
+    try:
+        quiet.open(port, "#connection")
+        quiet.sign_in(KEY)
+        found = checked(quiet)
+        quiet.picture("connection-good")
+    finally:
+        server.stop()
+    assert {title: status for title, (status, _) in found.items()} == {
+        "Encryption": "Warning",
+        "Address": "OK",
+        "Clock": "OK",
+        "Key": "OK",
+        "Uploads from web pages": "OK",
+    }
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(400, "Error"), (-400, "Error"), (40, "Warning")])
+def test_a_skewed_clock_is_named_and_the_page_works_all_the_same(
+    quiet: Browser, server: RunningServer, ahead: int, status: str
+) -> None:
+    skew = quiet.before_pages(f"const now = Date.now; Date.now = () => now() + {ahead * 1000};")
+    try:
+        quiet.open(server.port, "#connection")
+        quiet.sign_in(KEY)
+        found = checked(quiet)
+        quiet.picture(f"connection-clock-{ahead}")
+    finally:
+        quiet.not_before_pages(skew)
+    assert found["Clock"][0] == status
+    direction = "ahead of" if ahead > 0 else "behind"
+    words = "7 minutes" if abs(ahead) == 400 else "40 seconds"
+    assert f"This computer’s clock is {words} {direction} the server’s." in found["Clock"][1]
+    assert "NTP" in found["Clock"][1]
+    assert found["Key"][0] == "OK"
+    quiet.complaints()  # nobody listens at the port that is advertised
+
+
+def test_a_wrong_advertised_address_is_named_with_what_to_do(browser: Browser, start: Start) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        server = start(PUBLIC_URL=f"http://127.0.0.1:{silent.getsockname()[1]}/assets")
+        browser.open(server.port, "#connection")
+        browser.sign_in(KEY)
+        found = checked(browser)
+    browser.picture("connection-address")
+    assert found["Address"][0] == "Warning"
+    assert f"but this browser uses http://127.0.0.1:{server.port}/." in found["Address"][1]
+    assert "PUBLIC_URL" in found["Address"][1]
+    status, text = found["The address that Specify is told"]
+    assert status == "Error"
+    assert "This browser does not reach" in text
+    [complaint] = browser.complaints()
+    assert "ERR_CONNECTION_REFUSED" in complaint
+
+
+def test_an_advertised_address_that_leads_to_another_server_is_named(browser: Browser, start: Start) -> None:
+    other = start(KEY="another key")
+    server = start(PUBLIC_URL=f"http://127.0.0.1:{other.port}")
+    browser.open(server.port, "#connection")
+    browser.sign_in(KEY)
+    status, text = checked(browser)["The address that Specify is told"]
+    assert status == "Error"
+    assert "it is not this server, or has another key" in text
+    browser.complaints()
+
+
+def test_another_name_of_the_same_server_is_found_to_lead_there(quiet: Browser, start: Start) -> None:
+    first = start()
+    server = start(BASE_DIR=str(first.base), PUBLIC_URL=f"http://localhost:{first.port}")
+    quiet.open(server.port, "#connection")
+    quiet.sign_in(KEY)
+    assert checked(quiet)["The address that Specify is told"][0] == "OK"
+
+
+def test_the_check_goes_without_a_key_too(browser: Browser, server: RunningServer) -> None:
+    browser.open(server.port)
+    browser.click("#check-without-key")
+    found = checked(browser)
+    assert found["Key"][0] == "Warning"
+    assert found["Clock"][0] == "OK"
+    browser.complaints()
+
+
+# --- For everybody ---
+
+
+def test_every_field_and_button_has_a_name_and_the_keyboard_reaches_all(page: Browser, server: RunningServer) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    server.upload("a.jpg", pictures.jpeg())
+    nameless = (
+        "return [...document.querySelectorAll('button, input, select, meter, progress, svg.plot')]"
+        ".filter((found) => found.checkVisibility())"
+        ".filter((found) => !(found.getAttribute('aria-label') || found.labels?.length || found.textContent.trim()))"
+        ".map((found) => found.outerHTML)"
+    )
+    for part in ("overview", "storage", "files", "upload", "trash", "activity", "connection"):
+        page.go(part)
+        page.wait_for(f"#{part} .content > *")
+        assert page.script(nameless) == []
+        assert page.driver.switch_to.active_element.get_attribute("id") == f"{part}-heading"
+    page.wait_for("#connection li", "That was all.")
+    page.go("trash")
+    page.wait_for("#trash td")
+    reached = set()
+    for _ in range(6):
+        page.driver.switch_to.active_element.send_keys(Keys.TAB)
+        reached.add(page.driver.switch_to.active_element.text or page.driver.switch_to.active_element.tag_name)
+    assert {"input", "Search", "Restore over today’s"} <= reached
+    page.complaints()
+
+
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_texts_stand_out_from_what_is_behind_them(page: Browser, server: RunningServer, is_dark: bool) -> None:
+    """At least 4.5 to 1, as WCAG 2.1 asks for (1.4.3, AA)."""
+    server.upload("a.txt", b"x")
+    server.delete("a.txt")
+    server.get("/fileget", filename="missing.jpg")
+    page.in_the_dark(is_dark)
+    try:
+        for part in ("overview", "files", "upload", "trash", "activity", "connection"):
+            page.go(part)
+            page.wait_for(f"#{part} .content > *")
+            assert page.script(FAINT) == [], part
+        page.wait_for("#connection li", "That was all.")
+        assert page.script(FAINT) == []
+    finally:
+        page.in_the_dark(False)
+    page.complaints()
+
+
+#: Texts whose contrast is too low, with the contrast.
+FAINT = r"""
+const light = (colour) => {
+  const [r, g, b] = colour.match(/[0-9.]+/g).slice(0, 3).map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (found) => {
+  for (let at = found; at; at = at.parentElement) {
+    const colour = getComputedStyle(at).backgroundColor;
+    if (!/, 0\)$/.test(colour) && colour !== "transparent") return colour;
+  }
+  return "rgb(255, 255, 255)";
+};
+return [...document.querySelectorAll("body *")]
+  .filter((found) => found.checkVisibility() && !found.disabled)
+  .filter((found) => [...found.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+  .map((found) => {
+    const [a, b] = [light(getComputedStyle(found).color), light(behind(found))].sort((x, y) => y - x);
+    return [found.textContent.trim().slice(0, 40), (a + 0.05) / (b + 0.05)];
+  })
+  .filter(([, contrast]) => contrast < 4.5);
+"""

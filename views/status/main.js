@@ -1,0 +1,123 @@
+// The page: asks for the key, then shows one part at a time, by the hash of the address.
+
+import { activity } from "./activity.js";
+import { connection } from "./connection.js";
+import { notice } from "./elements.js";
+import { details, files } from "./files.js";
+import { overview } from "./overview.js";
+import { Clock, Server } from "./server.js";
+import { storage } from "./storage.js";
+import { trash } from "./trash.js";
+import { upload } from "./uploads.js";
+
+const PARTS = { overview, storage, files, upload, trash, activity, connection };
+const REFRESH_SECONDS = 10;
+const IDLE_SECONDS = 30 * 60;
+
+const byId = (id) => document.getElementById(id);
+let server = null;
+let shown = null;
+const opened = {};
+let idleTimer = 0;
+
+function lock() {
+  // A new page knows nothing of this one.
+  window.location.replace(window.location.pathname);
+}
+
+function stayAwake() {
+  clearTimeout(idleTimer);
+  idleTimer = setTimeout(lock, IDLE_SECONDS * 1000);
+}
+
+/** Shows a part; one that says so is filled anew each time. */
+async function show(name, takesFocus) {
+  shown = name;
+  for (const other of Object.keys(PARTS)) {
+    byId(other).hidden = other !== name;
+  }
+  for (const link of document.querySelectorAll("#parts a")) {
+    if (link.hash === `#${name}`) {
+      link.setAttribute("aria-current", "page");
+    } else {
+      link.removeAttribute("aria-current");
+    }
+  }
+  if (takesFocus) {
+    byId(`${name}-heading`).focus();
+  }
+  await fill(name);
+}
+
+async function fill(name) {
+  const place = byId(name).querySelector(".content");
+  try {
+    if (!(name in opened)) {
+      opened[name] = PARTS[name]({ server, place, details });
+    }
+    await opened[name].refresh();
+    place.querySelectorAll(":scope > .fault").forEach((old) => old.remove());
+  } catch (fault) {
+    place.querySelectorAll(":scope > .fault").forEach((old) => old.remove());
+    const shownFault = notice("error", fault.message);
+    shownFault.classList.add("fault");
+    place.prepend(shownFault);
+  }
+}
+
+async function open(event) {
+  event.preventDefault();
+  const field = byId("key");
+  byId("open").disabled = true;
+  byId("key-answer").replaceChildren();
+  try {
+    const candidate = new Server(field.value, await Clock.read());
+    candidate.overview = await candidate.data("overview");
+    server = candidate;
+  } catch (fault) {
+    explain(fault);
+    field.select();
+    return;
+  } finally {
+    byId("open").disabled = false;
+  }
+  field.value = "";
+  byId("sign-in").hidden = true;
+  byId("connection").hidden = true;
+  byId("parts").hidden = byId("lock").hidden = false;
+  Object.keys(opened).forEach((name) => delete opened[name]);
+  stayAwake();
+  ["pointerdown", "keydown"].forEach((kind) => document.addEventListener(kind, stayAwake));
+  await show(wanted(), true);
+}
+
+function explain(fault) {
+  const hint =
+    fault.status === 403 && fault.message.includes("not the key")
+      ? "It is the value of KEY or ATTACHMENT_KEY of this server; in Specify 6 the preference attachment.key, in"
+        + " Specify 7 the setting ASSET_SERVER_KEY. Capitals, blanks and quotation marks count. If the server made its"
+        + " key itself, it is in the file .asset-server/key in the folder of the attachments."
+      : "";
+  byId("key-answer").replaceChildren(notice("error", `${fault.message} ${hint}`.trim()));
+}
+
+function wanted() {
+  const name = window.location.hash.slice(1);
+  return name in PARTS ? name : "overview";
+}
+
+async function refresh() {
+  if (server && shown && opened[shown]?.isLive && document.visibilityState === "visible") {
+    await fill(shown);
+  }
+}
+
+const isPrivate = window.location.protocol === "https:" || /^(localhost|127\.[0-9.]+|\[::1\])$/.test(window.location.hostname);
+byId("insecure").hidden = isPrivate;
+byId("key-form").addEventListener("submit", open);
+byId("lock").addEventListener("click", lock);
+byId("check-without-key").addEventListener("click", () => show("connection", true));
+window.addEventListener("hashchange", () => server && show(wanted(), true));
+setInterval(refresh, REFRESH_SECONDS * 1000);
+byId("open").disabled = false;
+byId("key").focus();

@@ -1,0 +1,135 @@
+// Two plots, as SVG. Their colours and type are in page.css; what they show is in a table or in words, too.
+
+import { bytes, count, drawn } from "./elements.js";
+
+const HEIGHT = 220;
+const EDGE = { left: 64, right: 12, top: 14, bottom: 26 };
+const PAST_MONTHS = 12;
+const FUTURE_MONTHS = 12;
+
+/** In units of the drawing: on a phone fewer, so that letters stay as large. */
+const isNarrow = window.matchMedia("(max-width: 44rem)");
+const width = () => (isNarrow.matches ? 360 : 640);
+
+/** Calls back when plots have to be drawn anew because the page became wide or narrow. */
+export function onOtherWidth(redraw) {
+  isNarrow.addEventListener("change", redraw);
+}
+
+/** Returns what the store held at the end of each month, a forecast at the present rate, and how much fits. */
+export function forecastChart({ bytes: size, trash_bytes: trash, room, months, daily }) {
+  const now = new Date();
+  const used = size + trash;
+  const past = history(used, months, now);
+  const monthly = Math.max(0, (daily ?? 0) * 30.4);
+  const ahead = Array.from({ length: FUTURE_MONTHS + 1 }, (_, i) => used + monthly * i);
+  const full = room === null ? null : used + room;
+  const future = full === null ? ahead : ahead.map((value) => Math.min(value, full));
+  // A limit far above all there is would press the rest to the ground.
+  const tallest = Math.max(...past, ...future, 1);
+  const showsLimit = full !== null && full < tallest * 6;
+  const top = roundedUp(showsLimit ? full * 1.04 : tallest * 1.04);
+  const x = scaleX(past.length + FUTURE_MONTHS - 1);
+  const y = (value) => HEIGHT - EDGE.bottom - (value / top) * (HEIGHT - EDGE.top - EDGE.bottom);
+  const today = past.length - 1;
+  const pastPoints = past.map((value, i) => [x(i), y(value)]);
+  const label = `The store holds ${bytes(used)} with its trash`
+    + (full === null ? "." : `; ${bytes(full)} fit.`)
+    + (daily === null ? "" : ` In a year it will hold ${bytes(future.at(-1))}.`);
+  return frame(label, top, [
+    drawn("path", { class: "area", d: `${line(pastPoints)}L${x(today)} ${y(0)}L${x(0)} ${y(0)}Z` }),
+    drawn("path", { class: "line", d: line(pastPoints) }),
+    daily === null ? "" : drawn("path", { class: "line future", d: line(future.map((value, i) => [x(today + i), y(value)])) }),
+    showsLimit ? drawn("line", { class: "limit", x1: EDGE.left, x2: width() - EDGE.right, y1: y(full), y2: y(full) }) : "",
+    showsLimit ? text("full", width() - EDGE.right, y(full) - 5, "end", "limit-label") : "",
+    drawn("line", { class: "today", x1: x(today), x2: x(today), y1: EDGE.top, y2: HEIGHT - EDGE.bottom }),
+    text("today", x(today) + 4, EDGE.top + 8, "start"),
+    monthLabels(past.length + FUTURE_MONTHS, (i) => monthName(addMonths(now, i - today)), x, true),
+  ]);
+}
+
+/** Returns the bytes of the uploads of each of the last 24 months as bars. */
+export function barChart(months) {
+  const now = new Date();
+  const byMonth = new Map(months.map((month) => [month.month, month]));
+  const shown = Array.from({ length: 24 }, (_, i) => addMonths(now, i - 23));
+  const first = Math.min(12, Math.max(0, shown.findIndex((date) => byMonth.has(key(date)))));
+  const bars = shown.slice(first).map((date) => ({ date, ...(byMonth.get(key(date)) ?? { stored: 0, uploads: 0 }) }));
+  const most = Math.max(...bars.map((bar) => bar.stored), 1);
+  const top = roundedUp(most * 1.04);
+  const step = (width() - EDGE.left - EDGE.right) / bars.length;
+  const y = (value) => HEIGHT - EDGE.bottom - (value / top) * (HEIGHT - EDGE.top - EDGE.bottom);
+  const x = (i) => EDGE.left + step * i;
+  const label = `Bytes of uploads in the last ${bars.length} months, at most ${bytes(most)} in a month.`;
+  return frame(label, top, [
+    bars.map((bar, i) => drawn("rect",
+      { class: "bar", x: x(i) + step * 0.14, y: y(bar.stored), width: step * 0.72, height: y(0) - y(bar.stored), rx: 2 },
+      drawn("title", {}, `${key(bar.date)}: ${count(bar.uploads)} uploads, ${bytes(bar.stored)}`))),
+    monthLabels(bars.length, (i) => monthName(bars[i].date), (i) => x(i) + step / 2, false),
+  ]);
+}
+
+/** What the store held at the end of each month, as far as the journal tells; the last is today. */
+function history(used, months, now) {
+  const byMonth = new Map(months.map((month) => [month.month, month.stored - month.freed]));
+  const values = [used];
+  for (let i = 0; i < PAST_MONTHS; i += 1) {
+    values.unshift(Math.max(0, values[0] - (byMonth.get(key(addMonths(now, -i))) ?? 0)));
+  }
+  return values;
+}
+
+function frame(label, top, content) {
+  const y = (share) => HEIGHT - EDGE.bottom - share * (HEIGHT - EDGE.top - EDGE.bottom);
+  const grid = [0, 0.25, 0.5, 0.75, 1].map((share) => [
+    drawn("line", { class: "grid", x1: EDGE.left, x2: width() - EDGE.right, y1: y(share), y2: y(share) }),
+    text(bytes(top * share), EDGE.left - 7, y(share) + 4, "end"),
+  ]);
+  return drawn("svg", { class: "plot", viewBox: `0 0 ${width()} ${HEIGHT}`, role: "img", "aria-label": label },
+    grid.flat(), content.flat(2).filter(Boolean));
+}
+
+/** A round number not below this one, of which a quarter is round, too. */
+function roundedUp(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return power * [1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10].find((step) => step * power >= value * 0.9999);
+}
+
+function monthLabels(number, name, x, reachesEdges) {
+  const anchorOf = (i) => {
+    if (!reachesEdges) {
+      return "middle";
+    }
+    return i === 0 ? "start" : i === number - 1 ? "end" : "middle";
+  };
+  const every = Math.ceil(number / (width() / 100));
+  return Array.from({ length: number }, (_, i) => i)
+    .filter((i) => i % every === 0)
+    .map((i) => text(name(i), x(i), HEIGHT - 8, anchorOf(i)));
+}
+
+function text(content, x, y, anchor, kind = "") {
+  return drawn("text", { x, y, "text-anchor": anchor, class: kind }, content);
+}
+
+function line(points) {
+  return points.map(([x, y], i) => `${i === 0 ? "M" : "L"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
+}
+
+function scaleX(steps) {
+  return (i) => EDGE.left + (i / steps) * (width() - EDGE.left - EDGE.right);
+}
+
+/** The first day of the month that is so many months later, in UTC as the journal counts. */
+function addMonths(date, months) {
+  return new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + months, 1));
+}
+
+function key(date) {
+  return date.toISOString().slice(0, 7);
+}
+
+function monthName(date) {
+  const name = date.toLocaleString("en", { month: "short", timeZone: "UTC" });
+  return `${name} ${String(date.getUTCFullYear()).slice(2)}`;
+}
