@@ -90,7 +90,14 @@ class Browser:
 
     def click(self, selector: str, text: str = "") -> None:
         """Clicks as soon as it is there."""
-        self.wait_for(selector, text).click()
+
+        def clicked() -> bool:
+            for found in self.script(_SHOWN, selector, text):
+                found.click()
+                return True
+            return False
+
+        self.until(clicked, selector, text)
 
     def choose(self, selector: str, text: str) -> None:
         """Chooses from a list."""

@@ -257,12 +257,15 @@ def test_files_of_collections_that_need_a_token_to_be_read_are_shown(quiet: Brow
     server.upload("b.jpg", pictures.jpeg(), coll="KU Fish")
     quiet.open(server.port, "#files")
     quiet.sign_in(KEY)
+    quiet.until(lambda: quiet.script("return [...document.querySelectorAll('.tile img')].every((i) => i.complete)"))
+    quiet.picture("files")
     quiet.choose("#search-collection", "KU Hérps & Co")
     quiet.click("#files button", "Search")
     quiet.until(lambda: [tile.text.split("\n")[0] for tile in quiet.all(".tile")] == ["a.jpg"])
     quiet.until(lambda: quiet.script("return document.querySelector('.tile img').naturalWidth") == 200)
     quiet.click(".tile")
     assert "2009:05:30" in quiet.wait_for("dialog .metadata", "DateTimeOriginal").text
+    quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") == 400)
     quiet.click("dialog button", "Delete")
     quiet.click("#news button", "Undo")
     quiet.wait_for("#news", "a.jpg is back.")
@@ -283,6 +286,44 @@ def test_whatever_the_store_holds_is_shown_as_text(page: Browser, server: Runnin
     page.wait_for("dialog h2", HOSTILE)
     assert page.driver.title == "Status · Web Asset Server"
     assert page.script("return document.querySelectorAll('img[src=x], b, td script').length") == 0
+
+
+def test_the_policy_of_the_page_lets_no_markup_and_no_stored_script_in(browser: Browser, server: RunningServer) -> None:
+    server.upload("evil.js", b"document.title = 'evil'")
+    server.upload("evil.css", b"body { display: none }")
+    browser.complaints()
+    browser.open(server.port)
+    browser.sign_in(KEY)
+    for attack in (
+        "document.body.innerHTML = '<b>x</b>'",
+        "document.head.append(Object.assign(document.createElement('script'), {src: 'fileget?filename=evil.js'}))",
+        "document.body.setAttribute('onclick', 'document.title = 1')",
+    ):
+        assert browser.script(f"try {{ {attack}; return 'done' }} catch (fault) {{ return fault.name }}") == "TypeError"
+    # What markup could do that somebody had got into the page all the same.
+    browser.script(
+        "const style = document.createElement('link');"
+        "style.rel = 'stylesheet'; style.href = 'fileget?filename=evil.css'; document.head.append(style);"
+        "document.body.setAttribute('style', 'display: none');"
+        "const form = document.createElement('form');"
+        "form.action = 'testkey'; document.body.append(form); form.submit();"
+        "import('/fileget?filename=evil.js').catch(() => {});"
+    )
+    told = ""
+    for rule in ("script-src", "style-src", "form-action"):
+        while rule not in told:  # or it fails for want of a complaint
+            told += browser.until(lambda: "\n".join(browser.complaints()), rule)
+    assert browser.driver.title == "Status · Web Asset Server"
+    assert browser.all("#overview")
+
+
+def test_no_page_can_frame_this_one(browser: Browser, server: RunningServer) -> None:
+    browser.driver.get(f"http://127.0.0.1:{server.port}/healthz")
+    browser.complaints()
+    browser.script(
+        "const frame = document.createElement('iframe'); frame.src = '/status'; document.body.append(frame);"
+    )
+    assert browser.until(lambda: [found for found in browser.complaints() if "frame" in found.lower()])
 
 
 # --- Storage, activity ---

@@ -1,6 +1,6 @@
 // Activity: what happened to originals, and what was refused.
 
-import { bytes, element, mark, moment, notice, table } from "./elements.js";
+import { bytes, element, mark, moment, notice, table, turns } from "./elements.js";
 
 const FEW = 20;
 
@@ -17,8 +17,13 @@ export function activity({ server, place }) {
       events),
     element("article", { class: "card" }, element("h3", {}, "Refusals and faults"), refusals));
 
+  const begin = turns();
   async function refresh() {
+    const isLatest = begin();
     const told = await server.data("activity", choice.value ? { operation: choice.value } : {});
+    if (!isLatest()) {
+      return;
+    }
     if (choice.options.length === 1) {
       choice.append(...told.operations.map((name) => element("option", { value: name }, name)));
     }

@@ -1,6 +1,6 @@
 // The connection check: what Specify would find, from this very browser.
 
-import { duration, element, mark } from "./elements.js";
+import { duration, element, mark, turns } from "./elements.js";
 import { Clock } from "./server.js";
 
 const XML = "web_asset_store.xml";
@@ -15,9 +15,14 @@ export function connection({ server, place }) {
     list,
     element("p", {}, element("button", { type: "button", click: () => refresh() }, "Check again")));
 
+  const begin = turns();
   async function refresh() {
+    const isLatest = begin();
     list.replaceChildren();
     for await (const step of steps(server)) {
+      if (!isLatest()) {
+        return;
+      }
       list.append(shown(step));
     }
     list.append(element("li", { class: "fine", role: "status" }, "That was all."));

@@ -94,6 +94,16 @@ export function duration(seconds) {
   return whole < 7200 ? `${Math.round(whole / 60)} minutes` : `${Math.round(whole / 3600)} hours`;
 }
 
+/** Returns a function for every question to begin with; what that returns says whether it is still the latest. */
+export function turns() {
+  let latest = 0;
+  return () => {
+    latest += 1;
+    const mine = latest;
+    return () => mine === latest;
+  };
+}
+
 let newsTimer = 0;
 
 /** Shows one line of news at the foot of the page, with a button if there is something to do about it. */

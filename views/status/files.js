@@ -1,6 +1,6 @@
 // Files: search by store name, thumbnails, metadata, download, delete and its undo.
 
-import { bytes, count, element, moment, notice, tell } from "./elements.js";
+import { bytes, count, element, moment, notice, tell, turns } from "./elements.js";
 
 /** Returns the part. */
 export function files({ server, place }) {
@@ -16,10 +16,15 @@ export function files({ server, place }) {
     answer,
     gallery);
 
+  const begin = turns();
   async function refresh() {
+    const isLatest = begin();
     const part = field.value.trim();
     answer.textContent = "Searching …";
     const told = await server.data("originals", { ...(part ? { search: part } : {}), ...folder.chosen() });
+    if (!isLatest()) {
+      return;
+    }
     answer.textContent = summary(part, told);
     gallery.replaceChildren(...told.originals.map((original) => tile(server, original, find)));
   }

@@ -1,6 +1,6 @@
 // The trash: what was deleted or replaced, and the way back.
 
-import { bytes, counted, element, moment, notice, table, tell } from "./elements.js";
+import { bytes, counted, element, moment, notice, table, tell, turns } from "./elements.js";
 
 /** Returns the part. */
 export function trash({ server, place }) {
@@ -12,9 +12,14 @@ export function trash({ server, place }) {
       element("button", {}, "Search")),
     found);
 
+  const begin = turns();
   async function refresh() {
+    const isLatest = begin();
     const part = field.value.trim();
     const told = await server.data("trash", part ? { search: part } : {});
+    if (!isLatest()) {
+      return;
+    }
     found.replaceChildren(element("p", { class: "fine" }, summary(told)), told.entries.length ? entries(told) : "");
   }
 

@@ -1,0 +1,79 @@
+"""How the store grows: months, the average of late, and how long the room lasts."""
+
+from pathlib import Path
+
+import pytest
+
+from assetstore import growth
+from assetstore.growth import Month
+from assetstore.journal import DELETED, PURGED, REPLACED, RESTORED, STORED, Event, Journal
+
+DAY = 86_400
+
+#: 2026-11-24, noon, UTC.
+NOW = 1_795_521_600
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path)
+
+
+def note(journal: Journal, operation: str, days_ago: float, size: int | None) -> None:
+    moment = int((NOW - days_ago * DAY) * 10**9)
+    assert journal.record(Event(operation, "", "a", size=size, time_ns=moment))
+
+
+def test_months_have_uploads_and_what_left_for_good(journal: Journal) -> None:
+    note(journal, STORED, 60, 1000)
+    note(journal, REPLACED, 1, 300)
+    note(journal, DELETED, 1, 300)
+    note(journal, RESTORED, 1, 300)
+    note(journal, PURGED, 0, 1000)
+    note(journal, STORED, 0, None)
+    assert growth.months(journal, keeps_trash=True) == [
+        Month("2026-09", 1, 1000, 0),
+        Month("2026-11", 2, 300, 1000),
+    ]
+    assert growth.months(journal, keeps_trash=False)[1] == Month("2026-11", 2, 300, 1300)
+
+
+def test_growth_is_the_average_of_the_last_ninety_days(journal: Journal) -> None:
+    note(journal, STORED, 300, 10**12)
+    note(journal, STORED, 89, 60_000)
+    note(journal, STORED, 10, 40_000)
+    note(journal, PURGED, 5, 10_000)
+    assert growth.daily(journal, True, NOW) == pytest.approx(1000)
+
+
+def test_a_younger_journal_gives_the_average_of_its_days(journal: Journal) -> None:
+    note(journal, STORED, 10, 60_000)
+    assert growth.daily(journal, True, NOW) == pytest.approx(6000)
+
+
+def test_a_journal_of_less_than_a_week_gives_none_and_so_does_an_empty_one(journal: Journal) -> None:
+    assert growth.daily(journal, True, NOW) is None
+    note(journal, STORED, 6, 60_000)
+    assert growth.daily(journal, True, NOW) is None
+
+
+def test_events_from_a_clock_in_the_future_do_not_count(journal: Journal) -> None:
+    note(journal, STORED, 10, 10_000)
+    note(journal, STORED, -4000, 10**12)
+    assert growth.daily(journal, True, NOW) == pytest.approx(1000)
+
+
+@pytest.mark.parametrize(
+    ("room", "daily", "days"),
+    [
+        (1000, 10.0, 100.0),
+        (0, 10.0, 0.0),
+        (-5, 10.0, 0.0),
+        (1000, 0.0, None),
+        (1000, -3.0, None),
+        (None, 10.0, None),
+        (1000, None, None),
+    ],
+)
+def test_the_room_lasts_as_long_as_growth_goes_on(room: int | None, daily: float | None, days: float | None) -> None:
+    assert growth.days_until_full(room, daily) == days
