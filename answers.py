@@ -1,6 +1,6 @@
 """Answers: plain ones, and how an error becomes one.
 
-This and `server.py` are all that knows Bottle. The rule is that of protocol.md, "Rules for every
+This, `server.py` and `status.py` are all that knows Bottle. The rule is that of protocol.md, "Rules for every
 answer": a plain sentence on every refusal, never a path or a traceback. What else every answer has,
 `assetstore.exchange` adds.
 """

@@ -80,10 +80,10 @@ class Report:
             OutOfSpace, StorageFault: see `Originals.restore`.
         """
         place, identifier = query.get("place"), query.get("entry")
-        found = [entry for entry in self._entries(place) if entry.identifier == identifier]
-        if not found:
+        of_place = [] if place is None else self._entries(place)
+        entry = next((entry for entry in of_place if entry.identifier == identifier), None)
+        if entry is None:
             raise NotFound("This file is not in the trash any more.")
-        [entry] = found
         if self._exists(entry):
             if not self._served.settings.trash_days:
                 raise BadRequest("There is a file of that name, and without a trash (TRASH_DAYS) it would be lost.")

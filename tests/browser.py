@@ -164,12 +164,12 @@ class Browser:
 
 
 @contextmanager
-def chromium(downloads: Path) -> Iterator[Browser]:
-    """Runs one."""
+def chromium(downloads: Path, *more: str) -> Iterator[Browser]:
+    """Runs one, with further arguments."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     # No sandbox: the tests run as root in containers, and open no pages but ours.
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--lang=en"):
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--lang=en", *more):
         options.add_argument(argument)
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

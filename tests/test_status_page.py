@@ -11,11 +11,9 @@ import string
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-pytest.importorskip("selenium", reason="script/bootstrap --dev installs it")
-
 from selenium.webdriver.common.keys import Keys
 
 from assetstore.journal import Event
@@ -467,6 +465,53 @@ def test_another_name_of_the_same_server_is_found_to_lead_there(quiet: Browser, 
     quiet.open(server.port, "#connection")
     quiet.sign_in(KEY)
     assert checked(quiet)["The address that Specify is told"][0] == "OK"
+
+
+def meddled_with(server: RunningServer, meddle: Callable[[str, dict[str, str]], None]) -> None:
+    """Puts something between the server and the browser that changes headers (by path, in small letters)."""
+    application = server.http.wsgi_application
+
+    def meddler(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            changed = {name.lower(): value for name, value in headers}
+            meddle(environ["PATH_INFO"], changed)
+            return start_response(changed.pop("status", status), list(changed.items()), *more)
+
+        return application(environ, start)
+
+    server.http.wsgi_application = meddler
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "title", "words"),
+    [
+        ("/web_asset_store.xml", {"x-timestamp": None}, "Clock", "The answer has no X-Timestamp"),
+        ("/web_asset_store.xml", {"content-type": "text/plain"}, "Addresses", "not the expected XML"),
+        ("/fileupload", {"access-control-allow-origin": "*, *"}, "Uploads from web pages", "is “*, *” instead of “*”"),
+        ("/fileupload", {"access-control-allow-origin": None}, "Uploads from web pages", "is missing"),
+        ("/fileupload", {"status": "405 Method Not Allowed"}, "Uploads from web pages", "(OPTIONS) gets 405"),
+        ("/fileupload", {"status": "301 Moved", "location": "/elsewhere"}, "Uploads from web pages", "do not follow"),
+    ],
+)
+def test_what_a_proxy_takes_away_or_adds_is_named(
+    browser: Browser, server: RunningServer, path: str, changes: dict[str, str | None], title: str, words: str
+) -> None:
+    def meddle(asked: str, headers: dict[str, str]) -> None:
+        for name, value in changes.items() if asked == path else ():
+            headers.pop(name, None)
+            if value is not None:
+                headers[name] = value
+
+    meddled_with(server, meddle)
+    browser.open(server.port, "#connection")
+    browser.sign_in(KEY)
+    status, text = checked(browser)[title]
+    assert status == "Error"
+    assert words in text
+    assert "What to do:" in browser.script(
+        "return getComputedStyle(document.querySelector('.step.error .remedy'), '::before').content"
+    )
+    browser.complaints()
 
 
 def test_the_check_goes_without_a_key_too(browser: Browser, server: RunningServer) -> None:

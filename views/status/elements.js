@@ -114,6 +114,7 @@ export function tell(text, label, act) {
   const undo = label ? element("button", { type: "button", click: () => { close(); act(); } }, label) : null;
   const dismiss = element("button", { type: "button", class: "quiet", "aria-label": "Dismiss", click: close }, "✕");
   place.replaceChildren(element("div", {}, element("span", {}, text), undo, dismiss));
+  undo?.focus();
   if (!label) {
     newsTimer = setTimeout(close, 12000);
   }

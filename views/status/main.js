@@ -53,7 +53,7 @@ async function fill(name) {
   const place = byId(name).querySelector(".content");
   try {
     if (!(name in opened)) {
-      opened[name] = PARTS[name]({ server, place, details });
+      opened[name] = PARTS[name]({ server, place, details, stayAwake });
     }
     await opened[name].refresh();
     place.querySelectorAll(":scope > .fault").forEach((old) => old.remove());

@@ -4,7 +4,7 @@ import { bytes, counted, element, notice } from "./elements.js";
 import { collectionChoice } from "./files.js";
 
 /** Returns the part. */
-export function upload({ server, place, details }) {
+export function upload({ server, place, details, stayAwake }) {
   const waiting = [];
   const list = element("ul", { class: "uploads" });
   const folder = collectionChoice(server, "upload-collection", false);
@@ -18,7 +18,7 @@ export function upload({ server, place, details }) {
 
   function take(files) {
     for (const file of files) {
-      const item = new Item(server, file, () => folder.chosen().place, details);
+      const item = new Item(server, file, () => folder.chosen().place, details, stayAwake);
       item.remove.addEventListener("click", () => { waiting.splice(waiting.indexOf(item), 1); item.row.remove(); update(); });
       waiting.push(item);
       list.append(item.row);
@@ -55,10 +55,15 @@ function dropZone(chooser, take) {
 }
 
 let number = 0;
+let sending = 0;
+
+// The browser asks before it leaves the page in the middle of an upload.
+window.addEventListener("beforeunload", (event) => sending && event.preventDefault());
 
 /** One file on its way. */
 class Item {
-  constructor(server, file, placeNow, details) {
+  constructor(server, file, placeNow, details, stayAwake) {
+    this.stayAwake = stayAwake;
     this.isWaiting = true;
     this.server = server;
     this.file = file;
@@ -94,7 +99,7 @@ class Item {
       [this.name, this.unique, this.remove].forEach((control) => { control.disabled = true; });
       this.progress.hidden = false;
       this.answer.replaceChildren();
-      await this.server.upload(this.file, place, name, (share) => { this.progress.value = 100 * share; });
+      await this.transfer(place, name);
       this.progress.value = 100;
       await this.succeed(place, name);
     } catch (fault) {
@@ -102,6 +107,18 @@ class Item {
       [this.name, this.unique, this.remove].forEach((control) => { control.disabled = false; });
       this.progress.hidden = true;
       this.answer.replaceChildren(notice("error", fault.message));
+    }
+  }
+
+  async transfer(place, name) {
+    sending += 1;
+    try {
+      await this.server.upload(this.file, place, name, (share) => {
+        this.progress.value = 100 * share;
+        this.stayAwake(); // a long upload must not be cut off because nobody clicks
+      });
+    } finally {
+      sending -= 1;
     }
   }
 

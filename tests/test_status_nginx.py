@@ -1,0 +1,77 @@
+"""The page at /status behind the real nginx: https, and below a path on the host of Specify 7."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import pictures
+from tests.browser import chromium, needs_chromium
+from tests.status_client import ask, data
+from tests.support import KEY, PROJECT
+from tests.test_nginx import (  # noqa: F401 - fixtures
+    CHECKED,
+    HOST,
+    NGINX,
+    Behind,
+    SecureClient,
+    Start,
+    behind,
+    below_assets,
+    certificate,
+    specify_7,
+)
+
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed; script/bootstrap --dev does that")
+
+
+@needs_chromium
+def test_the_page_works_below_a_path_and_through_https(
+    start: Start,
+    behind: Behind,  # noqa: F811
+    specify_7: int,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    server = start(**{**CHECKED, "PUBLIC_URL": f"https://{HOST}/assets"})
+    front = behind(server, below_assets(specify_7))
+    (tmp_path / "a.jpg").write_bytes(pictures.jpeg())
+    leading_here = f"--host-resolver-rules=MAP {HOST}:443 127.0.0.1:{front.port}"
+    with chromium(tmp_path, leading_here, "--ignore-certificate-errors") as browser:
+        browser.driver.get(f"https://{HOST}/assets/")
+        browser.click("a", "Status of this server")
+        assert not browser.all("#insecure")
+        browser.sign_in(KEY)
+        browser.go("connection")
+        browser.wait_for("#connection li", "That was all.")
+        steps = [step.text.split("\n")[0] for step in browser.all("#connection .step")]
+        assert steps == ["OK Encryption", "OK Address", "OK Clock", "OK Key", "OK Uploads from web pages"]
+        browser.go("upload")
+        browser.driver.find_element("id", "chooser").send_keys(str(tmp_path / "a.jpg"))
+        browser.click("#upload button", "Upload 1 file")
+        browser.wait_for("#upload .notice.ok", "Stored as a.jpg")
+        browser.go("files")
+        browser.until(lambda: browser.script("return document.querySelector('.tile img')?.naturalWidth") == 200)
+        browser.click(".tile")
+        browser.wait_for("dialog .metadata", "DateTimeOriginal")
+        browser.until(lambda: browser.script("return document.querySelector('dialog img').naturalWidth") == 400)
+        browser.click("dialog button", "Delete")
+        browser.click("#news button", "Undo")
+        browser.wait_for("#news", "a.jpg is back.")
+        assert [line for line in browser.complaints() if "INFO" not in line] == []
+    [uploaded] = [event for event in data(server, "activity")["events"] if event["operation"] == "stored"]
+    assert uploaded["client"] == "127.0.0.1"
+
+
+def test_the_example_keeps_the_page_to_some_addresses(start: Start, behind: Behind) -> None:  # noqa: F811
+    server = start(**CHECKED)
+    [example] = re.findall(r"```nginx\n(.*?)```", (PROJECT / "docs/status.md").read_text(encoding="utf-8"), re.S)
+    own = example.replace("192.0.2.0/24", "127.0.0.1")
+    front = behind(server, {"    location / {": f"{own}    location / {{"})
+    assert front.get("/status").headers["x-frame-options"] == "DENY"
+    assert data(front, "overview")["ready"] is True
+    stranger = SecureClient(front.port, front.trust, source="127.0.0.2")
+    for path in ("/status", "/status/view/main.js", "/status/data/overview"):
+        assert stranger.get(path).status == 403
+    assert ask(stranger, "GET", "data/overview").status == 403
+    assert stranger.get("/web_asset_store.xml").status == 200
+    assert front.http.get("/status").headers["location"] == f"https://{HOST}/status"
