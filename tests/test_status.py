@@ -1,6 +1,7 @@
 """The routes below /status over HTTP: who gets the data, and that it is true."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -303,6 +304,30 @@ def test_files_are_found_by_a_part_of_their_name_also_those_that_were_copied_in_
     assert names(server, search="../") == []
     found = data(server, "originals", search="Fish-1")["originals"][0]
     assert (found["type"], found["has_thumbnail"], found["size"]) == ("image/jpeg", True, len(pictures.jpeg()))
+
+
+def test_signs_that_mean_something_to_databases_mean_themselves_in_a_search(server: RunningServer) -> None:
+    for name in ("100%.txt", "100 a.txt", "x_y.txt", "x-y.txt", "it's.txt"):
+        server.upload(name, b"x")
+    assert names(server, search="100%") == ["100%.txt"]
+    assert names(server, search="X_Y") == ["x_y.txt"]
+    assert names(server, search="'") == ["it's.txt"]
+    assert names(server, search="\\") == []
+    assert names(server, search="*") == []
+
+
+def test_a_search_goes_without_the_journal(server: RunningServer) -> None:
+    server.upload("fish.txt", b"x")
+    server.delete("fish.txt")
+    server.upload("other fish.txt", b"x")
+    assert names(server, search="fish") == ["other fish.txt"], "the journal knows both"
+    journal = server.base / ".asset-server/journal"
+    server.opened.originals.journal.close()
+    shutil.rmtree(journal)
+    journal.write_bytes(b"no folder")
+    assert names(server, search="fish") == ["other fish.txt"]
+    assert data(server, "overview")["verification"]["fault"] == "The journal cannot be used."
+    assert surveyed(server)["files"] == 1
 
 
 def test_what_stands_first_is_what_is_named_so_exactly(server: RunningServer) -> None:
