@@ -160,7 +160,7 @@ def _in_ascii(name: str) -> str:
     """A name as a quoted string can hold it in every program: letters without their accents, `_` for the rest."""
     plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
     # A percent sign or backslash means something to some programs (RFC 6266, appendix D).
-    return re.sub(r"[^\x20-\x7e]|[\"\\%]", "_", plain)
+    return re.sub(r"[^\x20-\x7e]|[\"\\%]", "_", plain) or "_"
 
 
 def safe_headers(content_type: str) -> dict[str, str]:

@@ -104,6 +104,7 @@ def test_a_range_never_leaves_the_file(first: int, last: int) -> None:
     [
         ("a.jpg", "inline; filename*=utf-8''a.jpg; filename=\"a.jpg\""),
         ("Foto ñ 1.jpg", "inline; filename*=utf-8''Foto%20%C3%B1%201.jpg; filename=\"Foto n 1.jpg\""),
+        ("\u0301", "inline; filename*=utf-8''%CC%81; filename=\"_\""),
         ("植物.jpg", "inline; filename*=utf-8''%E6%A4%8D%E7%89%A9.jpg; filename=\"__.jpg\""),
         ('100%41".jpg', "inline; filename*=utf-8''100%2541%22.jpg; filename=\"100_41_.jpg\""),
         ("../../etc/passwd", "inline; filename*=utf-8''passwd; filename=\"passwd\""),
