@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from assetstore.commands import as_of, journal, trash, verify
+from assetstore.commands import as_of, journal, reconcile, trash, verify
 from assetstore.commands.shared import Workplace
 from assetstore.configuration import SettingsError
 from assetstore.errors import AssetError
@@ -25,7 +25,7 @@ def _commands() -> None:
     """
 
 
-for _command in (trash.trash, journal.journal, as_of.as_of, verify.verify):
+for _command in (trash.trash, journal.journal, as_of.as_of, verify.verify, reconcile.reconcile):
     _commands.add_command(_command)
 
 

@@ -1,0 +1,404 @@
+"""manage.py reconcile: every fault between Specify's records and the files is found, nothing else, nothing changed."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from assetstore.records import comparison, plan
+from tests import mariadb, specify
+from tests.mariadb import Database
+from tests.specify import Specify
+from tests.support import KEY, PROJECT, RunningServer
+
+DOCUMENTATION = (PROJECT / "docs/records.md").read_text(encoding="utf-8")
+
+Manage = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def server(start: Callable[..., RunningServer]) -> RunningServer:
+    return start(COLLECTION_DIRS=specify.FOLDERS)
+
+
+@pytest.fixture
+def manage(server: RunningServer) -> Manage:
+    """Runs manage.py on the store of the running server."""
+
+    def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+        folders = json.dumps(specify.FOLDERS)
+        variables = {"BASE_DIR": str(server.base), "KEY": KEY, "COLLECTION_DIRS": folders, "PATH": "/usr/bin:/bin"}
+        command = [sys.executable, str(PROJECT / "manage.py"), *map(str, arguments)]
+        return subprocess.run(
+            command, env={**variables, **environ}, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with mariadb.running(tmp_path_factory.mktemp("mariadb")) as running:
+        yield running
+
+
+@pytest.fixture
+def museum(server: RunningServer) -> Specify:
+    return specify.make(server.base, records=300, each=6)
+
+
+@pytest.fixture
+def table(server: RunningServer, tmp_path: Path) -> Callable[..., Path]:
+    """Writes an export with these records: store names, or store names with their collections."""
+
+    def write(*records: str | tuple[str, str]) -> Path:
+        path = tmp_path / "attachments.csv"
+        rows = [(record, "KU Fish") if isinstance(record, str) else record for record in records]
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("AttachmentID", "AttachmentLocation", "CollectionName"))
+            writer.writerows((number, *row) for number, row in enumerate(rows, 1))
+        return path
+
+    return write
+
+
+def rows(run: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
+    assert "Traceback" not in run.stderr, run.stderr
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def found(run: subprocess.CompletedProcess[str]) -> set[tuple[object, object]]:
+    return {(row["finding"], row["name"]) for row in rows(run) if "finding" in row}
+
+
+def put(server: RunningServer, name: str, content: bytes = b"x", collection: str = "KU Fish") -> None:
+    assert server.upload(name, content, coll=collection).status == 200
+
+
+def edited(plan: Path, **actions: str) -> None:
+    """Changes what a plan does, by finding (underscores for blanks)."""
+    with open(plan, encoding="utf-8-sig", newline="") as file:
+        lines = list(csv.DictReader(file))
+    for line in lines:
+        line["action"] = actions.get(line["finding"].replace(" ", "_"), line["action"])
+    with open(plan, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, lines[0], delimiter=";")  # as a spreadsheet program on the continent saves it
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def test_every_planted_fault_is_found_in_an_export_and_nothing_else(
+    server: RunningServer, museum: Specify, manage: Manage, tmp_path: Path
+) -> None:
+    before = specify.fingerprint(server.base)
+    run = manage("reconcile", museum.export(tmp_path / "attachments.csv"), "--json")
+    assert run.returncode == 1, run.stderr
+    assert specify.faults(rows(run)) == museum.faults
+    assert {fault[0] for fault in museum.faults} == {
+        "record without file",
+        "file without record",
+        "file in another collection",
+        "other spelling",
+        "empty file",
+        "unreadable file",
+        "shared file",
+    }
+    assert rows(run)[-1]["records"] == len(museum.rows)
+    assert specify.fingerprint(server.base) == before, "nothing has changed"
+
+
+def test_every_planted_fault_is_found_in_a_database_and_nothing_else(
+    server: RunningServer, museum: Specify, manage: Manage, database: Database
+) -> None:
+    museum.load(database)
+    before, table_before = specify.fingerprint(server.base), database.run("CHECKSUM TABLE attachment")
+    address = f"mysql://{mariadb.READER}@127.0.0.1:{database.port}/specify"
+    run = manage("reconcile", address, "--json", SPECIFY_DATABASE_PASSWORD=mariadb.PASSWORD)
+    assert specify.faults(rows(run)) == museum.faults
+    by_socket = f"mysql://{mariadb.READER}@localhost/specify?unix_socket={database.socket}"
+    run = manage("reconcile", by_socket, "--json", SPECIFY_DATABASE_PASSWORD=mariadb.PASSWORD)
+    assert specify.faults(rows(run)) == museum.faults
+    assert (specify.fingerprint(server.base), database.run("CHECKSUM TABLE attachment")) == (before, table_before)
+
+
+def test_every_planted_fault_is_found_in_the_export_that_the_documentation_shows(
+    museum: Specify, manage: Manage, database: Database, tmp_path: Path
+) -> None:
+    shown = re.search(r"mariadb (--batch .*?) specify >attachments.csv <<'SQL'\n(.*?)\nSQL", DOCUMENTATION, re.S)
+    assert shown
+    museum.load(database)
+    client = ["mariadb", "--no-defaults", *shown[1].split(), f"--socket={database.socket}", "specify"]
+    export = subprocess.run(client, input=shown[2].encode(), capture_output=True, check=True).stdout
+    (tmp_path / "attachments.csv").write_bytes(export)
+    run = manage("reconcile", tmp_path / "attachments.csv", "--json")
+    assert specify.faults(rows(run)) == museum.faults
+
+
+def test_a_database_that_is_not_there_or_lets_nobody_in_is_named_without_the_password(
+    manage: Manage, database: Database
+) -> None:
+    for address, reason in {
+        f"mysql://{mariadb.READER}:wrong-secret@127.0.0.1:{database.port}/specify": "Access denied",
+        f"mysql://{mariadb.READER}:wrong-secret@127.0.0.1:1/specify": "cannot be reached",
+        "mysql://127.0.0.1/specify": "expected mysql://USER@HOST",
+        "mysql://wrong-secret@[::1/specify": "expected mysql://USER@HOST",
+    }.items():
+        run = manage("reconcile", address)
+        assert run.returncode == 1
+        assert reason in run.stderr
+        assert "wrong-secret" not in run.stderr + run.stdout
+        assert "Traceback" not in run.stderr
+    run = manage("reconcile", f"mysql://{mariadb.READER}@127.0.0.1:{database.port}/information_schema",
+                 SPECIFY_DATABASE_PASSWORD=mariadb.PASSWORD)  # fmt: skip
+    assert "could not be read as Specify's" in run.stderr
+
+
+def test_a_sound_collection_fits_together(server: RunningServer, manage: Manage, table: Callable[..., Path]) -> None:
+    put(server, "a.jpg")
+    run = manage("reconcile", table("a.jpg"))
+    assert (run.returncode, run.stdout) == (0, "1 records, 1 files: all fits together.\n")
+
+
+def test_a_new_file_waits_for_its_form_to_be_saved(
+    server: RunningServer, manage: Manage, table: Callable[..., Path]
+) -> None:
+    put(server, "a.jpg")
+    put(server, "form still open.jpg")
+    assert found(manage("reconcile", table("a.jpg"), "--json")) == set()
+    time.sleep(0.01)
+    run = manage("reconcile", table("a.jpg"), "--json", "--grace-days", 0)
+    assert found(run) == {("file without record", "form still open.jpg")}
+    run = manage("reconcile", table("a.jpg"), "--json", "--grace-days", 0, "--exported", "1h")
+    assert found(run) == set(), "the file came after the export"
+
+
+def test_a_file_that_was_deleted_after_the_export_is_no_fault(
+    server: RunningServer, manage: Manage, table: Callable[..., Path]
+) -> None:
+    put(server, "a.jpg")
+    put(server, "deleted with its record.jpg")
+    path = table("a.jpg", "deleted with its record.jpg")
+    time.sleep(0.01)
+    server.delete("deleted with its record.jpg", coll="KU Fish")
+    assert found(manage("reconcile", path, "--json")) == set()
+    path.touch()
+    run = manage("reconcile", path, "--json")
+    assert found(run) == {("record without file", "deleted with its record.jpg")}
+    assert "in the trash" in str(rows(run)[0]["meaning"])
+
+
+def test_a_plan_restores_and_moves_to_the_trash_and_can_be_undone(
+    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "=HYPERLINK(0).jpg", "deleted by mistake.jpg"):
+        put(server, name, name.encode())
+    server.delete("deleted by mistake.jpg", coll="KU Fish")
+    time.sleep(0.01)
+    plan, path = tmp_path / "plan.csv", table("a.jpg", "deleted by mistake.jpg")
+    assert manage("reconcile", path, "--grace-days", 0, "--plan", plan).returncode == 1
+    assert "'=HYPERLINK" in plan.read_text("utf-8-sig"), "no spreadsheet program calculates with a name"
+    before = specify.fingerprint(server.base)
+    run = manage("reconcile", "--apply", plan, "--dry-run")
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (0, "2 of 2 files."), run.stderr
+    assert "would be restored" in run.stdout
+    assert "would go to the trash" in run.stdout
+    assert specify.fingerprint(server.base) == before
+    edited(plan)
+    run = manage("reconcile", "--apply", plan)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert server.get("/fileget", filename="deleted by mistake.jpg", coll="KU Fish").body == b"deleted by mistake.jpg"
+    assert server.get("/fileget", filename="=HYPERLINK(0).jpg", coll="KU Fish").status == 404
+    assert found(manage("reconcile", path, "--json", "--grace-days", 0)) == set()
+    run = manage("reconcile", "--apply", plan)
+    assert (run.returncode, run.stdout.count("already")) == (0, 2), "it can be repeated"
+    assert manage("trash", "restore", "=HYPERLINK(0).jpg").returncode == 0
+
+
+def test_what_a_curator_takes_out_of_a_plan_is_left_alone(
+    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "nobody's.jpg"):
+        put(server, name)
+    time.sleep(0.01)
+    plan = tmp_path / "plan.csv"
+    manage("reconcile", table("a.jpg"), "--grace-days", 0, "--plan", plan)
+    edited(plan, file_without_record=" ")
+    assert manage("reconcile", "--apply", plan).stdout == "0 of 0 files.\n"
+    assert server.get("/fileget", filename="nobody's.jpg", coll="KU Fish").status == 200
+
+
+def test_a_file_that_changed_or_got_a_record_since_the_plan_is_left_alone(
+    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "b.jpg", "replaced.jpg", "now with a record.jpg"):
+        put(server, name)
+    time.sleep(0.01)
+    plan = tmp_path / "plan.csv"
+    manage("reconcile", table("a.jpg", "b.jpg"), "--grace-days", 0, "--plan", plan)
+    put(server, "replaced.jpg", b"another")
+    run = manage("reconcile", table("a.jpg", "NOW WITH A RECORD.jpg"), "--apply", plan)
+    assert run.returncode == 1
+    assert "it is another file than when the plan was made" in run.stdout
+    assert "a record shows it now" in run.stdout
+    assert run.stdout.splitlines()[-1] == "0 of 2 files."
+    assert server.get("/fileget", filename="replaced.jpg", coll="KU Fish").body == b"another"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("trash,file without record", "delete,file without record", "is no action"),
+        ("trash,file without record", "restore,file without record", "is not possible"),
+        ("trash,file without record", "trash,shared file", "is not possible"),
+        (",fish,", ",../../etc,", "has been changed"),
+        ("nobody's.jpg", "../nobody's.jpg", "has been changed"),
+        ("trash entry", "entry", "has no column trash entry"),
+    ],
+)
+def test_a_plan_that_asks_for_what_cannot_be_is_refused_as_a_whole(
+    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    for name in ("a.jpg", "b.jpg", "nobody's.jpg", "nobody's, too.jpg"):
+        put(server, name)
+    time.sleep(0.01)
+    plan = tmp_path / "plan.csv"
+    manage("reconcile", table("a.jpg", "b.jpg"), "--grace-days", 0, "--plan", plan)
+    text = plan.read_text("utf-8-sig")
+    assert old in text
+    plan.write_text(text.replace(old, new))
+    run = manage("reconcile", "--apply", plan)
+    assert run.returncode == 1
+    assert reason in run.stderr
+    assert len(list((server.base / "fish" / "originals").glob("*.jpg"))) == 4
+
+
+def test_a_plan_is_never_written_over(manage: Manage, server: RunningServer, table: Callable[..., Path]) -> None:
+    put(server, "a.jpg")
+    path = table("a.jpg")
+    run = manage("reconcile", path, "--plan", path)
+    assert (run.returncode, "is there already" in run.stderr) == (1, True)
+    assert path.read_text().startswith("AttachmentID")
+
+
+def test_the_wrong_table_does_not_send_everything_to_the_trash(
+    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        put(server, name)
+    time.sleep(0.01)
+    assert "no record at all" in manage("reconcile", table()).stderr
+    run = manage("reconcile", table("of another museum.jpg"), "--grace-days", 0, "--plan", tmp_path / "plan.csv")
+    assert "Are these all databases" in run.stderr
+    assert manage("reconcile", "--apply", tmp_path / "plan.csv").stdout == "0 of 0 files.\n"
+
+
+def test_without_a_trash_nothing_goes_there(
+    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "b.jpg", "nobody's.jpg"):
+        put(server, name)
+    time.sleep(0.01)
+    plan = tmp_path / "plan.csv"
+    manage("reconcile", table("a.jpg", "b.jpg"), "--grace-days", 0, "--plan", plan)
+    run = manage("reconcile", "--apply", plan, TRASH_DAYS="0")
+    assert (run.returncode, "TRASH_DAYS is 0" in run.stderr) == (2, True)
+    assert server.get("/fileget", filename="nobody's.jpg", coll="KU Fish").status == 200
+
+
+def test_several_databases_may_share_a_server(
+    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        put(server, name)
+    time.sleep(0.01)
+    first = table("a.jpg").rename(tmp_path / "first.csv")
+    run = manage("reconcile", first, table("b.jpg"), "--grace-days", 0)
+    assert run.returncode == 0, run.stdout
+
+
+def test_one_collection_can_be_compared_by_itself(
+    server: RunningServer, manage: Manage, table: Callable[..., Path]
+) -> None:
+    put(server, "a.jpg")
+    put(server, "egg.jpg", collection="KU Eggs")
+    time.sleep(0.01)
+    path = table(("a.jpg", "sent as KU Fish by WEB_ATTACHMENT_COLLECTION"))
+    run = manage("reconcile", path, "--collection", "KU Fish", "--grace-days", 0)
+    assert run.stdout == "1 records, 1 files: all fits together.\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AttachmentID;AttachmentLocation;ScopeType;ScopeID\r\n1;a.jpg;0;32768\r\n",
+        "\ufeffattachment id,ATTACHMENT_LOCATION,Scope Type,ScopeID\n1,a.jpg,0,32768\n\n",
+        'AttachmentID\tOrigFilename\tAttachmentLocation\tScopeType\tScopeID\n1\t6" high.jpg\ta.jpg\t0\t32768\n',
+        'AttachmentID,OrigFilename,AttachmentLocation,ScopeType,ScopeID\n1,"a, b\nc.jpg",a.jpg,0,32768\n',
+    ],
+)
+def test_exports_of_all_kinds_are_understood(server: RunningServer, manage: Manage, tmp_path: Path, text: str) -> None:
+    put(server, "a.jpg")
+    path = tmp_path / "export"
+    path.write_text(text, encoding="utf-8")
+    assert manage("reconcile", path).returncode == 0
+    run = manage("reconcile", path, "--scope", "32768=KU Birds", "--json")
+    assert found(run) == {("file in another collection", "a.jpg")}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"AttachmentID\n1\n", "has no column AttachmentLocation"),
+        (b"", "has no column AttachmentID and no column AttachmentLocation"),
+        ("AttachmentID,AttachmentLocation\n1,Stör.jpg\n".encode("latin-1"), "is not in UTF-8"),
+        (b'AttachmentID,AttachmentLocation\n1,"' + b"x" * (17 << 20), "is no table that can be read"),
+    ],
+)
+def test_a_file_that_is_no_export_says_why(manage: Manage, tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "export.csv"
+    path.write_bytes(content)
+    run = manage("reconcile", path)
+    assert (run.returncode, reason in run.stderr) == (1, True), run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "Say where Specify's records are"),
+        (("x.csv", "--scope", "fish"), "--scope is a number and a name"),
+        (("x.csv", "--apply", "a", "--plan", "b"), "do one after the other"),
+        (("x.csv", "--collection", "KU Mammals"), "There is no collection"),
+    ],
+)
+def test_a_wrong_call_says_what_is_missing(manage: Manage, arguments: tuple[str, ...], reason: str) -> None:
+    run = manage("reconcile", *arguments)
+    assert (run.returncode, reason in run.stderr) == (2, True), run.stderr
+
+
+def test_it_explains_itself(manage: Manage) -> None:
+    run = manage("reconcile", "--help")
+    assert run.returncode == 0
+    for word in ("Exit status", *plan.POSSIBLE, *comparison.KINDS):
+        assert word in run.stdout
+
+
+def test_the_documentation_shows_what_is_printed(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+    put(server, "sp61.att.jpg")
+    server.delete("sp61.att.jpg", coll="KU Fish")
+    put(server, "sp62.att.jpg", b"7 bytes")
+    put(server, "sp63.att.jpg")
+    time.sleep(0.01)
+    path = tmp_path / "attachments.csv"
+    path.write_text(
+        "AttachmentID,AttachmentLocation,CollectionName\n17,sp61.att.jpg,KU Fish\n18,sp63.att.jpg,KU Fish\n"
+    )
+    printed = manage("reconcile", path, "--grace-days", 0).stdout
+    assert f"$ python manage.py reconcile attachments.csv\n{printed}" in DOCUMENTATION
