@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from assetstore.commands import as_of, journal, reconcile, trash, verify
+from assetstore.commands import as_of, bags, journal, reconcile, trash, verify
 from assetstore.commands.shared import Workplace
 from assetstore.configuration import SettingsError
 from assetstore.errors import AssetError
@@ -25,7 +25,15 @@ def _commands() -> None:
     """
 
 
-for _command in (trash.trash, journal.journal, as_of.as_of, verify.verify, reconcile.reconcile):
+for _command in (
+    trash.trash,
+    journal.journal,
+    as_of.as_of,
+    verify.verify,
+    reconcile.reconcile,
+    bags.export_bag,
+    bags.import_bag,
+):
     _commands.add_command(_command)
 
 

@@ -21,7 +21,7 @@ _LONGEST_CELL = 16 << 20
 
 
 def read(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the rows of a table with their line numbers; keys are lower case letters only.
+    """Yields the rows of a table with their line numbers; keys are lower case letters and digits only.
 
     Parameters:
         path: the file; UTF-8. Its first line has the names of the columns, whose case, blanks and
@@ -61,7 +61,7 @@ def _unescaped(cell: str) -> str:
 
 
 def _key(column: str) -> str:
-    return re.sub(r"[^a-z]", "", column.lower())
+    return re.sub(r"[^a-z0-9]", "", column.lower())
 
 
 def _reader(file: Iterable[str], delimiter: str) -> Any:

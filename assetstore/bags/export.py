@@ -1,0 +1,247 @@
+"""Makes a bag of originals.
+
+Until a bag is finished there is a work file in its payload, so that no validator takes it for whole, and
+the same command goes on where it was interrupted: each file is noted in the work file once it is all
+there and synced. A file that was replaced or deleted in the store since is copied anew, or taken out.
+
+Concurrency: runs beside a serving server. Each file is read from one open version. One export works
+in a folder at a time.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from assetstore import __version__
+from assetstore import journal as events
+from assetstore.bags import INVENTORY, Item, payload_path, write_inventory
+from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unavailable
+from assetstore.fixity import Interrupted, Pace
+from assetstore.originals import Originals
+from assetstore.storage import Listed, StoredFile
+
+#: The work file, in the bag.
+WORK_FILE = "data/export-in-progress.jsonl"
+
+CHANGED, UNREADABLE = "changed", "unreadable"
+
+#: What each problem means.
+MEANINGS = {
+    CHANGED: "is in the bag as it is, but the bytes are not those that were stored",
+    UNREADABLE: "is not in the bag, because it cannot be read",
+}
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that is in the bag with a doubt, or not at all; *kind* is a key of MEANINGS."""
+
+    kind: str
+    place: str
+    name: str
+
+
+class Export:
+    """One bag in the making.
+
+    Parameters:
+        originals: the store.
+        folder: of the bag; made when missing.
+        places: the folders of the collections to export, each with the name of its collection.
+        information: further lines of bag-info.txt.
+        pace: how quickly to read.
+
+    Raises:
+        BadRequest: there is something else in the folder.
+    """
+
+    def __init__(
+        self, originals: Originals, folder: Path, places: Mapping[str, str], information: Mapping[str, str], pace: Pace
+    ) -> None:
+        self._originals = originals
+        self._folder = folder
+        self._places = places
+        self._information = information
+        self._pace = pace
+        self._taken = {WORK_FILE}
+        self._items: list[Item] = []
+        self.reused = 0
+
+    @property
+    def files(self) -> int:
+        """How many files are in the bag so far."""
+        return len(self._items)
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes these have."""
+        return sum(item.size for item in self._items)
+
+    def run(self, progress: Callable[[int], None] = lambda _bytes: None) -> Iterator[Problem]:
+        """Makes the bag, or goes on with it; yields what is wrong with files.
+
+        Parameters:
+            progress: called with the number of bytes of every file that is done.
+
+        Raises:
+            BadRequest: there is something else in the folder.
+            Unavailable: another export works there.
+            OutOfSpace, StorageFault: the bag cannot be written or the store not be read.
+        """
+        with _faults(), self._work_file() as work:
+            known = self._resumed(work)
+            for place in self._places:
+                suspects = []
+                for listed in self._originals.storage.originals(place):
+                    problem = self._add(place, listed, known.get((place, listed.name)), work)
+                    if problem == UNREADABLE:
+                        suspects.append(listed.name)
+                    elif problem is not None:
+                        yield Problem(problem, place, listed.name)
+                    progress(listed.size)
+                if suspects:  # what is no longer listed was deleted meanwhile
+                    still = {listed.name for listed in self._originals.storage.originals(place)}
+                    yield from (Problem(UNREADABLE, place, name) for name in suspects if name in still)
+            self._finish()
+            (self._folder / WORK_FILE).unlink()
+
+    @contextlib.contextmanager
+    def _work_file(self) -> Iterator[int]:
+        path = self._folder / WORK_FILE
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists() and any(self._folder.iterdir()):
+            raise BadRequest(f"{self._folder} is not empty and holds no unfinished bag; choose a new folder.")
+        path.parent.mkdir(exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Unavailable(f"Another export works in {self._folder}.") from None
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _resumed(self, work: int) -> dict[tuple[str, str], Item]:
+        """What an interrupted export has copied."""
+        known: dict[tuple[str, str], Item] = {}
+        lines = os.pread(work, os.fstat(work).st_size, 0).decode("utf-8", "replace").split("\n")
+        os.ftruncate(work, sum(len(line.encode()) + 1 for line in lines[:-1]))  # the last was cut off
+        for line in lines[:-1]:
+            with contextlib.suppress(ValueError, TypeError):
+                item = Item(**json.loads(line))
+                known[item.place, item.name] = item
+                self._taken.add(item.path.lower())
+        return known
+
+    def _add(self, place: str, listed: Listed, known: Item | None, work: int) -> str | None:
+        """Puts a file into the bag if it is not yet there as it is now; returns what is wrong with it."""
+        if known is not None and (known.size, known.modified_ns) == (listed.size, listed.modified_ns):
+            with contextlib.suppress(FileNotFoundError):
+                if (self._folder / known.path).stat().st_size == known.size:
+                    self._items.append(known)
+                    self.reused += 1
+                    return None
+        path = known.path if known is not None else payload_path(place, listed.name, self._taken)
+        try:
+            stored = self._originals.storage.open_original(place, listed.name)
+        except (NotFound, StorageFault):
+            return UNREADABLE
+        with stored:
+            try:
+                sha256 = self._copied(stored, path)
+            except _Unreadable:
+                (self._folder / path).unlink()
+                return UNREADABLE
+            size, modified_ns = stored.version.size, stored.version.modified_ns
+        item = Item(path, self._places[place], place, listed.name, size, modified_ns, sha256)
+        self._items.append(item)
+        os.write(work, (json.dumps(asdict(item)) + "\n").encode())
+        return CHANGED if self._is_changed(item, stored.version.etag) else None
+
+    def _copied(self, stored: StoredFile, path: str) -> str:
+        """Copies an open original into the bag, synced; returns its checksum."""
+        target, checksum = self._folder / path, hashlib.sha256()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target, "wb") as copy:
+            while data := _read(stored):
+                checksum.update(data)
+                copy.write(data)
+                self._pace.spend(len(data))
+                if self._pace.ending.is_set():
+                    raise Interrupted
+            copy.flush()
+            os.utime(copy.fileno(), ns=(stored.version.modified_ns, stored.version.modified_ns))
+            os.fsync(copy.fileno())
+        return checksum.hexdigest()
+
+    def _is_changed(self, item: Item, etag: str) -> bool:
+        """Whether the journal knows this very version of the file with another checksum."""
+        known = self._originals.journal.latest(item.place, item.name)
+        if known is None or known.operation not in events.PRESENT or known.sha256 in (None, item.sha256):
+            return False
+        try:
+            return self._originals.storage.version(item.place, item.name).etag == etag
+        except NotFound:
+            return False
+
+    def _finish(self) -> None:
+        """Writes what makes the folder a bag, and removes what does not belong to it."""
+        import bagit  # noqa: PLC0415 - only this command needs it
+
+        paths = {WORK_FILE, *(item.path for item in self._items)}
+        for folder, _, names in os.walk(self._folder / "data"):
+            for name in names:
+                path = Path(folder) / name
+                if path.relative_to(self._folder).as_posix() not in paths:
+                    path.unlink()
+        write_inventory(self._folder / INVENTORY, self._items)
+        with open(self._folder / "manifest-sha256.txt", "w", encoding="utf-8") as manifest:
+            manifest.writelines(f"{item.sha256}  {item.path}\n" for item in self._items)
+        declaration = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+        (self._folder / "bagit.txt").write_text(declaration, encoding="utf-8")
+        bag = bagit.Bag(str(self._folder))
+        bag.info.update(self._bag_information())
+        bag.save()
+        os.sync()
+
+    def _bag_information(self) -> dict[str, str]:
+        collections = ", ".join(sorted(name for name in self._places.values() if name))
+        return {
+            "Bag-Software-Agent": f"Web Asset Server {__version__}",
+            "Bagging-Date": time.strftime("%Y-%m-%d"),
+            "External-Description": f"Attachments of Specify{f': {collections}' if collections else ''}",
+            **self._information,
+            "Payload-Oxum": f"{self.bytes}.{self.files}",
+        }
+
+
+class _Unreadable(Exception):
+    """The store gave an error in the middle of a file."""
+
+
+def _read(stored: StoredFile) -> bytes:
+    try:
+        return stored.file.read(_CHUNK)
+    except (OSError, AssetError) as error:
+        raise _Unreadable from error
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """Turns errors of the operating system into ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OutOfSpace("The bag's disk is full. Make room and repeat the command: it goes on.") from error
+        raise StorageFault("The bag cannot be written.", str(error)) from error

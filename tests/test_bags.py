@@ -1,0 +1,333 @@
+"""manage.py export and import: bags that others can validate, and hostile ones that are refused."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import bagit
+import pytest
+
+from tests import pictures
+from tests.support import KEY, PROJECT, RunningServer
+
+Manage = Callable[..., subprocess.CompletedProcess[str]]
+
+FOLDERS = {"KU Fish": "fish", "KU Birds": "vertebrates/birds"}
+
+#: Store names that manifests, or the file systems of archives, would garble.
+ODD_NAMES = (
+    "a%0Ab.jpg", "100%.jpg", "blank at the end ", "dot at the end.", "Case.jpg", "case.jpg", "a:b?.jpg", "Stör.bläh",
+    unicodedata.normalize("NFD", "Stör.bläh"), "line\u2028separator.txt", "ü" * 127, "export-in-progress.jsonl",
+    "#1.txt", "*star.txt", "~", "-rf", "attachments.csv",
+)  # fmt: skip
+
+
+def manage_for(server: RunningServer) -> Manage:
+    """Runs manage.py on the store of a running server."""
+    variables = {"BASE_DIR": str(server.base), "KEY": KEY, "PATH": "/usr/bin:/bin"}
+    if server.settings.collection_dirs:
+        variables["COLLECTION_DIRS"] = json.dumps(dict(server.settings.collection_dirs))
+
+    def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(PROJECT / "manage.py"), *map(str, arguments)]
+        done = subprocess.run(
+            command, env={**variables, **environ}, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def manage(server: RunningServer) -> Manage:
+    return manage_for(server)
+
+
+def hashes(server: RunningServer) -> dict[str, str]:
+    """The SHA-256 of every original, by its path."""
+    found = {}
+    for folder, _, names in os.walk(server.base):
+        if folder.endswith("/originals"):
+            for name in names:
+                path = Path(folder) / name
+                found[str(path.relative_to(server.base))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def is_valid(bag: Path) -> bool:
+    """What the Library of Congress's validator says, in a process of its own."""
+    command = [sys.executable, "-m", "bagit", "--validate", str(bag)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def make_bag(folder: Path, files: dict[str, bytes], checksums: tuple[str, ...] = ("sha256",)) -> Path:
+    """A bag as another system makes it."""
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    bagit.make_bag(str(folder), checksums=list(checksums))
+    return folder
+
+
+def test_a_bag_is_valid_and_brings_everything_into_an_empty_store(
+    start: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    source, target = start(COLLECTION_DIRS=FOLDERS), start(COLLECTION_DIRS={**FOLDERS, "KU Fish": "ichthyology"})
+    for number, name in enumerate(ODD_NAMES):
+        collection = tuple(FOLDERS)[number % 2] if name.lower() != "case.jpg" else "KU Fish"
+        assert source.upload(name, f"{number}".encode() * 1000, coll=collection).status == 200
+    source.upload("picture.jpg", pictures.jpeg(), coll="KU Birds")
+    bag = tmp_path / "bag"
+    run = manage_for(source)("export", bag, "--info", "Source-Organization=Museum of X", "--json")
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["files"] == len(ODD_NAMES) + 1
+    assert is_valid(bag)
+    information = bagit.Bag(str(bag)).info
+    assert information["Source-Organization"] == "Museum of X"
+    assert information["Payload-Oxum"] == f"{json.loads(run.stdout)['bytes']}.{len(ODD_NAMES) + 1}"
+    assert (bag / "data/vertebrates/birds/picture.jpg").read_bytes() == pictures.jpeg(), "plain names stay"
+    taking = manage_for(target)
+    assert taking("import", bag, "--dry-run").stdout == "18 of 18 files could be imported or are there.\n"
+    assert hashes(target) == {}
+    run = taking("import", bag)
+    assert (run.returncode, run.stdout) == (0, "18 of 18 files are there now.\n"), run.stderr
+    assert {path.replace("ichthyology", "fish"): found for path, found in hashes(target).items()} == hashes(source)
+    assert "unknown" not in taking("verify").stdout, "all are in the journal"
+    assert target.thumbnail("picture.jpg", coll="KU Birds").status == 200
+    assert taking("import", bag, "--json").stdout.count("there already") == 18, "it can be repeated"
+
+
+def test_one_collection_can_be_exported(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+    server = start(COLLECTION_DIRS=FOLDERS)
+    for collection in FOLDERS:
+        for name in ("a.jpg", "b.jpg"):
+            server.upload(name, collection.encode(), coll=collection)
+    bag, documentation = tmp_path / "bag", (PROJECT / "docs/records.md").read_text(encoding="utf-8")
+    run = manage_for(server)("export", bag, "--collection", "KU Fish", "--info", "Source-Organization=Museum of X")
+    shown = "manage.py export /mnt/archive/bag --collection 'KU Fish' --info 'Source-Organization=Museum of X'\n"
+    assert shown + run.stdout.replace(str(bag), "/mnt/archive/bag") in documentation
+    assert is_valid(bag)
+    assert [path.read_bytes() for path in (bag / "data").rglob("*.jpg")] == [b"KU Fish", b"KU Fish"]
+
+
+def test_an_export_that_was_killed_goes_on_and_notices_what_has_changed(
+    server: RunningServer, manage: Manage, tmp_path: Path
+) -> None:
+    for number in range(6):
+        server.upload(f"{number}.bin", bytes([number]) * 200_000)
+    bag = tmp_path / "bag"
+    command = [sys.executable, str(PROJECT / "manage.py"), "export", str(bag), "--rate", "0.4"]
+    process = subprocess.Popen(command, env={"BASE_DIR": str(server.base), "PATH": "/usr/bin:/bin"})
+    work = bag / "data/export-in-progress.jsonl"
+    while not work.exists() or work.read_bytes().count(b"\n") < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not is_valid(bag)
+    done = [json.loads(line)["name"] for line in work.read_text().splitlines()[:2]]
+    with open(work, "a") as file:
+        file.write('{"cut off')
+    server.upload(done[0], b"replaced")
+    server.delete(done[1])
+    run = manage("export", bag, "--json")
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["files"] == 5
+    assert is_valid(bag)
+    exported = {path.name: path.read_bytes() for path in (bag / "data").iterdir()}
+    assert exported == {path.name: path.read_bytes() for path in server.originals.iterdir() if path.is_file()}
+    run = manage("export", bag)
+    assert (run.returncode, "choose a new folder" in run.stderr) == (1, True), "a finished bag is never touched again"
+    assert is_valid(bag)
+
+
+def test_a_resumed_export_does_not_read_again_what_is_there(
+    server: RunningServer, manage: Manage, tmp_path: Path
+) -> None:
+    server.upload("a.bin", b"x")
+    server.upload("b.bin", b"y")
+    bag = tmp_path / "bag"
+    (bag / "data").mkdir(parents=True)
+    status = (server.originals / "a.bin").stat()
+    checksum = hashlib.sha256(b"x").hexdigest()
+    item = {"path": "data/a.bin", "collection": "", "place": "", "name": "a.bin", "size": 1, "sha256": checksum}
+    work = bag / "data/export-in-progress.jsonl"
+    work.write_text(json.dumps({**item, "modified_ns": status.st_mtime_ns}) + "\n")
+    (bag / "data/a.bin").write_bytes(b"x")
+    (bag / "data/left over").write_bytes(b"half of a file that was deleted since")
+    assert json.loads(manage("export", bag, "--json").stdout)["from_before"] == 1
+    assert is_valid(bag)
+
+
+def test_a_file_that_is_not_what_was_stored_is_named(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+    server.upload("a.txt", b"right")
+    server.upload("b.txt", b"right")
+    (server.originals / "a.txt").write_bytes(b"wrong")
+    (tmp_path / "elsewhere").write_bytes(b"x")
+    (server.originals / "link.txt").symlink_to(tmp_path / "elsewhere")
+    run = manage("export", tmp_path / "bag")
+    assert run.returncode == 1
+    assert {line.split("\t")[0:3:2][0] + " " + line.split("\t")[2] for line in run.stdout.splitlines()[:-1]} == {
+        "changed a.txt",
+        "unreadable link.txt",
+    }
+    assert is_valid(tmp_path / "bag")
+    assert (tmp_path / "bag/data/a.txt").read_bytes() == b"wrong"
+
+
+def test_a_bag_goes_into_an_empty_folder_outside_the_store_only(
+    server: RunningServer, manage: Manage, tmp_path: Path
+) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "letter.txt").write_text("dear")
+    run = manage("export", tmp_path / "papers")
+    assert (run.returncode, "choose a new folder" in run.stderr) == (1, True)
+    assert [path.name for path in (tmp_path / "papers").iterdir()] == ["letter.txt"]
+    run = manage("export", server.base / "bag")
+    assert (run.returncode, "must not be in the attachment folder" in run.stderr) == (2, True)
+
+
+def test_a_full_disk_says_so_and_the_export_goes_on_later(
+    server: RunningServer, manage: Manage, tmp_path: Path, mounted: Callable[[Path, str], None]
+) -> None:
+    server.upload("a.bin", os.urandom(600_000))
+    server.upload("b.bin", os.urandom(600_000))
+    mounted(tmp_path / "small", "1m")
+    run = manage("export", tmp_path / "small/bag")
+    assert (run.returncode, "Make room and repeat the command" in run.stderr) == (1, True)
+    subprocess.run(["mount", "-o", "remount,size=4m", str(tmp_path / "small")], check=True)
+    assert manage("export", tmp_path / "small/bag").returncode == 0
+    assert is_valid(tmp_path / "small/bag")
+
+
+@pytest.mark.parametrize("checksums", [("sha256",), ("sha512",), ("md5", "sha256")])
+def test_bags_of_other_systems_are_taken_in(
+    start: Callable[..., RunningServer], tmp_path: Path, checksums: tuple[str, ...]
+) -> None:
+    server = start(COLLECTION_DIRS=FOLDERS)
+    bag = make_bag(tmp_path / "bag", {"KU Fish/a.jpg": b"fish", "vertebrates/birds/a.jpg": b"bird"}, checksums)
+    assert manage_for(server)("import", bag).returncode == 0
+    assert (server.base / "fish/originals/a.jpg").read_bytes() == b"fish"
+    assert (server.base / "vertebrates/birds/originals/a.jpg").read_bytes() == b"bird"
+    assert manage_for(server)("journal", "a.jpg").stdout.count(hashlib.sha256(b"fish").hexdigest()) == 1
+
+
+def test_an_unknown_collection_is_named_and_can_be_overruled(
+    start: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    server = start(COLLECTION_DIRS=FOLDERS)
+    bag = make_bag(tmp_path / "bag", {"KU Mammals/a.jpg": b"x"})
+    run = manage_for(server)("import", bag)
+    assert (run.returncode, "'KU Mammals', which is not in COLLECTION_DIRS" in run.stderr) == (1, True)
+    assert manage_for(server)("import", bag, "--collection", "KU Fish").returncode == 0
+    assert hashes(server) == {"fish/originals/a.jpg": hashlib.sha256(b"x").hexdigest()}
+
+
+def test_another_file_of_that_name_stays_unless_asked_for_and_then_goes_to_the_trash(
+    server: RunningServer, manage: Manage, tmp_path: Path
+) -> None:
+    server.upload("a.jpg", b"ours!")
+    bag = make_bag(tmp_path / "bag", {"a.jpg": b"their"})
+    run = manage("import", bag)
+    assert (run.returncode, "there is another file of that name" in run.stdout) == (1, True)
+    assert (server.originals / "a.jpg").read_bytes() == b"ours!"
+    assert manage("import", bag, "--replace").returncode == 0
+    assert (server.originals / "a.jpg").read_bytes() == b"their"
+    assert manage("trash", "list").stdout.count("a.jpg") == 1
+
+
+def test_a_file_whose_bytes_the_manifest_did_not_foretell_is_not_imported(
+    server: RunningServer, manage: Manage, tmp_path: Path
+) -> None:
+    bag = make_bag(tmp_path / "bag", {"a.jpg": b"right", "b.jpg": b"right"})
+    (bag / "data/a.jpg").write_bytes(b"wrong")
+    for options in (["--dry-run"], []):
+        run = manage("import", bag, *options)
+        assert run.returncode == 1
+        assert "not imported, its bytes are not those of the manifest\t-\ta.jpg" in run.stdout
+    assert list(hashes(server)) == ["originals/b.jpg"]
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def link_payload(bag: Path) -> None:
+    (bag / "data/a.jpg").unlink()
+    (bag / "data/a.jpg").symlink_to("/etc/passwd")
+
+
+def link_folder(bag: Path) -> None:
+    (bag / "data").rename(bag.parent / "bag-data")
+    (bag / "data").symlink_to(bag.parent / "bag-data")
+
+
+def plant_beside(bag: Path) -> None:
+    """A path that leads to a folder whose name begins like the bag's: not refused by the library."""
+    (bag.parent / f"{bag.name}-beside").mkdir()
+    (bag.parent / f"{bag.name}-beside" / "a.jpg").write_bytes(b"a")
+    with open(bag / "tagmanifest-sha256.txt", "a") as manifest:
+        manifest.write(f"{hashlib.sha256(b'a').hexdigest()} ../{bag.name}-beside/a.jpg\n")
+
+
+def with_inventory(row: str) -> Callable[[Path], None]:
+    def write(bag: Path) -> None:
+        header = "path,collection,folder,name,size,modified,sha256"
+        (bag / "attachments.csv").write_text(f"{header}\n{row}\n")
+
+    return write
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "out of the bag": (lambda bag: rewrite(bag / "manifest-sha256.txt", "data/a", "data/../../a"), "no bag"),
+    "absolute": (lambda bag: rewrite(bag / "manifest-sha256.txt", "data/a.jpg", "/etc/passwd"), "no bag"),
+    "beside the bag": (plant_beside, "leads out of it"),
+    "a link": (link_payload, "no plain file"),
+    "a folder that is a link": (link_folder, "no plain file"),
+    "a pipe": (lambda bag: os.mkfifo(bag / "data/pipe"), "no plain file"),
+    "a file too many": (lambda bag: (bag / "data/b.jpg").write_bytes(b""), "no bag"),
+    "a file too few": (lambda bag: (bag / "data/a.jpg").unlink(), "no bag"),
+    "no manifest": (lambda bag: (bag / "manifest-sha256.txt").unlink(), "no bag"),
+    "no declaration": (lambda bag: (bag / "bagit.txt").unlink(), "no bag"),
+    "a declaration of rubbish": (lambda bag: (bag / "bagit.txt").write_bytes(b"\xff\xfe:\n" * 10), "no bag"),
+    "a wrong sum": (lambda bag: rewrite(bag / "bag-info.txt", "Payload-Oxum: 7", "Payload-Oxum: x"), "no bag"),
+    "a huge tag file": (lambda bag: os.truncate(bag / "bag-info.txt", 1 << 40), "too large"),
+    "a changed tag file": (lambda bag: rewrite(bag / "bag-info.txt", "Bagging-Date", "Baggage-Date"), "not as its"),
+    "files to fetch": (lambda bag: (bag / "fetch.txt").write_text("http://x/ 1 data/x"), "not complete"),
+    "a name that leads out": (with_inventory("data/a.jpg,,,../../a.jpg,7,0,"), "slash"),
+    "the server's own folder": (with_inventory("data/a.jpg,,,.asset-server,7,0,"), "reserved"),
+    "an oversize name": (with_inventory(f"data/a.jpg,,,{'a' * 256},7,0,"), "too long"),
+    "another file's path": (with_inventory("../a.jpg,,,a.jpg,7,0,"), "does not list"),
+    "a table of rubbish": (with_inventory("data/a.jpg,,,a.jpg,seven,0,"), "cannot be understood"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_bag_is_refused_as_a_whole(server: RunningServer, manage: Manage, tmp_path: Path, kind: str) -> None:
+    bag = make_bag(tmp_path / "bag", {"a.jpg": b"content"})
+    harm, reason = HOSTILE[kind]
+    harm(bag)
+    run = manage("import", bag)
+    assert (run.returncode, reason in run.stderr) == (1, True), run.stderr
+    assert len(run.stderr) < 600
+    assert hashes(server) == {}
+
+
+def test_a_bag_with_forgeable_checksums_only_is_refused(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+    run = manage("import", make_bag(tmp_path / "bag", {"a.jpg": b"x"}, ("md5",)))
+    assert (run.returncode, "no SHA-256 or SHA-512" in run.stderr) == (1, True)
+
+
+def test_the_commands_explain_themselves(manage: Manage) -> None:
+    for command in ("export", "import"):
+        run = manage(command, "--help")
+        assert (run.returncode, "Exit status 1" in run.stdout) == (0, True)
