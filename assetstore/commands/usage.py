@@ -1,0 +1,94 @@
+"""`manage.py usage`: how big, how fast it grows, when the disk is full, what is there twice."""
+
+from collections.abc import Mapping
+
+import click
+
+from assetstore import usage as figures
+from assetstore.commands.shared import Selection, Workplace, as_json_option, printable, show
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
+
+@click.command()
+@click.option("--collection", help="Only this collection: its name, or its folder.")
+@click.option("--months", type=click.IntRange(1, 1200), default=12, show_default=True, help="How far to look back.")
+@click.option("--duplicates", is_flag=True, help="Also list originals with the same bytes.")
+@as_json_option
+@click.pass_obj
+def usage(workplace: Workplace, collection: str | None, months: int, duplicates: bool, as_json: bool) -> None:
+    """Shows how much is stored, how it grows, and when the disk will be full.
+
+    By folder of the collection and media type: files and bytes. By folder and month (UTC), from the
+    journal: what came and what went. The forecast is the average of the last 90 days at most, and needs
+    7. What is in the trash counts as gone, although it takes space for a while.
+
+    \b
+        manage.py usage
+        manage.py usage --collection 'KU Fish' --duplicates
+        manage.py usage --json | jq 'select(.figure == "forecast")'
+    """
+    place = Selection((), collection, None, None).place(workplace.settings)
+    originals = workplace.originals
+    places = list(originals.places) if place is None else [place]
+    _show_kinds(list(figures.kinds(originals, places)), as_json)
+    _show_trash(workplace, places, as_json)
+    for month in figures.months(originals, places, months):
+        came = f"{month.came} came, {size_text(month.came_bytes)}"
+        went = f"{month.went} went, {size_text(month.went_bytes)}"
+        _show("month", vars(month), as_json, month.month, month.place, came, went)
+    forecast = figures.forecast(originals, workplace.settings.reserved_bytes)
+    _show("forecast", vars(forecast), as_json, "Room", _forecast_text(forecast))
+    if duplicates:
+        _show_duplicates(list(figures.duplicates(originals, places)), as_json)
+
+
+def size_text(size: float) -> str:
+    """Returns bytes as people read them: 1.4 GB."""
+    unit = 0
+    while abs(size) >= 999.5 and unit < len(_UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or abs(size) >= 99.5 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def _show_kinds(kinds: list[figures.Kind], as_json: bool) -> None:
+    for kind in kinds:
+        _show("type", vars(kind), as_json, kind.place, kind.media_type, f"{kind.files} files", size_text(kind.bytes))
+    total = {"files": sum(kind.files for kind in kinds), "bytes": sum(kind.bytes for kind in kinds)}
+    _show("total", total, as_json, "Total", f"{total['files']} files", size_text(total["bytes"]))
+
+
+def _show_trash(workplace: Workplace, places: list[str], as_json: bool) -> None:
+    sizes = [entry.size for entry in workplace.originals.trash() if entry.place in places]
+    values = {"files": len(sizes), "bytes": sum(sizes)}
+    _show("trash", values, as_json, "Trash", f"{len(sizes)} files", size_text(sum(sizes)))
+
+
+def _show_duplicates(groups: list[figures.Duplicate], as_json: bool) -> None:
+    for group in groups:
+        files = [{"place": place, "name": name} for place, name in group.files]
+        names = [f"{place}/{name}" if place else name for place, name in group.files]
+        values = {"sha256": group.sha256, "size": group.size, "files": files}
+        _show("duplicate", values, as_json, group.sha256, size_text(group.size), *names)
+    wasted = sum(group.size * (len(group.files) - 1) for group in groups)
+    values = {"groups": len(groups), "bytes": wasted}
+    _show("duplicates", values, as_json, "Twice or more", f"{len(groups)} files", f"{size_text(wasted)} too much")
+
+
+def _forecast_text(forecast: figures.Forecast) -> str:
+    if forecast.free_bytes is None:
+        return "the store does not say how much it has"
+    room = f"{size_text(forecast.free_bytes)} free"
+    if not forecast.window_days:
+        return f"{room}; the journal is too young for a forecast"
+    pace = f"at {size_text(forecast.bytes_per_day)} a day, as in the last {forecast.window_days} days"
+    if forecast.days is None:
+        return f"{room}; not getting full {pace}"
+    return f"{room}; full in {forecast.days} days {pace}"
+
+
+def _show(figure: str, values: Mapping[str, object], as_json: bool, *texts: str) -> None:
+    if as_json:
+        show({"figure": figure, **values}, as_json, ())
+    else:
+        click.echo("\t".join(map(printable, texts)))

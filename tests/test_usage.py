@@ -1,0 +1,153 @@
+"""manage.py usage: how much there is, how it grows, when the disk is full, what is there twice."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from assetstore import usage
+from assetstore.commands.usage import size_text
+from assetstore.journal import Event, Journal
+from assetstore.originals import Originals
+from assetstore.storage.disk import DiskStorage
+from tests.support import KEY, PROJECT, RunningServer
+
+FOLDERS = {"KU Fish": "fish", "KU Birds": "birds"}
+
+DAY = 86_400
+
+
+@pytest.fixture
+def originals(tmp_path: Path) -> Iterator[Originals]:
+    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["fish", "birds"])
+    storage.prepare()
+    store = Originals(storage, Journal(tmp_path), ["fish", "birds"], keeps_trash=True)
+    yield store
+    store.journal.close()
+
+
+def note(
+    originals: Originals, operation: str, name: str, size: int | None, days_ago: float, place: str = "fish"
+) -> None:
+    """An event of the past."""
+    moment = time.time_ns() - int(days_ago * DAY * 1_000_000_000)
+    assert originals.journal.record(Event(operation, place, name, size=size, time_ns=moment))
+
+
+def month_of(days_ago: float) -> str:
+    return datetime.fromtimestamp(time.time() - days_ago * DAY, timezone.utc).strftime("%Y-%m")
+
+
+def manage(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    variables = {"BASE_DIR": str(server.base), "KEY": KEY, "COLLECTION_DIRS": json.dumps(FOLDERS)}
+    command = [sys.executable, str(PROJECT / "manage.py"), "usage", *arguments]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=True, timeout=60)
+
+
+def test_it_tells_what_there_is_by_folder_and_type_and_what_is_there_twice(start: Callable[..., RunningServer]) -> None:
+    server = start(COLLECTION_DIRS=FOLDERS)
+    server.upload("a.jpg", b"x" * 1000, coll="KU Fish")
+    server.upload("b.JPG", b"x" * 1000, coll="KU Fish")
+    server.upload("c.jpg", b"x" * 1000, coll="KU Birds")
+    server.upload("d.pdf", b"y" * 1000, coll="KU Fish")
+    server.upload("e.jpg", b"z" * 500, coll="KU Fish")
+    server.delete("e.jpg", coll="KU Fish")
+    rows = [json.loads(line) for line in manage(server, "--json", "--duplicates").stdout.splitlines()]
+    figures = {(row["figure"], row.get("place"), row.get("media_type")): row for row in rows}
+    assert figures["type", "fish", "image/jpeg"]["files"] == 2
+    assert figures["type", "fish", "image/jpeg"]["bytes"] == 2000
+    assert figures["type", "birds", "image/jpeg"]["files"] == 1
+    assert figures["total", None, None]["bytes"] == 4000
+    assert figures["trash", None, None]["bytes"] == 500
+    month = figures["month", "fish", None]
+    assert (month["came"], month["came_bytes"], month["went"], month["went_bytes"]) == (4, 3500, 1, 500)
+    twice = [row for row in rows if row["figure"] == "duplicate"]
+    assert [file["name"] for file in twice[0]["files"]] == ["c.jpg", "a.jpg", "b.JPG"]
+    assert len(twice) == 1
+    assert rows[-1]["bytes"] == 2000
+    shown = manage(server, "--collection", "KU Birds").stdout.splitlines()
+    assert shown[:3] == ["birds\timage/jpeg\t1 files\t1.0 kB", "Total\t1 files\t1.0 kB", "Trash\t0 files\t0 bytes"]
+    assert shown[3] == f"{month_of(0)}\tbirds\t1 came, 1.0 kB\t0 went, 0 bytes"
+    assert "the journal is too young for a forecast" in shown[4]
+
+
+def test_a_replacement_comes_and_goes_and_what_was_adopted_is_no_growth(originals: Originals) -> None:
+    note(originals, "adopted", "moved here.jpg", 10**9, 40)
+    note(originals, "stored", "a.jpg", 100, 40)
+    note(originals, "replaced", "a.jpg", 150, 40)
+    note(originals, "replaced", "moved here.jpg", 5, 40)
+    note(originals, "deleted", "a.jpg", 150, 40)
+    note(originals, "purged", "a.jpg", 100, 40)
+    note(originals, "restored", "a.jpg", 150, 40)
+    note(originals, "restored", "a.jpg", 100, 40)
+    note(originals, "deleted", "never heard of.jpg", None, 40)
+    note(originals, "stored", "b.jpg", 7, 40, place="birds")
+    found = list(usage.months(originals, ["fish"], 12))
+    came, went = 100 + 150 + 5 + 150 + 100, 100 + 10**9 + 150 + 150
+    assert [vars(month) for month in found] == [
+        {"place": "fish", "month": month_of(40), "came": 5, "came_bytes": came, "went": 5, "went_bytes": went}
+    ]
+
+
+def test_only_the_months_asked_for_are_shown(originals: Originals) -> None:
+    for days in (0, 70, 400):
+        note(originals, "stored", f"{days}.jpg", 1, days)
+    assert [month.month for month in usage.months(originals, ["fish"], 1)] == [month_of(0)]
+    assert [month.month for month in usage.months(originals, ["fish"], 12)] == [month_of(70), month_of(0)]
+    assert [month.month for month in usage.months(originals, ["fish"], 100)] == [
+        month_of(400),
+        month_of(70),
+        month_of(0),
+    ]
+
+
+def test_the_forecast_is_the_room_by_the_growth_of_the_last_ninety_days(originals: Originals) -> None:
+    note(originals, "stored", "long ago.jpg", 10**15, 200)
+    note(originals, "stored", "a.jpg", 200 * 10**6, 50)
+    note(originals, "deleted", "a.jpg", 110 * 10**6, 10)
+    forecast = usage.forecast(originals, 0)
+    assert forecast.window_days == 90
+    assert forecast.bytes_per_day == pytest.approx(10**6)
+    assert forecast.free_bytes is not None
+    assert forecast.days == forecast.free_bytes // 10**6
+    assert usage.forecast(originals, 10**18).days == 0, "what is reserved is no room"
+
+
+def test_a_young_journal_or_a_shrinking_store_gives_no_day(originals: Originals) -> None:
+    assert usage.forecast(originals, 0).window_days == 0
+    note(originals, "stored", "a.jpg", 100, 6)
+    assert usage.forecast(originals, 0).window_days == 0
+    note(originals, "stored", "b.jpg", 100, 20)
+    note(originals, "deleted", "b.jpg", 100, 10)
+    note(originals, "deleted", "a.jpg", 100, 5)
+    forecast = usage.forecast(originals, 0)
+    assert (forecast.window_days, forecast.bytes_per_day, forecast.days) == (20, 0.0, None)
+
+
+def test_files_that_changed_by_hand_or_went_are_no_duplicates(originals: Originals, tmp_path: Path) -> None:
+    for name, content in {"a": b"same", "b": b"same", "c": b"other", "empty 1": b"", "empty 2": b""}.items():
+        (tmp_path / "fish/originals" / name).write_bytes(content)
+    for name, size in {"a": 4, "b": 4, "c": 4, "gone": 4, "empty 1": 0, "empty 2": 0}.items():
+        event = Event("stored", "fish", name, size=size, sha256="5a" if size else "00")
+        originals.journal.record(event)
+    assert [group.files for group in usage.duplicates(originals, ["fish"])] == [(("fish", "a"), ("fish", "b"))]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (999_400, "999 kB"),
+        (999_600, "1.0 MB"),
+        (10**19, "10000 PB"),
+    ],
+)
+def test_sizes_are_shown_as_people_read_them(size: int, text: str) -> None:
+    assert size_text(size) == text
