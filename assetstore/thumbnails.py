@@ -73,6 +73,7 @@ class Thumbnails:
     """
 
     def __init__(self, storage: Storage, store: ThumbnailStore, pool: RenderPool, rules: Rules) -> None:
+        self.store = store
         self._storage = storage
         self._store = store
         self._pool = pool
@@ -84,6 +85,10 @@ class Thumbnails:
     def name(self, name: str, scale: int) -> str:
         """Returns the file name of the thumbnail of *name* at *scale*. Raises UnsupportedType."""
         return formats.thumbnail_name(name, self._media_type(name), min(scale, self._rules.largest))
+
+    def keeps(self, place: str, scale: int) -> bool:
+        """Whether thumbnails of this size are kept in this folder; the number of sizes that are has a ceiling."""
+        return self._store.keeps_size(place, min(scale, self._rules.largest))
 
     def linkable_scale(self, place: str, name: str, scale: int) -> int:
         """Returns the scale of a thumbnail that can be linked to: this one if such are kept, else a smaller one.

@@ -91,17 +91,16 @@ class Duplicate:
     files: tuple[tuple[str, str], ...]
 
 
-def kinds(originals: Originals, places: list[str]) -> Iterator[Kind]:
-    """Yields what there is, by folder and type, the largest first. Raises StorageFault."""
-    for place in places:
-        files: Counter[str] = Counter()
-        sizes: Counter[str] = Counter()
-        for listed in originals.storage.originals(place):
-            media_type = content_types.guess(listed.name)
-            files[media_type] += 1
-            sizes[media_type] += listed.size
-        for media_type, size in sizes.most_common():
-            yield Kind(place, media_type, files[media_type], size)
+def kinds(originals: Originals, place: str) -> Iterator[Kind]:
+    """Yields what there is in a folder, by type, the largest first. Raises StorageFault."""
+    files: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for listed in originals.storage.originals(place):
+        media_type = content_types.guess(listed.name)
+        files[media_type] += 1
+        sizes[media_type] += listed.size
+    for media_type, size in sizes.most_common():
+        yield Kind(place, media_type, files[media_type], size)
 
 
 def months(originals: Originals, places: list[str], number: int) -> Iterator[Month]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from assetstore.commands import as_of, bags, journal, reconcile, trash, usage, verify
+from assetstore.commands import as_of, bags, journal, reconcile, thumbnails, trash, usage, verify
 from assetstore.commands.shared import Workplace
 from assetstore.configuration import SettingsError
 from assetstore.errors import AssetError
@@ -34,6 +34,7 @@ for _command in (
     bags.export_bag,
     bags.import_bag,
     usage.usage,
+    thumbnails.thumbnails,
 ):
     _commands.add_command(_command)
 

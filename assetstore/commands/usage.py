@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import click
 
 from assetstore import usage as figures
-from assetstore.commands.shared import Selection, Workplace, as_json_option, printable, show
+from assetstore.commands.shared import Selection, Workplace, as_json_option, printable, progress, show
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
@@ -31,7 +31,12 @@ def usage(workplace: Workplace, collection: str | None, months: int, duplicates:
     place = Selection((), collection, None, None).place(workplace.settings)
     originals = workplace.originals
     places = list(originals.places) if place is None else [place]
-    _show_kinds(list(figures.kinds(originals, places)), as_json)
+    kinds = []
+    with progress("Looking at files", len(places)) as bar:
+        for folder in places:
+            kinds += list(figures.kinds(originals, folder))
+            bar.update(1)
+    _show_kinds(kinds, as_json)
     _show_trash(workplace, places, as_json)
     for month in figures.months(originals, places, months):
         came = f"{month.came} came, {size_text(month.came_bytes)}"

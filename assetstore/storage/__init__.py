@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 #: Why an original is in the trash.
 DELETED, REPLACED = "deleted", "replaced"
@@ -196,3 +196,29 @@ class NewThumbnail(Protocol):
 
     def publish(self, modified_ns: int) -> None:
         """Makes the file at `path` the kept thumbnail, whole and at once, with this time of change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A kept thumbnail as a listing shows it: file name, bytes, and when it was made (nanoseconds since 1970)."""
+
+    name: str
+    size: int
+    made_ns: int
+
+
+@runtime_checkable
+class PrunableThumbnails(Protocol):
+    """What a store of thumbnails can do besides, so that `manage.py thumbnails prune` can tidy it up."""
+
+    def kept(self, place: str) -> Iterator[Kept]:
+        """Yields all kept thumbnails of one place, in no order. Raises StorageFault."""
+
+    def remove(self, place: str, kept: Kept) -> bool:
+        """Removes a thumbnail; False if there is none, or another one by now. Raises StorageFault."""
+
+    def forget_sizes(self, place: str, but: Set[int]) -> None:
+        """Makes room under the ceiling: forgets all sizes but these; to be called when none is kept of the others.
+
+        Raises StorageFault.
+        """

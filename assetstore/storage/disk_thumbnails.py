@@ -8,13 +8,14 @@ import contextlib
 import itertools
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from assetstore.errors import StorageFault
-from assetstore.storage import StoredFile
+from assetstore.storage import Kept, StoredFile
 from assetstore.storage.files import alone, faults, make_private, open_file, private_folder
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
@@ -90,6 +91,33 @@ class DiskThumbnails:
         """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
         with faults():
             return max((known for known in self._sizes_of(place).known() if known <= size), default=None)
+
+    def kept(self, place: str) -> Iterator[Kept]:
+        """Yields all kept thumbnails of one place, in no order. Raises StorageFault."""
+        with faults(), contextlib.suppress(FileNotFoundError), os.scandir(self._folder_of(place)) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        # Its time of change is a fingerprint; when it was made, the inode knows.
+                        yield Kept(entry.name, status.st_size, status.st_ctime_ns)
+
+    def remove(self, place: str, kept: Kept) -> bool:
+        """Removes a thumbnail; False if there is none, or another one by now. Raises StorageFault."""
+        path = self._folder_of(place) / kept.name
+        with faults():
+            try:
+                if path.lstat().st_ctime_ns != kept.made_ns:
+                    return False
+                path.unlink()
+            except FileNotFoundError:
+                return False
+        return True
+
+    def forget_sizes(self, place: str, but: Set[int]) -> None:
+        """Makes room under the ceiling: forgets all sizes but these. Raises StorageFault."""
+        with faults():
+            self._sizes_of(place).forget(but)
 
     def _sizes_of(self, place: str) -> ThumbnailSizes:
         return ThumbnailSizes(self._folder_of(place), self._most_sizes)

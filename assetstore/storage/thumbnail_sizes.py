@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 from assetstore.names import PRIVATE_FOLDER
@@ -55,6 +55,12 @@ class ThumbnailSizes:
                 return marker.exists()
             marker.touch()
             return True
+
+    def forget(self, but: Set[int]) -> None:
+        """Forgets all sizes but these; there are no thumbnails of the others any more. Raises OSError."""
+        for size in set(self.known()) - but:
+            with self._locked():
+                (self._folder / str(size)).unlink(missing_ok=True)
 
     def _take_stock(self) -> None:
         """Notes the sizes of the thumbnails that are there: once, when a tree is taken over."""

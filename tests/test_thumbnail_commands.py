@@ -1,0 +1,215 @@
+"""manage.py thumbnails: made before anybody asks, and removed when nobody needs them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assetstore import pruning
+from assetstore.pruning import Pruning, Wishes
+from assetstore.storage import PrunableThumbnails
+from tests import pictures
+from tests.support import KEY, PROJECT, RunningServer, visible_files
+
+Manage = Callable[..., subprocess.CompletedProcess[str]]
+
+NOTHING = Wishes(False, False, None, None, None)
+
+
+@pytest.fixture
+def manage(server: RunningServer) -> Manage:
+    def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+        variables = {"BASE_DIR": str(server.base), "KEY": KEY, "PATH": os.environ["PATH"], **environ}
+        command = [sys.executable, str(PROJECT / "manage.py"), "thumbnails", *map(str, arguments)]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def renders(server: RunningServer) -> list[str]:
+    """The pictures that the server itself makes."""
+    made: list[str] = []
+    server.opened.pool.on_render = lambda kind, outcome, _seconds: made.append(f"{kind} {outcome}")
+    return made
+
+
+@pytest.fixture
+def prune(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, str]]]:
+    """Prunes in this process; what was made a moment ago may be an orphan."""
+    monkeypatch.setattr(pruning, "_YOUNG_NS", 0)
+
+    def run(dry_run: bool = False, **wishes: object) -> list[tuple[str, str]]:
+        store = server.opened.thumbnails.store
+        assert isinstance(store, PrunableThumbnails)
+        time.sleep(0.02)  # the clock of the file system ticks every few milliseconds
+        pruned = Pruning(server.opened.originals, store, Wishes(**{**vars(NOTHING), **wishes}), dry_run).run([""])  # type: ignore[arg-type]
+        return sorted((one.reason, one.kept.name) for one in pruned)
+
+    return run
+
+
+def test_what_was_warmed_is_served_without_being_made_again(
+    server: RunningServer, manage: Manage, renders: list[str]
+) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    server.upload("b.tif", pictures.tiff())
+    server.upload("notes.txt", b"no picture")
+    run = manage("warm", "--size", 100, "--size", 200, "--workers", 2)
+    assert (run.returncode, run.stdout) == (0, "2 originals, 4 thumbnails made; none cannot be shown.\n"), run.stderr
+    for name, size in (("a.jpg", 100), ("a.jpg", 200), ("b.tif", 100), ("b.tif", 200)):
+        assert pictures.shows_scene(pictures.opened(server.thumbnail(name, size).body))
+    assert renders == []
+    server.thumbnail("a.jpg", 50)
+    assert renders == ["jpeg made"]
+    run = manage("warm", "--size", 100, "--size", 200, "--rate", 1000, "--json")
+    assert json.loads(run.stdout) == {"originals": 2, "made": 0, "failures": 0}, "nothing is made twice"
+
+
+def test_only_what_is_new_is_looked_at(server: RunningServer, manage: Manage) -> None:
+    for name, age in (("old.jpg", 10 * 86_400), ("new.jpg", 3600)):
+        server.upload(name, pictures.jpeg())
+        moment = time.time() - age
+        os.utime(server.originals / name, (moment, moment))
+    assert manage("warm", "--size", 100, "--since", "1d").returncode == 0
+    assert visible_files(server.thumbnails) == ["new_100.jpg"]
+
+
+def test_what_cannot_be_shown_is_named_and_the_others_are_made(server: RunningServer, manage: Manage) -> None:
+    server.upload("broken.jpg", pictures.jpeg()[:300])
+    server.upload("liar.png", b"no picture at all")
+    server.upload("good.jpg", pictures.jpeg())
+    run = manage("warm", "--size", 100)
+    assert run.returncode == 1
+    named = {line.split("\t")[1]: line.split("\t")[2] for line in run.stdout.splitlines()[:-1]}
+    assert set(named) == {"broken.jpg", "liar.png"}
+    assert "not the picture that its name says" in named["liar.png"]
+    assert visible_files(server.thumbnails) == ["good_100.jpg"]
+
+
+def test_the_ceiling_on_sizes_holds_until_sizes_are_pruned(server: RunningServer, manage: Manage) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    for size in (100, 200):
+        assert manage("warm", "--size", size, KEPT_THUMBNAIL_SIZES="2").returncode == 0
+    run = manage("warm", "--size", 300, KEPT_THUMBNAIL_SIZES="2")
+    assert (run.returncode, "thumbnails prune --keep-size" in run.stderr) == (1, True)
+    run = manage("prune", "--keep-size", 200)
+    assert run.stdout.startswith("1 thumbnails, "), run.stderr
+    assert manage("warm", "--size", 300, KEPT_THUMBNAIL_SIZES="2").returncode == 0
+    assert visible_files(server.thumbnails) == ["a_200.jpg", "a_300.jpg"]
+    server.delete("a.jpg")
+    assert visible_files(server.thumbnails) == [], "sizes that are kept are known"
+
+
+def test_it_gives_way_to_everybody() -> None:
+    code = (
+        "import os, subprocess; from assetstore.warming import yield_to_others; yield_to_others()\n"
+        "print(os.nice(0), subprocess.run(['ionice', '-p', str(os.getpid())], capture_output=True).stdout)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("19 b'idle")
+
+
+def test_orphans_go_and_what_shows_an_original_stays(
+    server: RunningServer, prune: Callable[..., list[tuple[str, str]]]
+) -> None:
+    long_name = "x" * 250 + ".jpg"
+    for name in ("a.jpg", "b.tif", "a_100.jpg", "gone.jpg", long_name):
+        server.upload(name, pictures.tiff() if name == "b.tif" else pictures.jpeg())
+        assert server.thumbnail(name, 100).status == 200
+    (server.originals / "gone.jpg").unlink()  # by hand, or the server would have taken care
+    (server.thumbnails / "readme_100").write_bytes(b"")
+    (server.thumbnails / "notes.txt").write_bytes(b"no thumbnail")
+    expected = [("orphan", "gone_100.jpg"), ("orphan", "readme_100")]
+    before = visible_files(server.thumbnails)
+    assert prune(orphans=True, dry_run=True) == expected
+    assert visible_files(server.thumbnails) == before
+    assert prune(orphans=True) == expected
+    assert set(before) - set(visible_files(server.thumbnails)) == {"gone_100.jpg", "readme_100"}
+    assert prune(orphans=True) == []
+
+
+def test_a_young_thumbnail_is_no_orphan(server: RunningServer, manage: Manage) -> None:
+    (server.thumbnails / "its original comes_100.jpg").write_bytes(b"x")
+    assert manage("prune", "--orphans").stdout == "1 thumbnails, 1 bytes left.\n"
+
+
+def test_pages_that_earlier_servers_left_go(server: RunningServer, manage: Manage) -> None:
+    for name in ("b.tif", "c-0.jpg", "d_100-0.jpg"):
+        server.upload(name, pictures.tiff() if name == "b.tif" else pictures.jpeg())
+        server.thumbnail(name, 100)
+    for name in ("b_100-0.png", "b_100-17.png"):
+        (server.thumbnails / name).write_bytes(b"page")
+    run = manage("prune", "--strays", "--dry-run", "--json")
+    assert {json.loads(line).get("name") for line in run.stdout.splitlines()} == {"b_100-0.png", "b_100-17.png", None}
+    assert manage("prune", "--strays").stdout.startswith("2 thumbnails, 8 bytes removed: an earlier server left it")
+    assert visible_files(server.thumbnails) == ["b_100.png", "c-0_100.jpg", "d_100-0_100.jpg"]
+
+
+def test_by_age_and_by_total_the_oldest_go(server: RunningServer, prune: Callable[..., list[tuple[str, str]]]) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    moments = []
+    for size in (10, 20, 30):
+        moments.append(time.time_ns())
+        time.sleep(0.02)
+        server.thumbnail("a.jpg", size)
+        time.sleep(0.02)
+    assert prune(before_ns=moments[0]) == []
+    assert prune(before_ns=moments[1]) == [("age", "a_10.jpg")]
+    size = (server.thumbnails / "a_30.jpg").stat().st_size
+    assert prune(most_bytes=size) == [("total", "a_20.jpg")]
+    assert prune(most_bytes=size) == []
+    assert server.thumbnail("a.jpg", 10).status == 200, "whoever asks gets it anew"
+
+
+def test_a_thumbnail_that_was_renewed_meanwhile_stays(server: RunningServer) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    server.thumbnail("a.jpg", 100)
+    store = server.opened.thumbnails.store
+    assert isinstance(store, PrunableThumbnails)
+    kept = next(store.kept(""))
+    time.sleep(0.02)
+    server.upload("a.jpg", pictures.jpeg(orientation=3))
+    server.thumbnail("a.jpg", 100)
+    assert not store.remove("", kept)
+    assert visible_files(server.thumbnails) == ["a_100.jpg"]
+    assert store.remove("", next(store.kept("")))
+    assert not store.remove("", kept), "gone already"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(("prune",), "Say which"), (("warm",), "--size"), (("warm", "--size", "1", "--collection", "x"), "no collection")],
+)
+def test_a_wrong_call_says_what_is_missing(manage: Manage, arguments: tuple[str, ...], reason: str) -> None:
+    run = manage(*arguments)
+    assert (run.returncode, reason in run.stderr) == (2, True)
+
+
+def test_the_commands_explain_themselves(manage: Manage) -> None:
+    for command in ((), ("warm",), ("prune",)):
+        run = manage(*command, "--help")
+        assert (run.returncode, "Usage: manage.py thumbnails" in run.stdout) == (0, True)
+
+
+def test_pictures_are_made_beside_uploads_and_deletes(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+    for number in range(30):
+        server.upload(f"{number}.jpg", pictures.jpeg())
+    command = [sys.executable, str(PROJECT / "manage.py"), "thumbnails", "warm", "--size", "100"]
+    environ = {"BASE_DIR": str(server.base), "PATH": os.environ["PATH"]}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for number in range(0, 30, 2):
+            assert server.delete(f"{number}.jpg").status == 200
+            assert server.upload(f"{number + 1}.jpg", pictures.jpeg(orientation=3)).status == 200
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    for number in range(0, 30, 2):
+        assert not (server.thumbnails / f"{number}_100.jpg").exists(), "none of a deleted original"
+        assert server.thumbnail(f"{number + 1}.jpg", 100).status == 200
