@@ -73,7 +73,6 @@ class Thumbnails:
     """
 
     def __init__(self, storage: Storage, store: ThumbnailStore, pool: RenderPool, rules: Rules) -> None:
-        self.store = store
         self._storage = storage
         self._store = store
         self._pool = pool
@@ -85,6 +84,11 @@ class Thumbnails:
     def name(self, name: str, scale: int) -> str:
         """Returns the file name of the thumbnail of *name* at *scale*. Raises UnsupportedType."""
         return formats.thumbnail_name(name, self._media_type(name), min(scale, self._rules.largest))
+
+    @property
+    def store(self) -> ThumbnailStore:
+        """Where the kept thumbnails are."""
+        return self._store
 
     def keeps(self, place: str, scale: int) -> bool:
         """Whether thumbnails of this size are kept in this folder; the number of sizes that are has a ceiling."""

@@ -243,6 +243,13 @@ def test_another_file_of_that_name_stays_unless_asked_for_and_then_goes_to_the_t
     assert manage("trash", "list").stdout.count("a.jpg") == 1
 
 
+def test_nothing_is_replaced_where_there_is_no_trash(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+    server.upload("a.jpg", b"ours!")
+    run = manage("import", make_bag(tmp_path / "bag", {"a.jpg": b"their"}), "--replace", TRASH_DAYS="0")
+    assert (run.returncode, "TRASH_DAYS is 0" in run.stderr) == (2, True)
+    assert (server.originals / "a.jpg").read_bytes() == b"ours!"
+
+
 def test_a_file_whose_bytes_the_manifest_did_not_foretell_is_not_imported(
     server: RunningServer, manage: Manage, tmp_path: Path
 ) -> None:
@@ -305,6 +312,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "files to fetch": (lambda bag: (bag / "fetch.txt").write_text("http://x/ 1 data/x"), "not complete"),
     "a name that leads out": (with_inventory("data/a.jpg,,,../../a.jpg,7,0,"), "slash"),
     "the server's own folder": (with_inventory("data/a.jpg,,,.asset-server,7,0,"), "reserved"),
+    "a path that steers terminals": (lambda bag: (bag / "data/a.jpg").rename(bag / "data/\x1b[2J\udcff"), "?[2J"),
     "an oversize name": (with_inventory(f"data/a.jpg,,,{'a' * 256},7,0,"), "too long"),
     "another file's path": (with_inventory("../a.jpg,,,a.jpg,7,0,"), "does not list"),
     "a table of rubbish": (with_inventory("data/a.jpg,,,a.jpg,seven,0,"), "cannot be understood"),

@@ -16,7 +16,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from assetstore.bags import INVENTORY, Item, read_inventory
 from assetstore.errors import BadRequest, NotFound
@@ -106,7 +105,7 @@ class Arrival:
         """
         for item in self.items:
             place = self._places[item.path]
-            held = self._held(originals, place, item)
+            held = self._held(originals, place, item, pace)
             outcome, is_there = _FORGED, False
             if held is True:
                 outcome, is_there = "there already", True
@@ -120,7 +119,7 @@ class Arrival:
             yield item, outcome, is_there
             progress(item.size)
 
-    def _held(self, originals: Originals, place: str, item: Item) -> bool | None:
+    def _held(self, originals: Originals, place: str, item: Item, pace: Pace) -> bool | None:
         """Whether the store has a file of that name with the same bytes (True) or others (False); None: it has none."""
         algorithm, expected = self._foretold(item)
         try:
@@ -130,6 +129,7 @@ class Arrival:
                 checksum = hashlib.new(algorithm)
                 while data := stored.file.read(_CHUNK):
                     checksum.update(data)
+                    pace.spend(len(data))
         except NotFound:
             return None
         return checksum.hexdigest() == expected
@@ -232,5 +232,6 @@ def _named(path: str) -> Iterator[None]:
         raise BadRequest(f"{error.public} ({_shown(path)})") from None
 
 
-def _shown(text: Any) -> str:
-    return str(text)[:300]
+def _shown(text: object) -> str:
+    """The beginning of a text from the bag, as one line that cannot steer a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in str(text)[:300])

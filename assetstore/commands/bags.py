@@ -106,6 +106,7 @@ def import_bag(
     Exit status 1 if a file was not imported.
     """
     settings, originals = workplace.settings, workplace.originals
+    _refuse_without_trash(settings, replace)
     chosen = Selection((), collection, None, None).place(settings)
     arrival = Arrival(folder, lambda name: _place(settings, name) if chosen is None else chosen)
     counts = {True: 0, False: 0}
@@ -118,10 +119,15 @@ def import_bag(
             if as_json or not is_there:
                 row = {"outcome": outcome, "collection": item.collection, "name": item.name, "size": item.size}
                 show(row, as_json, ("outcome", "collection", "name"))
+    done = "could be imported or are there" if dry_run else "are there now"
     if not as_json:
-        done = "could be imported or are there" if dry_run else "are there now"
         click.echo(f"{counts[True]} of {len(arrival.items)} files {done}.")
     return 1 if counts[False] else 0
+
+
+def _refuse_without_trash(settings: Settings, replace: bool) -> None:
+    if replace and not settings.trash_days:
+        raise click.UsageError("TRASH_DAYS is 0, so what --replace replaces would be gone for good; nothing was done.")
 
 
 def _places(settings: Settings, collections: tuple[str, ...]) -> dict[str, str]:

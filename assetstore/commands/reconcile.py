@@ -92,7 +92,11 @@ def reconcile(
         raise click.UsageError("Say where Specify's records are: a CSV export, or the address of the database.")
     if edited_plan is not None and new_plan is not None:
         raise click.UsageError("--plan makes a plan and --apply carries one out; do one after the other.")
-    read = [_read(source, _scopes(scopes), exported) for source in sources]
+    read = []
+    with progress("Reading records", len(sources)) as bar:
+        for source in sources:
+            read.append(_read(source, _scopes(scopes), exported))
+            bar.update(1)
     if edited_plan is not None:
         return _apply(workplace, edited_plan, read, dry_run, as_json)
     as_of_ns = min((records.as_of_ns for records in read), default=time.time_ns())

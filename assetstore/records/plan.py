@@ -96,7 +96,7 @@ def read(path: Path, places: Iterable[str]) -> list[Step]:
             raise BadRequest(f"{path}, line {line}: {action!r} is no action; expected trash, restore or nothing.")
         needed = step.file if action == TRASH else step.entry
         if row.get("finding") not in POSSIBLE[action] or not needed:
-            raise BadRequest(f"{path}, line {line}: {action} is not possible for “{row.get('finding')}”.")
+            raise BadRequest(f"{path}, line {line}: {action} is not possible for {row.get('finding')!r}.")
         if step.place not in known or not is_store_name(step.name):
             raise BadRequest(f"{path}, line {line}: this row has been changed; no such file can be.")
         steps.append(step)
