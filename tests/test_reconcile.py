@@ -1,6 +1,7 @@
 """manage.py reconcile: every fault between Specify's records and the files is found, nothing else, nothing changed."""
 
 import csv
+import getpass
 import json
 import re
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from assetstore.errors import BadRequest
 from assetstore.records import comparison, plan
+from assetstore.records import database as specify_database
 from tests import mariadb, specify
 from tests.mariadb import Database
 from tests.specify import Specify
@@ -141,6 +144,21 @@ def test_every_planted_fault_is_found_in_the_export_that_the_documentation_shows
     assert specify.faults(rows(run)) == museum.faults
 
 
+def test_the_database_itself_holds_us_to_reading_whatever_the_account_may(database: Database) -> None:
+    address = f"mysql://{getpass.getuser()}@localhost/specify?unix_socket={database.socket}"
+    for statement in (
+        "DELETE FROM attachment",
+        "INSERT INTO collection VALUES (1, 'x', 1)",
+        "UPDATE attachment SET ScopeID = 1",
+    ):
+        with (
+            pytest.raises(BadRequest) as refusal,
+            specify_database.connected(specify_database.address(address, {})) as cursor,
+        ):
+            cursor.execute(statement)
+        assert "READ ONLY" in refusal.value.detail
+
+
 def test_a_database_that_is_not_there_or_lets_nobody_in_is_named_without_the_password(
     manage: Manage, database: Database
 ) -> None:
@@ -249,6 +267,19 @@ def test_a_file_that_changed_or_got_a_record_since_the_plan_is_left_alone(
     assert "a record shows it now" in run.stdout
     assert run.stdout.splitlines()[-1] == "0 of 2 files."
     assert server.get("/fileget", filename="replaced.jpg", coll="KU Fish").body == b"another"
+
+
+def test_a_file_that_came_since_the_plan_is_not_replaced_by_a_restored_one(
+    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+) -> None:
+    put(server, "a.jpg", b"old")
+    server.delete("a.jpg", coll="KU Fish")
+    time.sleep(0.01)
+    manage("reconcile", table("a.jpg"), "--plan", tmp_path / "plan.csv")
+    put(server, "a.jpg", b"uploaded again")
+    run = manage("reconcile", "--apply", tmp_path / "plan.csv")
+    assert (run.returncode, "there is a file of that name now" in run.stdout) == (1, True)
+    assert server.get("/fileget", filename="a.jpg", coll="KU Fish").body == b"uploaded again"
 
 
 @pytest.mark.parametrize(

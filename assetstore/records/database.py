@@ -62,7 +62,7 @@ def read(where: Address) -> Records:
         Unavailable: it cannot be reached or does not let us in.
         BadRequest: it is not Specify's.
     """
-    with _connected(where) as cursor:
+    with connected(where) as cursor:
         as_of_ns = time.time_ns()
         collections, disciplines = _scopes(cursor)
         cursor.execute(_RECORDS)
@@ -89,7 +89,8 @@ def _scopes(cursor: Any) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[st
 
 
 @contextlib.contextmanager
-def _connected(where: Address) -> Iterator[Any]:
+def connected(where: Address) -> Iterator[Any]:
+    """Gives a cursor in a transaction that the database holds to reading. Raises Unavailable, BadRequest."""
     import pymysql  # noqa: PLC0415 - only this command needs it
     import pymysql.cursors  # noqa: PLC0415
 
