@@ -51,6 +51,16 @@ def months(journal: Journal, keeps_trash: bool) -> list[Month]:
     return list(found.values())
 
 
+def window_days(journal: Journal, now: float) -> float | None:
+    """Returns over how many days growth can be measured; None if the journal is too young. Raises StorageFault.
+
+    Parameters:
+        now: seconds since 1970.
+    """
+    since_ns = _since_ns(journal, now)
+    return None if since_ns is None else (now - since_ns / _NANOSECONDS) / _DAY
+
+
 def daily(journal: Journal, keeps_trash: bool, now: float) -> float | None:
     """Returns by how many bytes the store grew a day of late; None if the journal is too young to tell.
 
@@ -60,15 +70,12 @@ def daily(journal: Journal, keeps_trash: bool, now: float) -> float | None:
 
     Raises StorageFault.
     """
-    with journal.reading("SELECT MIN(time_ns) FROM events WHERE time_ns > 0") as rows:
-        first_ns = next(iter(rows))[0]
-    days = min(_MOST_DAYS, (now - (first_ns or now * _NANOSECONDS) / _NANOSECONDS) / _DAY)
-    if days < _LEAST_DAYS:
+    since_ns = _since_ns(journal, now)
+    if since_ns is None:
         return None
-    since_ns = int((now - days * _DAY) * _NANOSECONDS)
     query = "SELECT operation, SUM(size) FROM events WHERE time_ns >= ? AND time_ns <= ? GROUP BY operation"
     with journal.reading(query, (since_ns, int(now * _NANOSECONDS))) as rows:
-        return _net(rows, keeps_trash) / days
+        return _net(rows, keeps_trash) / ((now - since_ns / _NANOSECONDS) / _DAY)
 
 
 def days_until_full(room: int | None, growth: float | None) -> float | None:
@@ -79,6 +86,16 @@ def days_until_full(room: int | None, growth: float | None) -> float | None:
     if room is None or growth is None or growth <= 0:
         return None
     return max(0, room) / growth
+
+
+def _since_ns(journal: Journal, now: float) -> int | None:
+    """Since when growth can be measured, nanoseconds since 1970; None if the journal is too young."""
+    with journal.reading("SELECT MIN(time_ns) FROM events WHERE time_ns > 0") as rows:
+        first_ns = next(iter(rows))[0]
+    now_ns = int(now * _NANOSECONDS)
+    if first_ns is None or now_ns - first_ns < _LEAST_DAYS * _DAY * _NANOSECONDS:
+        return None
+    return max(int(first_ns), now_ns - _MOST_DAYS * _DAY * _NANOSECONDS)
 
 
 def _net(rows: Iterable[tuple[str, int | None]], keeps_trash: bool) -> int:

@@ -43,7 +43,7 @@ class Originals:
         self.storage = storage
         self.journal = journal
         self.places = places
-        self._keeps_trash = keeps_trash
+        self.keeps_trash = keeps_trash
 
     def store(self, received: Received, place: str, name: str, origin: Origin) -> bool:
         """Makes an upload the original of that name; True if it replaced one.
@@ -59,7 +59,7 @@ class Originals:
         """
         received.incoming.sync()
         with self.storage.alone_with_original(place, name):
-            replaces, doubt = _made(lambda: received.incoming.commit(place, name, self._keeps_trash))
+            replaces, doubt = _made(lambda: received.incoming.commit(place, name, self.keeps_trash))
             operation = events.REPLACED if replaces else events.STORED
             self._record(operation, place, name, origin, received.size, received.sha256)
         if doubt is not None:
@@ -70,7 +70,7 @@ class Originals:
         """Removes an original; False if there was none. Raises OutOfSpace, StorageFault: nothing has changed then."""
         with self.storage.alone_with_original(place, name):
             known = self._known(place, name)
-            existed, doubt = _made(lambda: self.storage.delete_original(place, name, self._keeps_trash))
+            existed, doubt = _made(lambda: self.storage.delete_original(place, name, self.keeps_trash))
             if existed or doubt is not None:
                 size, sha256 = (known.size, known.sha256) if known else (None, None)
                 self._record(events.DELETED, place, name, origin, size, sha256)
@@ -85,7 +85,7 @@ class Originals:
         """
         with self.storage.alone_with_original(entry.place, entry.name):
             sha256 = self.sha256_of(entry)
-            replaces, doubt = _made(lambda: self.storage.restore(entry, self._keeps_trash))
+            replaces, doubt = _made(lambda: self.storage.restore(entry, self.keeps_trash))
             self._record(events.RESTORED, entry.place, entry.name, origin, entry.size, sha256)
         if doubt is not None:
             raise doubt

@@ -10,14 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from assetstore import content_types
+from assetstore import content_types, growth
 from assetstore import journal as events
 from assetstore.originals import Originals
-
-_DAY_NS = 86_400 * 1_000_000_000
-
-#: The forecast looks back over so many days at most, and needs so many at least.
-WINDOW_DAYS, LEAST_DAYS = 90, 7
 
 #: All changes: when, what came (files, bytes) and what went by it. Of a replacement both; what went was the
 #: size that the event before it tells.
@@ -35,11 +30,11 @@ WITH history AS (
                AND operation_before IN ('stored', 'replaced', 'restored', 'adopted')) AS replaces
     FROM history
 )
-SELECT {group},
+SELECT place, strftime('%Y-%m', time_ns / 1000000000, 'unixepoch'),
        SUM(comes), SUM(CASE WHEN comes THEN COALESCE(size, 0) ELSE 0 END),
        SUM(goes OR replaces),
        SUM(CASE WHEN goes THEN COALESCE(size, size_before, 0) WHEN replaces THEN COALESCE(size_before, 0) ELSE 0 END)
-FROM changes WHERE (comes OR goes) AND time_ns >= ? GROUP BY 1, 2 ORDER BY 1, 2
+FROM changes WHERE comes OR goes GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 
@@ -72,7 +67,7 @@ class Forecast:
     Fields:
         free_bytes: room for further originals; None if nobody knows.
         window_days: over how many days growth was measured; 0 if the journal is too young.
-        bytes_per_day: by which the originals grew on average; may be negative.
+        bytes_per_day: by which originals and trash grew on average; may be negative.
         days: until the disk is full; None if that is not in sight, or not known.
     """
 
@@ -114,11 +109,10 @@ def months(originals: Originals, places: list[str], number: int) -> Iterator[Mon
     Raises:
         StorageFault: the journal cannot be read.
     """
-    group = "place, strftime('%Y-%m', time_ns / 1000000000, 'unixepoch')"
     today = time.gmtime()
     first = today.tm_year * 12 + today.tm_mon - number
     earliest = f"{first // 12:04}-{first % 12 + 1:02}"
-    for row in _changes(originals, group, 0):
+    for row in _changes(originals):
         month = Month(*row)
         if month.place in places and month.month >= earliest:
             yield month
@@ -137,16 +131,13 @@ def forecast(originals: Originals, reserved_bytes: int) -> Forecast:
     free = originals.storage.free_bytes()
     if free is not None:
         free = max(0, free - reserved_bytes)
-    now = time.time_ns()
-    with originals.journal.reading("SELECT MIN(time_ns) FROM events WHERE operation != 'adopted'") as rows:
-        first = next(rows)[0]
-    if first is None or now - first < LEAST_DAYS * _DAY_NS:
+    now = time.time()
+    window = growth.window_days(originals.journal, now)
+    per_day = growth.daily(originals.journal, originals.keeps_trash, now)
+    if window is None or per_day is None:
         return Forecast(free, 0, 0.0, None)
-    since = max(first, now - WINDOW_DAYS * _DAY_NS)
-    grown = sum(row[3] - row[5] for row in _changes(originals, "0, 0", since))
-    per_day = grown / ((now - since) / _DAY_NS)
-    days = int(free / per_day) if free is not None and per_day > 0 else None
-    return Forecast(free, (now - since) // _DAY_NS, per_day, days)
+    days = growth.days_until_full(free, per_day)
+    return Forecast(free, int(window), per_day, None if days is None else int(days))
 
 
 def duplicates(originals: Originals, places: list[str]) -> Iterator[Duplicate]:
@@ -165,6 +156,6 @@ def duplicates(originals: Originals, places: list[str]) -> Iterator[Duplicate]:
     yield from sorted(groups, key=lambda group: (-group.size * (len(group.files) - 1), group.sha256))
 
 
-def _changes(originals: Originals, group: str, since_ns: int) -> list[tuple[Any, ...]]:
-    with originals.journal.reading(_CHANGES.format(group=group), (since_ns,)) as rows:
+def _changes(originals: Originals) -> list[tuple[Any, ...]]:
+    with originals.journal.reading(_CHANGES) as rows:
         return list(rows)

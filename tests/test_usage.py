@@ -109,7 +109,8 @@ def test_only_the_months_asked_for_are_shown(originals: Originals) -> None:
 def test_the_forecast_is_the_room_by_the_growth_of_the_last_ninety_days(originals: Originals) -> None:
     note(originals, "stored", "long ago.jpg", 10**15, 200)
     note(originals, "stored", "a.jpg", 200 * 10**6, 50)
-    note(originals, "deleted", "a.jpg", 110 * 10**6, 10)
+    note(originals, "deleted", "a.jpg", 110 * 10**6, 20)
+    note(originals, "purged", "a.jpg", 110 * 10**6, 10)
     forecast = usage.forecast(originals, 0)
     assert forecast.window_days == 90
     assert forecast.bytes_per_day == pytest.approx(10**6)
@@ -124,7 +125,10 @@ def test_a_young_journal_or_a_shrinking_store_gives_no_day(originals: Originals)
     assert usage.forecast(originals, 0).window_days == 0
     note(originals, "stored", "b.jpg", 100, 20)
     note(originals, "deleted", "b.jpg", 100, 10)
+    note(originals, "purged", "b.jpg", 100, 9)
     note(originals, "deleted", "a.jpg", 100, 5)
+    assert usage.forecast(originals, 0).bytes_per_day == pytest.approx(5), "what is in the trash takes its space"
+    note(originals, "purged", "a.jpg", 100, 4)
     forecast = usage.forecast(originals, 0)
     assert (forecast.window_days, forecast.bytes_per_day, forecast.days) == (20, 0.0, None)
 

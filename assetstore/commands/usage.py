@@ -21,7 +21,7 @@ def usage(workplace: Workplace, collection: str | None, months: int, duplicates:
 
     By folder of the collection and media type: files and bytes. By folder and month (UTC), from the
     journal: what came and what went. The forecast is the average of the last 90 days at most, and needs
-    7. What is in the trash counts as gone, although it takes space for a while.
+    7; for it, deleted files take space until they leave the trash.
 
     \b
         manage.py usage
