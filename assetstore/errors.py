@@ -86,6 +86,22 @@ class Unavailable(AssetError):
     status = 503
 
 
+class RemoteFault(AssetError):
+    """Another server, which we ask, cannot be reached, refuses, or answers against the protocol.
+
+    Parameters:
+        answered: the status of its answer, None if there was none.
+        may_pass: whether the same may well go right in a moment.
+    """
+
+    status = 502
+
+    def __init__(self, public: str, detail: str = "", *, answered: int | None = None, may_pass: bool = False) -> None:
+        super().__init__(public, detail)
+        self.answered = answered
+        self.may_pass = may_pass
+
+
 class OutOfSpace(AssetError):
     """The disk is full (RFC 4918, 11.5)."""
 

@@ -5,7 +5,21 @@ from pathlib import Path
 
 import click
 
-from assetstore.commands import as_of, bags, journal, reconcile, thumbnails, trash, usage, verify
+from assetstore.commands import (
+    as_of,
+    bags,
+    delete,
+    get,
+    journal,
+    metadata,
+    put,
+    reconcile,
+    thumbnails,
+    token,
+    trash,
+    usage,
+    verify,
+)
 from assetstore.commands.shared import Workplace
 from assetstore.configuration import SettingsError
 from assetstore.errors import AssetError
@@ -25,7 +39,7 @@ def _commands() -> None:
     """
 
 
-for _command in (
+_STORE = (
     trash.trash,
     journal.journal,
     as_of.as_of,
@@ -35,7 +49,10 @@ for _command in (
     bags.import_bag,
     usage.usage,
     thumbnails.thumbnails,
-):
+)
+_CLIENT = (put.put, get.get, delete.delete, metadata.metadata, token.token)
+
+for _command in (*_STORE, *_CLIENT):
     _commands.add_command(_command)
 
 

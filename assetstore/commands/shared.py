@@ -3,7 +3,6 @@
 import fnmatch
 import json
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from assetstore import startup
+from assetstore.commands.progress import Progress
 from assetstore.configuration import Settings
 from assetstore.journal import Origin
 from assetstore.originals import Originals
@@ -168,9 +168,9 @@ def printable(value: object) -> str:
     return "".join(character if character.isprintable() else "?" for character in text) or "-"
 
 
-def progress(label: str, length: int) -> Any:
-    """Returns a progress bar on standard error, hidden where that is no terminal; `update(number)` moves it."""
-    return click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty(), width=30)
+def progress(label: str, length: int) -> Progress:
+    """Returns a progress bar on standard error; `update(number)` moves it."""
+    return Progress(label, length)
 
 
 def _utc(value: object) -> object:

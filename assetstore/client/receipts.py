@@ -1,0 +1,139 @@
+"""The receipt of uploads: a CSV file that says which local file is on the server under which store name.
+
+It is also how `put` goes on after an interruption: a line is written, and safely on the disk,
+before each upload and after it; the last line of a local file counts. When the command begins and
+when it ends, the file is written anew with one line for each local file.
+
+Concurrency: the file is locked while it is open, so that two commands cannot use one.
+"""
+
+import csv
+import fcntl
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from assetstore.errors import BadRequest
+
+COLUMNS = ("local name", "store name", "size", "SHA-256", "outcome")
+
+#: Outcomes. Any other text is the reason of a failure.
+DONE, BEGUN = "done", "begun"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is known of one local file.
+
+    Fields:
+        local_name: as on the command line.
+        store_name: under which the server has it, or will have it.
+        size: bytes; empty before the upload.
+        sha256: in hexadecimal; empty before the upload.
+        outcome: DONE, BEGUN, or what went wrong.
+    """
+
+    local_name: str
+    store_name: str
+    size: str
+    sha256: str
+    outcome: str
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """In the order of the columns."""
+        return (self.local_name, self.store_name, self.size, self.sha256, self.outcome)
+
+
+class Receipt:
+    """An open receipt; a context manager.
+
+    Parameters:
+        path: of the CSV file, which need not exist.
+
+    Raises:
+        BadRequest: it is no receipt, or another command uses it.
+        OSError: it cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: dict[str, Line] = {}
+        self._file: TextIO
+
+    def line(self, local_name: str) -> Line | None:
+        """Returns what is known of a local file."""
+        return self._lines.get(local_name)
+
+    def note(self, line: Line) -> None:
+        """Writes a line, safely. Raises OSError."""
+        self._lines[line.local_name] = line
+        self._write(self._file, [line])
+
+    def __enter__(self) -> "Receipt":
+        self._file = _lock(self._path)
+        try:
+            self._lines = {line.local_name: line for line in _read(self._file)}
+            self._rewrite()
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._rewrite()
+        finally:
+            self._file.close()
+
+    def _rewrite(self) -> None:
+        draft = self._path.with_name(f".{os.getpid()}-{self._path.name[:200]}")
+        # Stays open: it is the receipt from now on.
+        file = open(draft, "w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            csv.writer(file).writerow(COLUMNS)
+            self._write(file, self._lines.values())
+            os.replace(draft, self._path)
+        except BaseException:
+            file.close()
+            draft.unlink(missing_ok=True)
+            raise
+        self._file.close()
+        self._file = file
+
+    @staticmethod
+    def _write(file: TextIO, lines: Iterable[Line]) -> None:
+        csv.writer(file).writerows(line.values for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _lock(path: Path) -> TextIO:
+    while True:
+        # Stays open: closing gives the lock back.
+        file = open(path, "a+", encoding="utf-8-sig", errors="surrogateescape", newline="")  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise BadRequest(f"Another command is using the receipt {path}.") from None
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()  # it was written anew in between
+
+
+def _read(file: TextIO) -> Iterable[Line]:
+    file.seek(0)
+    rows = csv.reader(file)
+    header = next(rows, None)
+    if header is not None and tuple(header) != COLUMNS:
+        raise BadRequest(f"The file for the receipt is there already, and is none: it begins with {header[:5]}.")
+    for row in rows:
+        if len(row) == len(COLUMNS):  # the last one may be cut off, by a power failure
+            yield Line(*row)

@@ -1,0 +1,58 @@
+"""`manage.py delete`: deletes originals on an attachment server."""
+
+import click
+
+from assetstore import names
+from assetstore.client.remote import RemoteServer
+from assetstore.commands.connecting import connecting, patiently, reason, stops_everything
+from assetstore.commands.shared import as_json_option, dry_run_option, show
+from assetstore.errors import AssetError, NotFound
+
+_COLUMNS = ("outcome", "name")
+
+
+@click.command()
+@click.argument("store_names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connecting
+@dry_run_option
+@as_json_option
+def delete(store_names: tuple[str, ...], yes: bool, remote: RemoteServer, dry_run: bool, as_json: bool) -> int:
+    """Deletes originals and their thumbnails, by store name. One that is gone already counts as deleted.
+
+    A server of this kind keeps them in its trash for a while; on others they are gone for good.
+
+    \b
+        manage.py delete --dry-run sp68478305178998511353.att.jpg
+
+    \b
+    Exit status: 0  none of them is there any more
+                 1  not all could be deleted; the output says why
+                 130  interrupted, or the question was answered with no
+    """
+    for name in store_names:
+        names.store_name(name)
+    if not yes and not dry_run:
+        click.confirm(f"Delete {len(store_names)} files on {remote.address}?", abort=True, err=True)
+    failures = 0
+    for name in store_names:
+        try:
+            outcome = patiently(lambda name=name: _delete(remote, name, dry_run))  # type: ignore[misc]
+        except AssetError as error:
+            failures += 1
+            show({"name": name, "outcome": reason(error)}, as_json, _COLUMNS)
+            if stops_everything(error):
+                break
+            continue
+        show({"name": name, "outcome": outcome}, as_json, _COLUMNS)
+    return 1 if failures else 0
+
+
+def _delete(remote: RemoteServer, name: str, is_dry_run: bool) -> str:
+    if is_dry_run:
+        try:
+            with remote.open(name, method="HEAD"):
+                return "would be deleted"
+        except NotFound:
+            return "was not there"
+    return "deleted" if remote.delete(name) else "was not there"

@@ -1,0 +1,25 @@
+"""`manage.py metadata`: the EXIF metadata of an original on an attachment server."""
+
+import click
+
+from assetstore import names
+from assetstore.client.remote import RemoteServer
+from assetstore.commands.connecting import connecting, patiently
+from assetstore.commands.shared import as_json_option, show
+
+
+@click.command()
+@click.argument("store_name", metavar="NAME")
+@connecting
+@as_json_option
+def metadata(store_name: str, remote: RemoteServer, as_json: bool) -> int:
+    """Shows the metadata of an original: group, tag, text. Nothing if it has none.
+
+    \b
+        manage.py metadata sp68478305178998511353.att.jpg | grep DateTimeOriginal
+    """
+    names.store_name(store_name)
+    for group in patiently(lambda: remote.metadata(store_name)):
+        for tag, text in dict(group.get("Fields", {})).items():
+            show({"group": group.get("Name"), "tag": tag, "text": text}, as_json, ("group", "tag", "text"))
+    return 0

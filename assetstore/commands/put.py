@@ -1,0 +1,189 @@
+"""`manage.py put`: uploads files to an attachment server."""
+
+import contextlib
+import hashlib
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from assetstore import names
+from assetstore.client.receipts import BEGUN, DONE, Line, Receipt
+from assetstore.client.remote import RemoteServer
+from assetstore.commands.connecting import connecting, patiently, reason, stops_everything
+from assetstore.commands.progress import Progress
+from assetstore.commands.shared import as_json_option, printable, show
+from assetstore.errors import AssetError, BadRequest, NotFound
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Naming:
+    """Under which store names files go: NAME, their own, or (None, False) new ones."""
+
+    name: str | None
+    is_local: bool
+    replaces: bool
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.option("--name", help="The store name, for one file; otherwise each gets a new one, as Specify 7 makes them.")
+@click.option("--local-names", is_flag=True, help="Use the files' own names as store names.")
+@click.option("--replace", "is_replacing", is_flag=True, help="With these: also in place of a file that is there.")
+@click.option(
+    "--receipt",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A CSV file that says what became of each file. With it, the same command goes on after an interruption.",
+)
+@connecting
+@as_json_option
+def put(
+    files: tuple[Path, ...],
+    name: str | None,
+    local_names: bool,
+    is_replacing: bool,
+    receipt: Path | None,
+    remote: RemoteServer,
+    as_json: bool,
+) -> int:
+    """Uploads files and prints the store name of each.
+
+    The receipt has a line for each file: local name, store name, size, SHA-256, outcome. What it says is done is not
+    uploaded again unless the file has changed; then it replaces the former version under the same store name.
+
+    \b
+        manage.py put scan.tif
+        manage.py put --receipt batch.csv --collection 'KU Fish' photos/*.jpg
+        ASSET_SERVER_KEY=... manage.py put --url https://assets.museum.org scan.tif
+
+    \b
+    Exit status: 0  all files are there
+                 1  not all are; the reasons are on standard error and in the receipt
+                 130  interrupted; with a receipt, call the command again
+    """
+    naming = _Naming(name, local_names, is_replacing)
+    if name is not None and (local_names or len(files) > 1):
+        raise click.UsageError("--name is for one file, and without --local-names.")
+    failures = 0
+    with _receipt(receipt) as known, Progress("Uploading", sum(map(_size, files))) as bar:
+        for file in files:
+            line, error = _put(remote, file, naming, known, bar)
+            failures += error is not None
+            _show(line, as_json)
+            if error is not None and stops_everything(error):
+                click.echo("Stopped, because the next file would fare no better.", err=True)
+                break
+    return 1 if failures else 0
+
+
+@contextlib.contextmanager
+def _receipt(path: Path | None) -> Iterator[Receipt | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        with Receipt(path) as receipt:
+            yield receipt
+    except OSError as error:
+        raise BadRequest(f"The receipt cannot be kept: {reason(error)}.") from error
+
+
+def _put(
+    remote: RemoteServer, path: Path, naming: _Naming, receipt: Receipt | None, bar: Progress
+) -> tuple[Line, AssetError | None]:
+    """Uploads one file unless it is there; returns what became of it, and the error if there was one."""
+    known = receipt.line(str(path)) if receipt else None
+    line = Line(str(path), known.store_name if known else "", "", "", BEGUN)
+    failure = None
+    try:
+        with _opened(path) as (file, size):
+            if known and known.outcome == DONE and known.size == str(size) and known.sha256 == _sha256(file):
+                bar.update(size)
+                return known, None
+            line = replace(line, store_name=line.store_name or _store_name(remote, path, naming))
+            if receipt:
+                receipt.note(line)
+            sha256 = patiently(lambda: _upload(remote, line.store_name, path, size, bar))
+        line = replace(line, size=str(size), sha256=sha256, outcome=DONE)
+    except (AssetError, OSError) as error:
+        failure = error if isinstance(error, AssetError) else BadRequest(reason(error))
+        line = replace(line, outcome=reason(failure))
+    if receipt and line.store_name:
+        receipt.note(line)
+    return line, failure
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Opens a regular file; gives it and its size. Raises BadRequest, OSError."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise BadRequest(f"{path} is no file.")
+        yield file, status.st_size
+
+
+def _upload(remote: RemoteServer, name: str, path: Path, size: int, bar: Progress) -> str:
+    """Uploads a file and returns its SHA-256, which is that of the very bytes that went out."""
+    digest, sent = hashlib.sha256(), 0
+
+    def note(block: bytes) -> None:
+        nonlocal sent
+        digest.update(block)
+        sent += len(block)
+        bar.update(len(block))
+
+    try:
+        with _opened(path) as (file, _):
+            remote.put(name, file, size, path.name, note)
+    except BaseException:
+        bar.update(-sent)
+        raise
+    return digest.hexdigest()
+
+
+def _store_name(remote: RemoteServer, path: Path, naming: _Naming) -> str:
+    if naming.name is None and not naming.is_local:
+        return f"{uuid.uuid4()}{names.split_extension(path.name)[1]}"
+    name = names.store_name(naming.name or path.name)
+    if not naming.replaces and patiently(lambda: _exists(remote, name)):
+        raise BadRequest(f"There is a file {name} on the server already (see --replace).")
+    return name
+
+
+def _exists(remote: RemoteServer, name: str) -> bool:
+    try:
+        with remote.open(name, method="HEAD"):
+            return True
+    except NotFound:
+        return False
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _show(line: Line, as_json: bool) -> None:
+    if as_json:
+        show(vars(line), True, ())
+    elif line.outcome == DONE:
+        click.echo(printable(line.store_name))
+    else:
+        click.echo(f"{printable(line.local_name)}: {printable(line.outcome)}", err=True)

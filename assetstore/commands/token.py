@@ -1,0 +1,32 @@
+"""`manage.py token`: signs a name, for curl and scripts."""
+
+import json
+
+import click
+
+from assetstore.client.remote import RemoteServer
+from assetstore.commands.connecting import connecting, patiently
+from assetstore.commands.shared import as_json_option
+
+
+@click.command()
+@click.argument("name")
+@connecting
+@as_json_option
+def token(name: str, remote: RemoteServer, as_json: bool) -> int:
+    """Prints a token for NAME, valid from now for two and a half minutes by the server's clock.
+
+    NAME is a store name, or the value of `random` for /testkey.
+
+    \b
+        curl -F store=a.jpg -F token=$(manage.py token a.jpg) -F file=@a.jpg http://localhost:8080/fileupload
+    """
+    signature = patiently(lambda: remote.token(name))
+    if signature is None:
+        raise click.UsageError("There is no key: set ASSET_SERVER_KEY, or say --key-file.")
+    if as_json:
+        text = {"name": name, "token": signature, "seconds_ahead": round(remote.skew())}
+        click.echo(json.dumps(text, ensure_ascii=False))
+    else:
+        click.echo(signature)
+    return 0
