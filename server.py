@@ -38,17 +38,14 @@ from assetstore import (
     tokens,
     uploads,
 )
-from assetstore.collections import Collections
-from assetstore.configuration import Settings, SettingsError
+from assetstore.configuration import SettingsError
 from assetstore.errors import AssetError, BadRequest, Forbidden, NotFound
-from assetstore.health import Health
 from assetstore.journal import Origin
-from assetstore.originals import Originals, Received
+from assetstore.originals import Received
 from assetstore.parameters import Parameters
 from assetstore.proxies import Proxies
 from assetstore.startup import Opened
 from assetstore.storage import Incoming, StoredFile
-from assetstore.thumbnails import Thumbnails
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -63,19 +60,16 @@ class AssetServer:
     """The routes. One method answers one route of the protocol.
 
     Parameters:
-        settings: the effective settings; `key` is None or holds at least one key.
-        originals: the store, and the changes that can be made to it.
-        thumbnails: gives thumbnails of what is in the store.
-        state: says how the server does.
+        opened: settings, of which `key` is None or holds at least one key, store, thumbnails and state.
     """
 
-    def __init__(self, settings: Settings, originals: Originals, thumbnails: Thumbnails, state: Health) -> None:
-        self.settings = settings
-        self.originals = originals
-        self.storage = originals.storage
-        self.thumbnails = thumbnails
-        self.health = state
-        self.collections = Collections(settings.collection_dirs)
+    def __init__(self, opened: Opened) -> None:
+        self.settings = opened.settings
+        self.originals = opened.originals
+        self.storage = opened.originals.storage
+        self.thumbnails = opened.thumbnails
+        self.health = opened.health
+        self.collections = opened.collections
         self.refused_tokens = tokens.Refusals()
 
     def index(self) -> bottle.HTTPResponse:
@@ -288,7 +282,7 @@ class AssetServer:
 
 def make_app(opened: Opened) -> exchange.Observed:
     """Returns the WSGI application that serves what was opened."""
-    server = AssetServer(opened.settings, opened.originals, opened.thumbnails, opened.health)
+    server = AssetServer(opened)
     app = bottle.Bottle()
     app.route("/", "GET", server.index)
     app.route("/web_asset_store.xml", "GET", server.web_asset_store)

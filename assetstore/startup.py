@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from assetstore import (
     __version__,
+    collection_file,
     configuration,
     keys,
     logs,
@@ -27,7 +28,7 @@ from assetstore import (
     trash_keeping,
     verifying,
 )
-from assetstore.collections import Collections
+from assetstore.collections import Collections, LivePlaces
 from assetstore.configuration import Settings, SettingsError
 from assetstore.errors import StorageFault
 from assetstore.health import Health
@@ -63,6 +64,7 @@ class Opened:
     """
 
     settings: Settings
+    collections: Collections
     originals: Originals
     thumbnails: Thumbnails
     pool: RenderPool
@@ -140,7 +142,9 @@ def _serve_by_processes(
     settings: Settings, folder: Path, make_app: Callable[[Opened], serving.WsgiApplication]
 ) -> None:
     settings = _with_key(settings)
-    open_originals(settings, folder).journal.close()  # what is wrong with the folders is said once, here
+    open_originals(
+        settings, open_collections(settings), folder
+    ).journal.close()  # what is wrong with the folders is said once, here
     address = (settings.bind_address, settings.port)
     with _clear_socket_errors(*address):
         listener = serving.listen(address)
@@ -194,11 +198,20 @@ def announce(settings: Settings, own: Mapping[str, object]) -> None:
         _log.warning("WARNING: %s", warning)
 
 
-def open_originals(settings: Settings, folder: Path) -> Originals:
+def open_collections(settings: Settings) -> Collections:
+    """Reads which collections there are: COLLECTION_DIRS, and what was added since."""
+    try:
+        return Collections(settings.collection_dirs, collection_file.location(settings.base_dir))
+    except StorageFault as error:
+        raise SettingsError(f"COLLECTION_DIRS: {error.public} {error.detail}") from error
+
+
+def open_originals(settings: Settings, collections: Collections, folder: Path) -> Originals:
     """Opens the store, as the server and the administrator's commands do.
 
     Parameters:
         settings: as loaded.
+        collections: of the store; more can come while it is open.
         folder: of the program; the default attachment folder in it is made when missing.
     """
     base = settings.base_dir
@@ -206,12 +219,13 @@ def open_originals(settings: Settings, folder: Path) -> Originals:
         base.mkdir(exist_ok=True)
     if not base.is_dir():
         raise SettingsError(f"BASE_DIR: there is no folder {base}. Is its disk mounted? If it is new, make it.")
-    places = Collections(settings.collection_dirs).places()
+    places = LivePlaces(collections)
     storage = DiskStorage(base, settings.orig_dir, settings.thumb_dir, places, settings.reserved_bytes)
     try:
         storage.prepare()
     except StorageFault as error:
         raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
+    collections.admit = storage.prepare_place
     return Originals(storage, Journal(base), places, keeps_trash=settings.trash_days > 0)
 
 
@@ -227,18 +241,20 @@ def open_store(settings: Settings, folder: Path) -> Opened:
     """Opens the store with all that serves it, and makes the server's own key if none was configured.
 
     Parameters:
-        settings, folder: as for `open_originals`.
+        settings: as loaded.
+        folder: of the program.
 
     The settings that it returns have a key, unless KEY is None.
     """
-    originals, settings = open_originals(settings, folder), _with_key(settings)
+    collections, settings = open_collections(settings), _with_key(settings)
+    originals = open_originals(settings, collections, folder)
     thumbnails, pool = open_thumbnails(settings, originals)
     metrics = _metrics(settings, originals, pool)
     duties = _duties(settings, originals, metrics)
     for duty in duties:
         duty.start()
     health = Health(readiness.checks(settings, originals, pool))
-    return Opened(settings, originals, thumbnails, pool, health, metrics, duties)
+    return Opened(settings, collections, originals, thumbnails, pool, health, metrics, duties)
 
 
 def _with_key(settings: Settings) -> Settings:

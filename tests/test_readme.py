@@ -89,7 +89,10 @@ def test_links_inside_the_readme_lead_somewhere() -> None:
         if target.startswith("#"):
             assert target[1:] in anchors
         elif "://" not in target:
-            assert (PROJECT / target).exists()
+            path, _, anchor = target.partition("#")
+            headings = re.findall(r"^##+ (.+)$", (PROJECT / path).read_text(encoding="utf-8"), re.M) if anchor else []
+            assert (PROJECT / path).exists()
+            assert not anchor or anchor in [heading.lower().replace(" ", "-") for heading in headings]
 
 
 def test_the_compose_file_sets_the_four_documented_variables() -> None:

@@ -8,6 +8,7 @@ import click
 from assetstore.commands import (
     as_of,
     bags,
+    collections,
     delete,
     get,
     journal,
@@ -49,6 +50,7 @@ _STORE = (
     bags.import_bag,
     usage.usage,
     thumbnails.thumbnails,
+    collections.collections,
 )
 _CLIENT = (put.put, get.get, delete.delete, metadata.metadata, token.token)
 

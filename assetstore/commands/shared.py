@@ -1,5 +1,6 @@
 """What the commands share: the store that they work on, moments, selections, and how things are shown."""
 
+import dataclasses
 import fnmatch
 import json
 import re
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from assetstore import startup
+from assetstore.collections import Collections
 from assetstore.commands.progress import Progress
 from assetstore.configuration import Settings
 from assetstore.journal import Origin
@@ -37,14 +39,24 @@ class Workplace:
         self._folder = folder
 
     @cached_property
-    def settings(self) -> Settings:
-        """The effective settings. Raises SettingsError."""
+    def configured(self) -> Settings:
+        """The settings as configured, without the collections that were added since. Raises SettingsError."""
         return startup.load_settings(self._folder)[0]
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The effective settings, with all collections that there are now. Raises SettingsError."""
+        return dataclasses.replace(self.configured, collection_dirs=self.collections.folders())
+
+    @cached_property
+    def collections(self) -> Collections:
+        """The mapping from collections to folders. Raises SettingsError."""
+        return startup.open_collections(self.configured)
 
     @cached_property
     def originals(self) -> Originals:
         """The store. Raises SettingsError."""
-        return startup.open_originals(self.settings, self._folder)
+        return startup.open_originals(self.configured, self.collections, self._folder)
 
     @cached_property
     def thumbnails(self) -> Thumbnails:

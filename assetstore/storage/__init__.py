@@ -157,6 +157,9 @@ class Storage(Protocol):
     def purge(self, entry: TrashEntry) -> bool:
         """Removes an entry of the trash for good; False if it is gone already. Raises StorageFault."""
 
+    def prepare_place(self, place: str) -> None:
+        """Makes the place of a collection ready for use, if it is not. Raises StorageFault."""
+
     def probe(self) -> None:
         """Writes and removes a little something everywhere. Raises OutOfSpace, StorageFault."""
 

@@ -77,18 +77,22 @@ class DiskStorage:
         Raises:
             StorageFault: a folder cannot be made or written; the detail names it.
         """
-        spared = {TRASH_FOLDER, BALLAST, ThumbnailSizes.FOLDER}
         for place in self._places:
-            for folder in (self._folder_of(place), self._base / place / self._thumbnails):
-                try:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    sweep(private_folder(folder), spared)
-                    with tempfile.TemporaryFile(dir=private_folder(folder)):
-                        pass
-                except OSError as error:
-                    detail = f"{folder}: {error.strerror or error}"
-                    raise StorageFault("The attachment folder cannot be written.", detail) from error
-            self._prepare_trash(place)
+            self.prepare_place(place)
+
+    def prepare_place(self, place: str) -> None:
+        """The same for one collection, which may have come after the start. Raises StorageFault."""
+        spared = {TRASH_FOLDER, BALLAST, ThumbnailSizes.FOLDER}
+        for folder in (self._folder_of(place), self._base / place / self._thumbnails):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                sweep(private_folder(folder), spared)
+                with tempfile.TemporaryFile(dir=private_folder(folder)):
+                    pass
+            except OSError as error:
+                detail = f"{folder}: {error.strerror or error}"
+                raise StorageFault("The attachment folder cannot be written.", detail) from error
+        self._prepare_trash(place)
 
     def _prepare_trash(self, place: str) -> None:
         folder = self._folder_of(place)

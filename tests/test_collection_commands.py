@@ -1,0 +1,260 @@
+"""manage.py collections: beside running servers, which take each change over at once and lose nothing."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assetstore import collection_file
+from tests.support import KEY, PROJECT, RunningServer, visible_files
+
+Manage = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., RunningServer]
+STATIC = {"KU Fish": "fish", "KU Herps": "herps"}
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "attachments-0"
+
+
+@pytest.fixture
+def manage(base: Path) -> Manage:
+    def run(*arguments: str, static: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        variables = {"BASE_DIR": str(base), "KEY": KEY, "PATH": "/usr/bin:/bin"}
+        if static:
+            variables["COLLECTION_DIRS"] = json.dumps(static)
+        command = [sys.executable, str(PROJECT / "manage.py"), "collections", *arguments]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+
+    return run
+
+
+def test_an_added_collection_works_at_once_in_every_process(start: Start, manage: Manage) -> None:
+    server = start(COLLECTION_DIRS=STATIC)
+    other = server.restarted()
+    try:
+        assert server.upload("a", b"x", coll="KU Plants").status == 404
+        run = manage("add", "KU Plants", "botany/vascular", static=STATIC)
+        assert (run.returncode, run.stdout) == (0, "KU Plants\tbotany/vascular\tadded\n"), run.stderr
+        assert server.upload("a", b"x", coll="KU Plants").status == 200
+        assert other.get("/fileget", filename="a", coll="KU Plants").body == b"x"
+        assert other.get("/static/botany/vascular/originals/a").body == b"x"
+        assert server.upload("b", b"y", coll="KU Fish").status == 200
+        assert other.get("/fileget", filename="a", coll="KU Fish").status == 404
+        assert other.delete("a", coll="KU Plants").status == 200
+        assert json.loads(server.get("/readyz").text)["ready"]
+    finally:
+        other.stop()
+    later = server.restarted()
+    try:
+        assert later.upload("c", b"z", coll="KU Plants").status == 200, "after a restart, too"
+    finally:
+        later.stop()
+
+
+def test_commands_and_trash_know_added_collections(start: Start, manage: Manage, base: Path) -> None:
+    server = start(COLLECTION_DIRS=STATIC)
+    assert manage("add", "KU Plants", "botany", static=STATIC).returncode == 0
+    server.upload("a", b"x", coll="KU Plants")
+    server.delete("a", coll="KU Plants")
+    variables = {"BASE_DIR": str(base), "COLLECTION_DIRS": json.dumps(STATIC), "KEY": KEY}
+    command = [sys.executable, str(PROJECT / "manage.py"), "trash", "restore", "a", "--collection", "KU Plants"]
+    assert subprocess.run(command, env=variables, capture_output=True, check=False).returncode == 0
+    assert server.get("/fileget", filename="a", coll="KU Plants").body == b"x"
+
+
+def test_uploads_go_on_while_collections_come_and_go(start: Start, manage: Manage) -> None:
+    server = start(COLLECTION_DIRS=STATIC)
+    ending, statuses = threading.Event(), []
+
+    def upload() -> None:
+        number = 0
+        while not ending.is_set():
+            number += 1
+            statuses.append(server.upload(f"f{number}", b"x", coll="KU Fish").status)
+
+    thread = threading.Thread(target=upload)
+    thread.start()
+    for number in range(3):
+        assert manage("add", f"C{number}", f"c{number}", static=STATIC).returncode == 0
+    assert manage("remove", "C1", static=STATIC).returncode == 0
+    ending.set()
+    thread.join()
+    assert set(statuses) == {200}
+    assert server.upload("a", b"x", coll="C1").status == 404
+    assert server.upload("a", b"x", coll="C2").status == 200
+
+
+def test_the_first_collection_ends_the_common_folder_only_if_that_is_empty(start: Start, manage: Manage) -> None:
+    server = start()
+    server.upload("old", b"x", coll="KU Fish")
+    run = manage("add", "KU Fish", "fish")
+    assert run.returncode == 1
+    assert "The common folder holds files of all collections" in run.stderr
+    server.delete("old")
+    assert "The trash of The common folder" in manage("add", "KU Fish", "fish").stderr
+    assert server.upload("new", b"x").status == 200, "nothing has changed"
+
+
+def test_the_first_collection_and_the_last_one(start: Start, manage: Manage) -> None:
+    server = start()
+    run = manage("add", "KU Fish", "fish")
+    assert run.returncode == 0
+    assert "others get 404" in run.stderr
+    assert server.upload("a", b"x").status == 404
+    assert server.upload("a", b"x", coll="KU Fish").status == 200
+    assert visible_files(server.base / "fish/originals") == ["a"]
+    run = manage("remove", "KU Fish")
+    assert run.returncode == 1
+    assert "fish holds files which would no longer be found" in run.stderr
+    server.delete("a", coll="KU Fish")
+    assert "Purge it first" in manage("remove", "KU Fish").stderr
+    for entry in server.opened.originals.trash():
+        server.opened.originals.storage.purge(entry)
+    run = manage("remove", "KU Fish")
+    assert run.returncode == 0
+    assert "share one folder" in run.stderr
+    assert (server.base / "fish/originals").is_dir(), "nothing is deleted"
+    assert server.upload("a", b"x").status == 200
+    assert visible_files(server.originals) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "sentence"),
+    [
+        ("New", "fish", "the folder of 'KU Fish', are one"),
+        ("New", "fish/", "the folder of 'KU Fish', are one"),
+        ("New", "fish/marine", "lie in each other"),
+        ("New", "herps/../fish", "no folder below BASE_DIR"),
+        ("New", "link", "the folder of 'KU Fish', are one"),
+        ("New", "link/deeper", "lie in each other"),
+        ("New", "birds/all", "the folder of 'KU Birds'"),
+        ("New", "birds/all/rare", "lie in each other"),
+        ("New", "birds", "lie in each other"),
+        ("New", "", "needs a folder of its own"),
+        ("New", "/", "no folder below BASE_DIR"),
+        ("New", "/etc", "no folder below BASE_DIR"),
+        ("New", "../other", "no folder below BASE_DIR"),
+        ("New", "originals", "folders of the server's own"),
+        ("New", "x/thumbnails", "folders of the server's own"),
+        ("New", ".asset-server", "no folder below BASE_DIR"),
+        ("New", "loose", "holds 'IMG_1.jpg'"),
+        ("New", "file", "is no folder"),
+        ("New", "filled", "say --existing"),
+        ("KU Fish", "other", "is in COLLECTION_DIRS already, with the folder fish"),
+        ("KU Birds", "other", "is added already, with the folder birds/all"),
+        ("", "other", "a line of text"),
+        ("A\nB", "other", "a line of text"),
+    ],
+)
+def test_what_would_hide_files_is_refused_and_changes_nothing(
+    base: Path, manage: Manage, name: str, folder: str, sentence: str
+) -> None:
+    for made in ("fish/originals", "loose", "filled/originals"):
+        (base / made).mkdir(parents=True)
+    (base / "link").symlink_to("fish")
+    (base / "loose/IMG_1.jpg").write_bytes(b"x")
+    (base / "filled/originals/a").write_bytes(b"x")
+    (base / "file").write_bytes(b"x")
+    (base / ".asset-server").mkdir()
+    collection_file.write(collection_file.location(base), {"KU Birds": "birds/all"})
+    run = manage("add", name, folder, static=STATIC)
+    assert run.returncode == 1
+    assert sentence in run.stderr
+    assert "Traceback" not in run.stderr
+    assert collection_file.read(collection_file.location(base)) == {"KU Birds": "birds/all"}
+
+
+def test_a_folder_that_a_collection_had_before_is_taken_over_when_asked_for(base: Path, manage: Manage) -> None:
+    (base / "plants/originals").mkdir(parents=True)
+    (base / "plants/originals/a").write_bytes(b"x")
+    assert manage("add", "KU Plants", "plants", "--existing", static=STATIC).returncode == 0
+    assert manage("add", "KU Plants", "plants", static=STATIC).returncode == 0, "safe to repeat"
+    assert (base / "plants/originals/a").read_bytes() == b"x"
+
+
+def test_the_list_says_where_each_collection_comes_from(base: Path, manage: Manage) -> None:
+    base.mkdir()
+    run = manage("list")
+    assert (run.returncode, run.stdout) == (0, "")
+    assert "share one folder" in run.stderr
+    assert manage("add", "KU Plants", "plants", static=STATIC).returncode == 0
+    changed = {**STATIC, "KU Plants": "botany"}
+    assert [line.split("\t") for line in manage("list", static=STATIC).stdout.splitlines()] == [
+        ["KU Fish", "fish", "settings"],
+        ["KU Herps", "herps", "settings"],
+        ["KU Plants", "plants", "added"],
+    ]
+    assert "KU Plants\tplants\tadded, but the settings count" in manage("list", static=changed).stdout
+    assert json.loads(manage("list", "--json").stdout)["folder"] == "plants"
+    assert "stands in COLLECTION_DIRS" in manage("remove", "KU Fish", static=STATIC).stderr
+    assert "not among those that were added" in manage("remove", "KU Moss", static=STATIC).stderr
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"KU Fish": "../fish"}', '{"KU Fish": 5}', '{"": "x"}', '{"X": ""}', "\xff"]
+)
+def test_a_broken_file_keeps_the_old_mapping_and_is_logged(
+    start: Start, manage: Manage, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    server = start(COLLECTION_DIRS=STATIC)
+    assert manage("add", "KU Plants", "plants", static=STATIC).returncode == 0
+    assert server.upload("a", b"x", coll="KU Plants").status == 200
+    path = collection_file.location(server.base)
+    path.write_bytes(content.encode("latin-1"))
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            assert server.get("/fileget", filename="a", coll="KU Plants").status == 200
+    assert caplog.text.count("the collections stay as they were") == 1
+    run = manage("list", static=STATIC)
+    assert run.returncode == 1
+    assert "collections.json" in run.stderr
+    with pytest.raises(Exception, match="COLLECTION_DIRS: The added collections cannot be read"):
+        server.restarted()
+    collection_file.write(path, {"KU Moss": "moss"})
+    assert server.upload("a", b"x", coll="KU Moss").status == 200
+
+
+def test_a_file_that_vanishes_keeps_the_old_mapping(start: Start, manage: Manage) -> None:
+    server = start(COLLECTION_DIRS=STATIC)
+    assert manage("add", "KU Plants", "plants", static=STATIC).returncode == 0
+    assert server.upload("a", b"x", coll="KU Plants").status == 200
+    collection_file.location(server.base).unlink()
+    assert server.get("/fileget", filename="a", coll="KU Plants").status == 200
+
+
+def test_a_folder_that_cannot_be_used_keeps_the_old_mapping(start: Start) -> None:
+    server = start(COLLECTION_DIRS=STATIC)
+    (server.base / "file").write_bytes(b"x")
+    collection_file.write(collection_file.location(server.base), {"New": "file"})
+    assert server.upload("a", b"x", coll="New").status == 404
+    assert server.upload("a", b"x", coll="KU Fish").status == 200
+
+
+def test_two_additions_at_the_same_time_are_both_there(base: Path) -> None:
+    base.mkdir()
+    variables = {"BASE_DIR": str(base), "COLLECTION_DIRS": json.dumps(STATIC), "KEY": KEY}
+    command = [sys.executable, str(PROJECT / "manage.py"), "collections", "add"]
+    running = [
+        subprocess.Popen([*command, f"C{number}", f"c{number}"], env=variables, stdout=subprocess.DEVNULL)
+        for number in range(4)
+    ]
+    assert [process.wait(timeout=60) for process in running] == [0] * 4
+    assert len(collection_file.read(collection_file.location(base))) == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_is_told_to_be_the_server_s_user(base: Path, manage: Manage) -> None:
+    base.mkdir()
+    os.chown(base, 65534, 65534)
+    run = manage("add", "KU Plants", "plants", static=STATIC)
+    assert run.returncode == 1
+    assert "run this as that user" in run.stderr
+    assert not (base / "plants").exists()
