@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from assetstore import tokens
 from assetstore.client.forms import UploadForm
-from assetstore.client.wire import Address, Answer, ask
+from assetstore.client.wire import PATIENCE_SECONDS, Address, Answer, ask
 from assetstore.errors import NotFound, RemoteFault
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -25,10 +25,14 @@ class RemoteServer:
         address: where it is. The routes are asked below it, whatever addresses its XML advertises.
         key: the key that it shares with Specify, None to send no tokens.
         collection: as Specify names it, None to name none.
+        patience: seconds of silence after which it is given up.
     """
 
-    def __init__(self, address: Address, key: str | None, collection: str | None) -> None:
+    def __init__(
+        self, address: Address, key: str | None, collection: str | None, *, patience: float = PATIENCE_SECONDS
+    ) -> None:
         self.address = address
+        self._patience = patience
         self._key = key
         self._collection = collection
         self._skew: float | None = None
@@ -40,12 +44,15 @@ class RemoteServer:
             RemoteFault: it cannot be reached, or is no attachment server.
         """
         if self._skew is None:
-            with self.ask("GET", "/web_asset_store.xml") as answer:
-                _expect(answer)
+            try:
+                with self.ask("GET", "/web_asset_store.xml") as answer:
+                    _expect(answer)
+            except NotFound:
+                message = f"{self.address} has no web_asset_store.xml: is this an attachment server?"
+                raise RemoteFault(message, answered=404) from None
             if self._skew is None:
-                raise RemoteFault(
-                    f"{self.address.host} does not say its time (X-Timestamp): is this an attachment server?"
-                )
+                message = f"{self.address} does not say its time (X-Timestamp): is this an attachment server?"
+                raise RemoteFault(message, answered=200)
         return self._skew
 
     def token(self, name: str, age: int = 0) -> str | None:
@@ -53,6 +60,13 @@ class RemoteServer:
         if self._key is None:
             return None
         return tokens.make(self._key, name, int(time.time() + self.skew()) - age)
+
+    def test_key(self, token: str | None = None) -> tuple[int, str]:
+        """Asks whether a token is good, the right one if none is given; returns status and text. Raises RemoteFault."""
+        random = "doctor"
+        query = {"random": random, "token": token if token is not None else self.token(random) or ""}
+        with self.ask("GET", f"/testkey?{urlencode(query)}") as answer:
+            return answer.status, answer.text()[:300]
 
     def put(self, name: str, file: BinaryIO, size: int, local_name: str, on_read: Callable[[bytes], None]) -> None:
         """Uploads an original, in place of one that has the name.
@@ -118,7 +132,7 @@ class RemoteServer:
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[Answer]:
         """Sends a request and gives the answer, whatever its status; keeps the server's time. Raises RemoteFault."""
-        with ask(self.address, method, path, body, headers) as answer:
+        with ask(self.address, method, path, body, headers, patience=self._patience) as answer:
             timestamp = answer.header("X-Timestamp")
             if timestamp.isascii() and timestamp.isdigit():
                 self._skew = int(timestamp) - time.time()

@@ -10,6 +10,7 @@ from assetstore.commands import (
     bags,
     collections,
     delete,
+    doctor,
     get,
     journal,
     metadata,
@@ -51,6 +52,7 @@ _STORE = (
     usage.usage,
     thumbnails.thumbnails,
     collections.collections,
+    doctor.doctor,
 )
 _CLIENT = (put.put, get.get, delete.delete, metadata.metadata, token.token)
 

@@ -36,12 +36,21 @@ class Workplace:
     """The settings and the store of the program in *folder*, opened when first needed."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     @cached_property
+    def _loaded(self) -> tuple[Settings, Mapping[str, object]]:
+        return startup.load_settings(self.folder)
+
+    @property
     def configured(self) -> Settings:
         """The settings as configured, without the collections that were added since. Raises SettingsError."""
-        return startup.load_settings(self._folder)[0]
+        return self._loaded[0]
+
+    @property
+    def own(self) -> Mapping[str, object]:
+        """The names and values of settings.py. Raises SettingsError."""
+        return self._loaded[1]
 
     @cached_property
     def settings(self) -> Settings:
@@ -56,7 +65,7 @@ class Workplace:
     @cached_property
     def originals(self) -> Originals:
         """The store. Raises SettingsError."""
-        return startup.open_originals(self.configured, self.collections, self._folder)
+        return startup.open_originals(self.configured, self.collections, self.folder)
 
     @cached_property
     def thumbnails(self) -> Thumbnails:

@@ -1,0 +1,45 @@
+"""A small picture of each format that has thumbnails, and what is known of it. The PDF is text in fonts that it does
+not bring along; the JPEG has a date.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_FOLDER = Path(__file__).resolve().parent / "samples"
+
+#: When the photograph was taken, as its EXIF says.
+DATE = "2009:05:30 12:34:56"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture: its format for people, its media type, its extension."""
+
+    title: str
+    media_type: str
+    extension: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return _FOLDER / f"sample{self.extension}"
+
+    def read(self) -> bytes:
+        """Returns its bytes."""
+        return self.path.read_bytes()
+
+
+JPEG = Sample("JPEG", "image/jpeg", ".jpg")
+PDF = Sample("PDF", "application/pdf", ".pdf")
+
+ALL = (
+    JPEG,
+    Sample("PNG", "image/png", ".png"),
+    Sample("GIF", "image/gif", ".gif"),
+    Sample("TIFF", "image/tiff", ".tif"),
+    PDF,
+    Sample("HEIC", "image/heic", ".heic"),
+    Sample("AVIF", "image/avif", ".avif"),
+    Sample("WebP", "image/webp", ".webp"),
+    Sample("BMP", "image/bmp", ".bmp"),
+)

@@ -1,0 +1,407 @@
+"""doctor on this machine: each broken set-up is made for real and named rightly, and a good one raises no alarm."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from assetstore import commands, configuration, names
+from assetstore.client.wire import Address
+from assetstore.doctor import clock, network, samples
+from assetstore.health import OK
+from tests.support import PROJECT, RunningServer
+
+KEY = "0f3c9a7d5b1e48a6920d"
+Alarms = list[tuple[str, str]]
+Diagnose = Callable[..., Alarms]
+Break = Callable[[Path], Mapping[str, str]]
+
+
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def resolve_museum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the names of the museum lead to this machine, which no test may change the DNS for."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *others: object, **named: object) -> object:
+        found = "127.0.0.1" if str(host).endswith("museum.org") else host
+        return real(found, *others, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    folder = tmp_path / "attachments"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def diagnose(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], base: Path) -> Diagnose:
+    """Runs doctor on a set-up that is good but for the given variables; returns (status, check) of what is not ok."""
+    resolve_museum(monkeypatch)
+
+    def run(*arguments: str, folder: Path = PROJECT, **variables: str) -> Alarms:
+        good = {"BASE_DIR": str(base), "KEY": KEY, "PORT": free_port(), "SERVER_NAME": "assets.museum.org"}
+        for name, value in {**good, **variables}.items():
+            monkeypatch.setenv(name, value)
+        status = commands.main(["doctor", "--json", *arguments], folder)
+        found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert found
+        alarms = [finding for finding in found if finding["status"] != OK]
+        assert all(finding["meaning"] and finding["remedy"] for finding in alarms), "it says what to do"
+        assert KEY not in str(found)
+        assert status == any(finding["status"] == "error" for finding in alarms)
+        return [(finding["status"], finding["check"]) for finding in alarms]
+
+    return run
+
+
+def test_a_good_set_up_raises_no_alarm(diagnose: Diagnose, base: Path) -> None:
+    assert diagnose() == []
+    assert list(base.iterdir()) == [], "and nothing is left behind"
+
+
+def test_a_store_in_use_raises_no_alarm_and_stays_as_it_is(
+    start: Callable[..., RunningServer], diagnose: Diagnose
+) -> None:
+    server = start(KEY=KEY, COLLECTION_DIRS={"KU Fish": "fish"})
+    server.upload("a.jpg", samples.JPEG.read(), coll="KU Fish")
+    before = sorted(server.base.rglob("*"))
+    variables = {"BASE_DIR": str(server.base), "COLLECTION_DIRS": '{"KU Fish": "fish"}', "PORT": str(server.port)}
+    assert diagnose("--only", "folders", "--only", "network", "--only", "time", **variables) == []
+    assert sorted(server.base.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("variables", "alarm"),
+    [
+        ({"PORT": "http"}, ("error", "settings")),
+        ({"THREADS": "10"}, ("error", "settings")),
+        ({"KEY": "test_attachment_key"}, ("error", "key")),
+        ({"KEY": "fish"}, ("warning", "key")),
+        ({"KEY": "aaaaaaaaaaaaaaaaaaaaaaaa"}, ("warning", "key")),
+        ({"KEY": f'"{KEY}"'}, ("warning", "key")),
+        ({"KEY": f"{KEY} "}, ("warning", "key")),
+        ({"KEY": "None"}, ("warning", "key")),
+        ({"ATTACHMENT_KEY_PREVIOUS": "9b2f7c4e1a6d3058f7e2"}, ("warning", "key")),
+        ({"SERVER_NAME": "localhost"}, ("warning", "advertised address")),
+        ({"PUBLIC_URL": "http://127.0.0.1:8080"}, ("warning", "advertised address")),
+        ({"PUBLIC_URL": "https://assets.museum.invalid"}, ("error", "advertised address")),
+        ({"BIND_ADDRESS": "127.0.0.1"}, ("warning", "trusted proxies")),
+        ({"REQUIRE_KEY_FOR_GET": "yes"}, ("warning", "settings")),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_named(diagnose: Diagnose, variables: dict[str, str], alarm: tuple[str, str]) -> None:
+    assert diagnose("--only", "settings", **variables) == [alarm]
+
+
+def test_a_misspelt_setting_is_named(diagnose: Diagnose, tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("COLECTION_DIRS = {}\n")
+    assert diagnose("--only", "settings", folder=tmp_path) == [("warning", "settings")]
+
+
+def test_a_settings_file_that_is_no_python_is_named(diagnose: Diagnose, tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("KEY = 'unfinished\n")
+    assert diagnose("--only", "settings", folder=tmp_path) == [("error", "settings")]
+
+
+def test_a_key_file_that_others_can_read_is_named(diagnose: Diagnose, base: Path) -> None:
+    (base / ".asset-server").mkdir()
+    (base / ".asset-server/key").write_text(KEY)
+    (base / ".asset-server/key").chmod(0o644)
+    assert diagnose("--only", "settings", KEY="") == [("warning", "key file")]
+    (base / ".asset-server/key").chmod(0o600)
+    assert diagnose("--only", "settings", KEY="") == []
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_folder_is_named(diagnose: Diagnose, base: Path) -> None:
+    assert diagnose("--only", "folders", BASE_DIR=str(base / "nowhere")) == [("error", "folder")]
+
+
+def test_a_broken_file_of_collections_is_named(diagnose: Diagnose, base: Path) -> None:
+    (base / ".asset-server").mkdir()
+    (base / ".asset-server/collections.json").write_text('{"KU Fish": ')
+    assert diagnose("--only", "folders") == [("error", "collections")]
+
+
+def test_a_broken_journal_is_named(diagnose: Diagnose, base: Path) -> None:
+    (base / ".asset-server/journal").mkdir(parents=True)
+    (base / ".asset-server/journal/journal.sqlite").write_bytes(b"no database at all" * 100)
+    assert diagnose("--only", "folders") == [("error", "journal")]
+
+
+def test_a_reserve_larger_than_what_is_free_is_named(diagnose: Diagnose, base: Path) -> None:
+    reserve = str(shutil.disk_usage(base).free * 2)
+    assert diagnose("--only", "folders", RESERVED_BYTES=reserve) == [("error", "space")]
+
+
+def test_a_full_disk_is_named(diagnose: Diagnose, tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
+    mounted(tmp_path / "disk", "20m")
+    assert diagnose("--only", "folders", BASE_DIR=str(tmp_path / "disk")) == [("error", "space")]
+
+
+def test_a_disk_that_is_mounted_for_reading_only_is_named(
+    diagnose: Diagnose, tmp_path: Path, mounted: Callable[[Path, str], None]
+) -> None:
+    mounted(tmp_path / "disk", "400m")
+    (tmp_path / "disk/originals").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True)
+    assert set(diagnose("--only", "folders", BASE_DIR=str(tmp_path / "disk"))) == {("error", "rights")}
+
+
+AS_NOBODY = """
+import encodings.idna, json, os, pathlib, sys  # while all of Python can still be read
+sys.path.insert(0, sys.argv[1])
+from assetstore import configuration
+from assetstore.client.wire import Address
+from assetstore.doctor import network, store
+folder = pathlib.Path(sys.argv[1])
+settings = configuration.load({}, os.environ, folder, 1)
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+found = network.examine(settings, Address("http", "127.0.0.1", settings.port), None) if sys.argv[2:] else None
+for finding in found or store.examine(settings, folder):
+    print(json.dumps(vars(finding)))
+"""
+
+
+def as_nobody(base: Path, *arguments: str, **variables: str) -> list[dict[str, str]]:
+    """The alarms of a user who owns the store but not all that is in it; for root, rights mean nothing."""
+    command = [sys.executable, "-c", AS_NOBODY, str(PROJECT), *arguments]
+    environ = {"BASE_DIR": str(base), "KEY": KEY, **variables}
+    run = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    found = [json.loads(line) for line in run.stdout.splitlines()]
+    assert found
+    return [finding for finding in found if finding["status"] != OK]
+
+
+@pytest.fixture
+def open_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that belongs to an ordinary user, who can get there."""
+    base = tmp_path_factory.mktemp("store")
+    for made in ("", "originals", "thumbnails"):
+        (base / made).mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            os.chown(base / made, 65534, 65534)
+    for parent in (base, *base.parents[:3]):
+        if parent.owner() in ("root", "nobody") and str(parent) != "/tmp":
+            parent.chmod(0o755)
+    return base
+
+
+def test_a_good_store_of_an_ordinary_user_raises_no_alarm(open_base: Path) -> None:
+    assert as_nobody(open_base) == []
+
+
+@pytest.mark.parametrize("folder", ["originals", "thumbnails"])
+def test_an_unwritable_folder_is_named(open_base: Path, folder: str) -> None:
+    (open_base / folder).chmod(0o555)
+    alarms = as_nobody(open_base)
+    (open_base / folder).chmod(0o755)
+    assert ("error", "rights") in {(finding["status"], finding["check"]) for finding in alarms}
+    assert any(f"{open_base / folder} cannot be written" in finding["found"] for finding in alarms)
+
+
+def test_originals_that_cannot_be_read_are_named(open_base: Path) -> None:
+    (open_base / "originals/secret.jpg").write_bytes(b"x")
+    (open_base / "originals/secret.jpg").chmod(0)
+    alarms = as_nobody(open_base)
+    assert [finding["check"] for finding in alarms] == ["originals"]
+    assert "secret.jpg" in alarms[0]["found"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_is_told_that_the_report_may_be_too_good(diagnose: Diagnose, open_base: Path) -> None:
+    assert diagnose("--only", "folders", BASE_DIR=str(open_base)) == [("warning", "user")]
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+def alarms_of_clock(base: Path, ahead: float) -> Alarms:
+    settings = configuration.load({"BASE_DIR": str(base), "KEY": KEY}, {}, PROJECT, 1)
+    found = clock.examine(settings, lambda: time.time() + ahead)
+    return [(finding.status, finding.check) for finding in found if finding.status != OK]
+
+
+@pytest.mark.parametrize("ahead", [-3600, -10, 10, 3600])
+def test_a_file_server_with_another_time_is_named(base: Path, ahead: float) -> None:
+    assert alarms_of_clock(base, ahead) == [("error", "disk's clock")]
+
+
+def test_a_clock_in_the_distant_past_is_named(base: Path) -> None:
+    assert ("error", "system clock") in alarms_of_clock(base, -time.time() + 1000)
+
+
+def test_a_clock_that_was_set_back_is_named(diagnose: Diagnose, base: Path) -> None:
+    (base / "originals").mkdir()
+    later = time.time() + 4000
+    os.utime(base / "originals", (later, later))
+    assert diagnose("--only", "time") == [("warning", "system clock")]
+
+
+# --- tools -----------------------------------------------------------------------------------------------------------
+
+
+def tool(folder: Path, name: str, line: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+    (folder / name).chmod(0o755)
+
+
+CONVERT = shutil.which("magick", path="/usr/bin:/bin") or shutil.which("convert", path="/usr/bin:/bin") or ""
+GS = shutil.which("gs", path="/usr/bin:/bin") or ""
+
+
+WIDE = '<policy domain="resource" name="width" value="100KP"/>'
+
+
+def with_policy(folder: Path, lines: str) -> dict[str, str]:
+    """A machine whose ImageMagick has a policy of its own."""
+    (folder / "policy").mkdir()
+    (folder / "policy/policy.xml").write_text(f"<policymap>{lines}{WIDE}</policymap>")
+    name = Path(CONVERT).name
+    tool(folder / "bin", name, f'exec env MAGICK_CONFIGURE_PATH={folder / "policy"} {CONVERT} "$@"')
+    return {"PATH": f"{folder / 'bin'}:/usr/bin:/bin"}
+
+
+def without_fonts(folder: Path) -> dict[str, str]:
+    tool(folder / "bin", "gs", f'exec {GS} -sFONTMAP=/dev/null -dNOFONTMAP "$@"')
+    return {"PATH": f"{folder / 'bin'}:/usr/bin:/bin"}
+
+
+def with_only(*names: str) -> Break:
+    """A machine that has no other tools than these."""
+
+    def break_machine(folder: Path) -> dict[str, str]:
+        for path in (CONVERT, GS):
+            if Path(path).name in names:
+                tool(folder / "bin", Path(path).name, f'exec {path} "$@"')
+        return {"PATH": str(folder / "bin")}
+
+    return break_machine
+
+
+def crashing(name: str) -> Break:
+    def break_machine(folder: Path) -> dict[str, str]:
+        tool(folder / "bin", name, "echo 'error while loading shared libraries: libgomp.so.1' >&2; exit 127")
+        return {"PATH": f"{folder / 'bin'}:/usr/bin:/bin"}
+
+    return break_machine
+
+
+@pytest.mark.parametrize(
+    ("break_machine", "alarms"),
+    [
+        (with_only("gs"), [("error", "ImageMagick")]),
+        (with_only(Path(CONVERT).name), [("error", "Ghostscript"), ("error", "draws PDF")]),
+        (crashing("gs"), [("error", "Ghostscript"), ("error", "draws PDF"), ("error", "fonts for PDF")]),
+        (
+            lambda folder: with_policy(folder, '<policy domain="coder" rights="none" pattern="GIF"/>'),
+            [("error", "draws GIF")],
+        ),
+        (
+            lambda folder: with_policy(folder, '<policy domain="resource" name="width" value="16KP"/>'),
+            [("warning", "ImageMagick policy")],
+        ),
+        (without_fonts, [("error", "fonts for PDF")]),
+    ],
+    ids=[
+        "no ImageMagick",
+        "no Ghostscript",
+        "Ghostscript crashes",
+        "a policy against GIF",
+        "a policy against wide pictures",
+        "no fonts",
+    ],
+)
+def test_a_machine_without_what_pictures_need_is_named(
+    diagnose: Diagnose, tmp_path: Path, break_machine: Break, alarms: Alarms
+) -> None:
+    assert diagnose("--only", "tools", **break_machine(tmp_path)) == alarms
+
+
+def test_the_samples_are_what_they_say() -> None:
+    types = {sample.media_type for sample in samples.ALL} | {"image/heif"}
+    assert types == configuration.SETTINGS["CAN_THUMBNAIL"].default
+    assert all(names.is_store_name(sample.path.name) and len(sample.read()) < 10_000 for sample in samples.ALL)
+
+
+# --- network ---------------------------------------------------------------------------------------------------------
+
+
+def test_another_program_on_the_port_is_named(diagnose: Diagnose) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", "/var/empty"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert program.stdout
+    port = program.stdout.readline().split(" port ")[1].split()[0]
+    try:
+        assert diagnose("--only", "network", PORT=port) == [("error", "port")]
+    finally:
+        program.kill()
+        program.communicate()
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    settings = configuration.load({"BIND_ADDRESS": "203.0.113.1", "PORT": 18080, "KEY": KEY}, {}, PROJECT, 1)
+    found = list(network.examine(settings, Address("http", "127.0.0.1", int(free_port())), KEY))
+    assert [(finding.status, finding.found) for finding in found] == [
+        ("error", "This machine has no address 203.0.113.1.")
+    ]
+
+
+def test_a_running_server_with_another_key_is_named(start: Callable[..., RunningServer], diagnose: Diagnose) -> None:
+    server = start(KEY="the key before the settings were changed")
+    assert diagnose("--only", "network", PORT=str(server.port)) == [("warning", "running server")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user who may not")
+def test_a_port_that_needs_rights_is_named(open_base: Path) -> None:
+    limit = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if limit < 100:
+        pytest.skip("every user may listen on every port here")
+    alarms = as_nobody(open_base, "network", PORT="99")
+    assert [finding["found"] for finding in alarms] == ["Port 99 needs rights that this user has not."]
+
+
+# --- how it reports --------------------------------------------------------------------------------------------------
+
+
+def test_people_read_what_it_means_and_what_to_do(base: Path) -> None:
+    command = [sys.executable, str(PROJECT / "manage.py"), "doctor", "--only", "settings"]
+    variables = {"BASE_DIR": str(base), "KEY": "test_attachment_key"}
+    run = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "error   settings  key: The key is a well-known example." in run.stdout
+    assert "For Specify: Anybody can upload and delete attachments" in run.stdout
+    assert "What to do: Set KEY to a long random text" in run.stdout
+    assert "\x1b" not in run.stdout, "no colours where there is no terminal"
+    assert run.stdout.splitlines()[-1] == "1 errors, 1 warnings, 1 ok."
+
+
+def test_the_public_theme_needs_an_address(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.main(["doctor", "--only", "public"], PROJECT) == 2
+    assert "needs --url" in capsys.readouterr().err
