@@ -15,6 +15,7 @@ from assetstore.doctor.configured import is_this_machine
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.doctor.visit import Reply, Visit
 from assetstore.errors import AssetError, BadRequest, RemoteFault
+from assetstore.health import ERROR
 
 _XML = "/web_asset_store.xml"
 _NO_ATTACHMENTS = "Specify says that attachments are unavailable."
@@ -24,6 +25,11 @@ _FEW_DAYS = 14
 
 #: So many seconds apart two clocks are noticed, and so many do harm where no client corrects them.
 _APART, _FAR_APART = 10, 150
+
+_CONNECT_SECONDS, _HANDSHAKE_SECONDS = 20, 5
+
+#: After so long the server's clock has advanced by at least one whole second.
+_A_SECOND = 1.1
 
 #: What OpenSSL says of a certificate (X509_V_ERR_…), and what to do.
 _REMEDIES = {
@@ -40,7 +46,10 @@ def examine(visit: Visit) -> Iterator[Finding]:
     """Yields what there is to say of the address. Raises RemoteFault if nothing more can be asked there."""
     address = visit.remote.address
     if address.scheme == "https":
-        yield _certificate(address)
+        certificate = _certificate(address)
+        yield certificate
+        if certificate.status == ERROR:
+            raise RemoteFault(certificate.found)
     try:
         began = time.monotonic()
         reply = visit.ask("GET", _XML)
@@ -58,26 +67,31 @@ def examine(visit: Visit) -> Iterator[Finding]:
 
 
 def _certificate(address: Address) -> Finding:
-    context = ssl.create_default_context()
     meaning = "Browsers and Specify refuse the address: no attachments."
+    no_https = f"Port {address.port} speaks no HTTPS."
+    http_remedy = "Use http:// in the address, or set up HTTPS on this port: README, Deployment."
     try:
-        with (
-            socket.create_connection((address.host, address.port), timeout=20) as plain,
-            context.wrap_socket(plain, server_hostname=address.host) as connection,
-        ):
+        plain = socket.create_connection((address.host, address.port), timeout=_CONNECT_SECONDS)
+    except OSError as fault:
+        remedy = "Start the web server; look at address, port, DNS and firewall."
+        return error("address", f"{address} cannot be reached: {fault.strerror or fault}.", _NO_ATTACHMENTS, remedy)
+    plain.settimeout(_HANDSHAKE_SECONDS)
+    try:
+        with plain, ssl.create_default_context().wrap_socket(plain, server_hostname=address.host) as connection:
             certificate = connection.getpeercert() or {}
     except ssl.SSLCertVerificationError as fault:
         remedy = _REMEDIES.get(fault.verify_code, "Look at the certificate of the web server.")
         return error("certificate", f"It cannot be trusted: {fault.verify_message}.", meaning, remedy)
-    except ssl.SSLError as fault:
-        remedy = "Use http:// in the address, or set up HTTPS on this port: README, Deployment."
-        return error("certificate", f"Port {address.port} speaks no HTTPS ({fault.reason}).", meaning, remedy)
     except OSError:
-        return error("certificate", "The server cannot be reached.", meaning, "See the next line.")
-    ends = datetime.datetime.fromtimestamp(
-        ssl.cert_time_to_seconds(str(certificate["notAfter"])), datetime.timezone.utc
-    )
-    days = (ends - datetime.datetime.now(datetime.timezone.utc)).days
+        return error("certificate", no_https, meaning, http_remedy)
+    return _period(str(certificate["notAfter"]))
+
+
+def _period(end: str) -> Finding:
+    """How long a certificate is still good."""
+    utc = datetime.timezone.utc
+    ends = datetime.datetime.fromtimestamp(ssl.cert_time_to_seconds(end), utc)
+    days = (ends - datetime.datetime.now(utc)).days
     if days < _FEW_DAYS:
         later = f"From {ends:%Y-%m-%d} on browsers and Specify refuse the address."
         return warning("certificate", f"It ends in {days} days.", later, _REMEDIES[10])
@@ -140,7 +154,7 @@ def _clock(visit: Visit, first: Reply, began: float) -> Iterator[Finding]:
         yield warning("clock", f"{found}.", "Soon clients that do not correct for it are refused.", remedy)
     else:
         yield ok("clock", f"{found}.")
-    time.sleep(max(0.0, began + 2.1 - time.monotonic()))
+    time.sleep(max(0.0, began + _A_SECOND - time.monotonic()))
     second = visit.ask("GET", _XML)
     advanced = int(second.header("X-Timestamp") or 0) - int(first.header("X-Timestamp"))
     if advanced < 1 or first.header("Age") or second.header("Age"):

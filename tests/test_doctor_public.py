@@ -1,0 +1,470 @@
+"""doctor at the public address, through a real nginx: each broken set-up is named rightly, and nothing stays behind."""
+
+import json
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from assetstore import commands
+from assetstore.client.remote import RemoteServer
+from assetstore.client.wire import Address
+from assetstore.doctor import address, proxy, specify
+from assetstore.doctor.findings import Finding
+from assetstore.doctor.visit import Visit
+from assetstore.errors import RemoteFault
+from assetstore.health import OK
+from tests.support import PROJECT, RunningServer, visible_files
+from tests.test_doctor import KEY, Alarms, free_port, resolve_museum
+from tests.test_nginx import NGINX, Front, edited, own_lines
+
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed; script/bootstrap --dev does that")
+
+HOST = "assets.museum.org"
+Start = Callable[..., RunningServer]
+
+SITE = """
+proxy_cache_path {folder}/cache keys_zone=store:1m;
+server {{
+    listen 127.0.0.1:{http};
+    listen 127.0.0.1:{https} ssl;
+    ssl_certificate {folder}/fullchain.pem;
+    ssl_certificate_key {folder}/privkey.pem;
+    {server_lines}
+    location / {{
+        proxy_pass http://127.0.0.1:{upstream};
+        proxy_set_header X-Receiving-Seconds $request_time;
+        {lines}
+    }}
+}}
+"""
+#: What a good proxy says of uploads.
+GOOD = "client_max_body_size 0; proxy_request_buffering off; "
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running nginx and where it is."""
+
+    http: str
+    https: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def museum_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificate")
+    make_certificate(folder)
+    return folder
+
+
+def make_certificate(folder: Path, host: str = HOST, days: int = 60) -> None:
+    """A certificate and its key, good until in so many days."""
+    new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    new += ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
+    new += ["-keyout", "privkey.pem", "-out", "request.pem"]
+    sign = ["openssl", "x509", "-req", "-in", "request.pem", "-signkey", "privkey.pem", "-days", str(days)]
+    sign += ["-copy_extensions", "copy", "-out", "fullchain.pem"]
+    for command in (new, sign):
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def behind(tmp_path: Path, museum_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
+    """Starts nginx in front of a port, with these further lines; its certificate is trusted."""
+    running: list[Front] = []
+    resolve_museum(monkeypatch)
+
+    def start_site(upstream: int, lines: str = GOOD, server_lines: str = "", certificate: Path | None = None) -> Site:
+        folder = tmp_path / f"nginx-{len(running)}"
+        shutil.copytree(certificate or museum_certificate, folder)
+        ports = (int(free_port()), int(free_port()))
+        text = SITE.format(
+            folder=folder, http=ports[0], https=ports[1], upstream=upstream, lines=lines, server_lines=server_lines
+        )
+        (folder / "asset-server.conf").write_text(text)
+        running.append(Front(folder, ports, ssl.create_default_context()))
+        monkeypatch.setenv("SSL_CERT_FILE", str(folder / "fullchain.pem"))
+        return Site(f"http://{HOST}:{ports[0]}", f"https://{HOST}:{ports[1]}", folder)
+
+    yield start_site
+    for front in running:
+        front.stop()
+
+
+def visit_to(url: str, key: str | None = KEY, collection: str | None = None) -> Visit:
+    return Visit(RemoteServer(Address.parse(url), key, collection, patience=20))
+
+
+def alarms(found: Iterator[Finding]) -> Alarms:
+    """The findings that are not ok, until the check gives up."""
+    result = []
+    try:
+        for finding in found:
+            if finding.status != OK:
+                assert finding.meaning
+                assert finding.remedy
+                result.append((finding.status, finding.check))
+    except RemoteFault:
+        pass
+    return result
+
+
+@pytest.fixture
+def tidy(start: Start) -> Iterator[Start]:
+    """Starts servers and looks that nothing stays in them."""
+    running: list[RunningServer] = []
+
+    def start_server(**own: object) -> RunningServer:
+        running.append(start(**{"KEY": KEY, "TRUSTED_PROXIES": ["127.0.0.1"], **own}))
+        return running[-1]
+
+    yield start_server
+    for server in running:
+        for place in server.opened.originals.places:
+            assert visible_files(server.base / place / "originals") == []
+
+
+# --- good ones -------------------------------------------------------------------------------------------------------
+
+
+def test_deploy_nginx_conf_as_it_stands_raises_no_alarm_and_nothing_is_left(
+    tidy: Start,
+    tmp_path: Path,
+    museum_certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, ports = tmp_path / "nginx", (int(free_port()), int(free_port()))
+    url = f"https://{HOST}:{ports[1]}"
+    server = tidy(PUBLIC_URL=url, ACCEL_REDIRECT="/protected-store", TIME_TOLERANCE=4)
+    shutil.copytree(museum_certificate, folder)
+    (folder / "asset-server.conf").write_text(edited(own_lines(folder, server.base, server.port, ports)))
+    front = Front(folder, ports, ssl.create_default_context())
+    resolve_museum(monkeypatch)
+    for name, value in {
+        "SSL_CERT_FILE": str(folder / "fullchain.pem"),
+        "BASE_DIR": str(server.base),
+        "PORT": str(server.port),
+        "PUBLIC_URL": url,
+        "KEY": KEY,
+        "TIME_TOLERANCE": "4",
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "BIND_ADDRESS": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    try:
+        status = commands.main(["doctor", "--url", f"{url}/web_asset_store.xml", "--json"], PROJECT)
+    finally:
+        front.stop()
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [finding for finding in found if finding["status"] != OK] == []
+    assert status == 0
+    assert {"certificate", "CORS", "upload", "thumbnails", "metadata", "body limit", "buffering", "left behind"} <= {
+        finding["check"] for finding in found
+    }
+    assert [entry for entry in server.opened.originals.trash() if entry.size] == [], "not even in the trash"
+
+
+def test_a_server_without_anything_in_front_raises_no_alarm(tidy: Start) -> None:
+    server = tidy(COLLECTION_DIRS={"KU Fish": "fish"}, REQUIRE_KEY_FOR_GET=True)
+    with visit_to(f"http://127.0.0.1:{server.port}", collection="KU Fish") as visit:
+        assert alarms(specify.key(visit, KEY)) == []
+        assert alarms(specify.cors(visit)) == []
+        assert alarms(specify.uploads(visit)) == []
+        assert alarms(proxy.body_limit(visit, 2)) == []
+
+
+# --- the address -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "server_lines", "alarm"),
+    [
+        ("if ($scheme = http) { return 301 https://$host$request_uri; }", "", "redirect"),
+        ("return 502;", "", "address"),
+        ("return 200 '<html><body>Welcome to nginx!</body></html>';", "", "xml"),
+        ("return 200 '<urls><url type=\"read\">http://a/fileget</url></urls>';", "", "xml"),
+        ("proxy_hide_header X-Timestamp;", "", "X-Timestamp"),
+    ],
+    ids=["http sends to https", "the server is down", "a welcome page", "half an XML", "X-Timestamp is lost"],
+)
+def test_an_address_that_is_no_asset_server_s_is_named(
+    tidy: Start, behind: Callable[..., Site], lines: str, server_lines: str, alarm: str
+) -> None:
+    site = behind(tidy().port, lines, server_lines)
+    with visit_to(site.http) as visit:
+        assert alarms(address.examine(visit)) == [("error", alarm)]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-machine.invalid"])
+def test_an_address_where_nobody_listens_is_named(host: str) -> None:
+    with visit_to(f"http://{host}:{free_port()}") as visit:
+        assert alarms(address.examine(visit)) == [("error", "address")]
+
+
+def test_an_xml_out_of_a_cache_is_named(tidy: Start, behind: Callable[..., Site]) -> None:
+    lines = "proxy_cache store; proxy_cache_valid 200 1h; proxy_ignore_headers Cache-Control Expires;"
+    server = tidy()
+    site = behind(server.port, lines)
+    with visit_to(site.http) as visit:
+        assert ("error", "cache") in alarms(address.examine(visit))
+
+
+@pytest.mark.parametrize(
+    ("host", "days", "is_trusted", "alarm"),
+    [
+        (HOST, 60, True, None),
+        (HOST, 60, False, ("error", "certificate")),
+        (HOST, -1, True, ("error", "certificate")),
+        (HOST, 5, True, ("warning", "certificate")),
+        ("www.museum.org", 60, True, ("error", "certificate")),
+    ],
+    ids=["good", "nobody trusts it", "expired", "ends soon", "another name"],
+)
+def test_a_certificate_that_clients_refuse_is_named(
+    tidy: Start, behind: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, days: int,
+    is_trusted: bool, alarm: tuple[str, str] | None,
+) -> None:  # fmt: skip
+    (tmp_path / "certificate").mkdir()
+    make_certificate(tmp_path / "certificate", host, days)
+    site = behind(tidy().port, certificate=tmp_path / "certificate")
+    if not is_trusted:
+        monkeypatch.delenv("SSL_CERT_FILE")
+    finding = address._certificate(Address.parse(site.https))
+    assert (None if finding.status == OK else (finding.status, finding.check)) == alarm, finding.found
+
+
+def test_https_where_http_is_spoken_is_named(tidy: Start) -> None:
+    with visit_to(f"https://127.0.0.1:{tidy().port}") as visit:
+        assert ("error", "certificate") in alarms(address.examine(visit))
+
+
+@pytest.mark.parametrize(
+    ("told", "alarm"),
+    [
+        ("http://" + HOST, ("error", "mixed content")),
+        ("https://localhost:8080", ("error", "advertised address")),
+        ("https://no-such-machine.invalid", ("error", "advertised address")),
+        ("https://assets.museum.org:1", ("error", "advertised address")),
+    ],
+    ids=["http behind https", "localhost", "an unknown name", "a port where nobody listens"],
+)
+def test_wrong_addresses_in_the_xml_are_named(
+    tidy: Start, behind: Callable[..., Site], told: str, alarm: tuple[str, str]
+) -> None:
+    site = behind(tidy(PUBLIC_URL=told).port)
+    with visit_to(site.https) as visit:
+        assert alarms(address.examine(visit)) == [alarm]
+
+
+def test_another_address_that_works_is_a_warning(tidy: Start, behind: Callable[..., Site]) -> None:
+    site = behind(tidy(PUBLIC_URL=behind(tidy().port).http).port)
+    with visit_to(site.http) as visit:
+        assert alarms(address.examine(visit)) == [("warning", "advertised address")]
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(-600, "error"), (600, "error"), (-40, "warning")])
+def test_a_server_with_a_wrong_clock_is_named(tmp_path: Path, ahead: int, status: str) -> None:
+    (tmp_path / "a").mkdir()
+    script = (
+        f"import sys, time; sys.path.insert(0, {str(PROJECT)!r}); real = time.time\n"
+        f"time.time = lambda: real() + {ahead}\n"
+        "import server; sys.exit(server.main())"
+    )
+    port = free_port()
+    environ = {"BASE_DIR": str(tmp_path / "a"), "PORT": port, "BIND_ADDRESS": "127.0.0.1", "KEY": KEY}
+    program = subprocess.Popen(
+        [sys.executable, "-u", "-c", script],
+        env={**environ, "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert program.stdout
+        while "listening" not in program.stdout.readline():
+            assert program.poll() is None
+        with visit_to(f"http://127.0.0.1:{port}") as visit:
+            found = [finding for finding in address.examine(visit) if finding.check == "clock"]
+            assert [finding.status for finding in found] == [status]
+            assert abs(int(found[0].found.split()[-3]) - abs(ahead)) <= 1, found[0].found
+            assert alarms(specify.key(visit, KEY)) == [], "Specify corrects for it"
+    finally:
+        program.kill()
+        program.communicate()
+
+
+# --- what Specify does -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "key", "alarm"),
+    [
+        ({}, "another key", ("error", "key")),
+        ({}, None, ("warning", "key")),
+        ({"KEY": None}, KEY, ("warning", "key")),
+        ({"TIME_TOLERANCE": None}, KEY, ("warning", "key")),
+    ],
+    ids=["another key", "no key known", "the server takes any", "tokens never age"],
+)
+def test_what_is_wrong_with_the_key_is_named(
+    tidy: Start, own: dict[str, object], key: str | None, alarm: tuple[str, str]
+) -> None:
+    with visit_to(f"http://127.0.0.1:{tidy(**own).port}", key) as visit:
+        assert alarms(specify.key(visit, key)) == [alarm]
+
+
+def test_refusals_without_a_reason_are_named(tidy: Start, behind: Callable[..., Site]) -> None:
+    lines = GOOD + "proxy_intercept_errors on; error_page 403 = @empty;"
+    site = behind(tidy().port, lines, "location @empty { default_type text/plain; return 403 ' '; }")
+    with visit_to(site.http) as visit:
+        assert alarms(specify.key(visit, KEY)) == [("warning", "key")]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "add_header Access-Control-Allow-Origin * always;",
+        "proxy_hide_header Access-Control-Allow-Origin;",
+        "if ($request_method = OPTIONS) { return 405; }",
+        "limit_except GET POST { deny all; }",
+    ],
+    ids=["the header twice", "the header lost", "OPTIONS answered by the proxy", "OPTIONS forbidden"],
+)
+def test_a_proxy_that_keeps_browsers_from_uploading_is_named(
+    tidy: Start, behind: Callable[..., Site], lines: str
+) -> None:
+    site = behind(tidy().port, GOOD + lines)
+    with visit_to(site.http) as visit:
+        assert alarms(specify.cors(visit)) == [("error", "CORS")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "alarm"),
+    [
+        ("if ($request_method = POST) { return 308 https://$host$request_uri; }", ("error", "upload")),
+        ("limit_except GET { deny all; }", ("error", "upload")),
+        ("proxy_set_header Range ''; max_ranges 0;", ("warning", "ranges")),
+        (
+            "proxy_hide_header ETag; etag off; if_modified_since off; sub_filter JFIF JFXX; sub_filter_types *;",
+            ("error", "reading"),
+        ),
+        ("proxy_hide_header Content-Type; add_header Content-Type text/plain;", ("warning", "reading")),
+    ],
+    ids=["uploads are redirected", "POST is forbidden", "no ranges", "bytes are changed", "the type is lost"],
+)
+def test_a_proxy_that_spoils_what_specify_does_is_named(
+    tidy: Start, behind: Callable[..., Site], lines: str, alarm: tuple[str, str]
+) -> None:
+    site = behind(tidy().port, GOOD + lines)
+    with visit_to(site.http) as visit:
+        assert alarm in set(alarms(specify.uploads(visit)))
+
+
+def test_a_cache_that_shows_what_was_deleted_is_named(tidy: Start, behind: Callable[..., Site]) -> None:
+    lines = "proxy_cache store; proxy_cache_valid 200 1h; proxy_ignore_headers Cache-Control Expires;"
+    lines += "proxy_cache_key $arg_filename$request_method$http_range;"
+    site = behind(tidy().port, GOOD + lines)
+    with visit_to(site.http) as visit:
+        assert ("error", "delete") in alarms(specify.uploads(visit))
+
+
+def test_a_collection_that_the_server_does_not_know_is_named(tidy: Start) -> None:
+    server = tidy(COLLECTION_DIRS={"KU Fish": "fish"})
+    with visit_to(f"http://127.0.0.1:{server.port}", collection="KU Fisch") as visit:
+        found = [finding for finding in specify.uploads(visit) if finding.status != OK]
+    assert {finding.check for finding in found} == {"upload", "names"}
+    assert "--collection" in found[0].remedy
+
+
+def test_formats_without_thumbnails_are_named(tidy: Start) -> None:
+    server = tidy(CAN_THUMBNAIL={"image/jpeg", "image/png"})
+    with visit_to(f"http://127.0.0.1:{server.port}") as visit:
+        found = list(specify.thumbnails(visit, lambda media_type: media_type in ("image/jpeg", "application/pdf")))
+    said = [(finding.status, finding.found.partition(" ")[0]) for finding in found]
+    assert said == [("ok", "JPEG"), ("warning", "PDF")]
+
+
+def test_thumbnails_that_cannot_be_made_are_named(tidy: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with visit_to(f"http://127.0.0.1:{tidy().port}") as visit:
+        found = list(specify.thumbnails(visit, lambda media_type: media_type == "image/jpeg"))
+    assert [(finding.status, finding.check) for finding in found] == [("error", "thumbnails")]
+    assert "ImageMagick is not installed" in found[0].found
+
+
+# --- the proxy -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lines", ["proxy_request_buffering off;", "proxy_request_buffering on; client_max_body_size 2m;"]
+)
+def test_a_body_limit_of_the_proxy_is_named(tidy: Start, behind: Callable[..., Site], lines: str) -> None:
+    site = behind(tidy().port, lines)
+    with visit_to(site.http) as visit:
+        assert alarms(proxy.body_limit(visit, 3)) == [("error", "body limit")]
+
+
+def test_a_limit_of_the_server_is_named(tidy: Start) -> None:
+    with visit_to(f"http://127.0.0.1:{tidy(MAX_UPLOAD_BYTES=2**20).port}") as visit:
+        assert alarms(proxy.body_limit(visit, 3)) == [("error", "body limit")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "trusted", "expected"),
+    [
+        ("proxy_request_buffering on;", ["127.0.0.1"], []),
+        ("proxy_request_buffering on;", [], [("warning", "buffering")]),
+        ("proxy_request_buffering off;", [], []),
+    ],
+    ids=["collected, and the server knows for how long", "collected, and nobody says for how long", "streamed"],
+)
+def test_a_proxy_that_lets_tokens_get_old_is_named(
+    tidy: Start, behind: Callable[..., Site], lines: str, trusted: list[str], expected: Alarms
+) -> None:
+    site = behind(tidy(TIME_TOLERANCE=4, TRUSTED_PROXIES=trusted).port, lines)
+    with visit_to(site.http) as visit:
+        assert alarms(proxy.buffering(visit, 4)) == expected
+
+
+# --- nothing stays behind --------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_deleted_is_named(
+    start: Start, behind: Callable[..., Site], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(KEY=KEY)
+    site = behind(server.port, GOOD, "location /filedelete { return 500; }")
+    monkeypatch.setenv("ASSET_SERVER_KEY", KEY)
+    monkeypatch.setenv("PORT", free_port())
+    arguments = ["doctor", "--only", "public", "--url", site.http, "--large", "1", "--json"]
+    assert commands.main(arguments, PROJECT) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    left = next(finding for finding in found if finding["check"] == "left behind")
+    assert left["status"] == "error"
+    names = visible_files(server.originals)
+    assert names
+    assert all(name in left["found"] for name in names)
+
+
+def test_an_interrupted_visit_leaves_nothing_behind(tidy: Start, tmp_path: Path) -> None:
+    server = tidy()
+    environ = {"ASSET_SERVER_KEY": KEY, "BASE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, str(PROJECT / "manage.py"), "doctor", "--only", "public"]
+    command += ["--url", f"http://127.0.0.1:{server.port}", "--large", "5"]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        program = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not visible_files(server.originals):
+            assert program.poll() is None
+            time.sleep(0.001)
+        os.kill(program.pid, number)
+        assert program.wait(timeout=60) == 130
+        assert visible_files(server.originals) == []
