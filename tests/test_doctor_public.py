@@ -183,6 +183,15 @@ def test_a_server_without_anything_in_front_raises_no_alarm(tidy: Start) -> None
         assert alarms(proxy.body_limit(visit, 2)) == []
 
 
+def test_a_path_before_the_server_s_own_addresses_raises_no_alarm(tidy: Start, behind: Callable[..., Site]) -> None:
+    server = tidy()
+    prefix = f"location /assets/ {{ proxy_pass http://127.0.0.1:{server.port}/; {GOOD} }}"
+    site = behind(server.port, "return 404;", prefix)
+    with visit_to(f"{site.http}/assets/web_asset_store.xml") as visit:
+        assert alarms(specify.key(visit, KEY)) == []
+        assert alarms(specify.uploads(visit)) == []
+
+
 # --- the address -----------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +218,16 @@ def test_an_address_that_is_no_asset_server_s_is_named(
 def test_an_address_where_nobody_listens_is_named(host: str) -> None:
     with visit_to(f"http://{host}:{free_port()}") as visit:
         assert alarms(address.examine(visit)) == [("error", "address")]
+
+
+def test_a_server_that_stops_answering_is_named_once(
+    start: Start, behind: Callable[..., Site], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = behind(start(KEY=KEY).port, GOOD, "location /fileupload { return 444; }")
+    monkeypatch.setenv("ASSET_SERVER_KEY", KEY)
+    assert commands.main(["doctor", "--only", "public", "--url", site.http, "--json"], PROJECT) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [finding["check"] for finding in found if "hung up" in finding["found"]] == ["connection"]
 
 
 def test_an_xml_out_of_a_cache_is_named(tidy: Start, behind: Callable[..., Site]) -> None:

@@ -183,6 +183,8 @@ def _visit(visit: Visit, target: _Target, settings: Settings | None) -> Iterator
             except AssetError as fault:
                 meaning = "Specify gets no answer here, either."
                 yield error("connection", f"{fault.public} {fault.detail}".strip(), meaning, "Look into both logs.")
+                if isinstance(fault, RemoteFault) and fault.answered is None:
+                    break  # each further question would wait as long for nothing
     yield _farewell(visit)
 
 

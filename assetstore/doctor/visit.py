@@ -10,10 +10,14 @@ from urllib.parse import urlencode
 
 from assetstore.client.forms import UploadForm
 from assetstore.client.remote import RemoteServer
+from assetstore.client.wire import Answer
 from assetstore.errors import AssetError, NotFound, RemoteFault
 
 #: The size of thumbnails that Specify 7 asks for, so that the server has to remember no further one.
 SCALE = 123
+
+#: Nothing that a visit asks for is nearly as long, in bytes.
+_LONGEST = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,16 @@ class Reply:
     def text(self) -> str:
         """The body as text, the beginning of it."""
         return " ".join(self.body[:300].decode("utf-8", "replace").split())
+
+
+def _beginning(answer: Answer) -> bytes:
+    """The body of an answer, which may be anybody's: not more of it than a visit ever asks for."""
+    body = bytearray()
+    for block in answer.blocks():
+        body += block
+        if len(body) > _LONGEST:
+            break
+    return bytes(body)
 
 
 class Visit:
@@ -62,7 +76,7 @@ class Visit:
         lines = {"Origin": self.origin, **(headers or {})}
         with self.remote.ask(method, path + query, body, lines) as answer:
             found = {name.lower(): answer.header(name) for name in answer.headers}
-            return Reply(answer.status, found, b"".join(answer.blocks()))
+            return Reply(answer.status, found, _beginning(answer))
 
     def file(self, name: str, headers: Mapping[str, str] | None = None, method: str = "GET", **others: str) -> Reply:
         """Asks for an original, or with `type` and `scale` for its thumbnail. Raises RemoteFault."""
