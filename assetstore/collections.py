@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -135,6 +135,9 @@ class LivePlaces(Sequence[str]):
 
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         return self._collections.places()[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._collections.places())  # one mapping from the first to the last
 
     def __len__(self) -> int:
         return len(self._collections.places())

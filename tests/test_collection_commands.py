@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from assetstore import collection_file
-from tests.support import KEY, PROJECT, RunningServer, visible_files
+from tests.support import KEY, PROJECT, Client, RunningServer, visible_files
+from tests.test_live import running
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., RunningServer]
@@ -57,6 +58,17 @@ def test_an_added_collection_works_at_once_in_every_process(start: Start, manage
         assert later.upload("c", b"z", coll="KU Plants").status == 200, "after a restart, too"
     finally:
         later.stop()
+
+
+def test_all_processes_of_one_server_know_an_added_collection(base: Path, manage: Manage) -> None:
+    with running(base, PROCESSES="3", COLLECTION_DIRS=json.dumps(STATIC)) as program:
+        client = Client(program.port())
+        assert client.upload("a", b"x", coll="KU Plants").status == 404
+        assert manage("add", "KU Plants", "plants", static=STATIC).returncode == 0
+        answers = {client.upload(f"f{number}", b"x", coll="KU Plants").status for number in range(30)}
+        assert answers == {200}, "whichever process takes it"
+        program.process.terminate()
+        assert program.ended()[0] == 0
 
 
 def test_commands_and_trash_know_added_collections(start: Start, manage: Manage, base: Path) -> None:
