@@ -73,9 +73,10 @@ class Collections:
 
     def named(self) -> dict[str, str]:
         """Returns each folder with a name of a collection that it is for; an empty name where all share one."""
-        if self._folders is None:
+        folders = self.folders()
+        if folders is None:
             return {"": ""}
-        return {folder: name for name, folder in sorted(self._folders.items(), reverse=True)}
+        return {folder: name for name, folder in sorted(folders.items(), reverse=True)}
 
     def place(self, parameters: Parameters) -> str:
         """Returns the folder of the collection that the parameter `coll` names.
