@@ -218,6 +218,18 @@ def test_a_receipt_says_what_became_of_each_file_and_spares_the_second_upload(
     assert sorted((path.name, path.stat().st_mtime_ns) for path in server.originals.glob("*.txt")) == before
 
 
+@pytest.mark.parametrize("name", ["=1+1.txt", "@a.txt", "'a.txt", "+a.txt", "a\r\nb.txt"])
+def test_names_that_a_spreadsheet_would_take_for_formulas_are_written_as_texts(
+    manage: Manage, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    first = manage("put", name, "--receipt", "r.csv")
+    assert first.returncode == 0
+    line = receipt(tmp_path / "r.csv")[0]
+    assert line["local name"] == (name if name.startswith("a") else f"'{name}")
+    assert manage("put", name, "--receipt", "r.csv").stdout == first.stdout, "and found again"
+
+
 def test_a_changed_file_replaces_its_former_version_under_the_same_name(
     server: RunningServer, manage: Manage, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TextIO
 
 from assetstore.errors import BadRequest
+from assetstore.records import sheets
 
 COLUMNS = ("local name", "store name", "size", "SHA-256", "outcome")
 
@@ -109,7 +110,8 @@ class Receipt:
 
     @staticmethod
     def _write(file: TextIO, lines: Iterable[Line]) -> None:
-        csv.writer(file).writerows(line.values for line in lines)
+        # Somebody else may have named the files.
+        csv.writer(file).writerows(map(sheets.guarded, line.values) for line in lines)
         file.flush()
         os.fsync(file.fileno())
 
@@ -130,10 +132,12 @@ def _lock(path: Path) -> TextIO:
 
 def _read(file: TextIO) -> Iterable[Line]:
     file.seek(0)
-    rows = csv.reader(file)
-    header = next(rows, None)
-    if header is not None and tuple(header) != COLUMNS:
-        raise BadRequest(f"The file for the receipt is there already, and is none: it begins with {header[:5]}.")
-    for row in rows:
+    try:
+        rows = list(csv.reader(file))
+    except csv.Error:
+        raise BadRequest("The file for the receipt is there already, and is none: it is no table.") from None
+    if rows and tuple(rows[0]) != COLUMNS:
+        raise BadRequest(f"The file for the receipt is there already, and is none: it begins with {rows[0][:5]}.")
+    for row in rows[1:]:
         if len(row) == len(COLUMNS):  # the last one may be cut off, by a power failure
-            yield Line(*row)
+            yield Line(*map(sheets.unguarded, row))
