@@ -142,9 +142,7 @@ def _serve_by_processes(
     settings: Settings, folder: Path, make_app: Callable[[Opened], serving.WsgiApplication]
 ) -> None:
     settings = _with_key(settings)
-    open_originals(
-        settings, open_collections(settings), folder
-    ).journal.close()  # what is wrong with the folders is said once, here
+    open_originals(settings, folder).journal.close()  # what is wrong with the folders is said once, here
     address = (settings.bind_address, settings.port)
     with _clear_socket_errors(*address):
         listener = serving.listen(address)
@@ -206,19 +204,20 @@ def open_collections(settings: Settings) -> Collections:
         raise SettingsError(f"COLLECTION_DIRS: {error.public} {error.detail}") from error
 
 
-def open_originals(settings: Settings, collections: Collections, folder: Path) -> Originals:
+def open_originals(settings: Settings, folder: Path, collections: Collections | None = None) -> Originals:
     """Opens the store, as the server and the administrator's commands do.
 
     Parameters:
         settings: as loaded.
-        collections: of the store; more can come while it is open.
         folder: of the program; the default attachment folder in it is made when missing.
+        collections: of the store, read if not given; more can come while it is open.
     """
     base = settings.base_dir
     if base == folder / configuration.DEFAULT_BASE_DIR:
         base.mkdir(exist_ok=True)
     if not base.is_dir():
         raise SettingsError(f"BASE_DIR: there is no folder {base}. Is its disk mounted? If it is new, make it.")
+    collections = collections or open_collections(settings)
     places = LivePlaces(collections)
     storage = DiskStorage(base, settings.orig_dir, settings.thumb_dir, places, settings.reserved_bytes)
     try:
@@ -247,7 +246,7 @@ def open_store(settings: Settings, folder: Path) -> Opened:
     The settings that it returns have a key, unless KEY is None.
     """
     collections, settings = open_collections(settings), _with_key(settings)
-    originals = open_originals(settings, collections, folder)
+    originals = open_originals(settings, folder, collections)
     thumbnails, pool = open_thumbnails(settings, originals)
     metrics = _metrics(settings, originals, pool)
     duties = _duties(settings, originals, metrics)

@@ -65,7 +65,7 @@ class Workplace:
     @cached_property
     def originals(self) -> Originals:
         """The store. Raises SettingsError."""
-        return startup.open_originals(self.configured, self.collections, self.folder)
+        return startup.open_originals(self.configured, self.folder, self.collections)
 
     @cached_property
     def thumbnails(self) -> Thumbnails:
