@@ -33,9 +33,12 @@ DASHBOARD = json.loads((PROJECT / "deploy/grafana-dashboard.json").read_text(enc
 #: Where deploy/ and docs/ have the program.
 INSTALLED = "/opt/web-asset-server"
 
-#: Words in capitals that belong to others: the system, gunicorn, Prometheus, restic, Docker.
+#: Words in capitals that belong to others: the system, gunicorn, Prometheus, restic, Docker, AWS, OpenSSL, HTTP,
+#: Specify, and variables of the administrator's commands.
 FOREIGN = re.compile(
-    r"(?:AF|CAP|RLIM|RLIMIT|SO|SOL)_[A-Z0-9_]+|WEB_CONCURRENCY|PROMETHEUS_MULTIPROC_DIR|(?:COMPOSE|RESTIC)_[A-Z_]+|ROOT_SCALE"
+    r"(?:AF|CAP|RLIM|RLIMIT|SO|SOL)_[A-Z0-9_]+|WEB_CONCURRENCY|PROMETHEUS_MULTIPROC_DIR|(?:COMPOSE|RESTIC|AWS)_[A-Z_]+"
+    r"|ROOT_SCALE|NAME_[0-9]+|SSL_CERT_FILE|OPTIONS|WEB_ATTACHMENT_COLLECTION"
+    r"|ASSET_SERVER_(?:KEY|URL)|SPECIFY_DATABASE_PASSWORD"
 )
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
