@@ -176,9 +176,10 @@ class AssetServer:
         *folders, name = path.split("/")
         name = names.store_name(name)
         folder = folders.pop() if folders else ""
-        place = "/".join(folders)
-        # Only folders that are settings are ever joined to a path.
-        if place not in self.collections.places():
+        # Only folders that are settings are ever joined to a path. Of a bucket's, `advertised` leaves out a slash.
+        known = {"/".join(filter(None, place.split("/"))): place for place in self.collections.places()}
+        place = known.get("/".join(folders))
+        if place is None:
             raise NotFound("There is no such file.")
         if folder == self.settings.orig_dir:
             stored = self.storage.open_original(place, name)
@@ -236,10 +237,13 @@ class AssetServer:
         try:
             is_thumbnail = fields.get("type") == "T"
             place = self.collections.place(fields)
+            name = fields.get("store")
         except AssetError:
             # Only a guess is wanted here; the whole form is judged when all of it is there.
             return self.storage.receive(None, length)
-        return None if is_thumbnail else self.storage.receive(place, length)
+        if is_thumbnail:
+            return None
+        return self.storage.receive(place, length, name if name and names.is_store_name(name) else None)
 
     def _place_and_name(self, parameters: Parameters, name_parameter: str) -> tuple[str, str]:
         place = self.collections.place(parameters)

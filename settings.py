@@ -75,6 +75,30 @@ THUMB_DIR = "thumbnails"
 # Requests for other collections then get 404. Environment: the same in JSON.
 COLLECTION_DIRS = None
 
+# --- Files in object storage instead (docs/scaling.md) --------------------------------------------
+
+# The bucket, and a prefix in it, that holds originals and thumbnails: "s3://bucket" or
+# "s3://bucket/prefix". BASE_DIR then holds only the journal, the key and files for a moment.
+# COLLECTION_DIRS may name a bucket of its own for a collection, "s3://other-bucket/prefix".
+# None: everything is in BASE_DIR. Keys are never written here, but into the environment, as
+# AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+STORAGE_URL = None
+
+# The address of the service, "https://s3.museum.org", or of each bucket's, {"bucket": "https://…"}.
+# None: Amazon. Environment: also AWS_ENDPOINT_URL.
+STORAGE_ENDPOINT = None
+
+# The region of the buckets. Most services other than Amazon take any. Environment: also AWS_REGION.
+STORAGE_REGION = "us-east-1"
+
+# Whether a bucket's name goes into the "path" of an address or, "virtual", into the host name.
+# None: virtual at Amazon, path elsewhere.
+STORAGE_ADDRESSING = None
+
+# How many bytes of the disk below BASE_DIR one process may use for files on their way: uploads
+# that come before their names, and originals whose thumbnails are being made.
+STORAGE_SPOOL_BYTES = 10_000_000_000
+
 # --- Uploads, and what protects the files --------------------------------------------------------
 
 # The largest file that may be uploaded, in bytes. None: as large as the disk can hold.

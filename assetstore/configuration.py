@@ -17,6 +17,9 @@ from assetstore.proxies import Network
 #: is made when missing: any other missing folder may be a disk that is not mounted.
 DEFAULT_BASE_DIR = "attachments"
 
+#: Beside originals and thumbnails in a bucket: what was deleted or replaced.
+TRASH_PREFIX = "trash"
+
 #: Keys that stand in examples all over the internet.
 EXAMPLE_KEYS = frozenset(
     ("test_attachment_key", "your_asset_server_access_key", "attachment_key", "asset_server_key", "secret", "changeme")
@@ -48,6 +51,11 @@ class Settings:
     base_dir: Path
     thumb_dir: str
     orig_dir: str
+    storage_url: str | None
+    storage_endpoint: str | Mapping[str, str] | None
+    storage_region: str
+    storage_addressing: str | None
+    storage_spool_bytes: int
     can_thumbnail: frozenset[str]
     max_thumbnail_size: int
     kept_thumbnail_sizes: int
@@ -104,6 +112,11 @@ SETTINGS: dict[str, Setting] = {
     "BASE_DIR": Setting(DEFAULT_BASE_DIR, values.path),
     "THUMB_DIR": Setting("thumbnails", values.folder_name),
     "ORIG_DIR": Setting("originals", values.folder_name),
+    "STORAGE_URL": Setting(None, values.optional(values.bucket_url)),
+    "STORAGE_ENDPOINT": Setting(None, values.optional(values.endpoints), ("AWS_ENDPOINT_URL",)),
+    "STORAGE_REGION": Setting("us-east-1", values.text, ("AWS_REGION",)),
+    "STORAGE_ADDRESSING": Setting(None, values.optional(values.one_of("path", "virtual"))),
+    "STORAGE_SPOOL_BYTES": Setting(10_000_000_000, values.whole_number(10**6, 10**15)),
     "CAN_THUMBNAIL": Setting(formats.THUMBNAIL_TYPES, values.media_types),
     "MAX_THUMBNAIL_SIZE": Setting(4000, values.whole_number(1, 30_000)),
     "KEPT_THUMBNAIL_SIZES": Setting(32, values.whole_number(0, 10_000)),
@@ -166,11 +179,24 @@ def _check_together(read: Mapping[str, object]) -> None:
         raise SettingsError(f"PROCESSES is {processes} and SERVER {server!r}; expected 1, only Paste starts several.")
     if read["THUMB_DIR"] == read["ORIG_DIR"]:
         raise SettingsError(f"THUMB_DIR and ORIG_DIR are both {read['ORIG_DIR']!r}; expected two different folders.")
+    _check_buckets(read)
     if server == "paste" and queue >= threads:
         raise SettingsError(
             f"RENDER_QUEUE is {queue} and THREADS {threads};"
             " expected more THREADS, or waiting for thumbnails stops everything else."
         )
+
+
+def _check_buckets(read: Mapping[str, object]) -> None:
+    folders = read["COLLECTION_DIRS"]
+    if read["STORAGE_URL"] is None:
+        buckets = (
+            [folder for folder in folders.values() if values.is_bucket_url(folder)] if isinstance(folders, dict) else []
+        )
+        if buckets:
+            raise SettingsError(f"COLLECTION_DIRS has {buckets[0]!r}, but STORAGE_URL is not set; expected both.")
+    elif TRASH_PREFIX in (read["ORIG_DIR"], read["THUMB_DIR"]):
+        raise SettingsError(f"ORIG_DIR or THUMB_DIR is {TRASH_PREFIX!r}; in a bucket that is where deleted files go.")
 
 
 def describe(settings: Settings) -> list[str]:
@@ -200,6 +226,10 @@ def warnings(settings: Settings, own: Mapping[str, object]) -> list[str]:
             "REQUIRE_KEY_FOR_GET asks for a token at /fileget, but ALLOW_STATIC_FILE_ACCESS gives the same"
             " files at /static/ without one."
         )
+    if settings.storage_url and settings.accel_redirect:
+        found.append("ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot find the files.")
+    if settings.storage_url and settings.key == ():
+        found.append("No KEY is configured: servers that share a bucket need the same one.")
     unknown = settings.can_thumbnail - formats.THUMBNAIL_TYPES
     if unknown:
         found.append(f"CAN_THUMBNAIL names types that get no thumbnails here: {', '.join(sorted(unknown))}.")
@@ -219,5 +249,7 @@ def _read(name: str, setting: Setting, own: Mapping[str, object], environ: Mappi
     try:
         return setting.read(value)
     except ValueError as error:
-        shown = "*****" if name == "KEY" else repr(value)
+        # Some write keys into the address of a bucket.
+        is_secret = name == "KEY" or (name.startswith("STORAGE_") and "@" in str(value))
+        shown = "*****" if is_secret else repr(value)
         raise SettingsError(f"{source} is {shown}; expected {error}.") from None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from urllib.parse import quote
 
-from assetstore.errors import RangeNotSatisfiable
+from assetstore.errors import AssetError, RangeNotSatisfiable
 from assetstore.storage import StoredFile, Version
 
 _log = logging.getLogger(__name__)
@@ -188,17 +188,15 @@ class FileBody:
     """
 
     def __init__(self, stored: StoredFile, first: int, length: int) -> None:
-        self._file = stored.file
+        self._file = stored.section(first, length)
         self.left = length
-        if first:  # it has just been opened
-            self._file.seek(first)
 
     def read(self, size: int = _CHUNK) -> bytes:
         """Returns the next bytes, at most *size*; none at the end."""
         try:
             data = self._file.read(min(size, _CHUNK, self.left))
-        except OSError as error:
-            _log.error("a file cannot be read on: %s", error)
+        except (OSError, AssetError) as error:
+            _log.error("a file cannot be read on: %s %s", error, getattr(error, "detail", ""))
             data = b""
         # Nothing before the end: a broken disk, or somebody shortened the file in place. The headers
         # have been sent; the client sees that bytes are missing.

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from assetstore import patience
 from assetstore.proxies import Proxies
 
 #: In the WSGI environment: the Exchange.
@@ -125,6 +126,7 @@ class Observed:
         return self._ended_with(body, exchange, environ.get("wsgi.file_wrapper"))
 
     def _begin(self, environ: dict[str, Any]) -> Exchange:
+        patience.begin_request()
         proxies = self._proxies
         path = str(environ.get("PATH_INFO", ""))
         route = path[: path.find("/", 1)] if "/" in path[1:] else path

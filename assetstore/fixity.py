@@ -176,7 +176,7 @@ class Verification:
             try:
                 with self._storage.open_original(place, name) as stored:
                     sha256, head = self._read(stored)
-                    version = stored.version
+                    version, own_sha256 = stored.version, stored.sha256
             except NotFound:
                 return None
             except (OSError, StorageFault) as error:
@@ -184,7 +184,7 @@ class Verification:
             self.summary.files += 1
             self.summary.bytes += version.size
             event = Event(events.ADOPTED, place, name, "", version.size, sha256, self._client)
-            finding = _compare(event, known, head)
+            finding = _compare(event, known, own_sha256, head)
             if not finding.kinds:
                 return finding
             with self._storage.alone_with_original(place, name):
@@ -237,9 +237,14 @@ class Verification:
                 return not self._accept
 
 
-def _compare(found: Event, known: Event | None, head: bytes) -> Finding:
+def _compare(found: Event, known: Event | None, own_sha256: str | None, head: bytes) -> Finding:
     kinds, detail = [], ""
-    if known is None or known.operation not in events.PRESENT or known.sha256 is None:
+    if own_sha256 is not None:
+        # Kept with the bytes: it also knows what another server on the same store has put there since.
+        if own_sha256 != found.sha256:
+            kinds.append(CHANGED)
+            detail = f"stored with SHA-256 {own_sha256}, now {found.size} bytes with {found.sha256}"
+    elif known is None or known.operation not in events.PRESENT or known.sha256 is None:
         kinds.append(UNKNOWN)
     elif known.sha256 != found.sha256:
         kinds.append(CHANGED)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 import exifread
 
 from assetstore import formats
+from assetstore.errors import AssetError
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ def _read_tags(file: BinaryIO) -> dict[str, Any]:
     for details in (True, False):
         try:
             return exifread.process_file(cast(BinaryIO, _Bounded(source)), details=details, extract_thumbnail=False)
+        except AssetError:
+            raise  # of the store, not of the file
         except Exception as error:  # noqa: BLE001 - ExifRead raises whatever forged bytes lead it to
             _log.info("EXIF cannot be read (%s maker notes): %r", "with" if details else "without", error)
     return {}

@@ -57,7 +57,7 @@ class Originals:
             BadRequest, OutOfSpace, StorageFault: nothing has changed then.
             Unsynced: all has changed, but the disk does not confirm it. So for the other changes.
         """
-        received.incoming.sync()
+        received.incoming.sync(received.sha256)
         with self.storage.alone_with_original(place, name):
             replaces, doubt = _made(lambda: received.incoming.commit(place, name, self.keeps_trash))
             operation = events.REPLACED if replaces else events.STORED

@@ -25,7 +25,7 @@ from paste import httpserver
 
 from assetstore import waiting_room
 from assetstore.handler import Handler
-from assetstore.turnstile import Turnstile
+from assetstore.turnstile import OpenGate, Turnstile
 from assetstore.waiting_room import Arrival, WaitingRoom
 
 _log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         threads: how many requests are served at the same time.
         timeout: seconds of silence after which a client is cut off.
         listener: a socket that listens already, for several processes that share it; then *address* is its own.
+        takes_turns: whether quick requests pass one by one.
     """
 
     socket: Any
@@ -68,12 +69,14 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         address: tuple[str, int],
         threads: int,
         timeout: int,
+        *,
         listener: socket.socket | None = None,
+        takes_turns: bool = True,
     ) -> None:
         self.address_family = family(address[0])
         self.listener = listener
         self.running_requests = _Counter()
-        self.turnstile = Turnstile()
+        self.turnstile = Turnstile() if takes_turns else OpenGate()
         self.bodies = threading.Semaphore(max(1, int(threads * _BODY_SHARE)))
         super().__init__(
             application,

@@ -13,6 +13,7 @@ from assetstore.names import PRIVATE_FOLDER
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._:%\[\]-]+", re.ASCII)
+_BUCKET_URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[^/\s]+)*)/?")
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+", re.ASCII)
 
 
@@ -152,10 +153,53 @@ def folders(value: object) -> dict[str, str] | None:
         raise ValueError(expected)
     mapping = {}
     for collection, folder in value.items():
-        if not isinstance(collection, str) or not isinstance(folder, str) or not _is_below(folder):
+        if not isinstance(collection, str) or not isinstance(folder, str):
             raise ValueError(expected)
-        mapping[collection] = folder.strip("/")
+        if is_bucket_url(folder):
+            mapping[collection] = bucket_url(folder)
+        elif _is_below(folder):
+            mapping[collection] = folder.strip("/")
+        else:
+            raise ValueError(expected)
     return mapping or None
+
+
+def bucket_url(value: object) -> str:
+    """Reads the address of a bucket and a prefix in it; returns it without a final slash."""
+    match = _BUCKET_URL.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or not _is_below(match[2].lstrip("/")):
+        raise ValueError("the address of a bucket such as 's3://bucket' or 's3://bucket/prefix', without keys")
+    return f"s3://{match[1]}{match[2]}"
+
+
+def is_bucket_url(folder: str) -> bool:
+    """Says whether the folder of a collection is a bucket, or a prefix in one."""
+    return folder.startswith("s3://")
+
+
+def endpoints(value: object) -> str | dict[str, str]:
+    """Reads the address of an S3 service, or a mapping from buckets to such; as text, the mapping in JSON."""
+    expected = "an address such as 'https://s3.museum.org', or a mapping from buckets to such"
+    if isinstance(value, str) and value.strip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            raise ValueError(f"{expected}, in JSON") from None
+    if isinstance(value, Mapping):
+        if not all(isinstance(bucket, str) for bucket in value):
+            raise ValueError(expected)
+        return {bucket: _endpoint(address, expected) for bucket, address in value.items()}
+    return _endpoint(value, expected)
+
+
+def _endpoint(value: object, expected: str) -> str:
+    try:
+        address = base_url(value)
+    except ValueError:
+        raise ValueError(expected) from None
+    if urlsplit(address).path or urlsplit(address).username is not None:
+        raise ValueError(expected)
+    return address
 
 
 def media_types(value: object) -> frozenset[str]:

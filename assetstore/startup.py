@@ -12,7 +12,7 @@ import os
 import runpy
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,8 @@ from assetstore.originals import Originals
 from assetstore.processes import Processes
 from assetstore.rendering import Limits
 from assetstore.rendering.pool import RenderPool
+from assetstore.storage import Storage
 from assetstore.storage.disk import DiskStorage
-from assetstore.storage.disk_thumbnails import DiskThumbnails
 from assetstore.thumbnails import Rules, Thumbnails
 from assetstore.trash_keeping import TrashKeeper
 from assetstore.verifying import Verifier
@@ -129,7 +129,7 @@ def serve(
         if settings.server == "paste":
             address = (settings.bind_address, settings.port)
             with _clear_socket_errors(*address):
-                server = serving.Server(app, address, settings.threads, settings.socket_timeout)
+                server = new_server(app, settings, address)
             _log.info("listening on %s port %s", settings.bind_address, server.server_port)
             serving.run(server)
         else:
@@ -150,8 +150,7 @@ def _serve_by_processes(
     def serve_listener() -> None:
         opened = open_store(settings, folder)
         try:
-            threads, timeout = settings.threads, settings.socket_timeout
-            serving.run(serving.Server(make_app(opened), address, threads, timeout, listener))
+            serving.run(new_server(make_app(opened), settings, address, listener))
         finally:
             opened.close()
 
@@ -170,6 +169,19 @@ def _serve_by_adapter(app: serving.WsgiApplication, settings: Settings, run_adap
             run_adapter(app, server=settings.server, host=settings.bind_address, port=port)
         except ImportError as error:
             raise SettingsError(f"SERVER is {settings.server!r}, which is not installed: {error}") from error
+
+
+def new_server(
+    app: serving.WsgiApplication,
+    settings: Settings,
+    address: tuple[str, int],
+    listener: socket.socket | None = None,
+) -> serving.Server:
+    """Returns a server by Paste that listens on an address, or by a socket that does already. Raises OSError."""
+    # Requests that wait for an object store must not wait for each other.
+    takes_turns = settings.storage_url is None
+    threads, timeout = settings.threads, settings.socket_timeout
+    return serving.Server(app, address, threads, timeout, listener=listener, takes_turns=takes_turns)
 
 
 def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
@@ -219,7 +231,7 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
         raise SettingsError(f"BASE_DIR: there is no folder {base}. Is its disk mounted? If it is new, make it.")
     collections = collections or open_collections(settings)
     places = LivePlaces(collections)
-    storage = DiskStorage(base, settings.orig_dir, settings.thumb_dir, places, settings.reserved_bytes)
+    storage = _new_storage(settings, places)
     try:
         storage.prepare()
     except StorageFault as error:
@@ -228,11 +240,22 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
     return Originals(storage, Journal(base), places, keeps_trash=settings.trash_days > 0)
 
 
+def _new_storage(settings: Settings, places: Sequence[str]) -> Storage:
+    if settings.storage_url is None:
+        return DiskStorage(settings.base_dir, settings.orig_dir, settings.thumb_dir, places, settings.reserved_bytes)
+    try:
+        from assetstore.storage.s3.opening import open_storage  # noqa: PLC0415 - large, and needs Python 3.11
+    except ImportError as error:
+        reason = f"STORAGE_URL needs the library obstore, which needs Python 3.11 or newer: {error}"
+        raise SettingsError(reason) from error
+    return open_storage(settings, places)
+
+
 def open_thumbnails(settings: Settings, originals: Originals) -> tuple[Thumbnails, RenderPool]:
     """Opens the thumbnails of a store; the pool starts its processes when they are needed."""
     pool = RenderPool(settings.render_workers, Limits(settings.render_seconds, settings.render_memory))
     rules = Rules(settings.can_thumbnail, settings.max_thumbnail_size, settings.render_queue)
-    kept = DiskThumbnails(settings.base_dir, settings.thumb_dir, settings.kept_thumbnail_sizes)
+    kept = originals.storage.thumbnails(settings.kept_thumbnail_sizes)
     return Thumbnails(originals.storage, kept, pool, rules), pool
 
 

@@ -1,9 +1,10 @@
 """Thumbnails: kept ones if they belong to today's original, else made once and kept.
 
 How a thumbnail knows its source: its time of change is a fingerprint of the source's name, size
-and exact time, written as a moment between 1982 and 2001. One stat(2) tells whether it belongs; a
-replaced original, through the server or by hand, never shows its old picture, and `x.tif` never
-that of `x.png`, although both keep theirs as `x_100.png`.
+and exact time (or what else the store says of the bytes), written as a moment between 1982 and
+2001. One stat(2) tells whether it belongs; a replaced original, through the server or by hand,
+never shows its old picture, and `x.tif` never that of `x.png`, although both keep theirs as
+`x_100.png`.
 
 Thumbnails that an earlier server left have a time of today's world. They are taken over if they
 are younger than the last change of the original's file, complete, and no other original can have
@@ -174,8 +175,11 @@ class Thumbnails:
         if media_type not in formats.THUMBNAIL_TYPES:
             return
         root, extension = formats.thumbnail_parts(name, media_type)
-        others = frozenset(_stamp(other, version) for other, version in self._namesakes(place, name))
-        self._store.delete(place, root, extension, others)
+
+        def of_others() -> frozenset[int]:
+            return frozenset(_stamp(other, version) for other, version in self._namesakes(place, name))
+
+        self._store.delete(place, root, extension, of_others)
 
     def _media_type(self, name: str) -> str:
         media_type = content_types.guess(name)
@@ -188,11 +192,12 @@ class Thumbnails:
 
     def _kept(self, wish: "_Wish") -> StoredFile | None:
         """The kept thumbnail if it was made of this version of this original."""
+        stamp = _stamp(wish.name, wish.version)
         try:
-            kept = self._store.open(wish.place, wish.thumbnail)
+            kept = self._store.open(wish.place, wish.thumbnail, stamp)
         except NotFound:
             return None
-        if _bears(kept.version, _stamp(wish.name, wish.version)):
+        if _bears(kept.version, stamp):
             return _as_served(kept)
         kept.file.close()
         return None
@@ -324,7 +329,7 @@ def _in_memory(picture: bytes, wish: _Wish) -> StoredFile:
 
 def _stamp(name: str, version: Version) -> int:
     """The time of change, in nanoseconds, that marks a thumbnail as made of this version of *name*."""
-    identity = f"{name}\0{version.size}\0{version.modified_ns}".encode()
+    identity = "\0".join((name, str(version.size), version.content or str(version.modified_ns))).encode()
     fingerprint = int.from_bytes(hashlib.blake2b(identity, digest_size=16).digest(), "big")
     return (_FIRST_STAMP + fingerprint % (_LAST_STAMP - _FIRST_STAMP)) * _MICROSECOND
 

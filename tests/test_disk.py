@@ -167,7 +167,7 @@ def test_a_root_s_own_thumbnails_are_removed_and_no_other_s(
     ]  # fmt: skip
     for name in names:
         (tmp_path / "thumbnails" / name).touch()
-    DiskThumbnails(tmp_path, "thumbnails", 32).delete("", root, extension, frozenset())
+    DiskThumbnails(tmp_path, "thumbnails", 32).delete("", root, extension, frozenset)
     assert sorted(set(names) - set(visible_files(tmp_path / "thumbnails"))) == sorted(own)
 
 

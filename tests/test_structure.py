@@ -44,16 +44,18 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
 
 def test_importing_opens_no_file_no_tool_and_no_connection(tmp_path: Path) -> None:
     watcher = (
-        "import sys\n"
+        "import importlib.util, sys\n"
         "def watch(event, arguments):\n"
         "    if event.startswith(('socket.', 'subprocess.', 'os.fork', 'os.mkdir', 'os.remove')):\n"
         "        sys.exit(f'{event} {arguments}')\n"
         "    if event == 'open' and not str(arguments[0]).endswith(('.py', '.pyc', '.so', '.pth', '.zip')):\n"
         "        opened.append(str(arguments[0]))\n"
         "import bottle, exifread, multipart, sh, paste.httpserver\n"
+        "has_s3 = importlib.util.find_spec('obstore') and importlib.import_module('obstore.store')\n"
         "opened = []\n"
         "sys.addaudithook(watch)\n"
         "import server, assetstore.storage.disk, assetstore.rendering.worker\n"
+        "has_s3 and importlib.import_module('assetstore.storage.s3.opening')\n"
         "print([path for path in opened if not path.isdigit()])\n"
     )
     run = subprocess.run([sys.executable, "-c", watcher], cwd=PROJECT, capture_output=True, text=True, check=False)

@@ -5,7 +5,7 @@ to the store (empty: no folder of its own), `name` a name that has passed
 `assetstore.names.store_name` or that `assetstore.formats` made of one.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,15 @@ class Version:
         changed_ns: time at which the bytes or the name last may have changed; not before modified_ns
             was set, whatever modified_ns claims.
         etag: strong, quoted (RFC 9110, 8.8.3); differs whenever the bytes may differ.
+        content: what tells the bytes from others of the same size and date, where a store knows such a
+            thing and it stays the same when the file is moved or restored; empty elsewhere.
     """
 
     size: int
     modified_ns: int
     changed_ns: int
     etag: str
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,22 @@ class StoredFile:
     Fields:
         file: unbuffered; a real file where the store has such.
         path: where a web server in front finds it, relative to the store; None if it is no file there.
+        sha256: the checksum, hexadecimal, that the store itself keeps with the bytes; None if it keeps none.
     """
 
     file: BinaryIO
     version: Version
     path: str | None = None
+    sha256: str | None = None
+
+    def section(self, first: int, length: int) -> BinaryIO:
+        """Gives the file, just opened, to somebody who is about to read *length* bytes from byte *first* on.
+
+        Raises Unavailable, StorageFault.
+        """
+        if first:
+            self.file.seek(first)
+        return self.file
 
     def __enter__(self) -> "StoredFile":
         return self
@@ -91,8 +105,14 @@ class Incoming(Protocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Adds bytes. Raises OutOfSpace or StorageFault."""
 
-    def sync(self) -> None:
-        """Waits until all bytes are safely stored; to be called before `commit`. Raises OutOfSpace, StorageFault."""
+    def sync(self, sha256: str | None = None) -> None:
+        """Waits until all bytes are safely stored; to be called before `commit`.
+
+        Parameters:
+            sha256: their checksum, hexadecimal, for a store that can keep it with them.
+
+        Raises OutOfSpace, StorageFault.
+        """
 
     def commit(self, place: str, name: str, keep_old: bool) -> bool:
         """Makes the bytes the original of that name, at once and durably; True if it replaced one.
@@ -115,6 +135,16 @@ class Incoming(Protocol):
 class Storage(Protocol):
     """A store of originals, and of those that were deleted or replaced not long ago."""
 
+    def prepare(self) -> None:
+        """Makes what the store needs and sweeps what a crash has left. Raises StorageFault."""
+
+    def thumbnails(self, most_sizes: int) -> "ThumbnailStore":
+        """Returns the store of thumbnails beside these originals.
+
+        Parameters:
+            most_sizes: of how many sizes thumbnails are kept in each collection.
+        """
+
     def open_original(self, place: str, name: str) -> StoredFile:
         """Opens an original. Raises NotFound, StorageFault."""
 
@@ -127,14 +157,15 @@ class Storage(Protocol):
     def originals(self, place: str) -> Iterator[Listed]:
         """Yields all originals of one place, in no order. Raises StorageFault."""
 
-    def receive(self, place: str | None, length: int | None) -> Incoming:
+    def receive(self, place: str | None, length: int | None, name: str | None = None) -> Incoming:
         """Begins an upload.
 
         Parameters:
-            place: where it will probably go, None if that is not known yet.
+            place: where it will go, None if that is not known yet.
             length: about how many bytes will come, None if that is not known.
+            name: of the original that it will be, None if that is not known yet.
 
-        Raises OutOfSpace when so much cannot be taken, StorageFault.
+        Raises OutOfSpace when so much cannot be taken, Unavailable, StorageFault.
         """
 
     def delete_original(self, place: str, name: str, keep_old: bool) -> bool:
@@ -170,16 +201,24 @@ class Storage(Protocol):
 class ThumbnailStore(Protocol):
     """A store of thumbnails that were made once and are kept."""
 
-    def open(self, place: str, name: str) -> StoredFile:
-        """Opens a kept thumbnail by its own name. Raises NotFound, StorageFault."""
+    def open(self, place: str, name: str, modified_ns: int | None = None) -> StoredFile:
+        """Opens a kept thumbnail by its own name.
+
+        Parameters:
+            place, name: of the thumbnail.
+            modified_ns: the time of change that is wanted: a store may then give a copy of its own that has it.
+
+        Raises NotFound, StorageFault.
+        """
 
     def new(self, place: str, name: str) -> "AbstractContextManager[NewThumbnail]":
         """Gives a place for a thumbnail to be made at; it is visible only once published."""
 
-    def delete(self, place: str, root: str, extension: str, spared: Set[int]) -> None:
+    def delete(self, place: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
         """Removes the kept thumbnails `ROOT_SCALE.EXT` of one root, none of any other.
 
-        Those whose time of change (to the microsecond) is in *spared* (nanoseconds) stay.
+        Those whose time of change (to the microsecond) is in *spared* (nanoseconds) stay; it is asked for
+        only if there are any.
         """
 
     def alone_with(self, place: str, name: str) -> AbstractContextManager[None]:

@@ -27,6 +27,7 @@ from types import TracebackType
 from assetstore.errors import NotFound, OutOfSpace, StorageFault, Unsynced
 from assetstore.names import is_store_name
 from assetstore.storage import Listed, StoredFile, TrashEntry, Version
+from assetstore.storage.disk_thumbnails import DiskThumbnails
 from assetstore.storage.disk_trash import BALLAST, TRASH_FOLDER, DiskTrash
 from assetstore.storage.files import (
     ABSENT,
@@ -105,6 +106,10 @@ class DiskStorage:
             detail = f"{folder}: {error.strerror or error}"
             raise StorageFault("The attachment folder cannot be written.", detail) from error
 
+    def thumbnails(self, most_sizes: int) -> DiskThumbnails:
+        """Returns the store of thumbnails beside these originals."""
+        return DiskThumbnails(self._base, self._thumbnails, most_sizes)
+
     def open_original(self, place: str, name: str) -> StoredFile:
         """Opens an original for reading. Raises NotFound, StorageFault."""
         try:
@@ -139,7 +144,7 @@ class DiskStorage:
         except OSError as error:
             raise StorageFault("The folder of originals cannot be read.", str(error)) from error
 
-    def receive(self, place: str | None, length: int | None) -> "DiskIncoming":
+    def receive(self, place: str | None, length: int | None, name: str | None = None) -> "DiskIncoming":
         """Begins an upload on the file system of *place*, or of the first collection.
 
         Raises OutOfSpace at once if so many bytes would go into the reserve; StorageFault.
@@ -289,7 +294,7 @@ class DiskIncoming:
         os.posix_fadvise(self._descriptor, self._begun, end - self._begun, os.POSIX_FADV_DONTNEED)
         self._begun = end
 
-    def sync(self) -> None:
+    def sync(self, sha256: str | None = None) -> None:
         """Waits until all bytes are on the disk. Raises OutOfSpace, StorageFault."""
         with faults():
             # The kernel's own time stamps are milliseconds apart; two versions may not be.

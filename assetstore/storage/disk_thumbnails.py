@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class DiskThumbnails:
         self._folder = folder
         self._most_sizes = most_sizes
 
-    def open(self, place: str, name: str) -> StoredFile:
+    def open(self, place: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a kept thumbnail by its own name. Raises NotFound, StorageFault."""
         return open_file(self._base, place, self._folder, name)
 
@@ -52,10 +52,10 @@ class DiskThumbnails:
             # A tool that was killed may still be closing its files there; what stays is swept at the next start.
             shutil.rmtree(folder, ignore_errors=True)
 
-    def delete(self, place: str, root: str, extension: str, spared: Set[int]) -> None:
+    def delete(self, place: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
         """Removes the thumbnails `ROOT_SCALE.EXT` of one root, except those changed at a time in *spared*."""
         folder = self._folder_of(place)
-        spared_microseconds = {time_ns // 1000 for time_ns in spared}
+        spared_microseconds: set[int] | None = None
         try:
             # Not by a look through the folder: that would take ever longer.
             for size in self._sizes_of(place).known():
@@ -69,7 +69,10 @@ class DiskThumbnails:
                 )
                 for name in names:
                     with contextlib.suppress(FileNotFoundError):
-                        if os.lstat(folder / name).st_mtime_ns // 1000 not in spared_microseconds:
+                        changed = os.lstat(folder / name).st_mtime_ns // 1000
+                        if spared_microseconds is None:
+                            spared_microseconds = {time_ns // 1000 for time_ns in spared()}
+                        if changed not in spared_microseconds:
                             os.unlink(folder / name)
         except OSError as error:
             raise StorageFault("The thumbnails cannot be deleted.", str(error)) from error

@@ -16,12 +16,12 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 
 from assetstore.names import LONGEST_NAME, is_store_name
 from assetstore.storage import DELETED, REPLACED, TrashEntry
 from assetstore.storage.files import confirm, exchange, make_private, private_folder, sync_folder
+from assetstore.storage.trash_names import STAMP_PATTERN, moment_ns, stamp
 
 #: The folder inside the private folder of the originals.
 TRASH_FOLDER = "trash"
@@ -34,11 +34,7 @@ _BALLAST_PIECES, _PIECE_BYTES = 32, 16 * 1024
 #: What the system says where a file cannot have two names.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
-_SECOND = 1_000_000_000
-_STAMP = "%Y-%m-%dT%H.%M.%S"
-_ENTRY = re.compile(
-    rf"(\d{{4}}-\d\d-\d\dT\d\d\.\d\d\.\d\d)\.(\d{{9}})-({DELETED}|{REPLACED})(?:-(.+))?", re.ASCII | re.DOTALL
-)
+_ENTRY = re.compile(rf"{STAMP_PATTERN}-({DELETED}|{REPLACED})(?:-(.+))?", re.ASCII | re.DOTALL)
 
 
 class DiskTrash:
@@ -181,8 +177,7 @@ class DiskTrash:
         self.prepare()
         moment = time.time_ns()
         while True:
-            stamp = datetime.fromtimestamp(moment // _SECOND, timezone.utc).strftime(_STAMP)
-            identifier = f"{stamp}.{moment % _SECOND:09}-{reason}"
+            identifier = f"{stamp(moment)}-{reason}"
             is_long = len(f"{identifier}-{name}".encode()) > LONGEST_NAME
             path = self._folder / (identifier if is_long else f"{identifier}-{name}")
             if not os.path.lexists(path):
@@ -209,11 +204,9 @@ class DiskTrash:
         status = path.lstat()
         if stat.S_ISDIR(status.st_mode) or not is_store_name(name):
             return None
-        try:
-            moment = datetime.strptime(second, _STAMP).replace(tzinfo=timezone.utc)
-        except ValueError:
+        removed_ns = moment_ns(second, fraction)
+        if removed_ns is None:
             return None
-        removed_ns = int(moment.timestamp()) * _SECOND + int(fraction)
         return TrashEntry(identifier, self._place, name, removed_ns, reason, status.st_size, status.st_mtime_ns)
 
 

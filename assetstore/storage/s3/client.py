@@ -1,0 +1,306 @@
+"""One bucket: the few calls that the store uses, each with a bound on its time and a few retries.
+
+The library is obstore, whose calls wait outside of Python. It takes its time limits when a client is
+made, not with a call; so there is a client for each of a few limits, and a call gets the one that fits
+what the request has left (`assetstore.patience`). Credentials are the library's business alone: it takes
+them from the environment (AWS_ACCESS_KEY_ID …) or asks the machine that it runs on.
+
+Concurrency: any thread may call. A process that was forked after its parent had used the library cannot
+use it (its threads are gone, and calls would hang), so that is refused.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache, partial
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.store import S3Store
+
+from assetstore import patience
+from assetstore.errors import NotFound, StorageFault
+from assetstore.storage.s3.faults import Passing, translated, unreachable
+from assetstore.storage.s3.fuse import Fuse
+from assetstore.storage.s3.objects import Found, found
+
+Result = TypeVar("Result")
+
+#: The time limits that there are clients for, in seconds.
+_LIMITS = (1, 2, 5, 30, 120, 600, 3600)
+
+#: How long a call may take that moves next to no bytes.
+_QUICK = 5
+
+#: The slowest that a service may store or copy, bytes per second; less counts as hanging.
+_SLOWEST_BYTES_PER_SECOND = 1_000_000
+
+_CONNECT_SECONDS = 3
+
+#: How long a download may be silent. The time of all of it has no limit: readers may be slow.
+_SILENCE_SECONDS = 10
+_DAY = 86_400
+
+#: A download that is slower, bytes per second, counts as hanging.
+_SLOWEST_DOWNLOAD = 20_000
+
+_ATTEMPTS = 5
+_PAUSES = (0.05, 0.2, 0.5, 1.0)
+
+#: A part of a large upload is tried again by the library itself.
+_PART_RETRIES = 3
+
+#: Connections that were not used for so long are closed before the service does it.
+_IDLE_SECONDS = 20
+
+#: As long as the bucket has shown itself, an absent object is simply absent; else it is asked for once more.
+_SEEN_SECONDS = 60
+
+#: The largest object that a service copies in one request; larger ones go through this server (S3's own limit).
+_LARGEST_COPY = 5 * 1024**3
+
+#: The parts of large uploads: at most 10,000, each in memory until it is stored.
+PART_BYTES = 8 << 20
+_MOST_PARTS = 9_000
+
+#: Keys in one request (the protocol's own limit).
+_MOST_KEYS = 1000
+
+
+@dataclass(frozen=True)
+class Service:
+    """How buckets are reached.
+
+    Fields:
+        endpoint: address of the service; None for Amazon's.
+        region: of the bucket.
+        is_virtual: whether the name of a bucket goes into the host name.
+        most_waiting: how many calls may wait at the same time when the service is silent.
+    """
+
+    endpoint: str | None
+    region: str
+    is_virtual: bool
+    most_waiting: int
+
+
+def part_size(length: int | None) -> int:
+    """Returns how large the parts of an upload of so many bytes have to be."""
+    return max(PART_BYTES, -(-(length or 0) // _MOST_PARTS))
+
+
+class Bucket:
+    """One bucket; making one opens nothing."""
+
+    def __init__(self, name: str, service: Service) -> None:
+        self.name = name
+        self._service = service
+        self._fuse = Fuse(service.most_waiting)
+        self._store = cache(self._new_store)
+        self._seen_at = -float(_SEEN_SECONDS)
+
+    def head(self, key: str, *, insist: bool = False) -> Found:
+        """Returns what there is to know of an object.
+
+        Parameters:
+            key: of the object.
+            insist: whether to ask at least once, even if the request has lost all its time.
+
+        Raises NotFound, Unavailable, StorageFault.
+        """
+        try:
+            result = self._call(lambda store: obstore.get(store, key, options={"head": True}), insist=insist)
+        except NotFound:
+            self._confirm_bucket(key)
+            raise
+        self._seen_at = time.monotonic()
+        return found(result.meta, result.attributes)
+
+    def get(self, key: str, most_bytes: int) -> tuple[Found, bytes]:
+        """Returns a small object, whole, at once. Raises NotFound (also if it is larger), Unavailable, StorageFault."""
+
+        def get(store: S3Store) -> tuple[Found, bytes]:
+            result = obstore.get(store, key)
+            if result.meta["size"] > most_bytes:
+                raise NotFound("There is no such file.", f"{key} has {result.meta['size']} bytes")
+            return found(result.meta, result.attributes), bytes(result.bytes())
+
+        return self._call(get, _QUICK + most_bytes / _SLOWEST_BYTES_PER_SECOND)
+
+    def _confirm_bucket(self, key: str) -> None:
+        """Raises Unavailable if there is no bucket: answers without a body do not say so."""
+        if time.monotonic() - self._seen_at < _SEEN_SECONDS:
+            return
+        try:
+            self._call(lambda store: obstore.get(store, key, options={"range": (0, 1)}))
+        except (NotFound, StorageFault):
+            self._seen_at = time.monotonic()
+
+    def window(self, object: Found, first: int, length: int) -> bytes:
+        """Returns some bytes of an object. Raises Overtaken if it is another by now, NotFound, Unavailable."""
+
+        def get(store: S3Store) -> bytes:
+            options = {"range": (first, first + length), "if_match": object.etag}
+            result = obstore.get(store, object.key, options=options)  # type: ignore[arg-type]
+            object.check(result.meta)
+            return bytes(result.bytes())
+
+        return self._call(get, _QUICK + length / _SLOWEST_BYTES_PER_SECOND)
+
+    def stream(self, object: Found, first: int, end: int) -> Iterator[bytes]:
+        """Begins to read an object from byte *first* to before *end*; raises as `window`, also in between."""
+        options = {"range": (first, end), "if_match": object.etag}
+        result = self._call(lambda _: obstore.get(self._store(_DAY), object.key, options=options))  # type: ignore[arg-type]
+        object.check(result.meta)
+        # As they come: the library would wait for more to give at once.
+        return self._pieces(iter(result.stream(1)))
+
+    def _pieces(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        received, waited = 0, 0.0
+        while True:
+            began = time.monotonic()
+            try:
+                piece = next(pieces, None)
+            except Exception as error:  # noqa: BLE001 - whatever the library raises
+                raise translated(error) from None
+            if piece is None:
+                return
+            received += len(piece)
+            waited += time.monotonic() - began
+            if waited > _SILENCE_SECONDS and received < waited * _SLOWEST_DOWNLOAD:
+                raise unreachable(f"only {received} bytes came in {waited:.0f} seconds")
+            yield piece
+
+    def put(self, key: str, data: bytes, attributes: Mapping[str, str]) -> None:
+        """Stores an object, whole. Raises OutOfSpace, Unavailable, StorageFault."""
+        seconds = _QUICK + len(data) / _SLOWEST_BYTES_PER_SECOND
+        self._call(
+            lambda store: obstore.put(store, key, data, attributes=dict(attributes), use_multipart=False), seconds
+        )
+
+    def put_stream(self, key: str, pieces: Iterator[bytes], attributes: Mapping[str, str], size_of_parts: int) -> None:
+        """Stores an object in parts, visible when *pieces* have ended; what these raise ends it, and nothing is stored.
+
+        Raises what *pieces* raise, OutOfSpace, Unavailable, StorageFault.
+        """
+        store = self._store(30, _PART_RETRIES)
+        options: dict[str, Any] = {"use_multipart": True, "chunk_size": size_of_parts, "max_concurrency": 2}
+        _refuse_after_fork()
+        with self._fuse.guard(waits=False):
+            try:
+                obstore.put(store, key, pieces, attributes=dict(attributes), **options)
+            except Exception as error:  # noqa: BLE001 - whatever the library raises
+                raise translated(error) from None
+
+    def copy(self, object: Found, target: str) -> None:
+        """Has the service copy an object with all that is said of it. Raises NotFound, Unavailable, StorageFault."""
+        if object.size > _LARGEST_COPY:
+            pieces = self.stream(object, 0, object.size)
+            self.put_stream(target, pieces, object.attributes, part_size(object.size))
+            return
+        seconds = 2 * _QUICK + object.size / _SLOWEST_BYTES_PER_SECOND
+        self._call(lambda store: obstore.copy(store, object.key, target), seconds)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Removes objects; those that are not there do not matter. Raises Unavailable, StorageFault."""
+        for first in range(0, len(keys), _MOST_KEYS):
+            self._call(partial(self._delete, keys[first : first + _MOST_KEYS]), 2 * _QUICK)
+
+    @staticmethod
+    def _delete(keys: Sequence[str], store: S3Store) -> None:
+        # A single one is a plain request, which every service understands.
+        obstore.delete(store, keys[0] if len(keys) == 1 else [*keys])
+
+    def list(self, folder: str, after: str | None = None) -> Iterator[Found]:
+        """Yields the objects whose keys begin with *folder* and a slash, in the order of their keys.
+
+        Parameters:
+            folder: without the slash.
+            after: only keys behind this one.
+
+        What the objects say of themselves is not there. Raises Unavailable, StorageFault.
+        """
+        while True:
+            page = self._call(partial(self._page, folder, after), 2 * _QUICK)
+            yield from page
+            if not page:
+                return
+            after = page[-1].key
+
+    @staticmethod
+    def _page(folder: str, after: str | None, store: S3Store) -> Sequence[Found]:
+        pages = obstore.list(store, folder, offset=after, chunk_size=_MOST_KEYS)
+        return [found(meta, {}) for meta in next(iter(pages), ())]
+
+    def _call(self, attempt: Callable[[S3Store], Result], seconds: float = _QUICK, insist: bool = False) -> Result:
+        """Makes a call, again if the service failed and the request has time left. Raises errors of ours."""
+        _refuse_after_fork()
+        step = patience.Step()
+        if step.left <= 0 and not insist:
+            raise unreachable("the request has lost all its time")
+        for number in range(_ATTEMPTS):
+            began = time.monotonic()
+            try:
+                with self._fuse.guard():
+                    return self._attempt(attempt, seconds)
+            except Passing:
+                pause = random.uniform(0.5, 1.5) * _PAUSES[min(number, len(_PAUSES) - 1)]  # noqa: S311 - no secret
+                step.lose(time.monotonic() - began + pause)
+                if number + 1 >= _ATTEMPTS or step.left <= 0:
+                    raise
+                time.sleep(pause)
+        raise AssertionError
+
+    def _attempt(self, attempt: Callable[[S3Store], Result], seconds: float) -> Result:
+        limit = next((limit for limit in _LIMITS if limit >= seconds), _LIMITS[-1])
+        try:
+            return attempt(self._store(limit))
+        except Exception as error:
+            fault = translated(error)
+            if fault is error:
+                raise
+            raise fault from None  # its text may hold more than a log should
+
+    def _new_store(self, seconds: int, retries: int = 0) -> S3Store:
+        service, endpoint = self._service, self._service.endpoint
+        if endpoint is not None and service.is_virtual:
+            parts = urlsplit(endpoint)
+            endpoint = f"{parts.scheme}://{self.name}.{parts.netloc}"
+        config = {"endpoint": endpoint} if endpoint is not None else {}
+        return S3Store(
+            self.name,
+            region=service.region,
+            virtual_hosted_style_request=service.is_virtual,
+            client_options={
+                "allow_http": endpoint is not None and endpoint.startswith("http://"),
+                "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
+                "read_timeout": timedelta(seconds=min(seconds, _SILENCE_SECONDS) if seconds == _DAY else seconds),
+                "timeout": timedelta(seconds=seconds),
+                "pool_idle_timeout": timedelta(seconds=_IDLE_SECONDS),
+            },
+            retry_config={
+                "max_retries": retries,
+                "retry_timeout": timedelta(seconds=patience.ALLOWANCE_SECONDS),
+                "backoff": {
+                    "init_backoff": timedelta(seconds=0.1),
+                    "max_backoff": timedelta(seconds=2),
+                    "base": 2,
+                },
+            },
+            **config,  # type: ignore[arg-type]
+        )
+
+
+_used_by: list[int] = []
+
+
+def _refuse_after_fork() -> None:
+    if not _used_by:
+        _used_by.append(os.getpid())
+    elif _used_by[0] != os.getpid():
+        detail = "the process was forked after it had used the object store; start the server without preloading"
+        raise StorageFault("The server was started in a way in which it cannot reach its file storage.", detail)

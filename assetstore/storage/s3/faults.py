@@ -1,0 +1,70 @@
+"""What the S3 library raises, as errors of ours.
+
+The library (obstore) tells apart what an object store may answer by a handful of classes; the rest it
+tells in its message only, which is for the log: it holds addresses.
+"""
+
+import re
+
+from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
+
+from assetstore.errors import AssetError, NotFound, OutOfSpace, StorageFault, Unavailable
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
+_FULL = ("QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "EntityTooLarge")
+
+#: The first so many characters of a message say it all.
+_DETAIL = 400
+
+#: After so many seconds clients may come back.
+RETRY_SECONDS = 10
+
+
+class Passing(Unavailable):
+    """The store cannot be reached, or is too busy: the same may work in a moment."""
+
+
+class Overtaken(Unavailable):
+    """The object was replaced while it was being read."""
+
+
+def unreachable(detail: str) -> Passing:
+    """Returns the error for a store that does not answer."""
+    return Passing("The file storage cannot be reached; please try again soon.", detail, retry_after=RETRY_SECONDS)
+
+
+def translated(error: BaseException) -> AssetError:
+    """Returns the error of ours for one that the library raised."""
+    if isinstance(error, AssetError):
+        return error
+    message = str(error)
+    detail = " ".join(message.partition("Debug source")[0].split())[:_DETAIL]
+    code = _CODE.search(message)
+    return (code and _by_code(code[1], detail)) or _by_class(error, detail) or _by_status(message, detail)
+
+
+def _by_code(code: str, detail: str) -> AssetError | None:
+    if code == "NoSuchBucket":
+        return Unavailable("The file storage is not set up yet.", detail, retry_after=60)
+    if code in _FULL:
+        return OutOfSpace("The file storage is full; nothing was stored or changed.", detail)
+    return None
+
+
+def _by_class(error: BaseException, detail: str) -> AssetError | None:
+    if isinstance(error, FileNotFoundError):
+        return NotFound("There is no such file.", detail)
+    if isinstance(error, PreconditionError):
+        return Overtaken("The file has just been replaced; please try again.", detail, retry_after=1)
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        # The key or the clock is wrong: that is for the administrator, and may be set right without a restart.
+        return Unavailable("The file storage refuses this server's key.", detail, retry_after=60)
+    return None
+
+
+def _by_status(message: str, detail: str) -> AssetError:
+    status = _STATUS.search(message)
+    if status is not None and status[1].startswith("4") and status[1] not in ("408", "429"):
+        return StorageFault("The file storage refuses the request.", detail)
+    return unreachable(detail)

@@ -1,0 +1,204 @@
+"""What an object says of itself, and an object as a file that can be read.
+
+An object keeps as metadata of its own: `mtime`, the time of its last change in seconds since 1970 (as
+rclone writes it), and `sha256`. Both come from whoever stored it and may be missing.
+"""
+
+import io
+import itertools
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from assetstore.errors import StorageFault
+from assetstore.storage import StoredFile, Version
+from assetstore.storage.s3.faults import Overtaken, Passing
+
+if TYPE_CHECKING:
+    from assetstore.storage.s3.client import Bucket
+
+_SECOND = 1_000_000_000
+_MODIFIED = re.compile(r"(\d{1,11})(?:\.(\d{1,9})\d*)?", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+#: What is read at once where somebody jumps to and fro, and how much of that is remembered.
+_WINDOW, _MOST_WINDOWS = 256 * 1024, 8
+
+#: How often a download that broke off is taken up again, without any byte in between.
+_RESUMPTIONS = 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object.
+
+    Fields:
+        key: in its bucket.
+        size: bytes.
+        stored_ns: when it came to the bucket, by the service's clock, nanoseconds since 1970.
+        etag: as the service says it, quoted.
+        attributes: its metadata and Content-Type; empty in listings.
+    """
+
+    key: str
+    size: int
+    stored_ns: int
+    etag: str
+    attributes: Mapping[str, str]
+
+    @property
+    def modified_ns(self) -> int:
+        """When its bytes were last changed, as far as it is known."""
+        match = _MODIFIED.fullmatch(self.attributes.get("mtime", ""))
+        if match is None:
+            return self.stored_ns
+        return int(match[1]) * _SECOND + int((match[2] or "").ljust(9, "0"))
+
+    @property
+    def sha256(self) -> str | None:
+        """The checksum that was stored with it, None if there is none."""
+        text = self.attributes.get("sha256", "")
+        return text if _SHA256.fullmatch(text) else None
+
+    @property
+    def version(self) -> Version:
+        """The version that its bytes are."""
+        # Services say only the second when it came. The tag alone may be a mere MD5, for which forged
+        # files of the same tag can be made.
+        changed_ns = max(self.modified_ns, self.stored_ns // _SECOND * _SECOND + _SECOND - 1)
+        content = self.etag.strip('"')
+        etag = f'"{content}-{self.size:x}-{self.modified_ns:x}-{self.stored_ns // _SECOND:x}"'
+        return Version(self.size, self.modified_ns, changed_ns, etag, content)
+
+    def check(self, meta: Any) -> None:
+        """Raises Overtaken if what a read brought is of another object: some services ignore the condition."""
+        if meta["e_tag"] != self.etag:
+            raise Overtaken("The file has just been replaced; please try again.", self.key, retry_after=1)
+
+
+def found(meta: Any, attributes: Mapping[str, str]) -> Found:
+    """Returns what the library says of an object. Raises StorageFault if that is too little."""
+    if not meta["e_tag"]:
+        raise StorageFault("The file storage does not tell versions of files apart.", f"no ETag of {meta['path']!r}")
+    moment = meta["last_modified"]
+    stored_ns = int(moment.timestamp()) * _SECOND + moment.microsecond * 1000
+    return Found(meta["path"], meta["size"], stored_ns, meta["e_tag"], attributes)
+
+
+def modified_attribute(modified_ns: int) -> str:
+    """Returns the value of `mtime`."""
+    return f"{modified_ns // _SECOND}.{modified_ns % _SECOND:09}"
+
+
+class StoredObject(StoredFile):
+    """An object, as the routes see it."""
+
+    def section(self, first: int, length: int) -> BinaryIO:
+        """Gives the bytes as one download, which has begun when this returns."""
+        cast(ObjectFile, self.file).begin(first, first + length)
+        return self.file
+
+
+def opened(bucket: "Bucket", key: str) -> StoredObject:
+    """Opens an object. Raises NotFound, Unavailable, StorageFault."""
+    object = bucket.head(key)
+    file = cast(BinaryIO, ObjectFile(bucket, object))
+    return StoredObject(file, object.version, None, object.sha256)
+
+
+class ObjectFile(io.RawIOBase):
+    """An object as a file; all its bytes are of one version, or reading fails.
+
+    Whoever jumps to and fro is served from windows; whoever reads on gets one download, which is taken up
+    again where it broke off. No more than some hundred kilobytes are in memory.
+
+    Raises Unavailable (Overtaken when somebody has replaced the object) and StorageFault.
+    """
+
+    def __init__(self, bucket: "Bucket", object: Found) -> None:
+        super().__init__()
+        self._bucket = bucket
+        self._object = object
+        self._position = 0
+        self._windows: OrderedDict[int, bytes] = OrderedDict()
+        self._pieces: Iterator[bytes] = iter(())
+        self._left_over = b""
+        self._download_at, self._download_end = -1, 0
+
+    def readable(self) -> bool:
+        """Says yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Says yes."""
+        return True
+
+    def tell(self) -> int:
+        """Returns the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Changes the position; reads nothing."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._object.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def begin(self, first: int, end: int) -> None:
+        """Begins a download from byte *first* to before *end*, and stands at its beginning."""
+        self._position = first
+        end = min(end, self._object.size)
+        if first < end:
+            self._pieces = self._bucket.stream(self._object, first, end)
+        self._left_over, self._download_at, self._download_end = b"", first, end
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Returns the next bytes: as many as *size* unless the end comes before; all that are left if negative."""
+        left = max(0, self._object.size - self._position)
+        left = left if size is None or size < 0 else min(size, left)
+        pieces = []
+        while left > 0:
+            is_in_download = self._position == self._download_at < self._download_end
+            piece = self._from_download(left) if is_in_download else self._from_window(left)
+            self._position += len(piece)
+            left -= len(piece)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads into a buffer."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _from_window(self, size: int) -> bytes:
+        number, offset = divmod(self._position, _WINDOW)
+        window = self._windows.get(number)
+        if window is None:
+            if number - 1 in self._windows and offset == 0:
+                self.begin(self._position, self._object.size)  # it is read on
+                return self._from_download(size)
+            first = number * _WINDOW
+            window = self._bucket.window(self._object, first, min(_WINDOW, self._object.size - first))
+            self._windows[number] = window
+            while len(self._windows) > _MOST_WINDOWS:
+                self._windows.popitem(last=False)
+        return window[offset : offset + size]
+
+    def _from_download(self, size: int) -> bytes:
+        for attempt in itertools.count(1):
+            try:
+                data = self._left_over or next(self._pieces, b"")
+            except Passing:
+                if attempt > _RESUMPTIONS:
+                    raise
+                data = b""
+            if data:
+                break
+            if attempt > _RESUMPTIONS:
+                raise StorageFault("The file storage gives less than it says.", self._object.key)
+            self.begin(self._download_at, self._download_end)
+        self._left_over = data[size:]
+        self._download_at += len(data[:size])
+        return data[:size]

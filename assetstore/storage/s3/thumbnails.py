@@ -1,0 +1,189 @@
+"""Kept thumbnails as objects, `[prefix/][collection folder/]thumbnails/ROOT_SCALE.EXT`, with a cache in front.
+
+An object's date cannot be chosen, so the time of change by which a thumbnail tells its source
+(`assetstore.thumbnails`) stands in its metadata, as `source`. The cache gives only thumbnails that bear the
+wanted one, so it never has to hear what other servers do.
+
+Of which sizes thumbnails are kept, empty objects `thumbnails/.asset-server/sizes/SIZE` say. Servers that add
+sizes in the same moment may go beyond the ceiling by as many as they are.
+
+Concurrency: as in `assetstore.storage.s3.originals`. Two servers that make the same thumbnail make the same one.
+"""
+
+import contextlib
+import io
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Set
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import cachetools
+
+from assetstore import content_types
+from assetstore.names import PRIVATE_FOLDER
+from assetstore.storage import StoredFile, Version
+from assetstore.storage.files import alone
+from assetstore.storage.s3.layout import Folder, Layout
+from assetstore.storage.s3.objects import Found, StoredObject, opened
+from assetstore.storage.s3.spool import Spool
+
+#: The memory of the cache, in bytes: some thousand thumbnails of a gallery.
+CACHE_BYTES = 64 << 20
+
+#: Larger objects are no thumbnails of ours.
+_LARGEST = 64 << 20
+
+#: For how long it is believed that the sizes are those of the last look, in seconds.
+_SIZES_SECONDS = 10
+
+
+class S3Thumbnails:
+    """The thumbnails in one or several buckets.
+
+    Parameters:
+        layout: which key belongs to which place.
+        folder: name of the folder of thumbnails (THUMB_DIR).
+        most_sizes: of how many sizes thumbnails are kept in each collection.
+        base: BASE_DIR, for locks.
+        spool: where thumbnails are made.
+    """
+
+    def __init__(self, layout: Layout, folder: str, most_sizes: int, base: Path, spool: Spool) -> None:
+        self._layout = layout
+        self._name = folder
+        self._base = base
+        self._spool = spool
+        self._cache = _Cache()
+        self._sizes = _Sizes(most_sizes)
+
+    def open(self, place: str, name: str, modified_ns: int | None = None) -> StoredFile:
+        """Opens a kept thumbnail; from the cache if that has the one wanted. Raises NotFound, Unavailable, …"""
+        folder = self._folder(place)
+        key = folder.key(name)
+        if modified_ns is None:
+            stored = opened(folder.bucket, key)
+            return StoredObject(stored.file, _version(folder.bucket.head(key)))
+        cached = self._cache.get(place, name)
+        if cached is None or cached[0].modified_ns != modified_ns:
+            object, data = folder.bucket.get(key, _LARGEST)
+            cached = (_version(object), data)
+            self._cache.put(place, name, cached)
+        version, data = cached
+        return StoredFile(io.BytesIO(data), version)
+
+    @contextlib.contextmanager
+    def new(self, place: str, name: str) -> Iterator["S3Thumbnail"]:
+        """Gives a local path for a thumbnail to be made at; whatever is not published is removed."""
+        with self._spool.path() as path:
+            yield S3Thumbnail(path, self._folder(place), name)
+
+    def delete(self, place: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
+        """Removes the thumbnails `ROOT_SCALE.EXT` of one root. Raises Unavailable, StorageFault."""
+        folder = self._folder(place)
+        own = re.compile(rf"{re.escape(root)}_[1-9][0-9]*(?:-[0-9]+)?{re.escape(extension)}", re.ASCII)
+        first = folder.key(f"{root}_")
+        keys = []
+        # Keys are listed in order, so those of one root are together.
+        for object in folder.bucket.list(folder.path, after=first):
+            if not object.key.startswith(first):
+                break
+            if own.fullmatch(folder.name(object.key)):
+                keys.append(object.key)
+        if not keys:
+            return
+        kept = {time_ns // 1000 for time_ns in spared()}
+        if kept:
+            keys = [key for key in keys if _version(folder.bucket.head(key)).modified_ns // 1000 not in kept]
+        folder.bucket.delete(keys)
+
+    def alone_with(self, place: str, name: str) -> AbstractContextManager[None]:
+        """Holds off everybody else on this machine who calls this for the same thumbnail."""
+        folder = self._folder(place)
+        return alone(self._base, f"{folder.bucket.name}/{folder.key(name)}")
+
+    def keeps_size(self, place: str, size: int) -> bool:
+        """Whether thumbnails of this size are kept; registers the size if there is room for one more."""
+        return self._sizes.admits(self._folder(place), size)
+
+    def largest_kept_size(self, place: str, size: int) -> int | None:
+        """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
+        return max((known for known in self._sizes.known(self._folder(place)) if known <= size), default=None)
+
+    def _folder(self, place: str) -> Folder:
+        return self._layout.folder(place, self._name)
+
+
+class S3Thumbnail:
+    """A thumbnail that a tool makes at `path` and that `publish` stores."""
+
+    def __init__(self, path: Path, folder: Folder, name: str) -> None:
+        self.path = path
+        self._folder = folder
+        self._name = name
+
+    def publish(self, modified_ns: int) -> None:
+        """Stores the picture under its name, with this time of change. Raises OutOfSpace, Unavailable, StorageFault."""
+        attributes = {"Content-Type": content_types.header(self._name), "source": str(modified_ns)}
+        self._folder.bucket.put(self._folder.key(self._name), self.path.read_bytes(), attributes)
+
+
+def _version(object: Found) -> Version:
+    source = object.attributes.get("source", "")
+    is_ours = source.isascii() and source.isdigit()
+    modified_ns = int(source) if is_ours else object.stored_ns
+    return Version(object.size, modified_ns, object.stored_ns, object.version.etag)
+
+
+class _Cache:
+    """The thumbnails that were asked for last, in memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: cachetools.LRUCache[tuple[str, str], tuple[Version, bytes]]
+        self._kept = cachetools.LRUCache(CACHE_BYTES, getsizeof=lambda entry: len(entry[1]) + 1000)
+
+    def get(self, place: str, name: str) -> tuple[Version, bytes] | None:
+        with self._lock:
+            return self._kept.get((place, name))
+
+    def put(self, place: str, name: str, entry: tuple[Version, bytes]) -> None:
+        with self._lock, contextlib.suppress(ValueError):  # one that is larger than all of it
+            self._kept[(place, name)] = entry
+
+
+class _Sizes:
+    """Of which sizes thumbnails are kept; *most* is the ceiling for each folder."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._looked: dict[Folder, tuple[float, frozenset[int]]] = {}
+
+    def known(self, folder: Folder) -> frozenset[int]:
+        """Returns the sizes, as of some seconds ago. Raises Unavailable, StorageFault."""
+        with self._lock:
+            looked_at, sizes = self._looked.get(folder, (-1.0 - _SIZES_SECONDS, frozenset()))
+        if time.monotonic() - looked_at < _SIZES_SECONDS:
+            return sizes
+        markers = Folder(folder.bucket, folder.key(f"{PRIVATE_FOLDER}/sizes"))
+        names = (markers.name(object.key) for object in folder.bucket.list(markers.path))
+        sizes = frozenset(int(name) for name in names if name.isascii() and name.isdigit())
+        with self._lock:
+            self._looked[folder] = (time.monotonic(), sizes)
+        return sizes
+
+    def admits(self, folder: Folder, size: int) -> bool:
+        """Says whether thumbnails of this size are kept, adding it if there is room. Raises as `known`."""
+        with self._lock:
+            if size in self._looked.get(folder, (0.0, frozenset()))[1]:
+                return True  # sizes do not go
+        sizes = self.known(folder)
+        if size in sizes or len(sizes) >= self._most:
+            return size in sizes
+        folder.bucket.put(folder.key(f"{PRIVATE_FOLDER}/sizes/{size}"), b"", {})
+        with self._lock:
+            looked_at, sizes = self._looked.get(folder, (0.0, sizes))
+            self._looked[folder] = (looked_at, sizes | {size})
+        return True

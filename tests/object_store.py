@@ -1,0 +1,138 @@
+"""A real S3 server for the tests: SeaweedFS, one process, on this machine only, its files in a temporary folder."""
+
+import contextlib
+import datetime
+import hashlib
+import hmac
+import json
+import random
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+BUCKETS = ("museum-files", "herps-files")
+
+#: Of each port, SeaweedFS takes another one, so much higher.
+_SECOND_PORT = 10_000
+_PORTS = 5
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A running service: its address and its key."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The key, as programs expect it in their environment."""
+        return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
+
+    def request(
+        self, method: str, path: str, query: str = "", body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Asks as any other program would, without the library of the server (AWS Signature Version 4)."""
+        host, path = urlsplit(self.endpoint).netloc, quote(path)
+        stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        signed = {"host": host, "x-amz-content-sha256": hashlib.sha256(body).hexdigest(), "x-amz-date": stamp}
+        signed |= {name.lower(): value for name, value in (headers or {}).items()}
+        names = ";".join(sorted(signed))
+        lines = [f"{name}:{signed[name]}" for name in sorted(signed)]
+        request = "\n".join([method, path, query, *lines, "", names, signed["x-amz-content-sha256"]])
+        scope = f"{stamp[:8]}/us-east-1/s3/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        key = f"AWS4{self.secret_key}".encode()
+        for part in (stamp[:8], "us-east-1", "s3", "aws4_request", text):
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        credential = f"AWS4-HMAC-SHA256 Credential={self.access_key}/{scope}"
+        signed["authorization"] = f"{credential},SignedHeaders={names},Signature={key.hex()}"
+        address = f"{self.endpoint}{path}" + (f"?{query}" if query else "")
+        asked = urllib.request.Request(address, body if method == "PUT" else None, signed, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(asked, timeout=10) as answer:
+            content: bytes = answer.read()
+            return content
+
+    def unfinished_uploads(self, bucket: str = BUCKETS[0]) -> int:
+        """How many uploads in parts have neither been finished nor given up."""
+        return self.request("GET", f"/{bucket}", "uploads=").count(b"<Upload>")
+
+
+def program() -> str | None:
+    """The path of SeaweedFS, None if it is not installed."""
+    return shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[ObjectStore]:
+    """Starts a service with empty buckets; its files are in *folder*."""
+    binary = program()
+    assert binary
+    port = _free_ports()
+    store = ObjectStore(f"http://127.0.0.1:{port}", f"AK{secrets.token_hex(8)}", secrets.token_hex(20))
+    identity = {
+        "name": "tests",
+        "credentials": [{"accessKey": store.access_key, "secretKey": store.secret_key}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    (folder / "data").mkdir()
+    options = {
+        "dir": "data", "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "webdav": "false", "admin.ui": "false",
+        "master.port": port + 1, "master.telemetry": "false", "volume.port": port + 2, "volume.preStopSeconds": 0,
+        "filer.port": port + 3, "filer.localSocket": "f.sock", "admin.port": port + 4, "s3.port": port,
+        "s3.localSocket": "s.sock", "s3.config": "s3.json", "s3.port.iceberg": 0, "s3.port.lance": 0,
+        "s3.autoCreateBucket": "false",
+    }  # fmt: skip
+    command = [binary, "-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in options.items())]
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        for bucket in BUCKETS:
+            _make_bucket(store, bucket, process)
+        yield store
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _make_bucket(store: ObjectStore, bucket: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(300):
+        assert process.poll() is None, "SeaweedFS has ended"
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            store.request("PUT", f"/{bucket}")
+            store.request("PUT", f"/{bucket}/ready", body=b"yes")
+            assert store.request("GET", f"/{bucket}/ready") == b"yes"
+            store.request("DELETE", f"/{bucket}/ready")
+            return
+        time.sleep(0.1)
+    raise AssertionError("SeaweedFS does not answer")
+
+
+def _free_ports() -> int:
+    """The first of some ports that are free, as are those that go with them."""
+    for _ in range(200):
+        first = random.randrange(15_000, 21_000, 50)
+        if all(_is_free(first + number + other) for number in range(_PORTS) for other in (0, _SECOND_PORT)):
+            return first
+    raise AssertionError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

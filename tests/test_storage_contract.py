@@ -1,0 +1,345 @@
+"""What every store promises, tried on each: on disk, and on a real S3 server."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assetstore import configuration, startup
+from assetstore.errors import NotFound
+from assetstore.fixity import Pace, Verification
+from assetstore.journal import Origin
+from assetstore.originals import Originals, Received
+from assetstore.storage import DELETED, REPLACED, Incoming, Storage, ThumbnailStore
+from tests.support import PROJECT
+
+ORIGIN = Origin("KU Fish", "192.0.2.7")
+MEGABYTE = 1 << 20
+
+#: Two places of one store.
+FOLDERS = {"KU Fish": "fish", "KU Herps": "herps/all"}
+FISH, HERPS = "fish", "herps/all"
+
+ODD_NAMES = [
+    "plain.jpg", "a b+c&d=e;f.jpg", "植物 é.jpg", "%41%2f.jpg", "#hash?query.jpg", "[a-z]*{x,y}.jpg", "~'\"<>|^`.jpg",
+    "...", ".hidden", "-n", "trailing ", "x" * 255, "é" * 127,
+]  # fmt: skip
+
+
+@pytest.fixture(params=["disk", "s3"])
+def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Originals:
+    own = {"BASE_DIR": str(tmp_path), "KEY": "key", "COLLECTION_DIRS": FOLDERS}
+    if request.param == "s3":
+        own |= request.getfixturevalue("s3_settings")
+    return startup.open_originals(configuration.load(own, {}, PROJECT, 2), PROJECT)
+
+
+@pytest.fixture
+def storage(originals: Originals) -> Storage:
+    return originals.storage
+
+
+@pytest.fixture
+def thumbnails(storage: Storage) -> ThumbnailStore:
+    return storage.thumbnails(3)
+
+
+def begin(storage: Storage, name: str, length: int, way: str) -> Incoming:
+    """An upload whose name is known when its bytes come, or not."""
+    return storage.receive(FISH, length, name) if way == "name first" else storage.receive(None, None)
+
+
+def put(originals: Originals, name: str, content: bytes, place: str = FISH, way: str = "name first") -> bool:
+    receive = originals.storage.receive
+    with receive(place, len(content), name) if way == "name first" else receive(None, None) as incoming:
+        for first in range(0, len(content), 300_000):
+            incoming.write(content[first : first + 300_000])
+        received = Received(incoming, len(content), hashlib.sha256(content).hexdigest())
+        return originals.store(received, place, name, ORIGIN)
+
+
+def read(storage: Storage, name: str, place: str = FISH) -> bytes:
+    with storage.open_original(place, name) as stored:
+        return stored.file.read()
+
+
+def names(storage: Storage, place: str = FISH) -> list[str]:
+    return sorted(listed.name for listed in storage.originals(place))
+
+
+@pytest.mark.parametrize("way", ["name first", "file first"])
+@pytest.mark.parametrize("size", [0, 1, 70_000, 9 * MEGABYTE, 25 * MEGABYTE + 1])
+def test_an_upload_is_stored_as_it_came(originals: Originals, size: int, way: str) -> None:
+    content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    assert put(originals, "a.bin", content, way=way) is False
+    assert read(originals.storage, "a.bin") == content
+    version = originals.storage.version(FISH, "a.bin")
+    assert version.size == size
+    assert abs(version.modified_ns - time.time_ns()) < 60e9
+    assert [(entry.name, entry.size) for entry in originals.storage.originals(FISH)] == [("a.bin", size)]
+    with originals.storage.local_original(FISH, "a.bin") as path:
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_name_is_never_more_than_a_name(originals: Originals, name: str) -> None:
+    put(originals, name, name.encode())
+    assert read(originals.storage, name) == name.encode()
+    assert names(originals.storage) == [name]
+    assert names(originals.storage, HERPS) == []
+    originals.delete(FISH, name, ORIGIN)
+    [entry] = originals.trash()
+    assert entry.name == name
+    originals.restore(entry, ORIGIN)
+    assert read(originals.storage, name) == name.encode()
+    assert list(originals.trash()) == []
+
+
+def test_places_have_nothing_to_do_with_each_other(originals: Originals) -> None:
+    put(originals, "a", b"fish")
+    put(originals, "a", b"herps", HERPS)
+    originals.delete(FISH, "a", ORIGIN)
+    assert read(originals.storage, "a", HERPS) == b"herps"
+    assert [entry.place for entry in originals.trash()] == [FISH]
+
+
+def test_what_is_not_there_is_not_found(storage: Storage, thumbnails: ThumbnailStore) -> None:
+    for fail in (
+        lambda: storage.open_original(FISH, "a"),
+        lambda: storage.version(FISH, "a"),
+        lambda: storage.local_original(FISH, "a").__enter__().read_bytes(),
+        lambda: thumbnails.open(FISH, "a_1.jpg"),
+        lambda: thumbnails.open(FISH, "a_1.jpg", 10**18),
+    ):
+        with pytest.raises((NotFound, FileNotFoundError)):
+            fail()
+    assert storage.delete_original(FISH, "a", keep_old=True) is False
+    assert names(storage) == []
+
+
+@pytest.mark.parametrize("size", [3, 20 * MEGABYTE])
+@pytest.mark.parametrize("way", ["name first", "file first"])
+def test_an_upload_that_is_not_committed_leaves_nothing(originals: Originals, size: int, way: str) -> None:
+    put(originals, "a", b"old")
+    with pytest.raises(RuntimeError), begin(originals.storage, "a", size, way) as incoming:
+        for _ in range(0, size, MEGABYTE):
+            incoming.write(bytes(min(size, MEGABYTE)))
+        raise RuntimeError
+    assert read(originals.storage, "a") == b"old"
+    assert names(originals.storage) == ["a"]
+    assert list(originals.trash()) == []
+
+
+def test_every_version_has_a_tag_of_its_own(originals: Originals) -> None:
+    tags = set()
+    for content in (b"1", b"2", b"3"):
+        put(originals, "a", content)
+        tags.add(originals.storage.version(FISH, "a").etag)
+        with originals.storage.open_original(FISH, "a") as stored:
+            tags.add(stored.version.etag)
+    assert len(tags) == 3
+    assert all(tag.startswith('"') and tag.endswith('"') and tag.count('"') == 2 for tag in tags)
+
+
+def test_a_reader_gets_one_version_or_hears_that_it_was_replaced(originals: Originals) -> None:
+    versions = [bytes([letter]) * 3_000_000 for letter in b"ab"]
+    put(originals, "a", versions[0])
+    ended = threading.Event()
+    seen = set()
+
+    def replace() -> None:
+        for turn in range(12):
+            put(originals, "a", versions[turn % 2])
+        ended.set()
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    while not ended.is_set():
+        try:
+            content = read(originals.storage, "a")
+        except Exception as error:
+            assert "replaced" in str(error)
+            continue
+        assert content in versions
+        seen.add(content[:1])
+    writer.join()
+    assert seen
+
+
+def test_reading_a_part_gives_that_part(originals: Originals) -> None:
+    content = b"".join(number.to_bytes(4, "big") for number in range(500_000))
+    put(originals, "a", content)
+    for first, length in ((0, 1), (0, 2_000_000), (1_999_999, 1), (777_777, 600_000), (262_143, 2)):
+        with originals.storage.open_original(FISH, "a") as stored:
+            assert stored.section(first, length).read(length) == content[first : first + length]
+    with originals.storage.open_original(FISH, "a") as stored:
+        for position, length in ((1_000_000, 10), (5, 300_000), (1_999_990, 100), (0, 4), (600_000, 900_000)):
+            stored.file.seek(position)
+            assert stored.file.read(length) == content[position : position + length]
+            assert stored.file.tell() == min(position + length, len(content))
+
+
+def test_what_is_deleted_or_replaced_is_in_the_trash_exactly_once(originals: Originals) -> None:
+    before = time.time_ns()
+    put(originals, "a", b"first")
+    assert put(originals, "a", b"second") is True
+    assert originals.delete(FISH, "a", ORIGIN) is True
+    first, second = originals.trash()
+    assert [(entry.name, entry.reason, entry.size) for entry in (first, second)] == [
+        ("a", REPLACED, 5),
+        ("a", DELETED, 6),
+    ]
+    assert before <= first.modified_ns <= first.removed_ns < second.removed_ns <= time.time_ns()
+    assert originals.sha256_of(first) == hashlib.sha256(b"first").hexdigest()
+    assert originals.restore(second, ORIGIN) is False
+    assert originals.restore(first, ORIGIN) is True
+    assert read(originals.storage, "a") == b"first"
+    [again] = originals.trash()
+    assert (again.size, again.reason) == (6, REPLACED)
+    with pytest.raises(NotFound):
+        originals.restore(first, ORIGIN)
+    assert originals.purge(again, ORIGIN) is True
+    assert originals.purge(again, ORIGIN) is False
+    assert list(originals.trash()) == []
+    assert read(originals.storage, "a") == b"first"
+
+
+def test_a_large_original_goes_to_the_trash_and_back(originals: Originals) -> None:
+    content = b"large" * 4_000_000
+    put(originals, "a.tif", content)
+    originals.delete(FISH, "a.tif", ORIGIN)
+    [entry] = originals.trash()
+    originals.restore(entry, ORIGIN)
+    assert read(originals.storage, "a.tif") == content
+
+
+def test_without_a_trash_nothing_is_kept(originals: Originals) -> None:
+    storage = originals.storage
+    for content in (b"first", b"second"):
+        with storage.receive(FISH, None, "a") as incoming:
+            incoming.write(content)
+            incoming.sync()
+            incoming.commit(FISH, "a", keep_old=False)
+    assert storage.delete_original(FISH, "a", keep_old=False) is True
+    assert list(storage.trash(FISH)) == []
+    assert names(storage) == []
+
+
+def test_of_all_that_change_one_name_at_once_each_version_ends_in_its_place_or_in_the_trash(
+    originals: Originals,
+) -> None:
+    contents = [f"version {number}".encode() for number in range(8)]
+    threads = [threading.Thread(target=put, args=(originals, "a", content)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [read(originals.storage, "a")]
+    for entry in list(originals.trash()):
+        originals.restore(entry, ORIGIN)
+        found.append(read(originals.storage, "a"))
+    assert sorted(found) == sorted(contents)
+
+
+def test_fixity_finds_nothing_wrong_with_what_was_stored(originals: Originals) -> None:
+    put(originals, "small.txt", b"small")
+    put(originals, "large.bin", bytes(10 * MEGABYTE))
+    run = Verification(originals, Pace(None, threading.Event()), adopt=False, accept=False, client="test")
+    assert list(run.run(resume=False)) == []
+    assert run.summary.files == 2
+
+
+def make(thumbnails: ThumbnailStore, name: str, content: bytes, modified_ns: int) -> None:
+    with thumbnails.alone_with(FISH, name), thumbnails.new(FISH, name) as new:
+        new.path.write_bytes(content)
+        new.publish(modified_ns)
+
+
+def shown(thumbnails: ThumbnailStore, name: str, modified_ns: int | None = None) -> tuple[bytes, int]:
+    with thumbnails.open(FISH, name, modified_ns) as stored:
+        return stored.file.read(), stored.version.modified_ns
+
+
+STAMP = 500_000_000_123_456_000
+
+
+def test_a_thumbnail_is_kept_with_its_time_of_change(thumbnails: ThumbnailStore) -> None:
+    make(thumbnails, "a_100.jpg", b"picture", STAMP)
+    for wanted in (None, STAMP, STAMP + 1000):
+        assert shown(thumbnails, "a_100.jpg", wanted) == (b"picture", STAMP)
+
+
+def test_a_thumbnail_that_another_server_made_anew_is_seen(originals: Originals, thumbnails: ThumbnailStore) -> None:
+    make(thumbnails, "a_100.jpg", b"old", STAMP)
+    assert shown(thumbnails, "a_100.jpg", STAMP) == (b"old", STAMP)
+    make(originals.storage.thumbnails(3), "a_100.jpg", b"new", STAMP + 1000)
+    assert shown(thumbnails, "a_100.jpg", STAMP + 1000) == (b"new", STAMP + 1000)
+    assert shown(thumbnails, "a_100.jpg") == (b"new", STAMP + 1000)
+
+
+def test_a_thumbnail_that_is_not_published_leaves_nothing(thumbnails: ThumbnailStore) -> None:
+    with thumbnails.new(FISH, "a_100.jpg") as new:
+        new.path.write_bytes(b"half")
+    with pytest.raises(NotFound):
+        thumbnails.open(FISH, "a_100.jpg")
+
+
+def test_an_original_s_own_thumbnails_are_removed_and_no_other_s(thumbnails: ThumbnailStore) -> None:
+    own = ["sp61.att_1.jpg", "sp61.att_20.jpg"]
+    others = ["sp61.att_20.png", "sp612.att_20.jpg", "sp61_20.jpg", "sp61.att_1_20.jpg", "sp61.att_20.JPG"]
+    for size in (1, 20):
+        assert thumbnails.keeps_size(FISH, size)
+    for name in own + others:
+        make(thumbnails, name, b"picture", STAMP)
+    thumbnails.delete(FISH, "sp61.att", ".jpg", frozenset)
+    for name in own:
+        with pytest.raises(NotFound):
+            thumbnails.open(FISH, name)
+    assert [shown(thumbnails, name)[0] for name in others] == [b"picture"] * len(others)
+
+
+def test_a_namesake_s_thumbnails_are_spared(thumbnails: ThumbnailStore) -> None:
+    for size, stamp in ((1, STAMP), (20, STAMP + 7_000)):
+        assert thumbnails.keeps_size(FISH, size)
+        make(thumbnails, f"a_{size}.png", b"picture", stamp)
+    thumbnails.delete(FISH, "a", ".png", lambda: frozenset([STAMP]))
+    assert shown(thumbnails, "a_1.png")[0] == b"picture"
+    with pytest.raises(NotFound):
+        thumbnails.open(FISH, "a_20.png")
+
+
+def test_the_number_of_kept_sizes_has_a_ceiling(thumbnails: ThumbnailStore) -> None:
+    assert thumbnails.largest_kept_size(FISH, 1000) is None
+    assert [thumbnails.keeps_size(FISH, size) for size in (100, 200, 300, 400, 200)] == [True] * 3 + [False, True]
+    assert thumbnails.largest_kept_size(FISH, 1000) == 300
+    assert thumbnails.largest_kept_size(FISH, 299) == 200
+    assert thumbnails.largest_kept_size(HERPS, 299) is None
+
+
+def test_locks_keep_others_out(storage: Storage) -> None:
+    order: list[str] = []
+    inside = threading.Event()
+
+    def second() -> None:
+        inside.wait()
+        with storage.alone_with_original(FISH, "a"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with storage.alone_with_original(FISH, "a"):
+        inside.set()
+        with storage.alone_with_original(FISH, "b"):
+            order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_store_can_be_tried_without_a_trace(storage: Storage, tmp_path: Path) -> None:
+    storage.probe()
+    assert names(storage) == []
+    free: Callable[[], int | None] = storage.free_bytes
+    assert free() is None or (free() or 0) > 0
