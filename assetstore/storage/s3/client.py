@@ -51,7 +51,8 @@ _SLOWEST_DOWNLOAD = 20_000
 _ATTEMPTS = 5
 _PAUSES = (0.05, 0.2, 0.5, 1.0)
 
-#: A part of a large upload is tried again by the library itself.
+#: How long storing a part of a large upload may take. The library itself tries parts again.
+_PART_SECONDS = 30
 _PART_RETRIES = 3
 
 #: Connections that were not used for so long are closed before the service does it.
@@ -187,7 +188,7 @@ class Bucket:
 
         Raises what *pieces* raise, OutOfSpace, Unavailable, StorageFault.
         """
-        store = self._store(30, _PART_RETRIES)
+        store = self._store(_PART_SECONDS, _PART_RETRIES)
         options: dict[str, Any] = {"use_multipart": True, "chunk_size": size_of_parts, "max_concurrency": 2}
         _refuse_after_fork()
         with self._fuse.guard(waits=False):
@@ -236,7 +237,7 @@ class Bucket:
         pages = obstore.list(store, folder, offset=after, chunk_size=_MOST_KEYS)
         return [found(meta, {}) for meta in next(iter(pages), ())]
 
-    def _call(self, attempt: Callable[[S3Store], Result], seconds: float = _QUICK, insist: bool = False) -> Result:
+    def _call(self, attempt: Callable[[S3Store], Result], seconds: float = 0, insist: bool = False) -> Result:
         """Makes a call, again if the service failed and the request has time left. Raises errors of ours."""
         _refuse_after_fork()
         step = patience.Step()
@@ -246,7 +247,7 @@ class Bucket:
             began = time.monotonic()
             try:
                 with self._fuse.guard():
-                    return self._attempt(attempt, seconds)
+                    return self._attempt(attempt, max(seconds, _QUICK))
             except Passing:
                 pause = random.uniform(0.5, 1.5) * _PAUSES[min(number, len(_PAUSES) - 1)]  # noqa: S311 - no secret
                 step.lose(time.monotonic() - began + pause)

@@ -1,8 +1,8 @@
 """A fuse for a service that may be down: while nothing works, requests fail at once instead of waiting.
 
-It blows when several calls in a row have failed and none has succeeded for a while; then one call a
-second may try, and the first that succeeds mends it. Before that, while nobody knows yet, it also
-keeps calls that wait from taking all threads of the server.
+It blows when several calls in a row have failed and none has succeeded for a while; then one call at a
+time may try, a second after the last, and the first that succeeds mends it. Before that, while nobody knows yet, it
+also keeps calls that wait from taking all threads of the server.
 
 Concurrency: one fuse guards one bucket, for all threads.
 """
@@ -17,8 +17,8 @@ from assetstore.storage.s3.faults import Passing, unreachable
 #: So many failures in a row, with no success for so many seconds.
 _FAILURES, _SILENCE_SECONDS = 4, 2.0
 
-#: How often one call may try.
-_TRIAL_SECONDS = 1.0
+#: So long after a trial has failed, the next call may try; also when one that tries has no answer for so long.
+_TRIAL_SECONDS, _TRIAL_LASTS_SECONDS = 1.0, 5.0
 
 #: When nothing has succeeded for so long, only a share of the threads may wait.
 _DOUBTFUL_SECONDS = 1.0
@@ -66,7 +66,7 @@ class Fuse:
             if self._failures >= _FAILURES and silence > _SILENCE_SECONDS:
                 if now < self._next_trial:
                     raise unreachable(f"{self._failures} calls in a row have failed")
-                self._next_trial = now + _TRIAL_SECONDS
+                self._next_trial = now + _TRIAL_LASTS_SECONDS
             elif self._waiting >= self._most_waiting and silence > _DOUBTFUL_SECONDS:
                 raise unreachable(f"{self._waiting} calls wait, and none had an answer for {silence:.0f} seconds")
             self._waiting += waits
@@ -78,3 +78,4 @@ class Fuse:
                 self._failures, self._silent_since = 0, time.monotonic()
             else:
                 self._failures += 1
+                self._next_trial = time.monotonic() + _TRIAL_SECONDS
