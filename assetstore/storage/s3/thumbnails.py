@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import cachetools
 
@@ -26,7 +27,7 @@ from assetstore.names import PRIVATE_FOLDER
 from assetstore.storage import StoredFile, Version
 from assetstore.storage.files import alone
 from assetstore.storage.s3.layout import Folder, Layout
-from assetstore.storage.s3.objects import Found, StoredObject, opened
+from assetstore.storage.s3.objects import Found, ObjectFile, StoredObject
 from assetstore.storage.s3.spool import Spool
 
 #: The memory of the cache, in bytes: some thousand thumbnails of a gallery.
@@ -63,8 +64,8 @@ class S3Thumbnails:
         folder = self._folder(place)
         key = folder.key(name)
         if modified_ns is None:
-            stored = opened(folder.bucket, key)
-            return StoredObject(stored.file, _version(folder.bucket.head(key)))
+            found = folder.bucket.head(key)
+            return StoredObject(cast(BinaryIO, ObjectFile(folder.bucket, found)), _version(found))
         cached = self._cache.get(place, name)
         if cached is None or cached[0].modified_ns != modified_ns:
             object, data = folder.bucket.get(key, _LARGEST)

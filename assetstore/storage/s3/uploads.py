@@ -79,9 +79,8 @@ class S3Incoming:
 
     def _new_sink(self) -> "PartsUpload | SpoolFile":
         if self._goal is None:
-            file = self._closing.enter_context(self._spool.file())
-            file.reserve(self._length or 0)
-            return file
+            # Room is taken as bytes come: whoever only promises many must not keep others out.
+            return self._closing.enter_context(self._spool.file())
         place, name = self._goal
         originals, _ = self._folders(place)
         upload = PartsUpload(originals.bucket, originals.key(name), self._attributes(name), part_size(self._length))
