@@ -43,6 +43,15 @@ class ObjectStore:
         self, method: str, path: str, query: str = "", body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> bytes:
         """Asks as any other program would, without the library of the server (AWS Signature Version 4)."""
+        return self._ask(method, path, query, body, headers)[0]
+
+    def headers(self, path: str) -> dict[str, str]:
+        """What an object says of itself, by names in lower case."""
+        return self._ask("HEAD", path, "", b"", None)[1]
+
+    def _ask(
+        self, method: str, path: str, query: str, body: bytes, headers: Mapping[str, str] | None
+    ) -> tuple[bytes, dict[str, str]]:
         host, path = urlsplit(self.endpoint).netloc, quote(path)
         stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         signed = {"host": host, "x-amz-content-sha256": hashlib.sha256(body).hexdigest(), "x-amz-date": stamp}
@@ -61,8 +70,7 @@ class ObjectStore:
         asked = urllib.request.Request(address, body if method == "PUT" else None, signed, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(asked, timeout=10) as answer:
-            content: bytes = answer.read()
-            return content
+            return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
 
     def unfinished_uploads(self, bucket: str = BUCKETS[0]) -> int:
         """How many uploads in parts have neither been finished nor given up."""

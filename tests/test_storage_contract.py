@@ -13,7 +13,7 @@ from assetstore.errors import NotFound
 from assetstore.fixity import Pace, Verification
 from assetstore.journal import Origin
 from assetstore.originals import Originals, Received
-from assetstore.storage import DELETED, REPLACED, Incoming, Storage, ThumbnailStore
+from assetstore.storage import DELETED, REPLACED, Incoming, PrunableThumbnails, Storage, ThumbnailStore
 from tests.support import PROJECT
 
 ORIGIN = Origin("KU Fish", "192.0.2.7")
@@ -317,6 +317,23 @@ def test_the_number_of_kept_sizes_has_a_ceiling(thumbnails: ThumbnailStore) -> N
     assert thumbnails.largest_kept_size(FISH, 1000) == 300
     assert thumbnails.largest_kept_size(FISH, 299) == 200
     assert thumbnails.largest_kept_size(HERPS, 299) is None
+
+
+def test_thumbnails_can_be_listed_removed_and_their_sizes_forgotten(thumbnails: ThumbnailStore) -> None:
+    assert isinstance(thumbnails, PrunableThumbnails)
+    for size in (100, 200, 300):
+        assert thumbnails.keeps_size(FISH, size)
+        make(thumbnails, f"a_{size}.jpg", b"picture", STAMP)
+    kept = sorted(thumbnails.kept(FISH), key=lambda kept: kept.name)
+    assert [(one.name, one.size) for one in kept] == [(f"a_{size}.jpg", 7) for size in (100, 200, 300)]
+    assert all(abs(one.made_ns - time.time_ns()) < 60e9 for one in kept)
+    assert thumbnails.remove(FISH, kept[0]) is True
+    assert thumbnails.remove(FISH, kept[0]) is False
+    make(thumbnails, "a_200.jpg", b"another one", STAMP)
+    assert thumbnails.remove(FISH, kept[1]) is False
+    thumbnails.forget_sizes(FISH, frozenset([200, 300]))
+    assert thumbnails.keeps_size(FISH, 400) is True
+    assert thumbnails.keeps_size(FISH, 100) is False
 
 
 def test_locks_keep_others_out(storage: Storage) -> None:

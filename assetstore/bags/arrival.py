@@ -135,7 +135,7 @@ class Arrival:
         return checksum.hexdigest() == expected
 
     def _stored(self, originals: Originals, place: str, item: Item, client: str, pace: Pace) -> bool:
-        with originals.storage.receive(place, item.size) as incoming:
+        with originals.storage.receive(place, item.size, item.name) as incoming:
             found = self._read(item, incoming, pace)
             if found is None:
                 return False

@@ -8,6 +8,7 @@ layout.py      which bucket and key belong to which place and name
 spool.py       local copies for a moment, with a bound
 originals.py   the store of originals
 uploads.py     an upload on its way into a bucket
+parts.py       objects in parts; copies of very large ones
 trash.py       what was deleted or replaced
 thumbnails.py  the store of thumbnails
 """

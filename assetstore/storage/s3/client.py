@@ -61,9 +61,6 @@ _IDLE_SECONDS = 20
 #: As long as the bucket has shown itself, an absent object is simply absent; else it is asked for once more.
 _SEEN_SECONDS = 60
 
-#: The largest object that a service copies in one request; larger ones go through this server (S3's own limit).
-_LARGEST_COPY = 5 * 1024**3
-
 #: The parts of large uploads: at most 10,000, each in memory until it is stored.
 PART_BYTES = 8 << 20
 _MOST_PARTS = 9_000
@@ -199,10 +196,6 @@ class Bucket:
 
     def copy(self, object: Found, target: str) -> None:
         """Has the service copy an object with all that is said of it. Raises NotFound, Unavailable, StorageFault."""
-        if object.size > _LARGEST_COPY:
-            pieces = self.stream(object, 0, object.size)
-            self.put_stream(target, pieces, object.attributes, part_size(object.size))
-            return
         seconds = 2 * _QUICK + object.size / _SLOWEST_BYTES_PER_SECOND
         self._call(lambda store: obstore.copy(store, object.key, target), seconds)
 

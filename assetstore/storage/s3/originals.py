@@ -22,6 +22,7 @@ from assetstore.storage.files import alone
 from assetstore.storage.s3 import trash
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.objects import opened
+from assetstore.storage.s3.parts import copy
 from assetstore.storage.s3.spool import Spool
 from assetstore.storage.s3.thumbnails import S3Thumbnails
 from assetstore.storage.s3.uploads import S3Incoming
@@ -77,15 +78,15 @@ class S3Storage:
     @contextlib.contextmanager
     def local_original(self, place: str, name: str) -> Iterator[Path]:
         """Gives a path at which tools can read a copy. Raises NotFound, Unrenderable, Unavailable, StorageFault."""
-        with self.open_original(place, name) as original, self._spool.file() as copy:
+        with self.open_original(place, name) as original, self._spool.file() as local:
             try:
-                copy.reserve(original.version.size)
+                local.reserve(original.version.size)
             except TooLarge as error:
                 raise Unrenderable("The file is too large for a thumbnail.", error.detail) from error
             file = original.section(0, original.version.size)
             while data := file.read(1 << 20):
-                copy.write(data)
-            yield copy.path
+                local.write(data)
+            yield local.path
 
     def originals(self, place: str) -> Iterator[Listed]:
         """Yields all originals of one place, dated when they came to the bucket. Raises Unavailable, StorageFault."""
@@ -136,7 +137,7 @@ class S3Storage:
             old, replaces = folder.bucket.head(key), True
             if keep_old and old.etag != kept.etag:  # equal: a crash came between copying and removing
                 trash.keep(trash_folder, old, entry.name, REPLACED)
-        folder.bucket.copy(kept, key)
+        copy(folder.bucket, kept, key)
         trash_folder.bucket.delete([kept.key])
         return replaces
 

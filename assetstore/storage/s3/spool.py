@@ -29,7 +29,7 @@ class Spool:
     def __init__(self, base: Path, most_bytes: int) -> None:
         self._base = base
         self._folder = private_folder(base) / _FOLDER
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._lock = threading.Lock()
         self._bytes = 0
 
@@ -56,11 +56,9 @@ class Spool:
             yield Path(name) / "picture"
 
     def take(self, size: int) -> None:
-        """Accounts for so many more bytes. Raises Unavailable if there is no room now, TooLarge if there never is."""
+        """Accounts for so many more bytes. Raises Unavailable if there is no room now."""
         with self._lock:
-            if size > self._most_bytes:
-                raise TooLarge("The file is too large for this server.", "see STORAGE_SPOOL_BYTES")
-            if self._bytes + size > self._most_bytes:
+            if self._bytes + size > self.most_bytes:
                 detail = f"{self._bytes} bytes are in use, see STORAGE_SPOOL_BYTES"
                 raise Unavailable(
                     "The server has too many large files in hand; please try again.", detail, retry_after=10
@@ -86,6 +84,8 @@ class SpoolFile:
 
     def reserve(self, size: int) -> None:
         """Makes sure of room for so many bytes in all. Raises Unavailable, TooLarge."""
+        if size > self._spool.most_bytes:
+            raise TooLarge("The file is too large for this server.", "see STORAGE_SPOOL_BYTES")
         if size > self._taken:
             self._spool.take(size - self._taken)
             self._taken = size

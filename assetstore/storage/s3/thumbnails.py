@@ -23,8 +23,9 @@ from typing import BinaryIO, cast
 import cachetools
 
 from assetstore import content_types
-from assetstore.names import PRIVATE_FOLDER
-from assetstore.storage import StoredFile, Version
+from assetstore.errors import NotFound
+from assetstore.names import PRIVATE_FOLDER, is_store_name
+from assetstore.storage import Kept, StoredFile, Version
 from assetstore.storage.files import alone
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.objects import Found, ObjectFile, StoredObject
@@ -35,6 +36,8 @@ CACHE_BYTES = 64 << 20
 
 #: Larger objects are no thumbnails of ours.
 _LARGEST = 64 << 20
+
+_SECOND = 1_000_000_000
 
 #: For how long it is believed that the sizes are those of the last look, in seconds.
 _SIZES_SECONDS = 10
@@ -112,6 +115,31 @@ class S3Thumbnails:
         """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
         return max((known for known in self._sizes.known(self._folder(place)) if known <= size), default=None)
 
+    def kept(self, place: str) -> Iterator[Kept]:
+        """Yields all kept thumbnails of one place. Raises Unavailable, StorageFault."""
+        folder = self._folder(place)
+        for object in folder.bucket.list(folder.path):
+            name = folder.name(object.key)
+            if is_store_name(name):  # the sizes lie deeper
+                yield Kept(name, object.size, object.stored_ns)
+
+    def remove(self, place: str, kept: Kept) -> bool:
+        """Removes a thumbnail; False if there is none, or another one by now. Raises Unavailable, StorageFault."""
+        folder = self._folder(place)
+        try:
+            object = folder.bucket.head(folder.key(kept.name))
+        except NotFound:
+            return False
+        # A listing may tell fractions of the second, this does not.
+        if (object.size, object.stored_ns // _SECOND) != (kept.size, kept.made_ns // _SECOND):
+            return False
+        folder.bucket.delete([object.key])
+        return True
+
+    def forget_sizes(self, place: str, but: Set[int]) -> None:
+        """Makes room under the ceiling: forgets all sizes but these. Raises Unavailable, StorageFault."""
+        self._sizes.forget(self._folder(place), but)
+
     def _folder(self, place: str) -> Folder:
         return self._layout.folder(place, self._name)
 
@@ -135,6 +163,10 @@ def _version(object: Found) -> Version:
     is_ours = source.isascii() and source.isdigit()
     modified_ns = int(source) if is_ours else object.stored_ns
     return Version(object.size, modified_ns, object.stored_ns, object.version.etag)
+
+
+def _markers(folder: Folder) -> Folder:
+    return Folder(folder.bucket, folder.key(f"{PRIVATE_FOLDER}/sizes"))
 
 
 class _Cache:
@@ -168,7 +200,7 @@ class _Sizes:
             looked_at, sizes = self._looked.get(folder, (-1.0 - _SIZES_SECONDS, frozenset()))
         if time.monotonic() - looked_at < _SIZES_SECONDS:
             return sizes
-        markers = Folder(folder.bucket, folder.key(f"{PRIVATE_FOLDER}/sizes"))
+        markers = _markers(folder)
         names = (markers.name(object.key) for object in folder.bucket.list(markers.path))
         sizes = frozenset(int(name) for name in names if name.isascii() and name.isdigit())
         with self._lock:
@@ -183,8 +215,15 @@ class _Sizes:
         sizes = self.known(folder)
         if size in sizes or len(sizes) >= self._most:
             return size in sizes
-        folder.bucket.put(folder.key(f"{PRIVATE_FOLDER}/sizes/{size}"), b"", {})
+        folder.bucket.put(_markers(folder).key(str(size)), b"", {})
         with self._lock:
             looked_at, sizes = self._looked.get(folder, (0.0, sizes))
             self._looked[folder] = (looked_at, sizes | {size})
         return True
+
+    def forget(self, folder: Folder, but: Set[int]) -> None:
+        """Forgets all sizes but these. Raises as `known`; other servers may believe the old ones for some seconds."""
+        gone = [_markers(folder).key(str(size)) for size in self.known(folder) - but]
+        folder.bucket.delete(gone)
+        with self._lock:
+            self._looked.pop(folder, None)

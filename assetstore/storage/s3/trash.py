@@ -15,6 +15,7 @@ from assetstore.names import is_store_name
 from assetstore.storage import DELETED, REPLACED, TrashEntry
 from assetstore.storage.s3.layout import Folder
 from assetstore.storage.s3.objects import Found
+from assetstore.storage.s3.parts import copy
 from assetstore.storage.trash_names import STAMP_PATTERN, moment_ns, stamp
 
 _ENTRY = re.compile(rf"{STAMP_PATTERN}-({DELETED}|{REPLACED})-(\d{{1,20}})/(.+)", re.ASCII | re.DOTALL)
@@ -23,7 +24,7 @@ _ENTRY = re.compile(rf"{STAMP_PATTERN}-({DELETED}|{REPLACED})-(\d{{1,20}})/(.+)"
 def keep(folder: Folder, original: Found, name: str, reason: str) -> None:
     """Copies an original to the trash. Raises NotFound, OutOfSpace, Unavailable, StorageFault."""
     identifier = f"{stamp(time.time_ns())}-{reason}-{original.modified_ns}/{name}"
-    folder.bucket.copy(original, folder.key(identifier))
+    copy(folder.bucket, original, folder.key(identifier))
 
 
 def entries(folder: Folder, place: str) -> Iterator[TrashEntry]:

@@ -4,17 +4,14 @@ What fits into one part waits in memory and is stored by one request. More than 
 parts while it comes, if the name is known when it begins; what comes before its name (Specify 7 sends the file
 first) waits on the local disk. The service joins the parts at the end: an object appears whole or not at all.
 
-Concurrency: an upload belongs to the thread that receives it; one in parts has a thread of its own besides,
-which ends by itself when the upload ends or breaks off.
+Concurrency: an upload belongs to the thread that receives it.
 """
 
 import contextlib
 import logging
-import queue
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 
 from assetstore import content_types
@@ -25,15 +22,10 @@ from assetstore.storage.s3.client import PART_BYTES, Bucket, part_size
 from assetstore.storage.s3.faults import Passing
 from assetstore.storage.s3.layout import Folder
 from assetstore.storage.s3.objects import Found, modified_attribute
+from assetstore.storage.s3.parts import PartsUpload
 from assetstore.storage.s3.spool import Spool, SpoolFile
 
 _log = logging.getLogger(__name__)
-
-#: Pieces that wait for the bucket, of half a megabyte at most.
-_MOST_PIECES = 4
-
-#: How often a waiting upload looks whether its other thread still lives, in seconds.
-_LOOK_SECONDS = 1.0
 
 _PIECE = 1 << 20
 
@@ -77,7 +69,7 @@ class S3Incoming:
             self._sink.write(bytes(self._head))
             self._head.clear()
 
-    def _new_sink(self) -> "PartsUpload | SpoolFile":
+    def _new_sink(self) -> PartsUpload | SpoolFile:
         if self._goal is None:
             # Room is taken as bytes come: whoever only promises many must not keep others out.
             return self._closing.enter_context(self._spool.file())
@@ -152,61 +144,3 @@ def _existing(bucket: Bucket, key: str) -> Found | None:
         return bucket.head(key)
     except NotFound:
         return None
-
-
-class _Aborted(AssetError):
-    """Ends an upload in parts, so that the service forgets them; nobody gets to see it."""
-
-
-class PartsUpload:
-    """An upload in parts, in a thread of its own that takes bytes as quickly as the bucket does."""
-
-    def __init__(self, bucket: Bucket, key: str, attributes: dict[str, str], size_of_parts: int) -> None:
-        self._queue: queue.Queue[bytes | None] = queue.Queue(_MOST_PIECES)
-        self._failure: BaseException | None = None
-        self._is_aborted = False
-
-        def run() -> None:
-            try:
-                bucket.put_stream(key, self._pieces(), attributes, size_of_parts)
-            except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
-                self._failure = error
-
-        self._thread = threading.Thread(target=run, name="upload in parts", daemon=True)
-        self._thread.start()
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Hands over bytes; waits while enough are waiting. Raises what the bucket raised."""
-        self._put(bytes(data))
-
-    def finish(self) -> None:
-        """Has the parts joined and waits for that. Raises what the bucket raised."""
-        self._put(None)
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def abort(self) -> None:
-        """Has the parts forgotten, unless they have been joined; does not wait for that."""
-        self._is_aborted = True
-        with contextlib.suppress(queue.Full):  # then it takes one, and sees
-            self._queue.put_nowait(None)
-
-    def _put(self, piece: bytes | None) -> None:
-        while True:
-            if self._failure is not None:
-                raise self._failure
-            try:
-                self._queue.put(piece, timeout=_LOOK_SECONDS)
-                return
-            except queue.Full:
-                continue
-
-    def _pieces(self) -> Iterator[bytes]:
-        while True:
-            piece = self._queue.get()
-            if self._is_aborted:
-                raise _Aborted("The upload broke off.")
-            if piece is None:
-                return
-            yield piece

@@ -1,0 +1,259 @@
+"""Object storage: what lies in the bucket, what others put there, several servers on one bucket."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests import pictures
+from tests.bad_weather import Way
+from tests.object_store import BUCKETS, ObjectStore
+from tests.support import KEY, PROJECT, RunningServer
+
+pytest.importorskip("obstore", reason="obstore is not to be had for this system")
+from assetstore.storage.s3 import client, parts
+
+BUCKET = BUCKETS[0]
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture
+def server(start: Callable[..., RunningServer], s3_settings: dict[str, object]) -> RunningServer:
+    return start(**s3_settings)
+
+
+class Prefix:
+    """What lies below the prefix of a server, as any other program sees it."""
+
+    def __init__(self, store: ObjectStore, settings: dict[str, object]) -> None:
+        self.store = store
+        self.path = str(settings["STORAGE_URL"]).removeprefix("s3:/")
+
+    def keys(self) -> list[str]:
+        prefix = self.path.split("/", 2)[2]
+        page = self.store.request("GET", f"/{BUCKET}", f"list-type=2&prefix={prefix}%2F").decode()
+        return sorted(key.removeprefix(prefix + "/") for key in re.findall("<Key>(.*?)</Key>", page))
+
+    def put(self, key: str, content: bytes, **headers: str) -> None:
+        self.store.request("PUT", f"{self.path}/{key}", body=content, headers=headers)
+
+    def get(self, key: str) -> bytes:
+        return self.store.request("GET", f"{self.path}/{key}")
+
+    def headers(self, key: str) -> dict[str, str]:
+        return self.store.headers(f"{self.path}/{key}")
+
+
+@pytest.fixture
+def prefix(object_store: ObjectStore, s3_settings: dict[str, object]) -> Prefix:
+    return Prefix(object_store, s3_settings)
+
+
+@pytest.fixture
+def way(object_store: ObjectStore) -> Iterator[Way]:
+    with Way(object_store.endpoint) as way:
+        yield way
+
+
+def picture(width: int, height: int) -> bytes:
+    return pictures.encoded(pictures.scene(width, height), "JPEG")
+
+
+def post_file_first(server: RunningServer, name: str, content: bytes) -> int:
+    parts: list[tuple[str, str | tuple[str, bytes]]] = [("file", ("local.bin", content))]
+    return server.post_parts([*parts, ("type", "O"), ("store", name), ("token", server.token(name))]).status
+
+
+def test_the_bucket_has_the_layout_of_the_disk(start: Callable[..., RunningServer], prefix: Prefix) -> None:
+    settings = {"STORAGE_URL": "s3:/" + prefix.path, "STORAGE_ENDPOINT": prefix.store.endpoint}
+    server = start(**settings, COLLECTION_DIRS={"KU Fish": "fish", "KU Herps": "herps/all"})
+    server.upload("a.jpg", pictures.jpeg(), coll="KU Fish")
+    server.upload("b.jpg", pictures.jpeg(), coll="KU Herps")
+    server.thumbnail("b.jpg", 100, coll="KU Herps")
+    server.delete("a.jpg", coll="KU Fish")
+    trashed, *others = prefix.keys()
+    assert re.fullmatch(r"fish/trash/\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d\.\d{9}-deleted-\d{19}/a\.jpg", trashed)
+    assert others == [
+        "herps/all/originals/b.jpg",
+        "herps/all/thumbnails/.asset-server/sizes/100",
+        "herps/all/thumbnails/b_100.jpg",
+    ]
+
+
+@pytest.mark.parametrize("size", [5_000, 9 * MEGABYTE])
+def test_an_object_says_what_it_is(server: RunningServer, prefix: Prefix, size: int) -> None:
+    before, content = time.time(), os.urandom(size)
+    assert server.upload("first.txt", content).status == 200
+    assert post_file_first(server, "last.pdf", content) == 200
+    for name, content_type in (("first.txt", "text/plain; charset=UTF-8"), ("last.pdf", "application/pdf")):
+        headers = prefix.headers(f"originals/{name}")
+        assert headers["content-type"] == content_type
+        assert before - 1 < float(headers["x-amz-meta-mtime"]) < time.time() + 1
+        streamed = name == "first.txt" and size > client.PART_BYTES
+        assert headers.get("x-amz-meta-sha256") == (None if streamed else hashlib.sha256(content).hexdigest())
+        assert prefix.get(f"originals/{name}") == content
+
+
+def test_what_others_copy_into_the_bucket_is_served(server: RunningServer, prefix: Prefix) -> None:
+    prefix.put("originals/copied.jpg", picture(640, 480))
+    prefix.put("originals/dated.jpg", picture(640, 480), **{"x-amz-meta-mtime": "1000000000.5"})
+    prefix.put("originals/packed.txt.gz", gzip.compress(b"text"))
+    prefix.put("originals/empty.txt", b"")
+    prefix.put("originals/", b"")
+    prefix.put("originals/.asset-server/trash/2026-01-01T00.00.00.000000000-deleted-x", b"of a disk")
+    assert server.get("/fileget", filename="copied.jpg").body == picture(640, 480)
+    assert server.get("/fileget", filename="dated.jpg").headers["last-modified"] == "Sun, 09 Sep 2001 01:46:40 GMT"
+    assert server.get("/fileget", filename="empty.txt").body == b""
+    assert server.get("/fileget", filename="packed.txt.gz").headers["content-type"] == "application/gzip"
+    assert Image.open(io.BytesIO(server.thumbnail("dated.jpg", 50).body)).size[0] == 50
+    listed = {entry.name for entry in server.opened.originals.storage.originals("")}
+    assert listed == {"copied.jpg", "dated.jpg", "packed.txt.gz", "empty.txt"}
+    prefix.put("originals/copied.jpg", picture(10, 10))
+    assert Image.open(io.BytesIO(server.thumbnail("copied.jpg", 50).body)).size == (10, 10)
+
+
+def test_a_thumbnail_of_an_earlier_server_is_taken_over(server: RunningServer, prefix: Prefix) -> None:
+    prefix.put("originals/a.jpg", pictures.jpeg())
+    seen_ns = server.opened.originals.storage.version("", "a.jpg").changed_ns
+    while time.time_ns() < seen_ns + 1e9:  # the service tells whole seconds only
+        time.sleep(0.05)
+    earlier = picture(33, 33)
+    prefix.put("thumbnails/a_50.jpg", earlier)
+    assert server.thumbnail("a.jpg", 50).body == earlier
+
+
+def test_two_servers_on_one_bucket_are_like_one(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object]
+) -> None:
+    one, other = start(**s3_settings), start(**s3_settings)
+    assert one.upload("a.jpg", picture(300, 200)).status == 200
+    assert other.get("/fileget", filename="a.jpg").body == one.get("/fileget", filename="a.jpg").body
+    first = [server.thumbnail("a.jpg", 100).body for server in (one, other, one)]
+    assert len(set(first)) == 1
+    assert other.upload("a.jpg", picture(200, 300)).status == 200
+    for server in (one, other):
+        assert Image.open(io.BytesIO(server.thumbnail("a.jpg", 100).body)).size == (67, 100)
+    assert one.delete("a.jpg").status == 200
+    assert [server.get("/fileget", filename="a.jpg").status for server in (one, other)] == [404, 404]
+    assert [server.thumbnail("a.jpg", 100).status for server in (one, other)] == [404, 404]
+    assert len(list(other.opened.originals.trash())) == 2
+
+
+def test_conditions_and_ranges_are_those_of_the_disk(server: RunningServer) -> None:
+    content = bytes(range(256)) * 1000
+    server.upload("a.wav", content)
+    whole = server.get("/fileget", filename="a.wav")
+    assert server.get("/fileget", filename="a.wav", headers={"If-None-Match": whole.headers["etag"]}).status == 304
+    since = {"If-Modified-Since": whole.headers["last-modified"]}
+    assert server.get("/fileget", filename="a.wav", headers=since).status == 304
+    for header, first, end in (
+        ("0-0", 0, 1),
+        ("1000-1999", 1000, 2000),
+        ("-5", 255_995, 256_000),
+        ("255999-", 255_999, 256_000),
+    ):
+        part = server.get("/fileget", filename="a.wav", headers={"Range": f"bytes={header}"})
+        assert (part.status, part.body) == (206, content[first:end])
+        assert part.headers["content-range"] == f"bytes {first}-{end - 1}/256000"
+    assert server.get("/fileget", filename="a.wav", headers={"Range": "bytes=256000-"}).status == 416
+    assert server.head("/fileget", filename="a.wav").headers["content-length"] == "256000"
+
+
+def test_of_a_large_file_only_the_part_that_is_asked_for_is_fetched(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object], way: Way
+) -> None:
+    server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint})
+    server.upload("a.mp4", bytes(20 * MEGABYTE))
+    way.breaks_after = 3 * MEGABYTE
+    assert len(server.get("/fileget", filename="a.mp4", headers={"Range": "bytes=9000000-9999999"}).body) == 1_000_000
+    assert server.get("/getmetadata", filename="a.mp4").text == "[]"
+    assert way.broken == 0
+
+
+def test_what_is_too_large_for_a_copy_by_the_service_goes_through_the_server(
+    server: RunningServer, prefix: Prefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_LARGEST_COPY", 1000)
+    content = os.urandom(100_000)
+    server.upload("a.bin", content)
+    server.delete("a.bin")
+    [entry] = server.opened.originals.trash()
+    server.opened.originals.storage.restore(entry, keep_old=True)
+    assert server.get("/fileget", filename="a.bin").body == content
+    assert prefix.headers("originals/a.bin")["x-amz-meta-sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_the_local_disk_is_used_within_its_bound_only(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object]
+) -> None:
+    server = start(**s3_settings, STORAGE_SPOOL_BYTES=10 * MEGABYTE)
+    assert post_file_first(server, "a.bin", bytes(12 * MEGABYTE)) == 413
+    assert post_file_first(server, "a.bin", bytes(9 * MEGABYTE)) == 200
+    assert server.upload("b.jpg", pictures.jpeg() + bytes(12 * MEGABYTE)).status == 200
+    answer = server.thumbnail("b.jpg")
+    assert (answer.status, answer.text) == (422, "The file is too large for a thumbnail.")
+    spool = server.base / ".asset-server/spool"
+    assert list(spool.iterdir()) == []
+
+
+def test_what_a_crash_left_on_the_local_disk_is_swept(server: RunningServer) -> None:
+    spool = server.base / ".asset-server/spool"
+    (spool / "upload-of-nobody").write_bytes(b"left over")
+    with server.opened.originals.storage.receive(None, None) as incoming:
+        incoming.write(bytes(9 * MEGABYTE))
+        server.opened.originals.storage.prepare()
+        assert len(list(spool.iterdir())) == 1, "what has an owner stays"
+    assert list(spool.iterdir()) == []
+
+
+def test_damage_is_found_by_the_checksum_in_the_bucket_also_by_a_server_that_never_knew_the_file(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object], prefix: Prefix, object_store: ObjectStore
+) -> None:
+    one = start(**s3_settings)
+    one.upload("sound.txt", b"as it was")
+    prefix.put("originals/damaged.txt", b"as it is", **{"x-amz-meta-sha256": hashlib.sha256(b"as it was").hexdigest()})
+    prefix.put("originals/foreign.txt", b"from elsewhere")
+    other = start(**s3_settings)
+    environ = {**os.environ, **object_store.environ, "BASE_DIR": str(other.base), "KEY": KEY}
+    environ |= {name: str(value) for name, value in s3_settings.items()}
+    command = [sys.executable, str(PROJECT / "manage.py"), "verify"]
+    run = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    found = sorted(line.split("\t")[0::2][:2] for line in run.stdout.splitlines()[:-1])
+    assert (run.returncode, found) == (1, [["changed", "damaged.txt"], ["unknown", "foreign.txt"]]), run.stderr
+
+
+def test_the_key_of_the_bucket_is_shown_nowhere(
+    server: RunningServer, object_store: ObjectStore, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    environ = {**os.environ, "BASE_DIR": str(tmp_path), "KEY": KEY, "PORT": "0", "BIND_ADDRESS": "127.0.0.1"}
+    environ |= {"STORAGE_URL": "s3://museum-files", "STORAGE_ENDPOINT": object_store.endpoint, "DEBUG": "true"}
+    process = subprocess.Popen(
+        [sys.executable, str(PROJECT / "server.py")],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "listening" in line:
+            break
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        lines.append(process.communicate(timeout=30)[0])
+    printed = "".join(lines)
+    assert "STORAGE_URL = 's3://museum-files'" in printed
+    assert object_store.secret_key not in printed
+    assert object_store.access_key not in printed
