@@ -37,6 +37,9 @@ _DURATIONS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 #: For how long a count of the store is good, in seconds: it looks at every file's name and size.
 _COUNT_SECONDS = 3600
 
+#: The same for the trash: where it is in object storage, every look at it costs requests.
+_TRASH_SECONDS = 60
+
 
 class Metrics:
     """All figures of one process.
@@ -133,6 +136,8 @@ class _State:
         self._counting = threading.Lock()
         self._counted_at = -float(_COUNT_SECONDS)
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._trash_counted_at = -float(_TRASH_SECONDS)
+        self._trash: list[int] = []
 
     def collect(self) -> Iterable[Metric]:
         """Yields the figures; those that cannot be had now are left out."""
@@ -144,7 +149,7 @@ class _State:
             if free is not None:
                 yield _gauge("free_bytes", "Bytes that can still be stored.", free)
             sizes = self._store_sizes()
-            trash = list(self._originals.trash())
+            trash = self._trash_sizes()
         except AssetError as error:
             _log.warning("no figures of the store: %s %s", error.public, error.detail)
             return
@@ -156,7 +161,14 @@ class _State:
         yield number
         yield size
         yield _gauge("trash_files", "Files in the trash.", len(trash))
-        yield _gauge("trash_bytes", "Their bytes.", sum(entry.size for entry in trash))
+        yield _gauge("trash_bytes", "Their bytes.", sum(trash))
+
+    def _trash_sizes(self) -> list[int]:
+        with self._counting:
+            if time.monotonic() - self._trash_counted_at >= _TRASH_SECONDS:
+                self._trash = [entry.size for entry in self._originals.trash()]
+                self._trash_counted_at = time.monotonic()
+            return self._trash
 
     def _store_sizes(self) -> dict[str, tuple[int, int]]:
         with self._counting:

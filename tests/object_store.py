@@ -1,10 +1,14 @@
-"""A real S3 server for the tests: SeaweedFS, one process, on this machine only, its files in a temporary folder."""
+"""A real S3 server for the tests: SeaweedFS, one process, on this machine only, its files in a temporary folder.
+
+To try another service: TEST_S3_ENDPOINT, TEST_S3_ACCESS_KEY and TEST_S3_SECRET_KEY; the tests make two buckets there.
+"""
 
 import contextlib
 import datetime
 import hashlib
 import hmac
 import json
+import os
 import random
 import secrets
 import shutil
@@ -78,13 +82,23 @@ class ObjectStore:
 
 
 def program() -> str | None:
-    """The path of SeaweedFS, None if it is not installed."""
+    """The path of SeaweedFS, None if it is not installed and no other service is given."""
+    if "TEST_S3_ENDPOINT" in os.environ:
+        return os.environ["TEST_S3_ENDPOINT"]
     return shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[ObjectStore]:
     """Starts a service with empty buckets; its files are in *folder*."""
+    if "TEST_S3_ENDPOINT" in os.environ:
+        given = (os.environ[f"TEST_S3_{part}"] for part in ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY"))
+        store = ObjectStore(*given)
+        for bucket in BUCKETS:
+            with contextlib.suppress(urllib.error.HTTPError):  # it is there already
+                store.request("PUT", f"/{bucket}")
+        yield store
+        return
     binary = program()
     assert binary
     port = _free_ports()

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image
 from tests import pictures
 from tests.bad_weather import Way
 from tests.object_store import BUCKETS, ObjectStore
-from tests.support import KEY, PROJECT, RunningServer
+from tests.support import KEY, PROJECT, Client, RunningServer
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
 from assetstore.storage.s3 import client, parts
@@ -232,11 +233,16 @@ def test_damage_is_found_by_the_checksum_in_the_bucket_also_by_a_server_that_nev
     assert (run.returncode, found) == (1, [["changed", "damaged.txt"], ["unknown", "foreign.txt"]]), run.stderr
 
 
-def test_the_key_of_the_bucket_is_shown_nowhere(
+def test_the_program_serves_from_a_bucket_by_two_processes_and_shows_its_key_nowhere(
     server: RunningServer, object_store: ObjectStore, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     environ = {**os.environ, "BASE_DIR": str(tmp_path), "KEY": KEY, "PORT": "0", "BIND_ADDRESS": "127.0.0.1"}
-    environ |= {"STORAGE_URL": "s3://museum-files", "STORAGE_ENDPOINT": object_store.endpoint, "DEBUG": "true"}
+    environ |= {
+        "STORAGE_URL": "s3://museum-files",
+        "STORAGE_ENDPOINT": object_store.endpoint,
+        "DEBUG": "true",
+        "PROCESSES": "2",
+    }
     process = subprocess.Popen(
         [sys.executable, str(PROJECT / "server.py")],
         env=environ,
@@ -250,6 +256,11 @@ def test_the_key_of_the_bucket_is_shown_nowhere(
         lines.append(line)
         if "listening" in line:
             break
+    client_of_both = Client(int(line.split("port ")[1].split()[0]))
+    name = f"{uuid.uuid4()}.jpg"
+    assert client_of_both.upload(name, picture(300, 200)).status == 200
+    assert {client_of_both.get("/fileget", filename=name).status for _ in range(10)} == {200}
+    assert client_of_both.thumbnail(name).status == 200
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         lines.append(process.communicate(timeout=30)[0])
