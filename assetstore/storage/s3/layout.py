@@ -7,6 +7,7 @@
 A collection may have a bucket of its own: its folder is then `s3://bucket` or `s3://bucket/prefix`.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -44,25 +45,33 @@ class Layout:
 
     Parameters:
         url: `s3://bucket` or `s3://bucket/prefix` (STORAGE_URL).
-        places: the folders of all collections.
+        places: the folders of all collections; others may come later.
         new_bucket: gives a bucket by its name; asked once for each.
+
+    Concurrency: any thread may ask.
     """
 
     def __init__(self, url: str, places: Sequence[str], new_bucket: Callable[[str], Bucket]) -> None:
-        buckets: dict[str, Bucket] = {}
-        self._roots: dict[str, Root] = {}
-        for place in places:
-            address = place if place.startswith(_SCHEME) else f"{url}/{place}".rstrip("/")
-            name, _, prefix = address.removeprefix(_SCHEME).partition("/")
-            if name not in buckets:
-                buckets[name] = new_bucket(name)
-            self._roots[place] = Root(buckets[name], f"{prefix}/" if prefix else "")
+        self._url = url
+        self._places = places
+        self._new_bucket = new_bucket
+        self._lock = threading.Lock()
+        self._buckets: dict[str, Bucket] = {}
 
     def folder(self, place: str, name: str) -> Folder:
         """Returns a folder of the collection whose folder is *place*."""
-        root = self._roots[place]
+        root = self.root(place)
         return Folder(root.bucket, root.prefix + name)
+
+    def root(self, place: str) -> Root:
+        """Returns where the files of the collection are whose folder is *place*."""
+        address = place if place.startswith(_SCHEME) else f"{self._url}/{place}".rstrip("/")
+        name, _, prefix = address.removeprefix(_SCHEME).partition("/")
+        with self._lock:
+            bucket = self._buckets.get(name) or self._buckets.setdefault(name, self._new_bucket(name))
+        return Root(bucket, f"{prefix}/" if prefix else "")
 
     def roots(self) -> list[Root]:
         """Returns one root for each bucket."""
-        return list({root.bucket.name: root for root in self._roots.values()}.values())
+        roots = [self.root(place) for place in self._places]
+        return list({root.bucket.name: root for root in roots}.values())

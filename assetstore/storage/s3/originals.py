@@ -151,6 +151,9 @@ class S3Storage:
         folder.bucket.delete([kept.key])
         return True
 
+    def prepare_place(self, place: str) -> None:
+        """Needs nothing: a bucket knows no folders."""
+
     def probe(self) -> None:
         """Stores and removes a little object in each bucket. Raises OutOfSpace, Unavailable, StorageFault."""
         for root in self._layout.roots():
