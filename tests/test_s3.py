@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -231,6 +232,32 @@ def test_damage_is_found_by_the_checksum_in_the_bucket_also_by_a_server_that_nev
     run = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     found = sorted(line.split("\t")[0::2][:2] for line in run.stdout.splitlines()[:-1])
     assert (run.returncode, found) == (1, [["changed", "damaged.txt"], ["unknown", "foreign.txt"]]), run.stderr
+
+
+def test_a_collection_that_is_added_later_is_in_the_bucket_at_once(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object], object_store: ObjectStore
+) -> None:
+    server = start(**s3_settings, COLLECTION_DIRS={"KU Fish": "fish"})
+    folder = f"s3://{BUCKETS[1]}/{uuid.uuid4().hex}"
+    added = {"KU Birds": "birds", "KU Herps": folder}
+    (server.base / ".asset-server/collections.json").write_text(json.dumps(added))
+    for collection in ("KU Fish", *added):
+        assert server.upload("a.txt", collection.encode(), coll=collection).status == 200
+        assert server.get("/fileget", filename="a.txt", coll=collection).text == collection
+    assert object_store.request("GET", f"/{folder.removeprefix('s3://')}/originals/a.txt") == b"KU Herps"
+
+
+def doctor(object_store: ObjectStore, base: Path, **own: object) -> str:
+    environ = {**os.environ, **object_store.environ, "BASE_DIR": str(base), "KEY": KEY}
+    environ |= {name: str(value) for name, value in own.items()}
+    command = [sys.executable, str(PROJECT / "manage.py"), "doctor"]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout
+
+
+def test_the_doctor_tries_the_bucket(s3_settings: dict[str, object], object_store: ObjectStore, tmp_path: Path) -> None:
+    assert f"{s3_settings['STORAGE_URL']} can be written" in doctor(object_store, tmp_path, **s3_settings)
+    told = doctor(object_store, tmp_path, **s3_settings, AWS_SECRET_ACCESS_KEY="wrong")
+    assert "The file storage refuses this server's key" in told
 
 
 def test_the_program_serves_from_a_bucket_by_two_processes_and_shows_its_key_nowhere(

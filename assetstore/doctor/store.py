@@ -1,4 +1,4 @@
-"""Folders, rights and space of a store on disk."""
+"""Folders, rights and space of a store on disk; of one in object storage, whether it can be written."""
 
 import contextlib
 import fcntl
@@ -15,6 +15,7 @@ from pathlib import Path
 from assetstore import startup
 from assetstore.configuration import DEFAULT_BASE_DIR, Settings, SettingsError
 from assetstore.doctor.findings import Finding, error, ok, warning
+from assetstore.errors import AssetError
 from assetstore.names import PRIVATE_FOLDER
 
 _MEGABYTE, _GIGABYTE = 1_000_000, 1_000_000_000
@@ -46,6 +47,14 @@ def examine(settings: Settings, folder: Path) -> Iterator[Finding]:
         )
         return
     yield from _user(base)
+    yield from _collections(settings, folder)
+    yield from _writable(base / PRIVATE_FOLDER, base)
+    yield from _journal(base / PRIVATE_FOLDER / "journal/journal.sqlite")
+
+
+def _collections(settings: Settings, folder: Path) -> Iterator[Finding]:
+    """The folders of the collections; of a store in object storage, the bucket and what is local all the same."""
+    base = settings.base_dir
     try:
         places = startup.open_collections(settings).places()
     except SettingsError as fault:
@@ -56,15 +65,35 @@ def examine(settings: Settings, folder: Path) -> Iterator[Finding]:
             "Correct the file; docs/administration.md describes it.",
         )
         places = []
+    if settings.storage_url is not None:
+        yield from _bucket(settings, folder)
+        yield from _space(base, 0)
+        yield from _locks(base)
+        return
     for place in places:
         for name in (settings.orig_dir, settings.thumb_dir):
             yield from _writable(base / place / name, base)
         yield from _readable(base / place / settings.orig_dir)
-    yield from _writable(base / PRIVATE_FOLDER, base)
-    yield from _journal(base / PRIVATE_FOLDER / "journal/journal.sqlite")
     for path in {_existing(base / place / settings.orig_dir) for place in places}:
         yield from _space(path, settings.reserved_bytes)
         yield from _locks(path)
+
+
+def _bucket(settings: Settings, folder: Path) -> Iterator[Finding]:
+    """The object storage, by storing and removing a little object in each bucket."""
+    try:
+        startup.open_originals(settings, folder).storage.probe()
+    except SettingsError as fault:
+        yield error("bucket", str(fault), "The server does not start.", "docs/scaling.md tells what it needs.")
+    except AssetError as fault:
+        yield error(
+            "bucket",
+            f"{settings.storage_url}: {fault.public} {fault.detail}",
+            "Nothing can be uploaded, and Specify shows no attachments.",
+            "Look at STORAGE_URL, STORAGE_ENDPOINT, the AWS_ variables, and what the key may do: docs/scaling.md.",
+        )
+    else:
+        yield ok("bucket", f"{settings.storage_url} can be written.")
 
 
 def _existing(path: Path) -> Path:

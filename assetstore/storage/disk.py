@@ -26,6 +26,7 @@ from types import TracebackType
 
 from assetstore.errors import NotFound, OutOfSpace, StorageFault, Unsynced
 from assetstore.names import is_store_name
+from assetstore.setting_values import is_bucket_url
 from assetstore.storage import Listed, StoredFile, TrashEntry, Version
 from assetstore.storage.disk_thumbnails import DiskThumbnails
 from assetstore.storage.disk_trash import BALLAST, TRASH_FOLDER, DiskTrash
@@ -83,6 +84,8 @@ class DiskStorage:
 
     def prepare_place(self, place: str) -> None:
         """The same for one collection, which may have come after the start. Raises StorageFault."""
+        if is_bucket_url(place):
+            raise StorageFault("A collection is to be in a bucket, but STORAGE_URL is not set.", place)
         spared = {TRASH_FOLDER, BALLAST, ThumbnailSizes.FOLDER}
         for folder in (self._folder_of(place), self._base / place / self._thumbnails):
             try:
