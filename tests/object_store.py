@@ -127,6 +127,9 @@ def running(folder: Path) -> Iterator[ObjectStore]:
     finally:
         process.kill()
         process.wait()
+        for number in range(_PORTS):
+            for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port + _SECOND_PORT + number}.sock"):
+                socket_file.unlink()
 
 
 def _make_bucket(store: ObjectStore, bucket: str, process: "subprocess.Popen[bytes]") -> None:
@@ -144,8 +147,10 @@ def _make_bucket(store: ObjectStore, bucket: str, process: "subprocess.Popen[byt
 
 def _free_ports() -> int:
     """The first of some ports that are free, as are those that go with them."""
+    # Tests that run beside these look at the same moment: each process has ports of its own.
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
     for _ in range(200):
-        first = random.randrange(15_000, 21_000, 50)
+        first = random.randrange(15_000, 21_000, 50) + number * (_PORTS + 1)
         if all(_is_free(first + number + other) for number in range(_PORTS) for other in (0, _SECOND_PORT)):
             return first
     raise AssertionError("no free ports")
