@@ -52,6 +52,9 @@ FOLDER = Path(__file__).resolve().parent
 #: Files of so few bytes are sent from memory.
 _SMALL = 64 * 1024
 
+#: What browsers say (Sec-Fetch-Mode) when they follow a redirect to another host and need no permission of it.
+_FOLLOWING = ("navigate", "no-cors")
+
 #: What nginx says by itself of files that it sends.
 _OF_NGINX = ("Accept-Ranges", "Content-Length", "Content-Range")
 
@@ -224,11 +227,25 @@ class AssetServer:
         if environ["REQUEST_METHOD"] == "HEAD" or answer.length == 0:
             stored.file.close()
             return FileAnswer("", answer.status, answer.headers)
+        link = self._link(stored, answer, environ)
+        if link is not None:
+            stored.file.close()
+            return FileAnswer("", 302, {"Location": link, "Cache-Control": "no-store"})
         body = delivery.FileBody(stored, answer.first, answer.length)
         if answer.length > _SMALL:
             return FileAnswer(body, answer.status, answer.headers)
         with stored:  # most thumbnails: quicker than what sending a file takes
             return FileAnswer(body.read(answer.length), answer.status, answer.headers)
+
+    def _link(self, stored: StoredFile, answer: delivery.Answer, environ: dict[str, Any]) -> str | None:
+        """An address in the bucket for those who follow it: browsers that show or load a file, and say so."""
+        seconds = self.settings.storage_redirect_seconds
+        if seconds is None or environ.get("HTTP_SEC_FETCH_MODE") not in _FOLLOWING:
+            return None
+        # The bucket knows neither the name to save by nor our policy against files that act as pages.
+        if "Content-Disposition" in answer.headers or "Content-Security-Policy" in answer.headers:
+            return None
+        return stored.link(seconds)
 
     def _open_upload(self, length: int | None, fields: Parameters) -> Incoming | None:
         """Decides where the file of an upload goes while only the fields before it are known."""

@@ -99,6 +99,10 @@ STORAGE_ADDRESSING = None
 # that come before their names, and originals whose thumbnails are being made.
 STORAGE_SPOOL_BYTES = 10_000_000_000
 
+# For how many seconds an address in the bucket is valid to which browsers are sent for originals, so that the
+# bytes do not go through this server. None: they do. Needs a bucket that browsers can reach. See docs/scaling.md.
+STORAGE_REDIRECT_SECONDS = None
+
 # --- Uploads, and what protects the files --------------------------------------------------------
 
 # The largest file that may be uploaded, in bytes. None: as large as the disk can hold.

@@ -56,6 +56,7 @@ class Settings:
     storage_region: str
     storage_addressing: str | None
     storage_spool_bytes: int
+    storage_redirect_seconds: int | None
     can_thumbnail: frozenset[str]
     max_thumbnail_size: int
     kept_thumbnail_sizes: int
@@ -117,6 +118,7 @@ SETTINGS: dict[str, Setting] = {
     "STORAGE_REGION": Setting("us-east-1", values.text, ("AWS_REGION",)),
     "STORAGE_ADDRESSING": Setting(None, values.optional(values.one_of("path", "virtual"))),
     "STORAGE_SPOOL_BYTES": Setting(10_000_000_000, values.whole_number(10**6, 10**15)),
+    "STORAGE_REDIRECT_SECONDS": Setting(None, values.optional(values.whole_number(1, 7 * 24 * 3600))),
     "CAN_THUMBNAIL": Setting(formats.THUMBNAIL_TYPES, values.media_types),
     "MAX_THUMBNAIL_SIZE": Setting(4000, values.whole_number(1, 30_000)),
     "KEPT_THUMBNAIL_SIZES": Setting(32, values.whole_number(0, 10_000)),
@@ -228,6 +230,8 @@ def warnings(settings: Settings, own: Mapping[str, object]) -> list[str]:
         )
     if settings.storage_url and settings.accel_redirect:
         found.append("ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot find the files.")
+    if settings.storage_redirect_seconds and not settings.storage_url:
+        found.append("STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL.")
     if settings.storage_url and settings.key == ():
         found.append("No KEY is configured: servers that share a bucket need the same one.")
     unknown = settings.can_thumbnail - formats.THUMBNAIL_TYPES

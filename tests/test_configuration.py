@@ -87,6 +87,7 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "STORAGE_REGION": ("eu-central-2", "eu-central-2"),
         "STORAGE_ADDRESSING": ("Virtual", "virtual"),
         "STORAGE_SPOOL_BYTES": ("5000000", 5_000_000),
+        "STORAGE_REDIRECT_SECONDS": ("60", 60),
         "CAN_THUMBNAIL": ("image/png, image/jpeg", frozenset(("image/png", "image/jpeg"))),
         "MAX_THUMBNAIL_SIZE": ("1000", 1000),
         "KEPT_THUMBNAIL_SIZES": ("5", 5),
@@ -215,6 +216,7 @@ def test_collections_may_be_left_out_in_every_way() -> None:
         ("STORAGE_ENDPOINT", {"museum-files": "nowhere"}),
         ("STORAGE_ADDRESSING", "dns"),
         ("STORAGE_SPOOL_BYTES", 0),
+        ("STORAGE_REDIRECT_SECONDS", 0),
         ("BASE_DIR", ""),
         ("ORIG_DIR", "a/b"),
         ("THUMB_DIR", ".."),
@@ -280,3 +282,14 @@ def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
     assert [warning.split()[0] for warning in found] == ["REQUIRE_KEY_FOR_GET", "CAN_THUMBNAIL", "settings.py"]
     assert "REQUIRE_KEY_FOR_GETS" in found[2]
     assert "lower" not in found[2]
+
+
+def test_settings_of_one_kind_of_storage_are_told_to_have_no_effect_on_the_other() -> None:
+    bucket = {"STORAGE_URL": "s3://bucket", "KEY": "secret key"}
+    assert configuration.warnings(load({"STORAGE_REDIRECT_SECONDS": 60}), {}) == [
+        "STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL."
+    ]
+    assert configuration.warnings(load({**bucket, "ACCEL_REDIRECT": "/protected"}), {}) == [
+        "ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot find the files."
+    ]
+    assert configuration.warnings(load({**bucket, "STORAGE_REDIRECT_SECONDS": 60}), {}) == []

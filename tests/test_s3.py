@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from PIL import Image
 from tests import pictures
 from tests.bad_weather import Way
 from tests.object_store import BUCKETS, ObjectStore
-from tests.support import KEY, PROJECT, Client, RunningServer
+from tests.support import KEY, PROJECT, Client, Response, RunningServer
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
 from assetstore.storage.s3 import client, parts
@@ -295,3 +296,32 @@ def test_the_program_serves_from_a_bucket_by_two_processes_and_shows_its_key_now
     assert "STORAGE_URL = 's3://museum-files'" in printed
     assert object_store.secret_key not in printed
     assert object_store.access_key not in printed
+
+
+def test_browsers_are_sent_to_the_bucket_where_that_is_wished_and_nobody_else_is(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object]
+) -> None:
+    server = start(**s3_settings, STORAGE_REDIRECT_SECONDS=60, REQUIRE_KEY_FOR_GET=True)
+    content = picture(300, 200)
+    for name, data in (("a b.jpg", content), ("page.html", b"<script>")):
+        assert server.upload(name, data).status == 200
+
+    def get(name: str, headers: dict[str, str], **query: str) -> Response:
+        return server.get("/fileget", headers, filename=name, token=server.token(name), **query)
+
+    shown, opened = {"Sec-Fetch-Mode": "no-cors"}, {"Sec-Fetch-Mode": "navigate"}
+    for headers in (shown, opened, {**shown, "Range": "bytes=0-9"}):
+        answer = get("a b.jpg", headers)
+        assert (answer.status, answer.body, answer.headers["cache-control"]) == (302, b"", "no-store")
+        with urllib.request.urlopen(answer.headers["location"], timeout=20) as followed:
+            assert (followed.read(), followed.headers["Content-Type"]) == (content, "image/jpeg")
+    for headers in ({}, {"Sec-Fetch-Mode": "cors"}):
+        assert (get("a b.jpg", headers).status, get("a b.jpg", headers).body) == (200, content)
+    assert get("a b.jpg", shown, type="T", scale="100").status == 200
+    assert get("a b.jpg", shown, downloadname="x.jpg").status == 200
+    assert get("page.html", opened).body == b"<script>"
+    assert server.head("/fileget", shown, filename="a b.jpg", token=server.token("a b.jpg")).status == 200
+    tag = get("a b.jpg", {}).headers["etag"]
+    assert get("a b.jpg", {**shown, "If-None-Match": tag}).status == 304
+    assert server.get("/fileget", shown, filename="a b.jpg", token="1:1").status == 403
+    assert get("gone.jpg", shown).status == 404

@@ -52,6 +52,10 @@ class StoredFile:
     path: str | None = None
     sha256: str | None = None
 
+    def link(self, _seconds: int) -> str | None:
+        """Returns an address at which anybody can read the file for so many seconds; None if there are no such."""
+        return None
+
     def section(self, first: int, length: int) -> BinaryIO:
         """Gives the file, just opened, to somebody who is about to read *length* bytes from byte *first* on.
 

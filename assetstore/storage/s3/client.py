@@ -101,6 +101,10 @@ class Bucket:
         self._store = cache(self._new_store)
         self._seen_at = -float(_SEEN_SECONDS)
 
+    def link(self, key: str, seconds: int) -> str:
+        """Returns an address for GET that is signed and valid for so many seconds. Raises StorageFault."""
+        return self._call(lambda store: obstore.sign(store, "GET", key, timedelta(seconds=seconds)))
+
     def head(self, key: str, *, insist: bool = False) -> Found:
         """Returns what there is to know of an object.
 

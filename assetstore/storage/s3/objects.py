@@ -95,6 +95,10 @@ def modified_attribute(modified_ns: int) -> str:
 class StoredObject(StoredFile):
     """An object, as the routes see it."""
 
+    def link(self, seconds: int) -> str | None:
+        """Returns a signed address of the object in its bucket, valid for so many seconds."""
+        return cast(ObjectFile, self.file).link(seconds)
+
     def section(self, first: int, length: int) -> BinaryIO:
         """Gives the bytes as one download, which has begun when this returns."""
         cast(ObjectFile, self.file).begin(first, first + length)
@@ -144,6 +148,10 @@ class ObjectFile(io.RawIOBase):
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._object.size}[whence]
         self._position = max(0, base + offset)
         return self._position
+
+    def link(self, seconds: int) -> str:
+        """Returns a signed address of the object, valid for so many seconds."""
+        return self._bucket.link(self._object.key, seconds)
 
     def begin(self, first: int, end: int) -> None:
         """Begins a download from byte *first* to before *end*, and stands at its beginning."""
