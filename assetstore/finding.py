@@ -119,4 +119,4 @@ def _of_name(originals: Originals, place: str, name: str) -> Iterator[tuple[str,
         version = originals.storage.version(place, name)
     except NotFound:
         return
-    yield place, Listed(name, version.size, version.modified_ns)
+    yield place, Listed(name, version.size, version.modified_ns, version.tag)

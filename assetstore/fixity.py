@@ -11,6 +11,7 @@ on its way between disk and journal is never reported. Two runs at once do no ha
 import contextlib
 import hashlib
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -72,7 +73,7 @@ class Summary:
 
 
 class Pace:
-    """Keeps the reading to an average rate.
+    """Keeps the reading to an average rate, of all threads together.
 
     Parameters:
         bytes_per_second: the rate; None for no limit.
@@ -83,13 +84,16 @@ class Pace:
         self._rate = bytes_per_second
         self.ending = ending
         self._free_at = time.monotonic()
+        self._lock = threading.Lock()
 
     def spend(self, number: int) -> None:
         """Accounts for so many bytes, and sleeps as long as they may take."""
         if self._rate is None:
             return
-        self._free_at = max(self._free_at, time.monotonic()) + number / self._rate
-        self.ending.wait(max(0.0, self._free_at - time.monotonic()))
+        with self._lock:
+            self._free_at = max(self._free_at, time.monotonic()) + number / self._rate
+            free_at = self._free_at
+        self.ending.wait(max(0.0, free_at - time.monotonic()))
 
 
 class Interrupted(Exception):

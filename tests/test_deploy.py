@@ -37,6 +37,7 @@ INSTALLED = "/opt/web-asset-server"
 #: Specify, and variables of the administrator's commands.
 FOREIGN = re.compile(
     r"(?:AF|CAP|RLIM|RLIMIT|SO|SOL)_[A-Z0-9_]+|WEB_CONCURRENCY|PROMETHEUS_MULTIPROC_DIR|(?:COMPOSE|RESTIC|AWS)_[A-Z_]+"
+    r"|(?:SOURCE|TARGET)_AWS_[A-Z_]+"
     r"|ROOT_SCALE|NAME_[0-9]+|SSL_CERT_FILE|OPTIONS|WEB_ATTACHMENT_COLLECTION"
     r"|ASSET_SERVER_(?:KEY|URL)|SPECIFY_DATABASE_PASSWORD"
 )

@@ -36,6 +36,19 @@ class Version:
     etag: str
     content: str = ""
 
+    @property
+    def tag(self) -> str:
+        """What tells it from other versions of that name of the same size, as far as a list shows it."""
+        return self.content or f"{self.modified_ns:x}-{self.changed_ns:x}"
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known of bytes that come from another store: time of their last change, SHA-256 if that is known."""
+
+    modified_ns: int
+    sha256: str | None = None
+
 
 @dataclass(frozen=True)
 class StoredFile:
@@ -74,11 +87,15 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Listed:
-    """An original as a listing shows it: store name, bytes, time of the last change (nanoseconds since 1970)."""
+    """An original as a listing shows it: store name, bytes, time of the last change (nanoseconds since 1970).
+
+    *tag* is that of its version.
+    """
 
     name: str
     size: int
     modified_ns: int
+    tag: str
 
 
 @dataclass(frozen=True)
@@ -161,13 +178,16 @@ class Storage(Protocol):
     def originals(self, place: str) -> Iterator[Listed]:
         """Yields all originals of one place, in no order. Raises StorageFault."""
 
-    def receive(self, place: str | None, length: int | None, name: str | None = None) -> Incoming:
+    def receive(
+        self, place: str | None, length: int | None, name: str | None = None, past: Past | None = None
+    ) -> Incoming:
         """Begins an upload.
 
         Parameters:
             place: where it will go, None if that is not known yet.
             length: about how many bytes will come, None if that is not known.
             name: of the original that it will be, None if that is not known yet.
+            past: of bytes that come from another store, kept with them; None for new ones.
 
         Raises OutOfSpace when so much cannot be taken, Unavailable, StorageFault.
         """

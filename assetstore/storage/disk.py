@@ -27,7 +27,7 @@ from types import TracebackType
 from assetstore.errors import NotFound, OutOfSpace, StorageFault, Unsynced
 from assetstore.names import is_store_name
 from assetstore.setting_values import is_bucket_url
-from assetstore.storage import Listed, StoredFile, TrashEntry, Version
+from assetstore.storage import Listed, Past, StoredFile, TrashEntry, Version
 from assetstore.storage.disk_thumbnails import DiskThumbnails
 from assetstore.storage.disk_trash import BALLAST, TRASH_FOLDER, DiskTrash
 from assetstore.storage.files import (
@@ -143,11 +143,13 @@ class DiskStorage:
                     with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or a link to nowhere
                         status = entry.stat()
                         if stat.S_ISREG(status.st_mode) and is_store_name(entry.name):
-                            yield Listed(entry.name, status.st_size, status.st_mtime_ns)
+                            yield Listed(entry.name, status.st_size, status.st_mtime_ns, version(status).tag)
         except OSError as error:
             raise StorageFault("The folder of originals cannot be read.", str(error)) from error
 
-    def receive(self, place: str | None, length: int | None, name: str | None = None) -> "DiskIncoming":
+    def receive(
+        self, place: str | None, length: int | None, name: str | None = None, past: Past | None = None
+    ) -> "DiskIncoming":
         """Begins an upload on the file system of *place*, or of the first collection.
 
         Raises OutOfSpace at once if so many bytes would go into the reserve; StorageFault.
@@ -155,7 +157,7 @@ class DiskStorage:
         first = self._places[0] if place is None else place
         self._check_disk(first)
         folder = self._folder_of(first)
-        return DiskIncoming(folder, self._folder_of, length or 0, self._reserve)
+        return DiskIncoming(folder, self._folder_of, length or 0, self._reserve, past)
 
     def delete_original(self, place: str, name: str, keep_old: bool) -> bool:
         """Removes an original, to the trash if *keep_old*; False if there was none. Raises StorageFault."""
@@ -264,9 +266,13 @@ class DiskIncoming:
         folder_of: gives the folder of originals of a place.
         length: about how many bytes will come, 0 if that is not known.
         reserve: bytes to leave free.
+        past: of bytes that come from another store.
     """
 
-    def __init__(self, folder: Path, folder_of: Callable[[str], Path], length: int, reserve: int) -> None:
+    def __init__(
+        self, folder: Path, folder_of: Callable[[str], Path], length: int, reserve: int, past: Past | None = None
+    ) -> None:
+        self._past = past
         self._folder_of = folder_of
         self._reserve = reserve
         private = private_folder(folder)
@@ -301,8 +307,8 @@ class DiskIncoming:
         """Waits until all bytes are on the disk. Raises OutOfSpace, StorageFault."""
         with faults():
             # The kernel's own time stamps are milliseconds apart; two versions may not be.
-            now = time.time_ns()
-            os.utime(self._descriptor, ns=(now, now))
+            moment = time.time_ns() if self._past is None else self._past.modified_ns
+            os.utime(self._descriptor, ns=(moment, moment))
             os.fsync(self._descriptor)
 
     def commit(self, place: str, name: str, keep_old: bool) -> bool:

@@ -13,7 +13,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -78,12 +78,14 @@ class Service:
         region: of the bucket.
         is_virtual: whether the name of a bucket goes into the host name.
         most_waiting: how many calls may wait at the same time when the service is silent.
+        credentials: the library's names of them, and the values; empty: it finds them itself.
     """
 
     endpoint: str | None
     region: str
     is_virtual: bool
     most_waiting: int
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def part_size(length: int | None) -> int:
@@ -268,7 +270,7 @@ class Bucket:
         if endpoint is not None and service.is_virtual:
             parts = urlsplit(endpoint)
             endpoint = f"{parts.scheme}://{self.name}.{parts.netloc}"
-        config = {"endpoint": endpoint} if endpoint is not None else {}
+        config = {**service.credentials, **({"endpoint": endpoint} if endpoint is not None else {})}
         return S3Store(
             self.name,
             region=service.region,

@@ -60,13 +60,19 @@ def _by_class(error: BaseException, detail: str) -> AssetError | None:
     if isinstance(error, PreconditionError):
         return Overtaken("The file has just been replaced; please try again.", detail, retry_after=1)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        # The key or the clock is wrong: that is for the administrator, and may be set right without a restart.
-        return Unavailable("The file storage refuses this server's key.", detail, retry_after=60)
+        return _refused(detail)
     return None
+
+
+def _refused(detail: str) -> AssetError:
+    # The key or the clock is wrong: that is for the administrator, and may be set right without a restart.
+    return Unavailable("The file storage refuses this server's key.", detail, retry_after=60)
 
 
 def _by_status(message: str, detail: str) -> AssetError:
     status = _STATUS.search(message)
+    if status is not None and status[1] in ("401", "403"):
+        return _refused(detail)  # lists have no class of their own for it
     if status is not None and status[1].startswith("4") and status[1] not in ("408", "429"):
         return StorageFault("The file storage refuses the request.", detail)
     return unreachable(detail)

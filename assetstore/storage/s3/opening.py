@@ -1,6 +1,6 @@
 """Opens the store in object storage that the settings describe; nothing is asked of the service yet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from assetstore.configuration import TRASH_PREFIX, Settings
 from assetstore.storage.s3.client import Bucket, Service
@@ -12,12 +12,13 @@ from assetstore.storage.s3.spool import Spool
 _SHARE_THAT_WAITS = 0.6
 
 
-def open_storage(settings: Settings, places: Sequence[str]) -> S3Storage:
+def open_storage(settings: Settings, places: Sequence[str], credentials: Mapping[str, str] | None = None) -> S3Storage:
     """Returns the store.
 
     Parameters:
         settings: with a `storage_url`.
         places: the folders of all collections.
+        credentials: as for `Service`; None for those of the environment.
     """
 
     def new_bucket(name: str) -> Bucket:
@@ -27,7 +28,7 @@ def open_storage(settings: Settings, places: Sequence[str]) -> S3Storage:
         default = "virtual" if endpoint is None else "path"
         is_virtual = (settings.storage_addressing or default) == "virtual"
         most_waiting = max(1, int(settings.threads * _SHARE_THAT_WAITS))
-        return Bucket(name, Service(endpoint, settings.storage_region, is_virtual, most_waiting))
+        return Bucket(name, Service(endpoint, settings.storage_region, is_virtual, most_waiting, credentials or {}))
 
     layout = Layout(settings.storage_url or "", places, new_bucket)
     folders = Folders(settings.orig_dir, settings.thumb_dir, TRASH_PREFIX)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from assetstore.errors import NotFound, StorageFault, TooLarge, Unrenderable
 from assetstore.names import PRIVATE_FOLDER, is_store_name
-from assetstore.storage import DELETED, REPLACED, Listed, StoredFile, TrashEntry, Version
+from assetstore.storage import DELETED, REPLACED, Listed, Past, StoredFile, TrashEntry, Version
 from assetstore.storage.files import alone
 from assetstore.storage.s3 import trash
 from assetstore.storage.s3.layout import Folder, Layout
@@ -94,12 +94,14 @@ class S3Storage:
         for object in folder.bucket.list(folder.path):
             name = folder.name(object.key)
             if is_store_name(name):
-                yield Listed(name, object.size, object.stored_ns)
+                yield Listed(name, object.size, object.stored_ns, object.version.tag)
 
-    def receive(self, place: str | None, length: int | None, name: str | None = None) -> S3Incoming:
+    def receive(
+        self, place: str | None, length: int | None, name: str | None = None, past: Past | None = None
+    ) -> S3Incoming:
         """Begins an upload: into the bucket at once, if place and name are known. Raises nothing yet."""
         goal = None if place is None or name is None else (place, name)
-        return S3Incoming(lambda place: (self._folder(place), self._trash_of(place)), self._spool, goal, length)
+        return S3Incoming(lambda place: (self._folder(place), self._trash_of(place)), self._spool, goal, length, past)
 
     def delete_original(self, place: str, name: str, keep_old: bool) -> bool:
         """Removes an original, to the trash if *keep_old*; False if there was none. Raises Unavailable, …"""

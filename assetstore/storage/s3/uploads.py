@@ -16,7 +16,7 @@ from types import TracebackType
 
 from assetstore import content_types
 from assetstore.errors import AssetError, NotFound, StorageFault
-from assetstore.storage import REPLACED
+from assetstore.storage import REPLACED, Past
 from assetstore.storage.s3 import trash
 from assetstore.storage.s3.client import PART_BYTES, Bucket, part_size
 from assetstore.storage.s3.faults import Passing
@@ -38,6 +38,7 @@ class S3Incoming:
         spool: for what comes before its name.
         goal: place and name, None if they are not both known.
         length: about how many bytes will come, None if that is not known.
+        past: of bytes that come from another store.
     """
 
     def __init__(
@@ -46,14 +47,15 @@ class S3Incoming:
         spool: Spool,
         goal: tuple[str, str] | None,
         length: int | None,
+        past: Past | None = None,
     ) -> None:
         self._folders = folders
         self._spool = spool
         self._goal = goal
         self._length = length
         self._identifier = uuid.uuid4().hex
-        self._sha256: str | None = None
-        self._begun_ns = time.time_ns()
+        self._sha256 = past.sha256 if past else None
+        self._modified_ns = past.modified_ns if past else time.time_ns()
         self._head = bytearray()
         self._sink: PartsUpload | SpoolFile | None = None
         self._closing = contextlib.ExitStack()
@@ -81,7 +83,7 @@ class S3Incoming:
 
     def sync(self, sha256: str | None = None) -> None:
         """Takes note of the checksum; the bytes are safe when `commit` returns."""
-        self._sha256 = sha256
+        self._sha256 = sha256 or self._sha256
 
     def commit(self, place: str, name: str, keep_old: bool) -> bool:
         """Makes the bytes the original of that name; True if it replaced one.
@@ -121,7 +123,7 @@ class S3Incoming:
     def _attributes(self, name: str) -> dict[str, str]:
         attributes = {
             "Content-Type": content_types.header(name),
-            "mtime": modified_attribute(self._begun_ns),
+            "mtime": modified_attribute(self._modified_ns),
             "upload": self._identifier,
         }
         return {**attributes, "sha256": self._sha256} if self._sha256 else attributes

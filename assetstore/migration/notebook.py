@@ -1,0 +1,244 @@
+"""What a migration remembers: a SQLite database, one for each pair of source and target.
+
+Three tables, each by place and name (as at the source): `notes`, which version of the source went to which
+version of the target, with its checksum; and what the current pass has seen, `source` (with what became of each)
+and `target`. Everything is looked up in the database, so that memory stays small with any number of files.
+
+Concurrency: threads of one process share it under a lock; a second process is refused. A killed process loses
+nothing that was noted; the power failing may lose the last notes, and then those files are compared again.
+"""
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assetstore import migration
+from assetstore.errors import StorageFault
+from assetstore.storage import Listed
+
+_SCHEMA = """
+create table if not exists notes (
+    place text, name text, size integer, sha256 text, source_tag text, target_tag text, checked text,
+    primary key (place, name)) without rowid;
+drop table if exists source;
+drop table if exists target;
+create table source (
+    place text, name text, size integer, tag text, outcome text, detail text, checked text, sha256 text,
+    primary key (place, name)) without rowid;
+create table target (place text, name text, size integer, tag text, primary key (place, name)) without rowid;
+"""
+
+_UNCHANGED = """
+update source set outcome = ?, sha256 = notes.sha256, checked = notes.checked
+from notes, target
+where notes.place = source.place and notes.name = source.name and target.place = source.place
+    and target.name = source.name and notes.sha256 is not null
+    and notes.source_tag = source.tag and notes.target_tag = target.tag and target.size = source.size
+"""
+
+_TASKS = """
+select source.place, source.name, source.size, source.tag, target.size, target.tag,
+    notes.name is not null, notes.sha256, notes.source_tag, notes.target_tag
+from source left join target using (place, name) left join notes using (place, name)
+where source.outcome is null and (source.place, source.name) > (?, ?)
+order by source.place, source.name limit 500
+"""
+
+_VANISHED = """
+select notes.place, notes.name, notes.size, notes.target_tag
+from notes left join source using (place, name) join target using (place, name)
+where source.name is null and notes.sha256 is not null and notes.place = ? and notes.name > ?
+order by notes.name limit 500
+"""
+
+_STRANGERS = """
+select count(*) from target left join source using (place, name) left join notes using (place, name)
+where source.name is null and notes.name is null
+"""
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is known of an original from before; *sha256* is None if it was only begun."""
+
+    sha256: str | None
+    source_tag: str | None
+    target_tag: str | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One original to be looked at.
+
+    Fields:
+        place, name, size, source_tag: as the source's list has it.
+        target_size, target_tag: of the target's file of that name, None if there is none.
+        note: from an earlier pass, None if there is none.
+    """
+
+    place: str
+    name: str
+    size: int
+    source_tag: str
+    target_size: int | None
+    target_tag: str | None
+    note: Note | None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether an earlier pass was interrupted just when it put the file there."""
+        return self.note is not None and self.note.sha256 is None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the target's file is the one that an earlier pass put there."""
+        return self.target_tag is not None and self.note is not None and self.note.target_tag == self.target_tag
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the source's file is another one than an earlier pass saw."""
+        return self.note is not None and self.note.source_tag != self.source_tag
+
+    @property
+    def intention(self) -> str:
+        """What will be done: `copy`, `replace`, or `compare` first."""
+        if self.target_tag is None:
+            return "copy"
+        return "replace" if self.is_ours and self.is_changed else "compare"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one original; *sha256* and *checked* are None if it is not known."""
+
+    outcome: str
+    size: int
+    sha256: str | None = None
+    checked: str | None = None
+    detail: str | None = None
+
+
+class Notebook:
+    """The notebook of one migration; opening it begins a pass.
+
+    Parameters:
+        path: of the database; its folder exists.
+
+    Raises StorageFault: another process works on the same migration.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._owner = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._owner)
+            raise StorageFault("This migration is running already, in another process.", str(path)) from None
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._database.executescript("pragma journal_mode = wal; pragma synchronous = normal;" + _SCHEMA)
+
+    def close(self) -> None:
+        """Forgets the lists, keeps the notes."""
+        self._database.executescript("drop table source; drop table target;")
+        self._database.close()
+        os.close(self._owner)
+
+    def note_source(self, place: str, listed: Iterable[Listed]) -> None:
+        """Takes down what the source has."""
+        self._take_down("insert or replace into source (place, name, size, tag) values (?, ?, ?, ?)", place, listed)
+
+    def note_target(self, place: str, listed: Iterable[Listed]) -> None:
+        """Takes down what the target has, under the place that the source has for it."""
+        self._take_down("insert or replace into target (place, name, size, tag) values (?, ?, ?, ?)", place, listed)
+
+    def _take_down(self, statement: str, place: str, listed: Iterable[Listed]) -> None:
+        with self._lock, self._database:
+            self._database.execute("begin")
+            rows = ((place, file.name, file.size, file.tag) for file in listed)
+            self._database.executemany(statement, rows)
+
+    def settle_unchanged(self) -> None:
+        """Ticks off what an earlier pass did and neither side has changed since."""
+        with self._lock:
+            self._database.execute(_UNCHANGED, (migration.UNCHANGED,))
+
+    def count(self, *, is_open: bool = False) -> tuple[int, int]:
+        """Returns how many files the source has, and bytes; or only those of which nothing has become yet."""
+        where = " where outcome is null" if is_open else ""
+        files, size = self._row(f"select count(*), coalesce(sum(size), 0) from source{where}")  # noqa: S608 - constants
+        return files, size
+
+    def has_notes(self) -> bool:
+        """Whether an earlier pass has taken anything."""
+        return bool(self._row("select exists (select 1 from notes)")[0])
+
+    def strangers(self) -> int:
+        """Returns how many files only the target has, and not from this migration."""
+        return int(self._row(_STRANGERS)[0])
+
+    def tasks(self) -> Iterator[Task]:
+        """Yields what is to be looked at, in the order of places and names."""
+        last = ("", "")
+        while rows := self._rows(_TASKS, *last):
+            for place, name, size, tag, target_size, target_tag, is_known, *note in rows:
+                yield Task(place, name, size, tag, target_size, target_tag, Note(*note) if is_known else None)
+            last = rows[-1][:2]
+
+    def vanished(self, places: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
+        """Yields what this migration copied and the source no longer has: place, name, size, tag at the target."""
+        for place in places:
+            last = ""
+            while rows := self._rows(_VANISHED, place, last):
+                yield from rows
+                last = rows[-1][1]
+
+    def begin(self, task: Task) -> None:
+        """Notes that the target's file of that name is ours from now on, whatever it is when we are killed."""
+        with self._lock:
+            self._database.execute("insert or replace into notes (place, name) values (?, ?)", (task.place, task.name))
+
+    def finish(self, task: Task, result: Result, tags: tuple[str, str]) -> None:
+        """Notes that an original is at the target; *tags* of the versions at source and target."""
+        row = (task.place, task.name, result.size, result.sha256, *tags, result.checked)
+        with self._lock:
+            self._database.execute("insert or replace into notes values (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def forget(self, place: str, name: str) -> None:
+        """Removes a note."""
+        with self._lock:
+            self._database.execute("delete from notes where place = ? and name = ?", (place, name))
+
+    def settle(self, task: Task, result: Result) -> None:
+        """Takes down what became of an original in this pass."""
+        row = (result.outcome, result.size, result.sha256, result.checked, result.detail, task.place, task.name)
+        with self._lock:
+            self._database.execute(
+                "update source set outcome = ?, size = ?, sha256 = ?, checked = ?, detail = ?"
+                " where place = ? and name = ?",
+                row,
+            )
+
+    def results(self) -> Iterator[tuple[str, str, Result]]:
+        """Yields place, name and what became of it, of all that is settled, in order."""
+        last = ("", "")
+        while rows := self._rows(
+            "select place, name, outcome, size, sha256, checked, detail from source where outcome is not null"
+            " and (place, name) > (?, ?) order by place, name limit 500",
+            *last,
+        ):
+            for place, name, *result in rows:
+                yield place, name, Result(*result)
+            last = rows[-1][:2]
+
+    def _row(self, statement: str) -> tuple[int, ...]:
+        return self._rows(statement)[0]
+
+    def _rows(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._database.execute(statement, values).fetchall()

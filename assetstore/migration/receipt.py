@@ -1,0 +1,37 @@
+"""The receipt of a pass: a file with one JSON object per line.
+
+The first line says what was moved where and when, the last one sums up; each line between is one original: its
+folder, store name, bytes, SHA-256, what became of it, and how that was checked.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from assetstore.migration.notebook import Result
+from assetstore.migration.passes import Summary
+
+
+def row(place: str, name: str, result: Result) -> dict[str, object]:
+    """Returns the line of one original, as a mapping."""
+    return {"place": place, "name": name, **vars(result)}
+
+
+def summary_row(summary: Summary) -> dict[str, object]:
+    """Returns the last line, as a mapping."""
+    outcomes = {outcome: number for outcome, number in sorted(summary.outcomes.items()) if number}
+    return {"summary": {**vars(summary), "outcomes": outcomes, "is_whole": summary.is_whole}}
+
+
+def write(path: Path, head: Mapping[str, object], results: Iterable[tuple[str, str, Result]], summary: Summary) -> None:
+    """Writes a receipt; it takes its name when it is whole. Raises OSError."""
+    draft = path.with_name(f"{path.name}.unfinished")
+    with open(draft, "w", encoding="utf-8") as file:
+        file.write(json.dumps(head, ensure_ascii=False) + "\n")
+        for place, name, result in results:
+            file.write(json.dumps(row(place, name, result), ensure_ascii=False) + "\n")
+        file.write(json.dumps(summary_row(summary), ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
