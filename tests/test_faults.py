@@ -785,11 +785,24 @@ def test_a_journal_that_belongs_to_another_user_stops_nothing(base_of_nobody: Pa
         assert client.upload("a.tif", b"old").status == 200
     for path in (base / "originals", base / "thumbnails"):
         subprocess.run(["chown", "-R", "nobody", str(path)], check=True)
+    subprocess.run(["chown", "nobody", str(base / ".asset-server")], check=True)
     with serving_as_nobody(base) as (_, client):
         assert client.upload("a.tif", b"new").status == 200
         assert client.delete("a.tif").status == 200
     assert [path.read_bytes() for path in trash(base)] == [b"old", b"new"]
     assert journal(base) == [("stored", "a.tif")]
+
+
+def test_a_folder_that_may_hold_added_collections_and_cannot_be_looked_into_stops_the_start(
+    base_of_nobody: Path,
+) -> None:
+    # Without them, files of these collections would go into the common folder.
+    with serving(base_of_nobody) as (_, client):  # as root
+        assert client.upload("a.tif", b"old").status == 200
+    for path in (base_of_nobody / "originals", base_of_nobody / "thumbnails"):
+        subprocess.run(["chown", "-R", "nobody", str(path)], check=True)
+    with pytest.raises(AssertionError, match="COLLECTION_DIRS: The added collections cannot be read"):
+        serving_as_nobody(base_of_nobody).__enter__()
 
 
 # --- Limits --------------------------------------------------------------------------------------
