@@ -31,7 +31,7 @@ from typing import Any
 from paste import httpserver
 
 from assetstore.exchange import RECEIVED_AT
-from assetstore.heads import ABSOLUTE_FORM, Head, common_head
+from assetstore.heads import ABSOLUTE_FORM, Head, common_head, is_well_formed
 from assetstore.refusal import Refusal
 from assetstore.waiting_room import TOO_LONG, Arrival, head_length
 
@@ -149,6 +149,9 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
             return True
         if not super().parse_request():
             return False
+        if not is_well_formed(self.head_bytes):
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return False
         self.head = Head(self.command, self.path, [(name.lower(), value) for name, value in self.headers.items()])
         return True
 
@@ -262,7 +265,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
     def _unsound(self) -> Refusal | None:
         """What is wrong with requests whose end cannot be told (RFC 9112, 6.3), and with odd targets (3.2)."""
         lengths = [value.strip(" \t") for name, value in self.head.fields if name == "content-length"]
-        if self.head.field("transfer-encoding"):
+        if any(name == "transfer-encoding" for name, _ in self.head.fields):
             return _CHUNKED
         if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,18}", length, re.ASCII) for length in lengths):
             return _BAD_LENGTH

@@ -203,6 +203,18 @@ def test_http_1_0_from_a_proxy_is_answered(server: RunningServer) -> None:
         (b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", 431),
         (b"GET /%zz%FF HTTP/1.1\r\n\r\n", 400),
         (b"GET /\xff\xfe HTTP/1.1\r\n\r\n", 400),
+        (b"GET /\xa0HTTP/1.1\r\n\r\n", 400),
+        # After these lines the standard library reads no more headers, and a proxy in front might.
+        (b"GET / HTTP/1.1\r\nContent-Length : 5\r\n\r\nhello", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\nContent-Length: 5\r\n\r\nhello", 400),
+        (b"GET / HTTP/1.1\r\nA\0: b\r\nContent-Length: 5\r\n\r\nhello", 400),
+        (b"GET / HTTP/1.1\r\nA: b\r\r\nContent-Length: 5\r\n\r\nhello", 400),
+        (b"GET / HTTP/1.1\r\nA: b\r\n\rContent-Length: 5\r\n\r\nhello", 400),
+        (b"GET / HTTP/1.1\r\nA: b\rContent-Length: 5\r\n\r\nhello", 400),
+        (b"GET / HTTP/1.1\r\n Content-Length: 5\r\n\r\nhello", 400),
+        (b"GET / HTTP/1.1\r\nA: b\r\n Content-Length: 5\r\n\r\nhello", 400),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding:\r\n\r\n", 411),
     ],
 )
 def test_malformed_requests_get_a_small_plain_refusal(server: RunningServer, request_bytes: bytes, status: int) -> None:
@@ -229,6 +241,9 @@ def test_a_path_is_not_normalised_behind_the_application_s_back(server: RunningS
 def test_non_ascii_paths_arrive_whole(server: RunningServer) -> None:
     server.upload("植物.txt", b"x")
     assert server.raw("GET /static/originals/植物.txt HTTP/1.1\r\n\r\n".encode()).body == b"x"
+    # Two of the bytes of these letters are blanks in ISO-8859-1.
+    server.upload("voilà Å.txt", b"y")
+    assert server.raw("GET /static/originals/voilà%20Å.txt HTTP/1.1\r\n\r\n".encode()).body == b"y"
 
 
 def test_a_refused_upload_is_read_on_so_that_the_client_sees_why(server: RunningServer) -> None:
