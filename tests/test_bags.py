@@ -219,6 +219,19 @@ def test_bags_of_other_systems_are_taken_in(
     assert manage_for(server)("journal", "a.jpg").stdout.count(hashlib.sha256(b"fish").hexdigest()) == 1
 
 
+@pytest.mark.parametrize(("on_disk", "in_manifest"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_may_be_encoded_otherwise_on_the_disk_than_in_the_manifest(
+    server: RunningServer, manage: Manage, tmp_path: Path, on_disk: str, in_manifest: str
+) -> None:
+    name = unicodedata.normalize(on_disk, "Stör.jpg")
+    bag = make_bag(tmp_path / "bag", {name: b"x"})
+    rewrite(bag / "manifest-sha256.txt", name, unicodedata.normalize(in_manifest, name))
+    (bag / "tagmanifest-sha256.txt").unlink()
+    done = manage("import", bag)
+    assert (done.returncode, done.stdout) == (0, "1 of 1 files are there now.\n"), done.stderr
+    assert server.get("/fileget", filename=unicodedata.normalize(in_manifest, name)).body == b"x"
+
+
 def test_an_unknown_collection_is_named_and_can_be_overruled(
     start: Callable[..., RunningServer], tmp_path: Path
 ) -> None:

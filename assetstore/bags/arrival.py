@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from assetstore.bags import INVENTORY, Item, read_inventory
-from assetstore.errors import BadRequest, NotFound
+from assetstore.errors import BadRequest, NotFound, StorageFault
 from assetstore.fixity import Interrupted, Pace
 from assetstore.journal import Origin
 from assetstore.names import store_name
@@ -49,7 +49,7 @@ class Arrival:
     def __init__(self, folder: Path, place_of: Callable[[str], str]) -> None:
         self._folder = folder
         _refuse_links(folder)
-        self._checksums = _manifest(folder)
+        self._checksums, self._located = _manifest(folder)
         self.items = list(self._items())
         self._places = {item.path: place_of(item.collection) for item in self.items}
 
@@ -71,7 +71,7 @@ class Arrival:
         for item in items:
             with _named(item.path):
                 store_name(item.name)
-            size = (self._folder / item.path).lstat().st_size
+            size = self._located[item.path].lstat().st_size
             yield Item(item.path, item.collection, item.place, item.name, size, item.modified_ns, item.sha256)
 
     @staticmethod
@@ -147,8 +147,8 @@ class Arrival:
         """Reads a file, into the store if there is one; returns size and SHA-256, None if they are not as foretold."""
         algorithm, expected = self._foretold(item)
         sha256, other, size = hashlib.sha256(), hashlib.new(algorithm), 0
-        descriptor = os.open(self._folder / item.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as file:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with _readable(item.path), open(os.open(self._located[item.path], flags), "rb", buffering=0) as file:
             while data := file.read(_CHUNK):
                 sha256.update(data)
                 if algorithm != "sha256":
@@ -186,8 +186,10 @@ def _refuse_links(folder: Path) -> None:
         raise BadRequest("The bag is not complete: its fetch.txt says that files have to be fetched from elsewhere.")
 
 
-def _manifest(folder: Path) -> dict[str, dict[str, str]]:
-    """The checksums of all files of a bag by their paths, after its structure was judged. Raises BadRequest."""
+def _manifest(folder: Path) -> tuple[dict[str, dict[str, str]], dict[str, Path]]:
+    """The checksums of all files of a bag by their paths in its manifests, and where each file is, after the
+    structure was judged. Raises BadRequest.
+    """
     import bagit  # noqa: PLC0415 - only this command needs it
 
     logging.getLogger("bagit").setLevel(logging.CRITICAL)  # what it finds is in its errors
@@ -197,15 +199,19 @@ def _manifest(folder: Path) -> dict[str, dict[str, str]]:
         entries: dict[str, dict[str, str]] = bag.entries
     except (bagit.BagError, ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise BadRequest(f"This is no bag that can be taken in: {_shown(error)}") from error
+    located = {}
     for path, checksums in entries.items():
         parts = path.split("/")
         if path.startswith(("/", "~")) or ".." in parts or "\\" in path:
             raise BadRequest(f"The bag names a path that leads out of it: {_shown(path)}.")
         with _named(path):
             algorithm, expected = _strongest(checksums)
-        if parts[0] != "data" and _hash_of(folder / path, algorithm) != expected:
+        # Accents can be encoded in two ways. macOS writes names to the disk in the other one (RFC 8493, 6.1.2).
+        on_disk = bag.normalized_filesystem_names.get(bagit.normalize_unicode(path), path)
+        located[path] = folder / (path if (folder / path).exists() else on_disk)
+        if parts[0] != "data" and _hash_of(located[path], algorithm) != expected:
             raise BadRequest(f"The bag's {_shown(path)} is not as its manifest says.")
-    return entries
+    return entries, located
 
 
 def _strongest(checksums: dict[str, str]) -> tuple[str, str]:
@@ -217,7 +223,7 @@ def _strongest(checksums: dict[str, str]) -> tuple[str, str]:
 
 def _hash_of(path: Path, algorithm: str) -> str:
     checksum = hashlib.new(algorithm)
-    with open(path, "rb") as file:
+    with _readable(path.name), open(path, "rb") as file:
         while data := file.read(_CHUNK):
             checksum.update(data)
     return checksum.hexdigest()
@@ -230,6 +236,15 @@ def _named(path: str) -> Iterator[None]:
         yield
     except BadRequest as error:
         raise BadRequest(f"{error.public} ({_shown(path)})") from None
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Says so if a file of the bag cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageFault(f"The bag's {_shown(path)} cannot be read.", error.strerror or "") from error
 
 
 def _shown(text: object) -> str:
