@@ -439,6 +439,50 @@ def test_what_is_no_attachment_server_is_told(manage: Manage) -> None:
     assert "is this an attachment server?" in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "header", "body", "sentence"),
+    [
+        (["token", "a"], 200, "X-Timestamp: " + "9" * 400, b"", "is this an attachment server?"),
+        (["token", "a"], 200, "X-Timestamp: " + "9" * 5000, b"", "is this an attachment server?"),
+        (["get", "a"], 200, "Last-Modified: Mon, 01 Jan 99999999999999999999 00:00:00 GMT", b"x", "fetched"),
+        (["get", "a"], 206, f"Content-Range: bytes {'9' * 5000}-1/2", b"x", "although no range was asked for"),
+        (["metadata", "a"], 200, "X-A: b", b"[" * 200_000, "is not JSON"),
+        (["metadata", "a"], 200, "X-A: b", b"[1]", "no list of groups"),
+        (["metadata", "a"], 200, "X-A: b", b'[{"Name": "EXIF", "Fields": [1]}]', "no list of groups"),
+        (["metadata", "a"], 404, "X-A: b", b"\x1b]0;name\x07", "?]0;name?"),
+        (["get", "a"], 403, "X-A: b", b"\x1b]0;name\x07", "?]0;name?"),
+    ],
+)
+def test_whatever_a_server_answers_there_is_a_sentence_that_cannot_steer_the_terminal(
+    manage: Manage, tmp_path: Path, arguments: list[str], status: int, header: str, body: bytes, sentence: str
+) -> None:
+    head = f"HTTP/1.1 {status} X\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ending = threading.Event()
+
+        def answer() -> None:
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    if ending.is_set():
+                        return
+                    is_xml = b"/web_asset_store.xml" in connection.recv(65536) and arguments[0] != "token"
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Timestamp: 1\r\n\r\n" if is_xml else head.encode() + body)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        port = listener.getsockname()[1]
+        try:
+            run = manage(*arguments, ASSET_SERVER_URL=f"http://127.0.0.1:{port}")
+        finally:
+            ending.set()
+            socket.create_connection(("127.0.0.1", port)).close()
+            thread.join()
+    assert sentence in run.stdout + run.stderr, run.stderr
+    assert "Traceback" not in run.stderr
+    assert "\x1b" not in run.stdout + run.stderr
+
+
 def peak_of_put(server: RunningServer, path: Path) -> int:
     """Uploads a file with `put` in a child of its own; returns that child's peak memory in kilobytes."""
     script = (

@@ -24,7 +24,7 @@ from assetstore.client.wire import Answer
 from assetstore.errors import BadRequest, RemoteFault
 
 _BLOCK = 1 << 20
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]+|\*)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def modified(answer: Answer) -> float | None:
     """Returns when the file of an answer was last changed, seconds since 1970; None if nobody says."""
     try:
         return email.utils.parsedate_to_datetime(answer.header("Last-Modified")).timestamp()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

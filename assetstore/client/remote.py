@@ -5,6 +5,7 @@ Works with every server that speaks the protocol. Not for several threads at onc
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
@@ -14,6 +15,8 @@ from assetstore import tokens
 from assetstore.client.forms import UploadForm
 from assetstore.client.wire import PATIENCE_SECONDS, Address, Answer, ask
 from assetstore.errors import NotFound, RemoteFault
+
+_TIMESTAMP = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -121,9 +124,9 @@ class RemoteServer:
             text = answer.text()
         try:
             groups = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # RecursionError: thousands of brackets
             raise RemoteFault("The server's metadata is not JSON.", text[:200]) from None
-        if not isinstance(groups, list):
+        if not isinstance(groups, list) or not all(map(_is_group, groups)):
             raise RemoteFault("The server's metadata is no list of groups.", text[:200])
         return groups
 
@@ -134,7 +137,7 @@ class RemoteServer:
         """Sends a request and gives the answer, whatever its status; keeps the server's time. Raises RemoteFault."""
         with ask(self.address, method, path, body, headers, patience=self._patience) as answer:
             timestamp = answer.header("X-Timestamp")
-            if timestamp.isascii() and timestamp.isdigit():
+            if _TIMESTAMP.fullmatch(timestamp):
                 self._skew = int(timestamp) - time.time()
             yield answer
 
@@ -147,6 +150,10 @@ class RemoteServer:
         if self._collection is not None:
             signed["coll"] = self._collection
         return signed
+
+
+def _is_group(group: object) -> bool:
+    return isinstance(group, dict) and isinstance(group.get("Fields", {}), dict)
 
 
 def _expect(answer: Answer, *statuses: int) -> None:

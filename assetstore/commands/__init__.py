@@ -23,7 +23,7 @@ from assetstore.commands import (
     usage,
     verify,
 )
-from assetstore.commands.shared import Workplace
+from assetstore.commands.shared import Workplace, printable
 from assetstore.configuration import SettingsError
 from assetstore.errors import AssetError
 
@@ -80,7 +80,8 @@ def main(arguments: Sequence[str], folder: Path) -> int:
     except SettingsError as error:
         click.echo(f"The settings cannot be used. {error}", err=True)
     except AssetError as error:
-        click.echo(f"{error.public} {error.detail}".strip(), err=True)
+        # Another server may have said it.
+        click.echo(printable(f"{error.public} {error.detail}".strip()), err=True)
     else:
         return int(status or 0)
     return 1
