@@ -117,6 +117,10 @@ class AssetServer:
                 raise BadRequest("The upload holds no file.")
             received = Received(upload.incoming, upload.size, upload.sha256)
             self.originals.store(received, place, name, self._origin(fields))
+            # Who removes a collection looks for files after that; we look for the collection after the file is
+            # there. So one of both notices the other.
+            if place not in self.collections.places():
+                raise NotFound("The asset server does not know this collection any more.")
             # Also of a new one: there may be some of a namesake that somebody removed by hand.
             self.thumbnails.discard(place, name)
         return plain("Ok.")

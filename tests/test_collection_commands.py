@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from assetstore import collection_file
+from assetstore.storage.files import alone
 from tests.support import KEY, PROJECT, Client, RunningServer, visible_files
 from tests.test_live import running
 
@@ -102,6 +104,42 @@ def test_uploads_go_on_while_collections_come_and_go(start: Start, manage: Manag
     assert set(statuses) == {200}
     assert server.upload("a", b"x", coll="C1").status == 404
     assert server.upload("a", b"x", coll="C2").status == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "before", "into"),
+    [
+        (("remove", "KU Plants"), STATIC, {"coll": "KU Plants"}),
+        (("add", "KU Plants", "plants"), None, {}),
+    ],
+)
+def test_an_upload_whose_folder_is_given_up_in_its_last_moment_is_not_called_stored(
+    start: Start,
+    manage: Manage,
+    monkeypatch: pytest.MonkeyPatch,
+    change: tuple[str, ...],
+    before: dict[str, str] | None,
+    into: dict[str, str],
+) -> None:
+    server = start(COLLECTION_DIRS=before)
+    if change[0] == "remove":
+        assert manage("add", "KU Plants", "plants", static=before).returncode == 0
+    storage, waits, answers = server.opened.originals.storage, threading.Event(), []
+    alone_with_original = storage.alone_with_original
+
+    def noticed(place: str, name: str) -> AbstractContextManager[None]:
+        waits.set()
+        return alone_with_original(place, name)
+
+    monkeypatch.setattr(storage, "alone_with_original", noticed)
+    upload = threading.Thread(target=lambda: answers.append(server.upload("a", b"x", **into)))
+    with alone(server.base / ("plants" if into else "") / "originals", "a"):
+        upload.start()
+        assert waits.wait(60)
+        assert manage(*change, static=before).returncode == 0
+    upload.join()
+    assert answers[0].status == 404
+    assert "does not know this collection any more" in answers[0].text
 
 
 def test_the_first_collection_ends_the_common_folder_only_if_that_is_empty(start: Start, manage: Manage) -> None:

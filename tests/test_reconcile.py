@@ -290,6 +290,7 @@ def test_a_file_that_came_since_the_plan_is_not_replaced_by_a_restored_one(
         ("trash,file without record", "trash,shared file", "is not possible"),
         (",fish,", ",../../etc,", "has been changed"),
         ("nobody's.jpg", "../nobody's.jpg", "has been changed"),
+        ("trash,file without record", "trash,file without record\ntrash,file without record", "is not possible"),
         ("trash entry", "entry", "has no column trash entry"),
     ],
 )

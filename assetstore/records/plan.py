@@ -91,7 +91,7 @@ def read(path: Path, places: Iterable[str]) -> list[Step]:
         action = row.get("action", "").strip().lower()
         if not action:
             continue
-        step = Step(action, row["place"], row.get("name", ""), row.get("file", ""), row.get("trashentry", ""))
+        step = Step(action, row.get("place", ""), row.get("name", ""), row.get("file", ""), row.get("trashentry", ""))
         if action not in POSSIBLE:
             raise BadRequest(f"{path}, line {line}: {action!r} is no action; expected trash, restore or nothing.")
         needed = step.file if action == TRASH else step.entry
