@@ -3,7 +3,7 @@
 What is added to Paste, and why:
 - A connection stays open for further requests of HTTP/1.1 without a body, which is what galleries
   send; after anything else it is closed. If the next request is not there at once, the connection
-  waits without a thread.
+  waits without a thread; if it is, and others wait for a thread, they come first.
 - Malformed framing is answered before the application sees it.
 - A client that is told no in the middle of its upload gets to read that.
 - A body that stops or drips, either way, is given up.
@@ -124,13 +124,17 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         if not self.server.running:
             self.stays = False
             return False
+        others_wait = not self.server.thread_pool.queue.empty()
         poll = select.poll()
         poll.register(self.connection, select.POLLIN)
-        if head_length(data) is None and poll.poll(_NEXT_REQUEST_MILLISECONDS):
+        if head_length(data) is None and poll.poll(0 if others_wait else _NEXT_REQUEST_MILLISECONDS):
             with contextlib.suppress(OSError):
                 data += self.connection.recv(_LONGEST_REQUEST_LINE, socket.MSG_DONTWAIT)
         if head_length(data) is None:
             self.server.room.wait_again(self.arrival, data)
+            return False
+        if others_wait:
+            self.server.wait_in_line(self.arrival, data)
             return False
         address, deadline = self.arrival.address, self.arrival.deadline
         self.arrival = Arrival(self.connection, address, deadline, bytearray(data), time.time())

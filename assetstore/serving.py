@@ -17,6 +17,7 @@ import signal
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -109,6 +110,16 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         """Makes `serve_until_stopped` return; callable from anywhere."""
         self.running = False
         self.room.stop()
+
+    def wait_in_line(self, arrival: Arrival, data: bytes) -> None:
+        """Takes a connection whose next request is there already, but is not to be answered before those of others.
+
+        Parameters:
+            arrival: the connection; not to be used afterwards.
+            data: the request.
+        """
+        connection = socket.socket(fileno=arrival.connection.detach())
+        self._hand_over(Arrival(connection, arrival.address, arrival.deadline, bytearray(data), time.time()))
 
     def _hand_over(self, arrival: Arrival) -> None:
         self.running_requests.add(1)

@@ -6,12 +6,13 @@ import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from assetstore import handler
+from assetstore import handler, serving
 from tests.support import PROJECT, RunningServer, multipart_body, visible_files
 
 HALF_AN_UPLOAD = (
@@ -153,6 +154,37 @@ def test_requests_that_come_together_are_answered_one_after_the_other(server: Ru
             while data := client.recv(65536):
                 received += data
         assert [received.count(letter * 70_000) for letter in (b"a", b"b", b"c")] == [1, 1, 1]
+
+
+def test_who_always_has_another_request_does_not_hold_up_the_others() -> None:
+    answered: list[str] = []
+
+    def application(environ: dict[str, object], start_response: Callable[..., object]) -> list[bytes]:
+        while not answered and http_server.thread_pool.queue.empty():
+            time.sleep(0.01)  # until the other one stands in line
+        answered.append(str(environ["PATH_INFO"]))
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    http_server = serving.Server(application, ("127.0.0.1", 0), threads=1, timeout=30)
+    thread = threading.Thread(target=http_server.serve_until_stopped)
+    thread.start()
+    address = ("127.0.0.1", http_server.server_port)
+    with (
+        socket.create_connection(address, timeout=30) as greedy,
+        socket.create_connection(address, timeout=30) as other,
+    ):
+        greedy.sendall(b"GET /greedy HTTP/1.1\r\n\r\n" * 50)
+        other.sendall(b"GET /other HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert other.recv(65536)
+        received = b""
+        while received.count(b"HTTP/1.1 200 OK") < 50:
+            received += greedy.recv(65536)
+    http_server.stop()
+    thread.join()
+    http_server.thread_pool.shutdown()
+    assert answered.index("/other") <= 2
+    assert answered.count("/greedy") == 50
 
 
 def test_a_hundred_idle_connections_that_stay_hold_no_thread(server: RunningServer) -> None:
