@@ -1,6 +1,7 @@
 """manage.py put, get, delete, metadata, token: against real servers, through cut connections, and again."""
 
 import csv
+import fcntl
 import hashlib
 import http.client
 import json
@@ -14,10 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from assetstore.client import downloads
 from assetstore.client.receipts import COLUMNS
+from assetstore.client.remote import RemoteServer
+from assetstore.client.wire import Address
+from assetstore.errors import BadRequest
 from tests import pictures
 from tests.support import KEY, PROJECT, RunningServer, visible_files
 
@@ -341,6 +347,22 @@ def test_an_interrupted_download_goes_on_where_it_ended(
     assert found["sha256"] == hashlib.sha256(content).hexdigest()
     assert (tmp_path / "a.bin").read_bytes() == content
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_a_file_that_another_command_finishes_meanwhile_is_never_written_to_again(
+    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.upload("a", b"whole")
+    remote = RemoteServer(Address("http", "127.0.0.1", server.port), KEY, None)
+    target, flock = tmp_path / "a", fcntl.flock
+
+    def flock_late(file: BinaryIO, operation: int) -> None:
+        os.replace(file.name, target)  # as the other command does at its end, between our opening and locking
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_late)
+    with pytest.raises(BadRequest, match="Another command"):
+        downloads.fetch(remote, "a", None, target, lambda _bytes, _end: None)
 
 
 def test_what_changed_in_between_is_fetched_anew(

@@ -81,6 +81,8 @@ def _locked(part: Path) -> Iterator[BinaryIO]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BadRequest("Another command is fetching this file.") from None
+        if not part.exists() or not os.path.samestat(part.stat(), os.fstat(file.fileno())):
+            raise BadRequest("Another command has just fetched this file.")  # what we opened is the target now
         yield file
 
 
