@@ -36,8 +36,8 @@ class Proxies:
         forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "").split(",") if self.trusts(address) else []
         while forwarded and self.trusts(address):
             following = forwarded.pop().strip()
-            if _parse(following) is None:
-                break
+            if _parse(following) is None or "%" in following:
+                break  # a zone (RFC 4007) may be any text, and means something on that machine only
             address = following
         return address
 

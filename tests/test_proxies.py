@@ -74,7 +74,8 @@ def test_what_stands_before_the_nearest_stranger_may_be_invented(forwarded: str)
 @pytest.mark.parametrize(
     "garbage",
     ["unknown", "_hidden", "", " ", "-", "1.2.3", "1.2.3.4.5", "01.2.3.4", "256.1.1.1", "192.0.2.1:8080", "[::1]",
-     "[2001:db8::1]:443", "192.0.2.0/24", "١.٢.٣.٤", "192.0.2.1;192.0.2.2", "12345", "\x00", "evil\nline"],
+     "[2001:db8::1]:443", "192.0.2.0/24", "١.٢.٣.٤", "192.0.2.1;192.0.2.2", "12345", "\x00", "evil\nline",
+     "fe80::1%\x1b[31m 200 OK"],
 )  # fmt: skip
 def test_at_what_is_no_address_the_nearest_proxy_stands_for_the_client(garbage: str) -> None:
     assert client(PROXY, garbage, "10.0.0.0/8") == PROXY
