@@ -57,13 +57,23 @@ class Processes:
             _log.error("process %s ended with %s; another one begins", process, os.waitstatus_to_exitcode(status))
             if time.monotonic() - began < _SHORT_LIFE_SECONDS:
                 time.sleep(_PAUSE_SECONDS)
-            self._start()
+            self._start_as_soon_as_possible()
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
         for process in list(self._started):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGTERM)
+
+    def _start_as_soon_as_possible(self) -> None:
+        while not self._stopping:
+            try:
+                self._start()
+                return
+            except OSError as error:
+                # The machine is full for the moment; those that are left serve on.
+                _log.error("no process can be begun: %s", error)
+                time.sleep(_PAUSE_SECONDS)
 
     def _start(self) -> None:
         # Signals wait, so that the child has no handler of ours, and none is started when all are to stop.

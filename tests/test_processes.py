@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests import pictures
-from tests.support import KEY, Client, LowerKeys, Response, visible_files, with_query
+from tests.support import KEY, PROJECT, Client, LowerKeys, Response, visible_files, with_query
 from tests.test_gunicorn import PROCESSES, begin_upload, environ_for, free_port, gunicorn
 from tests.test_live import MEGABYTE, Program, children, holds_pattern, stream_upload
 from tests.test_metrics import figures, of
@@ -327,3 +327,33 @@ def test_what_is_wrong_is_said_once_and_no_process_is_begun(tmp_path: Path) -> N
             assert status == 1
             assert line in printed.splitlines()[-1]
             assert printed.count("The asset server does not start.") == 1
+
+
+#: Runs one process after the other; the second cannot be begun for a while, the third is told to stop.
+WITHOUT_ROOM = """
+import errno, os, signal
+from assetstore import processes
+
+processes._PAUSE_SECONDS = 0
+fork, calls = os.fork, 0
+
+def fork_that_fails_twice():
+    global calls
+    calls += 1
+    if calls in (2, 3):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    if calls == 5:
+        os.kill(os.getpid(), signal.SIGTERM)  # waits until the fork is over
+    return fork()
+
+os.fork = fork_that_fails_twice
+processes.Processes(1, lambda: None, lambda number: None).run()
+print("forks:", calls)
+"""
+
+
+def test_a_machine_that_has_no_room_for_another_process_for_a_while_stops_nothing() -> None:
+    status, printed = Program({"PYTHONPATH": str(PROJECT)}, ("-c", WITHOUT_ROOM)).ended()
+    assert status == 0
+    assert printed.count("no process can be begun") == 2
+    assert "forks: 5" in printed

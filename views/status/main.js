@@ -103,7 +103,7 @@ function explain(fault) {
 
 function wanted() {
   const name = window.location.hash.slice(1);
-  return name in PARTS ? name : "overview";
+  return Object.hasOwn(PARTS, name) ? name : "overview";
 }
 
 async function refresh() {
