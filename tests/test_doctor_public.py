@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -71,10 +72,14 @@ def make_certificate(folder: Path, host: str = HOST, days: int = 60) -> None:
     new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     new += ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
     new += ["-keyout", "privkey.pem", "-out", "request.pem"]
-    sign = ["openssl", "x509", "-req", "-in", "request.pem", "-signkey", "privkey.pem", "-days", str(days)]
+    sign = ["openssl", "x509", "-req", "-in", "request.pem", "-signkey", "privkey.pem"]
     sign += ["-copy_extensions", "copy", "-out", "fullchain.pem"]
-    for command in (new, sign):
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    subprocess.run(new, cwd=folder, check=True, capture_output=True)
+    if subprocess.run([*sign, "-days", str(days)], cwd=folder, check=False, capture_output=True).returncode:
+        # From OpenSSL 3.5 on, days are never negative, and dates can be given instead.
+        dates = [f"{(datetime.now(timezone.utc) + timedelta(days=day)):%Y%m%d%H%M%SZ}" for day in (days - 1, days)]
+        sign += ["-not_before", dates[0], "-not_after", dates[1]]
+        subprocess.run(sign, cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture

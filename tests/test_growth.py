@@ -1,5 +1,6 @@
 """How the store grows: months, the average of late, and how long the room lasts."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ NOW = 1_795_521_600
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path)
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path)
+    yield opened
+    opened.close()
 
 
 def note(journal: Journal, operation: str, days_ago: float, size: int | None) -> None:

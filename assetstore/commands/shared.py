@@ -65,7 +65,11 @@ class Workplace:
     @cached_property
     def originals(self) -> Originals:
         """The store. Raises SettingsError."""
-        return startup.open_originals(self.configured, self.folder, self.collections)
+        originals = startup.open_originals(self.configured, self.folder, self.collections)
+        context = click.get_current_context(silent=True)
+        if context is not None:
+            context.find_root().call_on_close(originals.journal.close)
+        return originals
 
     @cached_property
     def thumbnails(self) -> Thumbnails:
