@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,11 +30,13 @@ ODD_NAMES = [
 
 
 @pytest.fixture(params=["disk", "s3"])
-def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Originals:
+def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Originals]:
     own = {"BASE_DIR": str(tmp_path), "KEY": "key", "COLLECTION_DIRS": FOLDERS}
     if request.param == "s3":
         own |= request.getfixturevalue("s3_settings")
-    return startup.open_originals(configuration.load(own, {}, PROJECT, 2), PROJECT)
+    opened = startup.open_originals(configuration.load(own, {}, PROJECT, 2), PROJECT)
+    yield opened
+    opened.journal.close()
 
 
 @pytest.fixture
