@@ -411,7 +411,8 @@ def mounted_ext4(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
         image = tmp_path / f"ext4-{len(points)}"
         with open(image, "wb") as file:
             file.truncate(24 << 20)
-        make = ["mkfs.ext4", "-q", "-F", "-m", "0", str(image)]
+        # Blocks as on disks of a museum's size. With smaller ones SQLite writes to memory that has no room on the disk.
+        make = ["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", str(image)]
         if not shutil.which("mkfs.ext4") or subprocess.run(make, capture_output=True, check=False).returncode:
             pytest.skip("there is no mkfs.ext4 here")
         command = ["mount", "-o", "loop,errors=remount-ro", str(image), str(point)]
