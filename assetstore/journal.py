@@ -12,6 +12,7 @@ A fault of the journal is logged and never stops what it would have noted.
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -42,6 +43,10 @@ _BUSY_SECONDS = 5
 
 #: How often an event is tried. Whoever deletes the database right under a process makes one try fail.
 _ATTEMPTS = 3
+
+#: Room that opening needs. SQLite writes to a file that is mapped into memory; with blocks below 4 KiB a page of it may
+#: have no room on a full disk, and the kernel would end the process (SIGBUS).
+_ROOM_BYTES = 256 * 1024
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -291,6 +296,9 @@ class Journal:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    disk = os.statvfs(path.parent)
+    if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")

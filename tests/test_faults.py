@@ -402,17 +402,16 @@ def test_stopped_while_clients_stall_the_program_ends_by_itself_and_stores_nothi
 
 
 @pytest.fixture
-def mounted_ext4(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
+def mounted_ext4(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Mounts 24 MB of ext4 and returns the name of its device; needs root and loop devices."""
     points: list[Path] = []
 
-    def mount(point: Path) -> str:
+    def mount(point: Path, block: int = 4096) -> str:
         point.mkdir(parents=True, exist_ok=True)
         image = tmp_path / f"ext4-{len(points)}"
         with open(image, "wb") as file:
             file.truncate(24 << 20)
-        # Blocks as on disks of a museum's size. With smaller ones SQLite writes to memory that has no room on the disk.
-        make = ["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", str(image)]
+        make = ["mkfs.ext4", "-q", "-F", "-m", "0", "-b", str(block), str(image)]
         if not shutil.which("mkfs.ext4") or subprocess.run(make, capture_output=True, check=False).returncode:
             pytest.skip("there is no mkfs.ext4 here")
         command = ["mount", "-o", "loop,errors=remount-ro", str(image), str(point)]
@@ -452,6 +451,30 @@ def fill(disk: Path) -> None:
                     assert error.errno == errno.ENOSPC
                     size //= 2
             os.fsync(filler.fileno())
+
+
+#: Notes an event in a process of its own, which the kernel may end.
+NOTE = """
+import pathlib, sys
+from assetstore.journal import Event, Journal
+print(Journal(pathlib.Path(sys.argv[1])).record(Event("deleted", "", "a")))
+"""
+
+
+def test_opening_the_journal_on_a_full_disk_of_small_blocks_is_a_fault_and_not_the_end(
+    tmp_path: Path, mounted_ext4: Callable[..., str]
+) -> None:
+    disk = tmp_path / "disk"
+    mounted_ext4(disk, block=1024)
+    (disk / ".asset-server").mkdir()
+    note = [sys.executable, "-c", NOTE, str(disk)]
+    for left in (None, *range(15)):
+        if left is not None:
+            (disk / "filler").unlink(missing_ok=True)
+            fill(disk)
+            os.truncate(disk / "filler", (disk / "filler").stat().st_size - left * 1024)
+        noted = subprocess.run(note, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60)
+        assert noted.stdout == ("True\n" if left is None else "False\n")
 
 
 def assert_takes_no_uploads(client: Client, base: Path, sentence: str) -> None:
