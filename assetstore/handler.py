@@ -360,6 +360,7 @@ class _FromClient(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Takes what is there, or waits for some. Raises TimeoutError when the client is too slow, OSError."""
         if self._come:
             count = min(len(buffer), len(self._come))
             buffer[:count] = self._come[:count]
