@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assetstore import mapped_files, private_folder
 from assetstore.errors import StorageFault
 from assetstore.names import PRIVATE_FOLDER
 
@@ -44,9 +45,11 @@ _BUSY_SECONDS = 5
 #: How often an event is tried. Whoever deletes the database right under a process makes one try fail.
 _ATTEMPTS = 3
 
-#: Room that opening needs. SQLite writes to a file that is mapped into memory; with blocks below 4 KiB a page of it may
-#: have no room on a full disk, and the kernel would end the process (SIGBUS).
-_ROOM_BYTES = 256 * 1024
+#: Room for the index of the log, which SQLite maps into memory: 32 KiB for each 16 MiB of log.
+_INDEX_BYTES = 128 * 1024
+
+#: Room that opening needs, until the index has its own.
+_ROOM_BYTES = 2 * _INDEX_BYTES
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -116,6 +119,7 @@ class Journal:
     """
 
     def __init__(self, base: Path) -> None:
+        self._base = base
         self._folder = base / PRIVATE_FOLDER / "journal"
         self._path = self._folder / "journal.sqlite"
         self._lock = threading.RLock()
@@ -252,7 +256,7 @@ class Journal:
         if self._connection is not None and self._opened_as[0] == os.getpid():
             self._connection.close()
         self._connection = None
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder.make(self._base, self._folder.name)
         # One process at a time makes the database, or puts a damaged one aside.
         descriptor = os.open(self._folder.with_name("journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -302,6 +306,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("SELECT name FROM sqlite_master").fetchone()  # makes the index of the log
+        mapped_files.allocate(path.with_name(path.name + "-shm"), _INDEX_BYTES)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
         # Shows damage that opening alone does not.

@@ -270,6 +270,7 @@ def open_store(settings: Settings, folder: Path) -> Opened:
     """
     collections, settings = open_collections(settings), _with_key(settings)
     originals = open_originals(settings, folder, collections)
+    _open_journal(originals.journal)
     thumbnails, pool = open_thumbnails(settings, originals)
     metrics = _metrics(settings, originals, pool)
     duties = _duties(settings, originals, metrics)
@@ -277,6 +278,14 @@ def open_store(settings: Settings, folder: Path) -> Opened:
         duty.start()
     health = Health(readiness.checks(settings, originals, pool))
     return Opened(settings, collections, originals, thumbnails, pool, health, metrics, duties)
+
+
+def _open_journal(journal: Journal) -> None:
+    # Now, while there is room, rather than with the first upload: its mapped memory needs that (mapped_files.py).
+    try:
+        journal.probe()
+    except StorageFault as error:
+        _log.error("the journal cannot be used: %s", error.detail)
 
 
 def _with_key(settings: Settings) -> Settings:

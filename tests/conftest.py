@@ -66,5 +66,5 @@ def mounted() -> Iterator[Callable[[Path, str], None]]:
         points.append(point)
 
     yield mount
-    for point in points:
+    for point in reversed(points):
         subprocess.run(["umount", "-l", str(point)], check=True)

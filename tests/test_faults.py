@@ -29,6 +29,7 @@ from urllib.parse import urlencode
 import pytest
 
 from assetstore.errors import StorageFault
+from assetstore.journal import Event, Journal
 from assetstore.storage import disk_trash
 from assetstore.storage.disk import DiskStorage
 from tests import pictures
@@ -406,7 +407,7 @@ def mounted_ext4(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Mounts 24 MB of ext4 and returns the name of its device; needs root and loop devices."""
     points: list[Path] = []
 
-    def mount(point: Path, block: int = 4096) -> str:
+    def mount(point: Path, block: int = 1024) -> str:
         point.mkdir(parents=True, exist_ok=True)
         image = tmp_path / f"ext4-{len(points)}"
         with open(image, "wb") as file:
@@ -427,13 +428,15 @@ def mounted_ext4(tmp_path: Path) -> Iterator[Callable[..., str]]:
         subprocess.run(["umount", "-l", str(point)], check=True)
 
 
-@pytest.fixture(params=["tmpfs", "ext4"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path, mounted: Mount, mounted_ext4: Callable[[Path], str]) -> Path:
-    """A disk of 24 MB."""
-    if request.param == "ext4":
-        mounted_ext4(tmp_path / "disk")
-    else:
+@pytest.fixture(params=["tmpfs", 4096, 1024])
+def disk(
+    request: pytest.FixtureRequest, tmp_path: Path, mounted: Mount, mounted_ext4: Callable[[Path, int], str]
+) -> Path:
+    """A disk of 24 MB: in memory, and with blocks as large disks have them and as small ones do."""
+    if request.param == "tmpfs":
         mounted(tmp_path / "disk", "24m")
+    else:
+        mounted_ext4(tmp_path / "disk", request.param)
     return tmp_path / "disk"
 
 
@@ -460,12 +463,23 @@ from assetstore.journal import Event, Journal
 print(Journal(pathlib.Path(sys.argv[1])).record(Event("deleted", "", "a")))
 """
 
+#: Opens the journal and waits before it notes anything.
+NOTE_LATER = """
+import pathlib, sys
+from assetstore.journal import Event, Journal
+journal = Journal(pathlib.Path(sys.argv[1]))
+journal.probe()
+print("open", flush=True)
+sys.stdin.readline()
+print(journal.record(Event("deleted", "", "a")))
+"""
+
 
 def test_opening_the_journal_on_a_full_disk_of_small_blocks_is_a_fault_and_not_the_end(
     tmp_path: Path, mounted_ext4: Callable[..., str]
 ) -> None:
     disk = tmp_path / "disk"
-    mounted_ext4(disk, block=1024)
+    mounted_ext4(disk)
     (disk / ".asset-server").mkdir()
     note = [sys.executable, "-c", NOTE, str(disk)]
     for left in (None, *range(15)):
@@ -475,6 +489,28 @@ def test_opening_the_journal_on_a_full_disk_of_small_blocks_is_a_fault_and_not_t
             os.truncate(disk / "filler", (disk / "filler").stat().st_size - left * 1024)
         noted = subprocess.run(note, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60)
         assert noted.stdout == ("True\n" if left is None else "False\n")
+
+
+def test_a_disk_that_fills_when_the_journal_is_open_is_a_fault_and_not_the_end(
+    tmp_path: Path, mounted_ext4: Callable[..., str]
+) -> None:
+    disk = tmp_path / "disk"
+    mounted_ext4(disk)
+    (disk / ".asset-server").mkdir()
+    with contextlib.closing(Journal(disk)) as large:
+        for number in range(2000):
+            large.record(Event("stored", "", f"{number}.jpg", sha256="0" * 64))
+    command, said = [sys.executable, "-c", NOTE_LATER, str(disk)], []
+    for left in range(4, 24):
+        with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "open\n"
+            fill(disk)
+            os.truncate(disk / "filler", (disk / "filler").stat().st_size - left * 1024)
+            said.append(child.communicate("\n", timeout=60)[0])
+        (disk / "filler").unlink()
+        assert child.returncode == 0
+    assert set(said) == {"True\n", "False\n"}
 
 
 def assert_takes_no_uploads(client: Client, base: Path, sentence: str) -> None:
@@ -659,8 +695,9 @@ def test_a_disk_that_becomes_read_only_is_read_and_written_again_without_a_resta
 ) -> None:
     disk, base = tmp_path / "disk", tmp_path / "disk/a"
     mounted(disk, "24m")
+    # Nobody can take a disk from under an open file: the journal gets one of its own.
+    mounted(base / ".asset-server/journal", "8m")
     with serving(base) as (_, client):
-        # By hand: an upload opens the journal, and nobody can take a disk from under an open file.
         (base / "originals/old.jpg").write_bytes(pictures.jpeg())
         assert client.thumbnail("old.jpg").status == 200
         remount(disk, "ro")

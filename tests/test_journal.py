@@ -172,6 +172,7 @@ def test_a_journal_that_was_closed_opens_again(journal: Journal) -> None:
 def test_nobody_else_may_look_into_the_folder(journal: Journal, folder: Path) -> None:
     record(journal, "a")
     assert folder.stat().st_mode & 0o077 == 0
+    assert folder.parent.stat().st_mode & 0o077 == 0
 
 
 # What becomes of the file.

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from assetstore import __version__, migration, startup
+from assetstore import __version__, migration, private_folder, startup
 from assetstore import setting_values as values
 from assetstore.commands.shared import Workplace, as_json_option, dry_run_option, show
 from assetstore.configuration import Settings, SettingsError
@@ -26,7 +26,6 @@ from assetstore.migration.copying import Rules
 from assetstore.migration.ends import Address
 from assetstore.migration.notebook import Notebook, Result
 from assetstore.migration.passes import Meter, Pass, Told
-from assetstore.names import PRIVATE_FOLDER
 
 _MEGABYTE = 1_000_000
 _FOLDER = "migrations"
@@ -165,12 +164,10 @@ def _begun(
 def _notes_folder(settings: Settings) -> Path:
     if not settings.base_dir.is_dir():
         raise SettingsError(f"BASE_DIR: there is no folder {settings.base_dir}; the notes of a migration go there.")
-    folder = settings.base_dir / PRIVATE_FOLDER / _FOLDER
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return private_folder.make(settings.base_dir, _FOLDER)
     except OSError as error:
         raise SettingsError(f"BASE_DIR: the notes of a migration cannot be written there: {error}") from error
-    return folder
 
 
 def _head(settings: Settings, addresses: list[Address]) -> dict[str, object]:
