@@ -124,7 +124,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         if not self.server.running:
             self.stays = False
             return False
-        others_wait = not self.server.thread_pool.queue.empty()
+        others_wait = self.server.others_wait()
         poll = select.poll()
         poll.register(self.connection, select.POLLIN)
         if head_length(data) is None and poll.poll(0 if others_wait else _NEXT_REQUEST_MILLISECONDS):

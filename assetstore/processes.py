@@ -13,7 +13,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FrameType
 
 _log = logging.getLogger(__name__)
@@ -25,20 +26,26 @@ _PAUSE_SECONDS = 1
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
+@dataclass(frozen=True)
+class _Child:
+    """What a process does, and since when, by `time.monotonic`."""
+
+    task: Callable[[], None]
+    began: float
+
+
 class Processes:
-    """Children that all do the same. From its making on, SIGTERM and SIGINT end `run`, or keep it from beginning.
+    """Children that serve. From its making on, SIGTERM and SIGINT end `run`, or keep it from beginning.
 
     Parameters:
-        count: how many.
-        serve: what each does, until it gets SIGTERM; it sets its own handler for that.
+        tasks: what each of them does, until it gets SIGTERM; it sets its own handler for that.
         on_end: called in the watching process with the number of each that has ended.
     """
 
-    def __init__(self, count: int, serve: Callable[[], None], on_end: Callable[[int], None]) -> None:
-        self._count = count
-        self._serve = serve
+    def __init__(self, tasks: Sequence[Callable[[], None]], on_end: Callable[[int], None]) -> None:
+        self._tasks = tasks
         self._on_end = on_end
-        self._started: dict[int, float] = {}
+        self._started: dict[int, _Child] = {}
         self._stopping = False
         self._end_of_watch, self._watching = os.pipe()
         for stopping in _STOPPING:
@@ -46,18 +53,18 @@ class Processes:
 
     def run(self) -> None:
         """Keeps the children running until SIGTERM or SIGINT, and waits for all of them."""
-        for _ in range(self._count):
-            self._start()
+        for task in self._tasks:
+            self._start(task)
         while self._started:
             process, status = os.wait()
-            began = self._started.pop(process, None)
+            child = self._started.pop(process, None)
             self._on_end(process)
-            if began is None or self._stopping:
+            if child is None or self._stopping:
                 continue
             _log.error("process %s ended with %s; another one begins", process, os.waitstatus_to_exitcode(status))
-            if time.monotonic() - began < _SHORT_LIFE_SECONDS:
+            if time.monotonic() - child.began < _SHORT_LIFE_SECONDS:
                 time.sleep(_PAUSE_SECONDS)
-            self._start_as_soon_as_possible()
+            self._start_as_soon_as_possible(child.task)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -65,17 +72,17 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGTERM)
 
-    def _start_as_soon_as_possible(self) -> None:
+    def _start_as_soon_as_possible(self, task: Callable[[], None]) -> None:
         while not self._stopping:
             try:
-                self._start()
+                self._start(task)
                 return
             except OSError as error:
                 # The machine is full for the moment; those that are left serve on.
                 _log.error("no process can be begun: %s", error)
                 time.sleep(_PAUSE_SECONDS)
 
-    def _start(self) -> None:
+    def _start(self, task: Callable[[], None]) -> None:
         # Signals wait, so that the child has no handler of ours, and none is started when all are to stop.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         try:
@@ -83,13 +90,13 @@ class Processes:
                 return
             process = os.fork()
             if process == 0:
-                self._be_a_child()
-            self._started[process] = time.monotonic()
+                self._be_a_child(task)
+            self._started[process] = _Child(task, time.monotonic())
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
-    def _be_a_child(self) -> None:
-        """Serves, and ends the process."""
+    def _be_a_child(self, task: Callable[[], None]) -> None:
+        """Does its task, and ends the process."""
         status = 1
         try:
             for stopping in _STOPPING:
@@ -97,7 +104,7 @@ class Processes:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
             os.close(self._watching)
             threading.Thread(target=self._stop_when_alone, name="watch", daemon=True).start()
-            self._serve()
+            task()
             status = 0
         except BaseException:  # noqa: BLE001 - told here, because nobody is left above
             _log.exception("a process cannot go on")

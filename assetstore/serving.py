@@ -25,6 +25,7 @@ from typing import Any
 from paste import httpserver
 
 from assetstore import waiting_room
+from assetstore.fair_share import Share
 from assetstore.handler import Handler
 from assetstore.turnstile import OpenGate, Turnstile
 from assetstore.waiting_room import Arrival, WaitingRoom
@@ -59,6 +60,7 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         threads: how many requests are served at the same time.
         timeout: seconds of silence after which a client is cut off.
         listener: a socket that listens already, for several processes that share it; then *address* is its own.
+        share: of the connections that come there.
         takes_turns: whether quick requests pass one by one.
     """
 
@@ -72,6 +74,7 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         timeout: int,
         *,
         listener: socket.socket | None = None,
+        share: Share | None = None,
         takes_turns: bool = True,
     ) -> None:
         self.address_family = family(address[0])
@@ -88,8 +91,14 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
             threadpool_options={"max_requests": 0, "kill_thread_limit": 0, "spawn_if_under": 0},
             request_queue_size=_QUEUE,
         )
+        patience, seats = min(waiting_room.HEAD_SECONDS, timeout), _free_seats(threads)
         self.room = WaitingRoom(
-            self.socket, self._hand_over, _free_seats(threads), min(waiting_room.HEAD_SECONDS, timeout)
+            self.socket,
+            self._hand_over,
+            seats,
+            patience,
+            share=share,
+            elsewhere=lambda: self.running_requests.count,
         )
 
     def server_bind(self) -> None:
@@ -110,6 +119,10 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         """Makes `serve_until_stopped` return; callable from anywhere."""
         self.running = False
         self.room.stop()
+
+    def others_wait(self) -> bool:
+        """Says whether there are more connections with requests than threads for them."""
+        return bool(self.running_requests.count > self.thread_pool.nworkers)
 
     def wait_in_line(self, arrival: Arrival, data: bytes) -> None:
         """Takes a connection whose next request is there already, but is not to be answered before those of others.
@@ -149,17 +162,17 @@ class _Counter:
     """How many requests run, or are about to."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
         self._condition = threading.Condition()
 
     def add(self, number: int) -> None:
         with self._condition:
-            self._count += number
+            self.count += number
             self._condition.notify_all()
 
     def wait_for_zero(self, seconds: float) -> None:
         with self._condition:
-            self._condition.wait_for(lambda: self._count == 0, seconds)
+            self._condition.wait_for(lambda: self.count == 0, seconds)
 
 
 def _free_seats(threads: int) -> int:

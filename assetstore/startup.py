@@ -31,6 +31,7 @@ from assetstore import (
 from assetstore.collections import Collections, LivePlaces
 from assetstore.configuration import Settings, SettingsError
 from assetstore.errors import StorageFault
+from assetstore.fair_share import Share, Shares
 from assetstore.health import Health
 from assetstore.housekeeping import Duty
 from assetstore.journal import Journal
@@ -147,15 +148,18 @@ def _serve_by_processes(
     with _clear_socket_errors(*address):
         listener = serving.listen(address)
 
-    def serve_listener() -> None:
+    shares = Shares(settings.processes)
+
+    def serve_listener(share: Share) -> None:
         opened = open_store(settings, folder)
         try:
-            serving.run(new_server(make_app(opened), settings, address, listener))
+            serving.run(new_server(make_app(opened), settings, address, listener, share))
         finally:
             opened.close()
 
+    tasks = [functools.partial(serve_listener, shares.of(number)) for number in range(settings.processes)]
     with shared_figures.folder(settings.metrics_address is not None):
-        processes = Processes(settings.processes, serve_listener, shared_figures.forget)
+        processes = Processes(tasks, shared_figures.forget)
         port = listener.getsockname()[1]
         _log.info("listening on %s port %s by %s processes", settings.bind_address, port, settings.processes)
         processes.run()
@@ -176,12 +180,13 @@ def new_server(
     settings: Settings,
     address: tuple[str, int],
     listener: socket.socket | None = None,
+    share: Share | None = None,
 ) -> serving.Server:
     """Returns a server by Paste that listens on an address, or by a socket that does already. Raises OSError."""
     # Requests that wait for an object store must not wait for each other.
     takes_turns = settings.storage_url is None
     threads, timeout = settings.threads, settings.socket_timeout
-    return serving.Server(app, address, threads, timeout, listener=listener, takes_turns=takes_turns)
+    return serving.Server(app, address, threads, timeout, listener=listener, share=share, takes_turns=takes_turns)
 
 
 def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:

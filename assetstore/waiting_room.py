@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from assetstore.fair_share import Share
 from assetstore.refusal import Refusal
 
 _log = logging.getLogger(__name__)
@@ -101,15 +102,26 @@ class WaitingRoom:
         seats: how many connections may be in the room; when it is full, the one that has been
             there longest gives way.
         patience: seconds for each, however its bytes are spread over them.
+        share: of the connections that come to the listener, if several processes listen.
+        elsewhere: says how many connections of this process are not in the room.
     """
 
     def __init__(
-        self, listener: socket.socket, hand_over: Callable[[Arrival], None], seats: int, patience: float
+        self,
+        listener: socket.socket,
+        hand_over: Callable[[Arrival], None],
+        seats: int,
+        patience: float,
+        *,
+        share: Share | None = None,
+        elsewhere: Callable[[], int] = lambda: 0,
     ) -> None:
         self.seats = seats
         self.patience = patience
         self._listener = listener
         self._hand_over = hand_over
+        self._share = share
+        self._elsewhere = elsewhere
         self._epoll = select.epoll()
         self._inside: OrderedDict[int, Arrival] = OrderedDict()  # by descriptor, the oldest first
         self._held = 0
@@ -173,9 +185,12 @@ class WaitingRoom:
 
     def _attend(self) -> None:
         """Does what there is to do, or waits for it for a moment."""
-        events = self._epoll.poll(_TICK_SECONDS)
+        until_listening = self._listens_from - time.monotonic()
+        events = self._epoll.poll(until_listening if 0 < until_listening < _TICK_SECONDS else _TICK_SECONDS)
         while self._returning:
             self._seat(self._returning.popleft())
+        if self._share:
+            self._share.note(len(self._inside) + self._elsewhere())
         for descriptor, _ in events:
             # One that has given way in this round may have left its number to another, who is then
             # listened to in vain.
@@ -194,15 +209,21 @@ class WaitingRoom:
             self._epoll.unregister(self._listener)
         self._listening = wanted
 
+    def _stop_listening(self, seconds: float) -> None:
+        self._listens_from = time.monotonic() + seconds
+        self._listen(False)
+
     def _accept(self) -> None:
+        if self._share and (pause := self._share.pause()):
+            self._stop_listening(pause)
+            return
         try:
             connection, address = self._listener.accept()
         except OSError as error:
             if error.errno in _NO_MORE_FILES:
                 # The connection stays in the queue; without a pause we would spin until a file is closed.
                 _log.error("no more open files are allowed; raise LimitNOFILE or ulimit -n")
-                self._listens_from = time.monotonic() + _TICK_SECONDS
-                self._listen(False)
+                self._stop_listening(_TICK_SECONDS)
                 if self._inside:
                     self._dismiss(self._oldest())
             return

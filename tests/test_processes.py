@@ -127,6 +127,18 @@ def holders(lock: Path) -> list[int]:
     return [int(row[4]) for row in rows if row[1] == "FLOCK" and row[5].rpartition(":")[2] == inode]
 
 
+def test_connections_that_come_together_are_shared_by_paste_processes(tmp_path: Path) -> None:
+    with paste(tmp_path / "a") as (_, client), connections(client.port, 1):  # both are there
+        opened = [Connection(client.port) for _ in range(40)]
+        for connection in opened:
+            connection.send("/healthz")
+        shares = Counter(process_of(connection.receive()) for connection in opened)
+        for connection in opened:
+            connection.close()
+    assert len(shares) == PROCESSES
+    assert min(shares.values()) >= 8, shares  # without any care, one of them has nearly all
+
+
 def test_a_thumbnail_is_made_once_however_many_ask_both_processes(tmp_path: Path, start: Start) -> None:
     port = free_port()
     with start(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (_, client):
@@ -347,7 +359,7 @@ def fork_that_fails_twice():
     return fork()
 
 os.fork = fork_that_fails_twice
-processes.Processes(1, lambda: None, lambda number: None).run()
+processes.Processes([lambda: None], lambda number: None).run()
 print("forks:", calls)
 """
 
