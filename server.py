@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import bottle
 
@@ -34,6 +33,7 @@ from assetstore import (
     health,
     metadata,
     names,
+    running,
     startup,
     tokens,
     uploads,
@@ -54,9 +54,6 @@ _SMALL = 64 * 1024
 
 #: What browsers say (Sec-Fetch-Mode) when they follow a redirect to another host and need no permission of it.
 _FOLLOWING = ("navigate", "no-cors")
-
-#: What nginx says by itself of files that it sends.
-_OF_NGINX = ("Accept-Ranges", "Content-Length", "Content-Range")
 
 
 class AssetServer:
@@ -225,8 +222,7 @@ class AssetServer:
             raise
         if self.settings.accel_redirect and stored.path is not None and answer.status in (200, 206):
             stored.file.close()
-            headers = {name: text for name, text in answer.headers.items() if name not in _OF_NGINX}
-            headers["X-Accel-Redirect"] = f"{self.settings.accel_redirect}/{quote(stored.path)}"
+            headers = delivery.sent_by_nginx(answer.headers, self.settings.accel_redirect, stored.path)
             return FileAnswer("", 200, headers)
         if environ["REQUEST_METHOD"] == "HEAD" or answer.length == 0:
             stored.file.close()
@@ -357,7 +353,7 @@ def main() -> int:
     """Runs the server by the setting SERVER until it is told to stop; returns the exit status."""
     try:
         settings = startup.begin(FOLDER, bottle.server_names)
-        startup.serve(settings, FOLDER, make_app, functools.partial(bottle.run, quiet=True))
+        running.serve(settings, FOLDER, make_app, functools.partial(bottle.run, quiet=True))
     except SettingsError as error:
         print(f"The asset server does not start. {error}", file=sys.stderr)
         return 1

@@ -57,6 +57,10 @@ TRUSTED_PROXIES = ()
 # server then checks requests, and nginx sends the files. None: this server sends them itself.
 ACCEL_REDIRECT = None
 
+# Where nginx asks for private thumbnails that are kept, e.g. "127.0.0.1:8081": a process of its own checks tokens
+# there, several times as quickly as the server. Needs ACCEL_REDIRECT; docs/nginx.md. None: nowhere.
+GATEKEEPER_ADDRESS = None
+
 # The port for SERVER = "wsgiref". None: PORT.
 DEVELOPMENT_PORT = None
 

@@ -66,6 +66,7 @@ class Settings:
     trash_bytes: int | None
     verify_days: int
     accel_redirect: str | None
+    gatekeeper_address: tuple[str, int] | None
     log_format: str
     metrics_address: tuple[str, int] | None
     trusted_proxies: tuple[Network, ...]
@@ -77,6 +78,12 @@ class Settings:
     render_queue: int
     render_seconds: int
     render_memory: int
+
+    @property
+    def has_gatekeeper(self) -> bool:
+        """Whether there is to be a gatekeeper: nginx can send the files, and we start the processes."""
+        has_files = self.accel_redirect is not None and self.storage_url is None
+        return self.gatekeeper_address is not None and has_files and self.server == "paste"
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,7 @@ SETTINGS: dict[str, Setting] = {
     "TRASH_BYTES": Setting(None, values.optional(values.whole_number(0, 10**18))),
     "VERIFY_DAYS": Setting(0, values.whole_number(0, 3650)),
     "ACCEL_REDIRECT": Setting(None, values.optional(values.url_path)),
+    "GATEKEEPER_ADDRESS": Setting(None, values.optional(values.address)),
     "LOG_FORMAT": Setting("plain", values.one_of("plain", "json")),
     "METRICS_ADDRESS": Setting(None, values.optional(values.address)),
     "TRUSTED_PROXIES": Setting((), values.networks),
@@ -230,6 +238,8 @@ def warnings(settings: Settings, own: Mapping[str, object]) -> list[str]:
         )
     if settings.storage_url and settings.accel_redirect:
         found.append("ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot find the files.")
+    if settings.gatekeeper_address and not settings.has_gatekeeper:
+        found.append("GATEKEEPER_ADDRESS has no effect without ACCEL_REDIRECT, with STORAGE_URL or without Paste.")
     if settings.storage_redirect_seconds and not settings.storage_url:
         found.append("STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL.")
     if settings.storage_url and settings.key == ():

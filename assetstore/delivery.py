@@ -8,7 +8,7 @@ import logging
 import re
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from urllib.parse import quote
@@ -24,6 +24,9 @@ _CHUNK = 256 * 1024
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 _SINGLE_RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.ASCII | re.IGNORECASE)
 _NANOSECONDS = 1_000_000_000
+
+#: What nginx says by itself of files that it sends.
+_OF_NGINX = ("Accept-Ranges", "Content-Length", "Content-Range")
 
 #: Types that browsers show without running anything in them.
 _INERT = re.compile(r"(?:image/(?!svg)|audio/|video/|application/pdf\b|text/plain\b)")
@@ -78,6 +81,18 @@ def answer(version: Version, content_type: str, request: Request) -> Answer:
     headers["Content-Length"] = str(length)
     headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{version.size}"
     return Answer(206, headers, first, length)
+
+
+def sent_by_nginx(headers: Mapping[str, str], location: str, path: str) -> dict[str, str]:
+    """Returns the headers of an answer whose body is to be sent by nginx (X-Accel-Redirect).
+
+    Parameters:
+        headers: of the answer with the whole file, or a part of it; nginx does the ranges.
+        location: the setting ACCEL_REDIRECT.
+        path: of the file, relative to the store.
+    """
+    kept = {name: text for name, text in headers.items() if name not in _OF_NGINX}
+    return {**kept, "X-Accel-Redirect": f"{location}/{quote(path)}"}
 
 
 def http_date(modified_ns: int) -> str:

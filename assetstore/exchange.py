@@ -29,11 +29,11 @@ RECEIVED_AT = "assetstore.received_at"
 _log = logging.getLogger("assetserver.access")
 
 #: What trusted proxies may call a request; whatever else they send gets an id of ours.
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 #: What every answer has besides (protocol.md, "Rules for every answer"). The last one lets pages of
 #: Specify on another origin embed the pictures, whatever a proxy may say.
-_ON_EVERY_ANSWER = [
+ON_EVERY_ANSWER = [
     ("X-Content-Type-Options", "nosniff"),
     ("Access-Control-Allow-Origin", "*"),
     ("Cross-Origin-Resource-Policy", "cross-origin"),
@@ -116,7 +116,7 @@ class Observed:
                 if name == "Content-Length":
                     exchange.sent = int(value) if environ["REQUEST_METHOD"] != "HEAD" else 0
             moment = ("X-Timestamp", str(int(time.time())))
-            all_headers = [*headers, *_ON_EVERY_ANSWER, moment, ("X-Request-Id", exchange.request_id)]
+            all_headers = [*headers, *ON_EVERY_ANSWER, moment, ("X-Request-Id", exchange.request_id)]
             return start_response(status, all_headers, *((exc_info,) if exc_info else ()))
 
         body = self._application(environ, start)
@@ -134,7 +134,7 @@ class Observed:
         passed_on = proxies.request_id(environ)
         length = str(environ.get("CONTENT_LENGTH") or "0")
         return Exchange(
-            request_id=passed_on if _REQUEST_ID.fullmatch(passed_on) else self._ids.new(),
+            request_id=passed_on if REQUEST_ID.fullmatch(passed_on) else self._ids.new(),
             client=proxies.client(environ),
             method=str(environ["REQUEST_METHOD"]),
             path=path.encode("latin-1", "replace").decode("utf-8", "replace"),

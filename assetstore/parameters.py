@@ -80,7 +80,7 @@ class Parameters:
         if len(values) > 1:
             raise BadRequest(f"The parameter {name} is given {len(values)} times.")
         value, charset, encoded = values[0]
-        if encoded:
+        if encoded and b"%" in value:
             if _BROKEN_PERCENT.search(value):
                 raise BadRequest(f"The parameter {name} has broken percent-encoding.")
             value = unquote_to_bytes(value)
@@ -100,5 +100,6 @@ class Parameters:
         for pair in encoded.split(b"&"):
             name, _, value = pair.partition(b"=")
             if name:
-                key = unquote_to_bytes(name.replace(b"+", b" ")).decode("latin-1")
-                self._values.setdefault(key, []).append((value.replace(b"+", b" "), charset, True))
+                key = name.replace(b"+", b" ")
+                key = unquote_to_bytes(key) if b"%" in key else key  # which takes its time
+                self._values.setdefault(key.decode("latin-1"), []).append((value.replace(b"+", b" "), charset, True))

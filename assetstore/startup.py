@@ -3,16 +3,13 @@
 Every step that can fail raises SettingsError with one clear line for the administrator.
 """
 
-import contextlib
 import dataclasses
-import errno
 import functools
 import logging
 import os
 import runpy
-import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,20 +20,16 @@ from assetstore import (
     keys,
     logs,
     readiness,
-    serving,
-    shared_figures,
     trash_keeping,
     verifying,
 )
 from assetstore.collections import Collections, LivePlaces
 from assetstore.configuration import Settings, SettingsError
 from assetstore.errors import StorageFault
-from assetstore.fair_share import Share, Shares
 from assetstore.health import Health
 from assetstore.housekeeping import Duty
 from assetstore.journal import Journal
 from assetstore.originals import Originals
-from assetstore.processes import Processes
 from assetstore.rendering import Limits
 from assetstore.rendering.pool import RenderPool
 from assetstore.storage import Storage
@@ -105,88 +98,6 @@ def begin(folder: Path, adapters: Iterable[str]) -> Settings:
     logs.set_up(settings.log_format, settings.debug)
     announce(settings, own)
     return settings
-
-
-def serve(
-    settings: Settings,
-    folder: Path,
-    make_app: Callable[[Opened], serving.WsgiApplication],
-    run_adapter: Callable[..., None],
-) -> None:
-    """Serves by the setting SERVER until the program is told to stop.
-
-    Parameters:
-        settings: the effective settings.
-        folder: of the program.
-        make_app: makes the WSGI application of an open store.
-        run_adapter: called with `app`, `server`, `host` and `port` for any server but Paste.
-    """
-    if settings.processes > 1:
-        _serve_by_processes(settings, folder, make_app)
-        return
-    opened = open_store(settings, folder)
-    try:
-        app = make_app(opened)
-        if settings.server == "paste":
-            address = (settings.bind_address, settings.port)
-            with _clear_socket_errors(*address):
-                server = new_server(app, settings, address)
-            _log.info("listening on %s port %s", settings.bind_address, server.server_port)
-            serving.run(server)
-        else:
-            _serve_by_adapter(app, settings, run_adapter)
-    finally:
-        opened.close()
-
-
-def _serve_by_processes(
-    settings: Settings, folder: Path, make_app: Callable[[Opened], serving.WsgiApplication]
-) -> None:
-    settings = _with_key(settings)
-    open_originals(settings, folder).journal.close()  # what is wrong with the folders is said once, here
-    address = (settings.bind_address, settings.port)
-    with _clear_socket_errors(*address):
-        listener = serving.listen(address)
-
-    shares = Shares(settings.processes)
-
-    def serve_listener(share: Share) -> None:
-        opened = open_store(settings, folder)
-        try:
-            serving.run(new_server(make_app(opened), settings, address, listener, share))
-        finally:
-            opened.close()
-
-    tasks = [functools.partial(serve_listener, shares.of(number)) for number in range(settings.processes)]
-    with shared_figures.folder(settings.metrics_address is not None):
-        processes = Processes(tasks, shared_figures.forget)
-        port = listener.getsockname()[1]
-        _log.info("listening on %s port %s by %s processes", settings.bind_address, port, settings.processes)
-        processes.run()
-
-
-def _serve_by_adapter(app: serving.WsgiApplication, settings: Settings, run_adapter: Callable[..., None]) -> None:
-    port = settings.development_port if settings.server == "wsgiref" else settings.port
-    _log.info("listening on %s port %s by %s", settings.bind_address, port, settings.server)
-    with _clear_socket_errors(settings.bind_address, port):
-        try:
-            run_adapter(app, server=settings.server, host=settings.bind_address, port=port)
-        except ImportError as error:
-            raise SettingsError(f"SERVER is {settings.server!r}, which is not installed: {error}") from error
-
-
-def new_server(
-    app: serving.WsgiApplication,
-    settings: Settings,
-    address: tuple[str, int],
-    listener: socket.socket | None = None,
-    share: Share | None = None,
-) -> serving.Server:
-    """Returns a server by Paste that listens on an address, or by a socket that does already. Raises OSError."""
-    # Requests that wait for an object store must not wait for each other.
-    takes_turns = settings.storage_url is None
-    threads, timeout = settings.threads, settings.socket_timeout
-    return serving.Server(app, address, threads, timeout, listener=listener, share=share, takes_turns=takes_turns)
 
 
 def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
@@ -273,7 +184,7 @@ def open_store(settings: Settings, folder: Path) -> Opened:
 
     The settings that it returns have a key, unless KEY is None.
     """
-    collections, settings = open_collections(settings), _with_key(settings)
+    collections, settings = open_collections(settings), with_key(settings)
     originals = open_originals(settings, folder, collections)
     _open_journal(originals.journal)
     thumbnails, pool = open_thumbnails(settings, originals)
@@ -293,8 +204,8 @@ def _open_journal(journal: Journal) -> None:
         _log.error("the journal cannot be used: %s", error.detail)
 
 
-def _with_key(settings: Settings) -> Settings:
-    """The settings with the server's own key if none is configured; a new one is shown."""
+def with_key(settings: Settings) -> Settings:
+    """Returns the settings with the server's own key if none is configured; a new one is shown."""
     if settings.key != ():
         return settings
     try:
@@ -336,24 +247,6 @@ def _duties(settings: Settings, originals: Originals, metrics: "Metrics | None")
         serve = functools.partial(_serve_metrics, metrics, settings.metrics_address)
         duties.append(Duty("metrics", base, _METRICS_ROUND_SECONDS, serve))
     return tuple(duties)
-
-
-@contextlib.contextmanager
-def _clear_socket_errors(address: str, port: int) -> Iterator[None]:
-    # What can go wrong with listening, in one clear line.
-    try:
-        yield
-    except socket.gaierror:
-        raise SettingsError(f"BIND_ADDRESS is {address!r}; this machine knows no such address.") from None
-    except OSError as error:
-        reasons = {
-            errno.EADDRINUSE: f"PORT {port} is in use by another program.",
-            errno.EACCES: f"PORT {port} needs rights that this user has not; the README tells how to use authbind.",
-            errno.EADDRNOTAVAIL: f"BIND_ADDRESS is {address!r}; this machine has no such address.",
-        }
-        if error.errno not in reasons:
-            raise
-        raise SettingsError(reasons[error.errno]) from None
 
 
 def _announce_key(key: str, path: Path) -> None:

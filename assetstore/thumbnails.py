@@ -123,15 +123,25 @@ class Thumbnails:
             Unrenderable, Unavailable, OutOfSpace, StorageFault, AssetError: it cannot be made.
         """
         for _ in range(_ATTEMPTS):
-            version = self._version(place, name)
-            wish = _Wish(place, name, version, self.name(name, scale), min(scale, self._rules.largest))
+            wish = self._wish(place, name, scale)
             try:
                 return self._open(wish)
             except AssetError:
                 # A file that was replaced or deleted while it was read makes tools say anything.
-                if self._version(place, name) == version:
+                if self._version(place, name) == wish.version:
                     raise
         raise busy(f"{name!r} keeps changing")
+
+    def kept(self, place: str, name: str, scale: int) -> StoredFile | None:
+        """Opens the thumbnail if it is there already, made of the present version of its original; else None.
+
+        Raises NotFound (no such original), UnsupportedType, StorageFault; the parameters are those of `open`.
+        """
+        return self._kept(self._wish(place, name, scale))
+
+    def _wish(self, place: str, name: str, scale: int) -> "_Wish":
+        version = self._version(place, name)
+        return _Wish(place, name, version, self.name(name, scale), min(scale, self._rules.largest))
 
     def _open(self, wish: "_Wish") -> StoredFile:
         kept = self._kept(wish)

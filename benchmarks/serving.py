@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from tests.pictures import encoded
 from tests.support import KEY, PROJECT, Client, with_query
 from tests.test_gunicorn import COMMAND, free_port
 from tests.test_live import MEGABYTE
-from tests.test_nginx import FAST, edited, own_lines
+from tests.test_nginx import FAST, GATE, edited, own_lines
 
 PROGRAM = (str(PROJECT / "server.py"),)
 PICTURE, LARGE, SCALE = "sp6123456789.att.jpg", "large.tif", 200
@@ -52,11 +52,12 @@ CLIENT_HEADERS = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) benchmark", "Ac
 NAIVE, NGINX = "naive", "nginx, plain"
 OURS, TWO, GUNICORN = "server, 1 process (Paste)", "server, 2 processes (Paste)", "server, 2 processes (gunicorn)"
 PUBLIC, PRIVATE, PRIVATE_TWO = "nginx.conf, public", "nginx.conf, private", "nginx.conf, private, 2 processes"
+KEPT_GATE = "nginx.conf, private, gatekeeper"
 NGINX_TLS, PUBLIC_TLS = "nginx, plain, HTTPS", "nginx.conf, public, HTTPS"
 
 #: Table -> way -> (what it is compared with, how many times as many requests it must answer).
 AIMS = {
-    "thumbnails": {OURS: (NAIVE, 2.0), TWO: (NAIVE, 4.0), PUBLIC: (NGINX, 0.75), PRIVATE: (NAIVE, 10.0)},
+    "thumbnails": {OURS: (NAIVE, 2.0), TWO: (NAIVE, 4.0), PUBLIC: (NGINX, 0.75), KEPT_GATE: (NAIVE, 10.0)},
     "originals": {OURS: (NGINX, 0.9), PUBLIC: (NGINX, 0.9)},
     "304": {},
 }
@@ -201,15 +202,15 @@ class Stage:
         (folder / "nginx.conf").write_text(NGINX_FRAME.format(user=user, folder=folder, inside=inside))
         return self.start(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], port)
 
-    def asset_nginx(self, backend: int, fast_path: bool) -> tuple[int, int, int]:
-        """Starts nginx with deploy/nginx.conf; returns process and ports, plain and TLS."""
+    def asset_nginx(self, backend: int, further: Mapping[str, str]) -> tuple[int, int, int]:
+        """Starts nginx with deploy/nginx.conf and further edits; returns process and ports, plain and TLS."""
         port, tls_port = free_port(), free_port()
         log = "/var/log/nginx/access.log"
         changes = {f"{log} ": "/dev/null ", "    http $asset_is_read;\n": ""}  # the latter lets readers stay on HTTP
         for line, replacement in own_lines(self.certificate, self.base, backend, (port, tls_port)).items():
             if not line.startswith(log):
                 changes[line] = replacement
-        text = edited({**changes, **(FAST if fast_path else {})})
+        text = edited({**changes, **further})
         return self.nginx(port, text), port, tls_port
 
 
@@ -261,14 +262,20 @@ def ways(stage: Stage) -> dict[str, Way]:
     values = {"port": port, "tls_port": tls_port, "certificate": stage.certificate, "base": stage.base}
     plain = stage.nginx(port, PLAIN_NGINX.format(**values))
     add(NGINX, (plain,), port)
-    public, port, public_tls_port = stage.asset_nginx(our_port, fast_path=True)
+    public, port, public_tls_port = stage.asset_nginx(our_port, FAST)
     add(PUBLIC, (public, ours), port)
 
     guards = {"REQUIRE_KEY_FOR_GET": "True", "ACCEL_REDIRECT": "/protected-store", "TRUSTED_PROXIES": "127.0.0.1"}
     guards |= {"TIME_TOLERANCE": "86400"}
-    for name, processes in ((PRIVATE, "1"), (PRIVATE_TWO, "2")):
-        guarded, backend = stage.server(PROGRAM, PROCESSES=processes, **guards)
-        private, port, _ = stage.asset_nginx(backend, fast_path=False)
+    gate = free_port()
+    gated = {"server 127.0.0.1:8081;": f"server 127.0.0.1:{gate};", **GATE}
+    for name, own, further in (
+        (PRIVATE, {}, {}),
+        (PRIVATE_TWO, {"PROCESSES": "2"}, {}),
+        (KEPT_GATE, {"GATEKEEPER_ADDRESS": f"127.0.0.1:{gate}"}, gated),
+    ):
+        guarded, backend = stage.server(PROGRAM, **own, **guards)
+        private, port, _ = stage.asset_nginx(backend, further)
         add(name, (private, guarded), port, token=True)
 
     add(NGINX_TLS, (plain,), tls_port, "https")

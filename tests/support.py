@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import server as asset_server
-from assetstore import configuration, startup, tokens
+from assetstore import configuration, running, startup, tokens
 
 KEY = "test_attachment_key"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -104,7 +104,7 @@ class RunningServer(Client):
         opened = startup.open_store(settings, PROJECT)
         self.settings, self.opened = opened.settings, opened
         app = asset_server.make_app(opened)
-        self.http = startup.new_server(app, dataclasses.replace(self.settings, threads=32), ("127.0.0.1", port))
+        self.http = running.new_server(app, dataclasses.replace(self.settings, threads=32), ("127.0.0.1", port))
         self._thread = threading.Thread(target=self.http.serve_until_stopped)
         self._thread.start()
         keys = self.settings.key

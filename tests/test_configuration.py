@@ -97,6 +97,7 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "TRASH_BYTES": ("5000000000", 5 * 10**9),
         "VERIFY_DAYS": ("90", 90),
         "ACCEL_REDIRECT": ("/protected-store/", "/protected-store"),
+        "GATEKEEPER_ADDRESS": ("127.0.0.1:8081", ("127.0.0.1", 8081)),
         "METRICS_ADDRESS": ("[::1]:9101", ("::1", 9101)),
         "LOG_FORMAT": ("JSON", "json"),
         "TRUSTED_PROXIES": ("127.0.0.1, 10.0.0.0/8", (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"))),

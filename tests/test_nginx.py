@@ -20,10 +20,22 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from assetstore import content_types, delivery, formats, tokens
+from assetstore import content_types, delivery, formats, serving, tokens
+from assetstore.gatekeeper.judging import Gatekeeper
+from assetstore.gatekeeper.listening import Loop
 from assetstore.rendering import Job
 from tests import pictures
-from tests.support import KEY, PROJECT, Client, LowerKeys, Response, RunningServer, multipart_body, visible_files
+from tests.support import (
+    KEY,
+    PROJECT,
+    Client,
+    LowerKeys,
+    Response,
+    RunningServer,
+    multipart_body,
+    visible_files,
+    with_query,
+)
 from tests.test_clients import replay
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
@@ -158,7 +170,8 @@ def own_lines(folder: Path, base: Path, upstream: int, ports: tuple[int, int]) -
     }
 
 
-FAST = {"    default off;\n": "    default on;\n"}
+FAST = {'map "" $asset_fast_path {\n    default off;\n': 'map "" $asset_fast_path {\n    default on;\n'}
+GATE = {'map "" $asset_gatekeeper {\n    default off;\n': 'map "" $asset_gatekeeper {\n    default on;\n'}
 
 
 @pytest.fixture(scope="module")
@@ -193,10 +206,38 @@ def behind(tmp_path: Path, certificate: Path) -> Iterator[Behind]:
         front.stop()
 
 
-@pytest.fixture(params=["the server sends", "nginx sends what was checked", "nginx sends what is public"])
-def any_front(request: pytest.FixtureRequest, start: Start, behind: Behind) -> tuple[RunningServer, Front]:
-    """A server and its nginx in each of the three ways that they can share the work."""
+@pytest.fixture
+def keep_gate() -> Iterator[Callable[[RunningServer], dict[str, str]]]:
+    """Has a gatekeeper check what a server's nginx asks; returns what is to be edited for it."""
+    kept: list[tuple[Loop, threading.Thread]] = []
+
+    def keep(server: RunningServer) -> dict[str, str]:
+        gatekeeper = Gatekeeper(server.settings, server.opened.collections, server.opened.thumbnails)
+        listener = serving.listen(("127.0.0.1", 0))
+        port, loop = listener.getsockname()[1], Loop(listener, gatekeeper.answer)
+        kept.append((loop, threading.Thread(target=loop.run)))
+        kept[-1][1].start()
+        return {**GATE, "server 127.0.0.1:8081;": f"server 127.0.0.1:{port};"}
+
+    yield keep
+    for loop, thread in kept:
+        loop.stop()
+        thread.join()
+
+
+@pytest.fixture(
+    params=["the server sends", "nginx sends what was checked", "nginx sends what is public", "a gatekeeper checks"]
+)
+def any_front(
+    request: pytest.FixtureRequest,
+    start: Start,
+    behind: Behind,
+    keep_gate: Callable[[RunningServer], dict[str, str]],
+) -> tuple[RunningServer, Front]:
+    """A server and its nginx in each of the ways that they can share the work."""
     server = start(**(BEHIND_NGINX if request.param == "the server sends" else CHECKED))
+    if request.param == "a gatekeeper checks":
+        return server, behind(server, keep_gate(server))
     return server, behind(server, FAST if request.param == "nginx sends what is public" else None)
 
 
@@ -1112,7 +1153,58 @@ def test_compose_starts_nginx_only_by_its_profile_and_with_this_file(tmp_path: P
     subprocess.run(["sh", "-c", command], check=True, env={**os.environ, "SERVER_NAME": "a.example"})
     made = (tmp_path / "conf.d/default.conf").read_text(encoding="utf-8")
     assert "    server asset-server:8080;" in made
+    assert "    server asset-server:8081;" in made
     assert "    server_name a.example; " in made
+
+
+# --- the gatekeeper --------------------------------------------------------------------------------------------------
+
+
+def signed_thumbnail(front: Front, name: str) -> str:
+    query = {"type": "T", "filename": name, "scale": 100, "token": front.token(name)}
+    return with_query("/fileget", query)
+
+
+def asked_by(front: Front) -> int:
+    """How many others nginx asked for the last answer."""
+    return len(re.findall(r"127\.0\.0\.1:", front.log()[-1].rpartition(" s ")[2]))
+
+
+def test_what_the_gatekeeper_knows_the_server_is_not_asked(
+    start: Start, behind: Behind, keep_gate: Callable[[RunningServer], dict[str, str]]
+) -> None:
+    server = start(**CHECKED, REQUIRE_KEY_FOR_GET=True)
+    front = behind(server, keep_gate(server))
+    server.upload(f"{UUID}.jpg", pictures.jpeg())
+    path = signed_thumbnail(front, f"{UUID}.jpg")
+    for times in (2, 1, 1):  # the first one has to be made
+        answer, _ = front.watched(path)
+        assert answer.status == 200
+        assert asked_by(front) == times
+    assert front.watched(path, {"If-None-Match": answer.headers["etag"]})[0].status == 304
+    assert asked_by(front) == 1
+    assert front.watched(path, {"Range": "bytes=0-9"})[0].status == 206
+    for wrong in (path.replace("token=", "token=0"), re.sub("token=[^&]*", "", path)):
+        answer, _ = front.watched(wrong)
+        assert answer.status == 403
+        assert asked_by(front) == 2
+        assert "token" in answer.text
+
+
+@pytest.mark.parametrize("gate", ["nobody", "somebody who says nothing", "somebody who hangs up"])
+def test_whatever_becomes_of_the_gatekeeper_the_server_answers(start: Start, behind: Behind, gate: str) -> None:
+    server = start(**CHECKED, REQUIRE_KEY_FOR_GET=True)
+    server.upload(f"{UUID}.jpg", pictures.jpeg())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if gate == "nobody":
+            listener.close()
+        if gate == "somebody who hangs up":
+            threading.Thread(target=lambda: listener.accept()[0].close()).start()
+        front = behind(server, {**GATE, "server 127.0.0.1:8081;": f"server 127.0.0.1:{port};"})
+        answer = front.request("GET", signed_thumbnail(front, f"{UUID}.jpg"))
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "image/jpeg"
 
 
 # --- what the fast path needs of the server --------------------------------------------------------------------------

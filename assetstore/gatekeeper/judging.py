@@ -1,0 +1,91 @@
+"""What the gatekeeper says to a request: the file that nginx may send, "not modified", or that it is the server's."""
+
+import logging
+import time
+
+from assetstore import content_types, delivery, names, tokens
+from assetstore.collections import Collections
+from assetstore.configuration import Settings
+from assetstore.errors import AssetError
+from assetstore.exchange import ON_EVERY_ANSWER, REQUEST_ID
+from assetstore.heads import Head, common_head
+from assetstore.parameters import Parameters
+from assetstore.thumbnails import Thumbnails
+
+_log = logging.getLogger(__name__)
+
+_ROUTE = "/fileget?"
+
+#: To nginx: this is for the server (RFC 9110, 15.5.20).
+ASK_THE_SERVER = b"HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n"
+
+#: Headers that say how the server would judge the request otherwise, or that it has a body. nginx sends none of them.
+_NOT_FOR_US = frozenset(
+    ("range", "if-range", "if-match", "if-unmodified-since", "content-length", "transfer-encoding", "expect")
+)
+
+#: A 304 has none of these, as from the server.
+_OF_THE_FILE = ("Content-Type", "Last-Modified")
+
+
+class Gatekeeper:
+    """Judges requests for kept thumbnails by the same rules as the server.
+
+    Parameters:
+        settings: the effective settings; ACCEL_REDIRECT is one of them.
+        collections: of the store.
+        thumbnails: of the store, on a disk.
+
+    Concurrency: for one thread. What it sees of the store is what other processes do to it by renaming files.
+    """
+
+    def __init__(self, settings: Settings, collections: Collections, thumbnails: Thumbnails) -> None:
+        self._settings = settings
+        self._collections = collections
+        self._thumbnails = thumbnails
+
+    def answer(self, data: bytes) -> bytes:
+        """Returns a whole answer to a whole head; ASK_THE_SERVER if it is not for the gatekeeper."""
+        head = common_head(data)
+        if head is None or head.method != "GET" or not head.target.startswith(_ROUTE) or "#" in head.target:
+            return ASK_THE_SERVER
+        fields = dict(head.fields)
+        if len(fields) != len(head.fields) or not _NOT_FOR_US.isdisjoint(fields):
+            return ASK_THE_SERVER
+        try:
+            return self._judge(head, fields) or ASK_THE_SERVER
+        except AssetError:
+            return ASK_THE_SERVER  # which finds the same, and says and logs it
+
+    def _judge(self, head: Head, fields: dict[str, str]) -> bytes | None:
+        query = Parameters.from_query(head.target[len(_ROUTE) :])
+        request_id = fields.get("x-request-id", "")
+        if query.get("type") != "T" or not REQUEST_ID.fullmatch(request_id):
+            return None
+        name, now = query.get("filename"), time.time()
+        if self._settings.require_key_for_get:
+            tokens.check(self._settings.key, query.get("token"), name, now, self._settings.time_tolerance)
+        place, name = self._collections.place(query), names.store_name(name or "")
+        scale = names.scale(query.get("scale"))
+        kept = self._thumbnails.kept(place, name, scale)
+        if kept is None:
+            return None
+        with kept:
+            request = delivery.Request(
+                fields.get("if-none-match"), fields.get("if-modified-since"), download_name=query.get("downloadname")
+            )
+            media_type = content_types.header(self._thumbnails.name(name, scale))
+            answer = delivery.answer(kept.version, media_type, request)
+        if answer.status == 304:
+            status, headers = "304 Not Modified", answer.headers
+            headers = {name: text for name, text in headers.items() if name not in _OF_THE_FILE}
+        else:
+            status = "200 OK"
+            headers = delivery.sent_by_nginx(answer.headers, f"{self._settings.accel_redirect}", kept.path or "")
+            headers["Content-Length"] = "0"
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {text}" for name, text in headers.items()), *_FRAME]
+        lines += [f"X-Timestamp: {int(now)}", f"X-Request-Id: {request_id}", "\r\n"]
+        return "\r\n".join(lines).encode("latin-1")
+
+
+_FRAME = [f"{name}: {text}" for name, text in ON_EVERY_ANSWER]
