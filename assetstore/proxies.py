@@ -4,6 +4,7 @@ With TRUSTED_PROXIES empty everything here is what the connection itself says. A
 these headers, not add to what the client sent; deploy/nginx.conf and the README show how.
 """
 
+import functools
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
@@ -72,6 +73,7 @@ class Proxies:
         return parsed is not None and any(parsed in network for network in self._networks)
 
 
+@functools.lru_cache(maxsize=1000)
 def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         parsed = ipaddress.ip_address(address)
