@@ -306,6 +306,32 @@ def replace_in_vain(storage: DiskStorage, name: str, monkeypatch: pytest.MonkeyP
     assert entries(storage) == []
 
 
+@pytest.mark.parametrize("links", ["with_links", "without_links"])
+def test_a_replacement_that_a_file_server_makes_and_calls_failed_keeps_the_old_version(
+    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, links: str
+) -> None:
+    def made_but_failed(real: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+        def act(source: Path, target: Path) -> None:
+            real(source, target)
+            if target.parent.name == "originals":
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))  # NFS: the same request came twice
+
+        return act
+
+    put(storage, "a", b"old")
+    if links == "without_links":
+        request.getfixturevalue(links)
+    monkeypatch.setattr(os, "rename", made_but_failed(os.rename))
+    monkeypatch.setattr(disk_trash, "exchange", made_but_failed(disk_trash.exchange))
+    with pytest.raises(StorageFault):
+        put(storage, "a", b"newer")
+    monkeypatch.undo()
+    assert read(storage, "a") == b"newer"
+    (entry,) = entries(storage)
+    storage.restore(entry, keep_old=False)
+    assert read(storage, "a") == b"old"
+
+
 def test_what_cannot_be_replaced_is_not_in_the_trash(
     storage: DiskStorage, trash: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

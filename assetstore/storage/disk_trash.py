@@ -78,16 +78,26 @@ class DiskTrash:
             sync_folder(entry.parent)
             os.rename(new, original)
         except BaseException:
-            entry.unlink()
+            # A file server may have done what it then reports as failed: never remove the only name of the old one.
+            if _is_same(entry, original):
+                entry.unlink()
             raise
 
     def _exchange(self, new: Path, original: Path, entry: Path) -> None:
-        """The same where files have one name only, or this user may not give a stranger's file another."""
+        """The same where files have one name only, or this user may not give a stranger's file another.
+
+        If the disk does not let us undo a failure either, an entry is left over, and nothing is lost: it holds the
+        bytes that came, as if they had been there, or, at the last resort, the original, which then has no other
+        name. `manage.py trash restore` brings either back, and `manage.py verify` tells of the latter.
+        """
+        arrived = new.lstat()
         os.rename(new, entry)
         try:
             sync_folder(entry.parent)
             exchange(entry, original)
         except OSError as error:
+            if not os.path.samestat(entry.lstat(), arrived):
+                raise  # exchanged all the same: the entry is the old version
             os.rename(entry, new)
             if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
                 raise
@@ -208,6 +218,14 @@ class DiskTrash:
         if removed_ns is None:
             return None
         return TrashEntry(identifier, self._place, name, removed_ns, reason, status.st_size, status.st_mtime_ns)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two names are certainly those of one file."""
+    try:
+        return os.path.samestat(one.lstat(), other.lstat())
+    except OSError:
+        return False
 
 
 def _has_folder(entry: TrashEntry) -> bool:
