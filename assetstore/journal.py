@@ -51,6 +51,9 @@ _INDEX_BYTES = 128 * 1024
 #: Room that opening needs, until the index has its own.
 _ROOM_BYTES = 2 * _INDEX_BYTES
 
+#: The numbers that SQLite has. A moment in nanoseconds is one between 1677 and 2262; people ask for others, too.
+_LEAST_NUMBER, _MOST_NUMBER = -(2**63), 2**63 - 1
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
@@ -151,7 +154,7 @@ class Journal:
             connection.execute(
                 "INSERT INTO events (time_ns, operation, place, name, collection, size, sha256, client)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (event.time_ns or time.time_ns(), *row),
+                _bounded((event.time_ns or time.time_ns(), *row)),
             )
 
     def latest(self, place: str, name: str) -> Event | None:
@@ -209,7 +212,7 @@ class Journal:
 
     def _one(self, clauses: str, arguments: tuple[object, ...]) -> Event | None:
         with self._transaction() as connection:
-            row = connection.execute(f"{_SELECT} {clauses} LIMIT 1", arguments).fetchone()
+            row = connection.execute(f"{_SELECT} {clauses} LIMIT 1", _bounded(arguments)).fetchone()
         return Event(*row) if row else None
 
     @contextlib.contextmanager
@@ -222,7 +225,7 @@ class Journal:
             with self._transaction():
                 pass  # makes the database if need be
             with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as connection:
-                yield iter(connection.execute(query, arguments))
+                yield iter(connection.execute(query, _bounded(arguments)))
 
     def write(self, statement: str, arguments: tuple[object, ...]) -> int:
         """Runs one statement of the tables of checks and runs; returns the last row's number. Raises StorageFault."""
@@ -316,6 +319,14 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _bounded(arguments: tuple[object, ...]) -> tuple[object, ...]:
+    """The same with numbers that SQLite has: a moment beyond them is before or after all events as well."""
+    return tuple(
+        max(_LEAST_NUMBER, min(argument, _MOST_NUMBER)) if isinstance(argument, int) else argument
+        for argument in arguments
+    )
 
 
 def _may_be_gone_from_under_us(error: BaseException | None) -> bool:

@@ -149,6 +149,8 @@ def test_as_of_shows_what_existed_and_where_it_is_now(server: RunningServer, man
     ]
     assert {row["evidence"] for row in found} == {"journal"}
     assert manage("as-of", "2020-01-01").stdout == ""
+    for nobody_lives in ("0001-01-02", "9999-12-30"):
+        assert manage("as-of", nobody_lives).returncode == 0
 
 
 def test_the_journal_says_who_did_what(server: RunningServer, manage: Manage) -> None:

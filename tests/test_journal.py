@@ -144,6 +144,17 @@ def test_a_pattern_is_a_glob_and_knows_upper_from_lower_case(journal: Journal, p
     assert names(journal, pattern=pattern) == found
 
 
+def test_moments_beyond_all_events_can_be_asked_for(journal: Journal) -> None:
+    timed(journal, (events.STORED, "a", 10), (events.STORED, "late", 10**20))
+    year_1, year_9999 = -62_135_596_800 * 10**9, 253_402_300_799 * 10**9
+    assert names(journal, since_ns=year_1, until_ns=year_9999) == ["a", "late"]
+    assert [event.name for event in journal.state("p", year_9999)] == ["a", "late"]
+    assert list(journal.state("p", year_1)) == []
+    assert [event.name for event in journal.following("p", year_1)] == ["a", "late"]
+    assert journal.latest_present("p", "a", year_1) is None
+    assert journal.latest_present("p", "a", year_9999) is not None
+
+
 def test_a_long_search_sees_one_moment_and_holds_up_nobody(journal: Journal) -> None:
     record(journal, *[str(number) for number in range(500)])
     found = []
