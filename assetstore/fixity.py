@@ -1,7 +1,8 @@
 """Fixity: reads originals again and compares them with the checksums of the journal.
 
 What can be found: a file that was *changed* since it was stored, is *missing*, is *unknown* to the
-journal, is *empty*, *unreadable*, or *misnamed* (another kind of picture than its name says).
+journal, was deleted or replaced *unnoted* by it, is *empty*, *unreadable*, or *misnamed* (another
+kind of picture than its name says).
 
 Concurrency: runs beside a serving server. A file that is replaced or deleted while it is read is
 judged again; what is found wrong is confirmed under the lock of the store name, so that an upload
@@ -11,21 +12,21 @@ on its way between disk and journal is never reported. Two runs at once do no ha
 import contextlib
 import hashlib
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from threading import Event as Signal
 
 from assetstore import content_types, formats
 from assetstore import journal as events
 from assetstore.errors import NotFound, StorageFault
 from assetstore.journal import Event
 from assetstore.originals import Originals
-from assetstore.storage import StoredFile
+from assetstore.pace import Interrupted, Pace
+from assetstore.storage import StoredFile, Version
+from assetstore.unnoted import Unnoted, since
 
-CHANGED, MISSING, UNKNOWN = "changed", "missing", "unknown"
+CHANGED, MISSING, UNKNOWN, UNNOTED = "changed", "missing", "unknown", "unnoted"
 EMPTY, UNREADABLE, MISNAMED = "empty", "unreadable", "misnamed"
 
 #: What each finding means.
@@ -33,6 +34,7 @@ MEANINGS = {
     CHANGED: "the bytes are not those that were stored",
     MISSING: "the journal knows it, but there is no file",
     UNKNOWN: "there is a file that the journal does not know",
+    UNNOTED: "it was deleted or replaced without a note in the journal",
     EMPTY: "the file has no bytes",
     UNREADABLE: "the file cannot be read",
     MISNAMED: "the bytes are not what the extension says",
@@ -72,41 +74,14 @@ class Summary:
         return json.dumps({**vars(self), "findings": dict(self.findings)})
 
 
-class Pace:
-    """Keeps the reading to an average rate, of all threads together.
-
-    Parameters:
-        bytes_per_second: the rate; None for no limit.
-        ending: when set, nobody sleeps any more.
-    """
-
-    def __init__(self, bytes_per_second: float | None, ending: Signal) -> None:
-        self._rate = bytes_per_second
-        self.ending = ending
-        self._free_at = time.monotonic()
-        self._lock = threading.Lock()
-
-    def spend(self, number: int) -> None:
-        """Accounts for so many bytes, and sleeps as long as they may take."""
-        if self._rate is None:
-            return
-        with self._lock:
-            self._free_at = max(self._free_at, time.monotonic()) + number / self._rate
-            free_at = self._free_at
-        self.ending.wait(max(0.0, free_at - time.monotonic()))
-
-
-class Interrupted(Exception):
-    """The run was asked to end; it can be resumed."""
-
-
 class Verification:
     """One run over all originals.
 
     Parameters:
         originals: the store.
         pace: how quickly to read, and when to end.
-        adopt: whether files that the journal does not know are noted in it.
+        adopt: whether what the journal did not hear of is noted in it: files that it does not know, and what
+            went to the trash unnoted.
         accept: whether changed and missing files are noted as they are now.
         client: who asks, for the journal.
     """
@@ -119,6 +94,7 @@ class Verification:
         self._adopt = adopt
         self._accept = accept
         self._client = client
+        self._unnoted = Unnoted(originals)
         self.summary = Summary()
 
     def run(self, resume: bool, progress: Callable[[int], None] = lambda _bytes: None) -> Iterator[Finding]:
@@ -140,8 +116,9 @@ class Verification:
                 if finding is not None and finding.kinds:
                     yield self._counted(finding)
             for event in self._journal.state(place):
-                if event.operation in events.PRESENT and self._is_missing(event):
-                    yield self._counted(Finding(place, event.name, (MISSING,)))
+                missing = self._missing(event) if event.operation in events.PRESENT else None
+                if missing is not None:
+                    yield self._counted(missing)
         self._journal.write("DELETE FROM checks WHERE time_ns < ?", (began_ns,))
         ended = (time.time_ns(), self.summary.as_json(), number)
         self._journal.write("UPDATE runs SET ended_ns = ?, summary = ? WHERE id = ?", ended)
@@ -193,7 +170,7 @@ class Verification:
                 return finding
             with self._storage.alone_with_original(place, name):
                 if self._is_still(place, name, version.etag, known):
-                    return self._settled(finding, event)
+                    return self._settled(self._explained(finding, known, version), event)
         return None
 
     def _read(self, stored: StoredFile) -> tuple[str, bytes]:
@@ -213,32 +190,55 @@ class Verification:
             return stored.version.etag == etag and self._journal.latest(place, name) == known
         return False
 
+    def _explained(self, finding: Finding, known: Event | None, now: Version) -> Finding:
+        """The same, but UNNOTED instead of CHANGED if the trash tells that this version came by a replacement."""
+        if known is None or CHANGED not in finding.kinds:
+            return finding
+        entry = self._unnoted.replacement(known, now)
+        if entry is None:
+            return finding
+        kinds = tuple(UNNOTED if kind == CHANGED else kind for kind in finding.kinds)
+        return Finding(finding.place, finding.name, kinds, since(entry))
+
     def _settled(self, finding: Finding, event: Event) -> Finding:
         """Notes in the journal what is to be adopted or accepted; returns what is still wrong."""
-        settled = ((UNKNOWN,) if self._adopt else ()) + ((CHANGED,) if self._accept else ())
+        settled = ((UNKNOWN, UNNOTED) if self._adopt else ()) + ((CHANGED, UNNOTED) if self._accept else ())
         if not set(settled).intersection(finding.kinds) or not self._journal.record(event):
             return finding
         self.summary.adopted += 1
         return Finding(finding.place, finding.name, tuple(kind for kind in finding.kinds if kind not in settled))
 
-    def _is_missing(self, event: Event) -> bool:
-        """Whether there is no file of which the journal says that there is one; if accepted, notes that."""
+    def _missing(self, event: Event) -> Finding | None:
+        """What is wrong if there is no file of which the journal says that there is one; None if there is one.
+
+        Notes in the journal what is to be adopted or accepted, and then finds nothing.
+        """
         if self._pace.ending.is_set():
             raise Interrupted
         try:
             self._storage.open_original(event.place, event.name).file.close()
-            return False
+            return None
         except StorageFault:
-            return False  # found unreadable before
+            return None  # found unreadable before
         except NotFound:
             with self._storage.alone_with_original(event.place, event.name):
                 if self._journal.latest(event.place, event.name) != event:
-                    return False
-                if self._accept:
-                    gone = Event(events.GONE, event.place, event.name, "", event.size, event.sha256, self._client)
-                    self._journal.record(gone)
-                    self.summary.adopted += 1
-                return not self._accept
+                    return None
+                return self._settled_missing(event)
+
+    def _settled_missing(self, event: Event) -> Finding | None:
+        entry = self._unnoted.removal(event)
+        if self._accept or (self._adopt and entry is not None):
+            # What is in the trash went when that says, whoever asked for it.
+            operation, moment_ns = (events.GONE, 0) if entry is None else (events.DELETED, entry.removed_ns)
+            size, sha256 = event.size, event.sha256
+            gone = Event(operation, event.place, event.name, "", size, sha256, self._client, moment_ns)
+            if self._journal.record(gone):
+                self.summary.adopted += 1
+                return None
+        if entry is None:
+            return Finding(event.place, event.name, (MISSING,))
+        return Finding(event.place, event.name, (UNNOTED,), since(entry))
 
 
 def _compare(found: Event, known: Event | None, own_sha256: str | None, head: bytes) -> Finding:

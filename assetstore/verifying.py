@@ -10,8 +10,9 @@ import time
 from threading import Event as Signal
 from typing import Any
 
-from assetstore.fixity import MEANINGS, Interrupted, Pace, Verification
+from assetstore.fixity import MEANINGS, Verification
 from assetstore.originals import Originals
+from assetstore.pace import Interrupted, Pace
 
 _log = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from assetstore import fixity, verifying
-from assetstore.fixity import Interrupted, Pace, Verification
+from assetstore.fixity import Verification
 from assetstore.journal import Event, Journal, Origin
 from assetstore.originals import Originals, Received
+from assetstore.pace import Interrupted, Pace
 from assetstore.storage.disk import DiskStorage
 from assetstore.verifying import Verifier
 from tests import pictures
@@ -181,16 +182,6 @@ def test_the_server_verifies_when_it_is_time_and_not_before(
     originals.journal.write(*long_ago)
     verifier.round(threading.Event())
     assert "the bytes are not those that were stored" in caplog.text
-
-
-def test_a_pace_spreads_the_reading_and_ends_at_once_when_told() -> None:
-    ending = threading.Event()
-    slept: list[float] = []
-    ending.wait = slept.append  # type: ignore[method-assign,assignment]
-    pace = Pace(1000, ending)
-    for _ in range(4):
-        pace.spend(500)
-    assert 1.9 < slept[-1] <= 2.0
 
 
 def test_an_event_without_checksum_is_as_good_as_unknown(originals: Originals, tmp_path: Path) -> None:

@@ -36,9 +36,10 @@ from hypothesis.stateful import (
 
 from assetstore import journal as events
 from assetstore.errors import AssetError, NotFound
-from assetstore.fixity import Pace, Verification
+from assetstore.fixity import Verification
 from assetstore.journal import Event, Journal, Origin
 from assetstore.originals import Originals, Received
+from assetstore.pace import Pace
 from assetstore.storage import TrashEntry, disk_trash
 from assetstore.storage.disk import DiskStorage
 from assetstore.storage.disk_trash import DiskTrash

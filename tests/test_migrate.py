@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from assetstore import configuration, migration
-from assetstore.fixity import Pace
 from assetstore.migration.copying import Rules
 from assetstore.migration.ends import Address, End
 from assetstore.migration.notebook import Notebook, Result
 from assetstore.migration.passes import Pass
+from assetstore.pace import Pace
 from assetstore.storage import Incoming, Past, Storage, StoredFile
 from assetstore.storage.disk import DiskStorage
 from tests import bad_weather, pictures

@@ -211,14 +211,13 @@ def test_a_waiting_request_shows_in_the_queue(server: RunningServer) -> None:
 def test_the_overview_tells_what_the_last_verification_found(server: RunningServer) -> None:
     import threading
 
-    from assetstore import fixity
+    from assetstore.fixity import Verification
+    from assetstore.pace import Pace
 
     server.upload("good.txt", b"good")
     server.upload("bad.txt", b"bad")
     (server.originals / "bad.txt").write_bytes(b"rotten")
-    run = fixity.Verification(
-        server.opened.originals, fixity.Pace(None, threading.Event()), adopt=False, accept=False, client="test"
-    )
+    run = Verification(server.opened.originals, Pace(None, threading.Event()), adopt=False, accept=False, client="test")
     list(run.run(False))
     told = data(server, "overview")["verification"]
     assert told["last"]["summary"]["findings"] == {"changed": 1}

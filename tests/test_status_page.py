@@ -8,6 +8,7 @@ import random
 import re
 import socket
 import string
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from assetstore.fixity import Verification
 from assetstore.journal import Event
+from assetstore.pace import Pace
 from tests import pictures
 from tests.browser import Browser, chromium, needs_chromium
 from tests.support import KEY, PROJECT, RunningServer
@@ -97,6 +100,18 @@ def test_a_wrong_key_is_explained_and_the_right_one_opens_the_page(browser: Brow
     browser.picture("overview")
     [complaint] = browser.complaints()
     assert "status of 403" in complaint
+
+
+def test_what_a_verification_found_is_explained(quiet: Browser, server: RunningServer) -> None:
+    (server.originals / "a.jpg").write_bytes(pictures.encoded(pictures.scene(8, 8), "PNG"))
+    pace = Pace(None, threading.Event())
+    list(Verification(server.opened.originals, pace, adopt=False, accept=False, client="test").run(resume=False))
+    quiet.open(server.port)
+    quiet.sign_in(KEY)
+    quiet.click("#overview summary", "What was found (1)")
+    row = quiet.wait_for("#overview details tbody tr").text
+    assert "unknown: there is a file that the journal does not know" in row
+    assert "misnamed: the bytes are not what the extension says" in row
 
 
 def test_the_key_does_not_leave_the_page_and_no_stranger_is_asked(page: Browser, server: RunningServer) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from assetstore import configuration, startup
 from assetstore.errors import NotFound
-from assetstore.fixity import Pace, Verification
+from assetstore.fixity import Verification
 from assetstore.journal import Origin
 from assetstore.originals import Originals, Received
+from assetstore.pace import Pace
 from assetstore.storage import DELETED, REPLACED, Incoming, PrunableThumbnails, Storage, ThumbnailStore
 from tests.support import PROJECT
 

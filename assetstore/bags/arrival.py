@@ -19,10 +19,10 @@ from pathlib import Path
 
 from assetstore.bags import INVENTORY, Item, read_inventory
 from assetstore.errors import BadRequest, NotFound, StorageFault
-from assetstore.fixity import Interrupted, Pace
 from assetstore.journal import Origin
 from assetstore.names import store_name
 from assetstore.originals import Originals, Received
+from assetstore.pace import Interrupted, Pace
 from assetstore.storage import Incoming
 from assetstore.thumbnails import Thumbnails
 

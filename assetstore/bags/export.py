@@ -23,8 +23,8 @@ from assetstore import __version__
 from assetstore import journal as events
 from assetstore.bags import INVENTORY, Item, payload_path, write_inventory
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unavailable
-from assetstore.fixity import Interrupted, Pace
 from assetstore.originals import Originals
+from assetstore.pace import Interrupted, Pace
 from assetstore.storage import Listed, StoredFile
 
 #: The work file, in the bag.

@@ -19,7 +19,7 @@ from assetstore.commands.shared import (
 )
 from assetstore.configuration import Settings
 from assetstore.errors import BadRequest
-from assetstore.fixity import Pace
+from assetstore.pace import Pace
 
 _MEGABYTE = 1_000_000
 

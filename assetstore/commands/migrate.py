@@ -20,12 +20,12 @@ from assetstore import setting_values as values
 from assetstore.commands.shared import Workplace, as_json_option, dry_run_option, show
 from assetstore.configuration import Settings, SettingsError
 from assetstore.errors import StorageFault
-from assetstore.fixity import Pace
 from assetstore.migration import receipt
 from assetstore.migration.copying import Rules
 from assetstore.migration.ends import Address
 from assetstore.migration.notebook import Notebook, Result
 from assetstore.migration.passes import Meter, Pass, Told
+from assetstore.pace import Pace
 
 _MEGABYTE = 1_000_000
 _FOLDER = "migrations"

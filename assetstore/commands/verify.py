@@ -7,13 +7,14 @@ import click
 
 from assetstore import fixity
 from assetstore.commands.shared import COMMAND, Workplace, as_json_option, printable, progress, show
+from assetstore.pace import Pace
 
 _MEGABYTE = 1_000_000
 
 
 @click.command()
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Read at most so many megabytes a second.")
-@click.option("--adopt", is_flag=True, help="Note unknown files in the journal, with their checksums.")
+@click.option("--adopt", is_flag=True, help="Note in the journal what it did not hear of: unknown and unnoted.")
 @click.option("--accept-changes", is_flag=True, help="Note changed and missing files as they are now.")
 @click.option("--resume", is_flag=True, help="Go on with the last verification, if that was interrupted.")
 @as_json_option
@@ -23,15 +24,16 @@ def verify(
 ) -> int:
     """Reads all originals and compares them with the checksums of the journal.
 
-    Reports files that are changed, missing, unknown to the journal, empty, unreadable, or not what
-    their extension says. Exit status 1 if there are any.
+    Reports files that are changed, missing, unknown to the journal, deleted or replaced unnoted by
+    it (after a crash; then their last version is in the trash), empty, unreadable, or not what their
+    extension says. Exit status 1 if there are any.
 
     \b
         manage.py verify --adopt          after files were copied in by hand
         manage.py verify --rate 50        beside a busy server
     """
     originals = workplace.originals
-    pace = fixity.Pace(rate * _MEGABYTE if rate else None, threading.Event())
+    pace = Pace(rate * _MEGABYTE if rate else None, threading.Event())
     run = fixity.Verification(originals, pace, adopt=adopt, accept=accept_changes, client=COMMAND.client)
     with progress("Verifying", originals.total_size()) as bar:
         for finding in run.run(resume, bar.update):

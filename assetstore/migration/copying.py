@@ -22,9 +22,9 @@ from io import UnsupportedOperation
 
 from assetstore import migration
 from assetstore.errors import AssetError, NotFound, OutOfSpace, StorageFault, Unavailable
-from assetstore.fixity import Interrupted, Pace
 from assetstore.migration.ends import End
 from assetstore.migration.notebook import Notebook, Result, Task
+from assetstore.pace import Interrupted, Pace
 from assetstore.storage import Past, StoredFile
 
 _CHUNK = 1 << 20

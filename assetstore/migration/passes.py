@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 from assetstore import migration
 from assetstore.errors import NotFound, StorageFault
-from assetstore.fixity import Pace
 from assetstore.migration.copying import Rules, Turn, Work
 from assetstore.migration.ends import End
 from assetstore.migration.notebook import Notebook, Result, Task
+from assetstore.pace import Pace
 
 _LOOK_SECONDS = 0.3
 

@@ -15,6 +15,7 @@ const MEANINGS = {
   changed: "the bytes are not those that were stored",
   missing: "the journal knows it, but there is no file",
   unknown: "there is a file that the journal does not know",
+  unnoted: "it was deleted or replaced without a note in the journal",
   empty: "the file has no bytes",
   unreadable: "the file cannot be read",
   misnamed: "the bytes are not what the extension says",
@@ -96,7 +97,7 @@ function findingsTable(findings) {
   const rows = findings.map(({ place, name, time, finding }) => [
     name,
     place || "–",
-    finding.split(",").map((kind) => `${kind}: ${MEANINGS[kind] ?? "?"}`).join("; "),
+    finding.split(" ").map((kind) => `${kind}: ${MEANINGS[kind] ?? "?"}`).join("; "),
     moment(time),
   ]);
   return element("details", {},

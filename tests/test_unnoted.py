@@ -1,0 +1,108 @@
+"""unnoted: what a crash keeps from the journal between the trash and the note is told, and noted when asked."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assetstore import fixity, history
+from assetstore.journal import Journal
+from assetstore.originals import Originals
+from assetstore.storage.disk import DiskStorage
+from tests.support import PROJECT
+from tests.test_fixity import ORIGIN, found, put, verification
+
+#: Deletes or replaces the original "a", and is killed where the journal would hear of it.
+KILLED_BEFORE_THE_NOTE = """
+import hashlib, os, signal, sys
+from pathlib import Path
+from assetstore.journal import Journal, Origin
+from assetstore.originals import Originals, Received
+from assetstore.storage.disk import DiskStorage
+base, act = sys.argv[1:]
+storage, journal = DiskStorage(Path(base), "originals", "thumbnails", [""]), Journal(Path(base))
+originals = Originals(storage, journal, [""], keeps_trash=True)
+journal.record = lambda event: os.kill(os.getpid(), signal.SIGKILL)
+if act == "delete":
+    originals.delete("", "a", Origin("", "killed"))
+with storage.receive("", None) as incoming:
+    incoming.write(b"newer")
+    originals.store(Received(incoming, 5, hashlib.sha256(b"newer").hexdigest()), "", "a", Origin("", "killed"))
+"""
+
+
+@pytest.fixture
+def originals(tmp_path: Path) -> Iterator[Originals]:
+    storage = DiskStorage(tmp_path, "originals", "thumbnails", [""])
+    storage.prepare()
+    store = Originals(storage, Journal(tmp_path), [""], keeps_trash=True)
+    yield store
+    store.journal.close()
+
+
+def killed_in(act: str, base: Path) -> None:
+    run = subprocess.run([sys.executable, "-c", KILLED_BEFORE_THE_NOTE, str(base), act], cwd=PROJECT, check=False)
+    assert run.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("act", ["delete", "replace"])
+def test_what_a_crash_kept_from_the_journal_is_found_in_the_trash(
+    originals: Originals, tmp_path: Path, act: str
+) -> None:
+    put(originals, "a", b"old")
+    killed_in(act, tmp_path)
+    (finding,) = verification(originals).run(resume=False)
+    assert (finding.name, finding.kinds) == ("a", (fixity.UNNOTED,))
+    (entry,) = originals.trash()
+    assert finding.detail.startswith("its last version is in the trash since 20")
+    assert found(originals, adopt=True) == {}, "noted"
+    assert found(originals) == {}
+    known = originals.journal.latest("", "a")
+    assert known is not None
+    assert known.operation == ("deleted" if act == "delete" else "adopted")
+    assert originals.sha256_of(entry) is not None, "the trash still knows its checksum"
+    originals.restore(entry, ORIGIN)
+    assert found(originals) == {}
+
+
+def test_a_delete_that_is_noted_late_bears_the_time_at_which_it_was(originals: Originals, tmp_path: Path) -> None:
+    put(originals, "a", b"old")
+    killed_in("delete", tmp_path)
+    (entry,) = originals.trash()
+    assert found(originals, accept=True) == {}, "whoever accepts missing files accepts this, too"
+    assert [past.name for past in history.existed(originals, entry.removed_ns - 1)] == ["a"]
+    assert list(history.existed(originals, entry.removed_ns)) == []
+
+
+def test_a_file_that_somebody_removes_by_hand_is_missing_whatever_the_trash_has_of_it(
+    originals: Originals, tmp_path: Path
+) -> None:
+    put(originals, "a", b"old")
+    put(originals, "a", b"newer")
+    (tmp_path / "originals/a").unlink()
+    assert found(originals, adopt=True) == {"/a": (fixity.MISSING,)}
+
+
+def test_a_file_whose_bytes_rot_is_changed_whatever_the_trash_has_of_it(originals: Originals, tmp_path: Path) -> None:
+    put(originals, "a", b"old")
+    put(originals, "a", b"newer")
+    (tmp_path / "originals/a").write_bytes(b"Newer")
+    assert found(originals, adopt=True) == {"/a": (fixity.CHANGED,)}
+
+
+def test_an_entry_that_a_crash_left_before_a_replacement_hides_no_change(originals: Originals, tmp_path: Path) -> None:
+    put(originals, "a", b"old")
+    file = tmp_path / "originals/a"
+    in_trash = tmp_path / "originals/.asset-server/trash/2199-11-24T10.31.07.123456789-replaced-a"
+    os.link(file, in_trash)
+    status = file.stat()
+    file.write_bytes(b"Old")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert found(originals, adopt=True) == {"/a": (fixity.CHANGED,)}, "a second name of today's file"
+    in_trash.unlink()
+    in_trash.write_bytes(b"new")
+    assert found(originals, adopt=True) == {"/a": (fixity.CHANGED,)}, "bytes that came, and never took the name"
