@@ -5,7 +5,6 @@ holds the duty's file lock does it; the system takes the lock back when that pro
 another takes over.
 """
 
-import contextlib
 import fcntl
 import logging
 import os
@@ -60,8 +59,7 @@ class Duty:
             _log.error("%s cannot be done: %s", self._name, error)
             return
         try:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_ours(descriptor):
                 self._work(self._ending)
         except AssetError as error:
             _log.error("%s failed: %s %s", self._name, error.public, error.detail)
@@ -69,3 +67,12 @@ class Duty:
             _log.exception("%s failed", self._name)
         finally:
             os.close(descriptor)
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Takes the lock; False if another process has it, and with it the duty. Raises OSError."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,7 +1,7 @@
 """EXIF metadata of an original, as plain groups and texts (protocol.md, `getmetadata`).
 
 ExifRead understands JPEG, TIFF, HEIC, PNG and WebP. Files are strangers: whatever is wrong with
-one costs some work and gives less metadata, never an error.
+one costs some work and gives less metadata, never an error. A disk that does not give the bytes is one.
 """
 
 import io
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 import exifread
 
 from assetstore import formats
-from assetstore.errors import AssetError
+from assetstore.errors import AssetError, StorageFault
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +45,9 @@ def read_groups(file: BinaryIO) -> list[dict[str, object]]:
         file: seekable, opened for reading in binary mode.
 
     Tags that hold only bytes, as embedded pictures do, are left out.
+
+    Raises:
+        StorageFault: the bytes cannot be read.
     """
     groups: dict[str, dict[str, str]] = {}
     for full_name, tag in _read_tags(file).items():
@@ -55,7 +58,10 @@ def read_groups(file: BinaryIO) -> list[dict[str, object]]:
 
 
 def read_date(file: BinaryIO) -> str | None:
-    """Returns DateTimeOriginal as the camera wrote it (`2009:05:30 12:34:56`), None if there is none."""
+    """Returns DateTimeOriginal as the camera wrote it (`2009:05:30 12:34:56`), None if there is none.
+
+    Raises StorageFault.
+    """
     tag = _read_tags(file).get(_DATE_TAG)
     text = _text(tag).strip("\0 ") if tag is not None else ""
     return text or None
@@ -132,7 +138,10 @@ class _Bounded(io.RawIOBase):
         self._reads += 1
         if size is None or size < 0 or size > LARGEST_READ:
             size = LARGEST_READ
-        data = self._file.read(size)
+        try:
+            data = self._file.read(size)
+        except OSError as error:  # of the disk; forged bytes lead to places that cannot be sought, at most
+            raise StorageFault("The file cannot be read.", str(error)) from error
         self._bytes += len(data)
         if self._reads > MOST_READS or self._bytes > MOST_BYTES:
             raise ValueError("too much to read")

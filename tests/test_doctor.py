@@ -85,6 +85,11 @@ def test_a_store_in_use_raises_no_alarm_and_stays_as_it_is(
     assert sorted(server.base.rglob("*")) == before
 
 
+def test_a_folder_of_originals_that_cannot_be_listed_is_named(diagnose: Diagnose, base: Path) -> None:
+    (base / "originals").touch()
+    assert ("error", "originals") in diagnose("--only", "folders")
+
+
 @pytest.mark.parametrize(
     ("variables", "alarm"),
     [

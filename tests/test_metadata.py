@@ -1,7 +1,9 @@
 """metadata: EXIF of real camera formats, and what is left of broken ones."""
 
+import errno
 import io
 import json
+import os
 import random
 import struct
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from assetstore import metadata
+from assetstore.errors import StorageFault
 from tests import pictures
 
 
@@ -85,3 +88,14 @@ def test_texts_of_a_megabyte_are_not_read_again_and_again() -> None:
 def test_a_tag_that_claims_four_billion_values_ends() -> None:
     entry = struct.pack("<HHII", 0x9286, 7, 0xFFFFFFF0, 8) + struct.pack("<HHII", 0x111, 4, 0xFFFFFFFF, 8)
     groups(b"II*\0" + struct.pack("<IH", 8, 2) + entry + struct.pack("<I", 0) + b"x" * 100)
+
+
+def test_a_disk_that_does_not_give_the_bytes_is_no_file_without_metadata() -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 100:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(size)
+
+    with pytest.raises(StorageFault, match="cannot be read"):
+        metadata.read_groups(Failing(pictures.jpeg()))

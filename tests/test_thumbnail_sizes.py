@@ -4,6 +4,8 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
 
@@ -54,3 +56,11 @@ def test_a_second_stock_taking_does_not_replace_the_folder_of_the_first(tmp_path
     assert [path.name for path in folder.parent.iterdir()] == ["sizes"]
     assert early.admits(20)
     assert not late.admits(30)
+
+
+def test_a_file_where_the_folder_has_to_be_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / ".asset-server").mkdir()
+    (tmp_path / ".asset-server/sizes").touch()
+    with pytest.raises(NotADirectoryError):
+        ThumbnailSizes(tmp_path, 5)._take_stock()
+    assert [path.name for path in (tmp_path / ".asset-server").iterdir()] == ["sizes"]

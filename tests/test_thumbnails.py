@@ -377,7 +377,10 @@ def test_a_hung_tool_is_stopped_and_costs_one_picture(
 
 
 def test_a_worker_that_dies_costs_one_picture(
-    start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., RunningServer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     tool_in_place_of_imagemagick(tmp_path, monkeypatch, "kill -9 $PPID; sleep 1000")
     server = start()
@@ -385,6 +388,7 @@ def test_a_worker_that_dies_costs_one_picture(
     answer = server.thumbnail("a.jpg")
     assert answer.status == 500
     assert "could not be made" in answer.text
+    assert "a render worker died and is started again" in caplog.text
     (tmp_path / "tools" / "magick").unlink()
     assert server.thumbnail("a.jpg").status == 200
 

@@ -150,12 +150,23 @@ def _writable(path: Path, base: Path) -> Iterator[Finding]:
 def _readable(folder: Path) -> Iterator[Finding]:
     unreadable: list[str] = []
     seen = 0
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in islice(entries, _SAMPLE):
-            if entry.is_file(follow_symlinks=False):
-                seen += 1
-                if not os.access(entry.path, os.R_OK):
-                    unreadable.append(entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in islice(entries, _SAMPLE):
+                if entry.is_file(follow_symlinks=False):
+                    seen += 1
+                    if not os.access(entry.path, os.R_OK):
+                        unreadable.append(entry.name)
+    except FileNotFoundError:
+        return  # it will be made
+    except OSError as fault:
+        yield error(
+            "originals",
+            f"{folder} cannot be read: {fault.strerror}.",
+            "Attachments may open, but whatever looks through all of them fails: verification, figures, commands.",
+            f"Give it to the server's user: chown -R … {folder}",
+        )
+        return
     if unreadable:
         yield error(
             "originals",

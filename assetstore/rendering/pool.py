@@ -8,6 +8,7 @@ killed with all its children: that costs one picture.
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import select
@@ -24,6 +25,8 @@ from typing import Any
 from assetstore.errors import AssetError, Unavailable, Unrenderable
 from assetstore.rendering import Job, Limits
 from assetstore.rendering.worker import KINDS
+
+_log = logging.getLogger(__name__)
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _CODE = (
@@ -123,8 +126,10 @@ class _Worker:
     def _render(self, job: Job) -> None:
         try:
             answer = self._answer(job)
-        except (OSError, ValueError):
+        except (OSError, ValueError) as accident:
             # Somebody killed the worker. Once is an accident; twice in a row it is the picture.
+            if not self._closed:
+                _log.warning("a render worker died and is started again: %r", accident)
             try:
                 answer = self._answer(job)
             except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,9 @@ KINDS: dict[str, type[AssetError]] = {
 
 #: So much later than the server would, the worker ends itself and its tools, should the server be gone.
 _GRACE_SECONDS = 5
+
+#: So many calls of a fault's story are told: the last ones, for the log cuts long texts.
+_LAST_CALLS = -4
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -84,6 +88,7 @@ def _answer(job: Job, limits: Limits) -> dict[str, object]:
             "detail": error.detail,
             "retry_after": error.retry_after,
         }
-    except Exception as error:  # noqa: BLE001 - the worker lives on for the next picture; the story goes to the log
-        return {"error": "AssetError", "public": "The thumbnail could not be made.", "detail": repr(error)}
+    except Exception:  # noqa: BLE001 - the worker lives on for the next picture; the story goes to the log
+        story = traceback.format_exc(limit=_LAST_CALLS)
+        return {"error": "AssetError", "public": "The thumbnail could not be made.", "detail": story}
     return {}

@@ -245,9 +245,11 @@ def create_locked(path: Path) -> int:
 def _remove_unless_locked(path: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        with contextlib.suppress(OSError):  # its owner lives
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+        except OSError:
+            return  # its owner lives, or there are no locks here
+        path.unlink()
     finally:
         os.close(descriptor)
 

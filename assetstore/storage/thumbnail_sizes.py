@@ -7,9 +7,11 @@ Concurrency: a size is added under a lock on the folder, so that processes keep 
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Iterator, Set
 from pathlib import Path
 
@@ -74,13 +76,13 @@ class ThumbnailSizes:
         draft.mkdir(mode=0o700, parents=True)
         for name in (*sizes, _TAKEN):
             (draft / name).touch()
-        # If another process was quicker, its folder is not empty, and stays.
-        with contextlib.suppress(OSError):
+        try:
             draft.rename(self._folder)
-            return
-        for marker in draft.iterdir():
-            marker.unlink()
-        draft.rmdir()
+        except OSError as error:
+            shutil.rmtree(draft)
+            # Another process was quicker: its folder is not empty, and stays.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -1,0 +1,50 @@
+"""housekeeping: a duty is done by one at a time, again and again, whatever happens in it."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assetstore.housekeeping import Duty
+
+
+def done(tmp_path: Path, work: Callable[[threading.Event], object]) -> None:
+    """Does a duty until its work tells it to end."""
+    duty = Duty("tidying", tmp_path, 0.001, work)
+    duty.start()
+    assert duty._ending.wait(60)
+    duty.close()
+
+
+@pytest.mark.parametrize("fault", [BlockingIOError("a pipe is full"), ValueError("a mistake"), OSError("a disk")])
+def test_a_duty_that_fails_is_in_the_log_and_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Exception
+) -> None:
+    rounds = []
+
+    def work(ending: threading.Event) -> None:
+        rounds.append(1)
+        if len(rounds) == 2:
+            ending.set()
+        raise fault
+
+    done(tmp_path, work)
+    assert len(rounds) == 2
+    assert caplog.text.count("tidying failed") == 2
+    assert caplog.text.count(str(fault)) >= 2
+
+
+def test_a_duty_that_another_process_does_is_left_to_it_and_taken_over_when_that_ends(tmp_path: Path) -> None:
+    at_work, may_end = threading.Event(), threading.Event()
+    first = Duty("tidying", tmp_path, 3600, lambda _: (at_work.set(), may_end.wait(60)))
+    first.start()
+    assert at_work.wait(60)
+    turns = []
+    second = Duty("tidying", tmp_path, 3600, lambda _: turns.append("second"))
+    second._do_alone()
+    assert turns == []
+    may_end.set()
+    first.close()
+    second._do_alone()
+    assert turns == ["second"]
