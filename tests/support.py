@@ -88,6 +88,20 @@ class Client:
         return self.get("/fileget", type="T", filename=name, scale=scale, **query)
 
 
+def newest_token(client: Client, name: str) -> str:
+    """A token that is good for a second longer, for tests in which a short tolerance ends: machines may be busy."""
+    return client.token(name, age=-1)
+
+
+def wait_for_upload(base: Path) -> None:
+    """Waits until the first bytes of an uploaded file are at the server."""
+    for _ in range(600):
+        if any((base / "originals/.asset-server").glob("upload-*")):
+            return
+        time.sleep(0.1)
+    raise AssertionError("no upload has begun")
+
+
 class LowerKeys(dict[str, str]):
     """Headers, found by their names in lower case."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import pictures
-from tests.support import KEY, PROJECT, Client, multipart_body, visible_files, with_query
+from tests.support import KEY, PROJECT, Client, multipart_body, newest_token, visible_files, with_query
 from tests.test_live import MEGABYTE, Program
 
 CONFIGURATION = PROJECT / "deploy/gunicorn.conf.py"
@@ -109,7 +109,9 @@ def upload_head(content_type: str, framing: str) -> bytes:
 
 def begin_upload(client: Client, size: int = 1000) -> tuple[socket.socket, bytes]:
     """An upload of *size* bytes of which half is sent; returns the connection and the other half."""
-    body, content_type = multipart_body([("f", ("f", bytes(size))), ("store", "a"), ("token", client.token("a"))])
+    body, content_type = multipart_body(
+        [("f", ("f", bytes(size))), ("store", "a"), ("token", newest_token(client, "a"))]
+    )
     head = upload_head(content_type, f"Content-Length: {len(body)}")
     connection = socket.create_connection(("127.0.0.1", client.port), timeout=30)
     connection.sendall(head + body[: size // 2])
@@ -118,7 +120,7 @@ def begin_upload(client: Client, size: int = 1000) -> tuple[socket.socket, bytes
 
 def test_a_slow_upload_outlives_neither_its_token_nor_its_process(tmp_path: Path) -> None:
     # gunicorn does not tell when a request began to arrive; the application is called when its head is there.
-    with gunicorn(tmp_path / "a", "--timeout", "2", TIME_TOLERANCE="2") as (program, client):
+    with gunicorn(tmp_path / "a", "--timeout", "3", TIME_TOLERANCE="2") as (program, client):
         connection, rest = begin_upload(client)
         with connection:
             for byte in range(8):

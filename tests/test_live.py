@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import pictures
-from tests.support import KEY, PROJECT, Client, multipart_body
+from tests.support import KEY, PROJECT, Client, multipart_body, newest_token, wait_for_upload
 
 MEGABYTE = 1_000_000
 
@@ -119,17 +119,18 @@ def test_the_start_shows_the_settings_and_sigterm_ends_it_with_0(tmp_path: Path)
 def test_a_request_that_runs_when_sigterm_comes_is_finished(tmp_path: Path) -> None:
     with running(tmp_path / "a") as program:
         client = Client(program.port())
-        body, content_type = multipart_body([("store", "a"), ("token", client.token("a")), ("f", ("f", bytes(1000)))])
+        parts = [("store", "a"), ("token", client.token("a")), ("f", ("f", bytes(4 * MEGABYTE)))]
+        body, content_type = multipart_body(parts)
         head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
-            connection.sendall(head.encode() + body[:100])
-            time.sleep(0.3)
+            connection.sendall(head.encode() + body[:-500])
+            wait_for_upload(tmp_path / "a")
             program.process.send_signal(signal.SIGTERM)
             time.sleep(0.3)
-            connection.sendall(body[100:])
+            connection.sendall(body[-500:])
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
         assert program.ended()[0] == 0
-    assert (tmp_path / "a/originals/a").stat().st_size == 1000
+    assert (tmp_path / "a/originals/a").stat().st_size == 4 * MEGABYTE
 
 
 def test_without_a_key_the_first_start_prints_one_and_the_second_does_not(tmp_path: Path) -> None:
@@ -152,6 +153,17 @@ def test_key_none_is_an_opt_out_with_a_warning(tmp_path: Path) -> None:
         assert Client(program.port()).get("/testkey").status == 200
 
 
+def wait_for_answers(program: Program, client: Client) -> None:
+    """Waits for a web server that says that it listens before it does."""
+    program.wait_for("listening on")
+    for _ in range(600):
+        with contextlib.suppress(ConnectionRefusedError):
+            assert "It works!" in client.get("/").text
+            return
+        time.sleep(0.1)
+    raise AssertionError("nobody answers")
+
+
 @pytest.mark.parametrize("server", ["wsgiref", "paste"])
 def test_the_program_runs_from_any_folder_with_any_server(tmp_path: Path, server: str) -> None:
     with socket.socket() as free:
@@ -162,13 +174,8 @@ def test_the_program_runs_from_any_folder_with_any_server(tmp_path: Path, server
         {"BASE_DIR": str(tmp_path / "a"), "PORT": port, "BIND_ADDRESS": "127.0.0.1", "SERVER": server}, folder=tmp_path
     )
     try:
-        program.wait_for("listening on")
         client = Client(int(port))
-        for _ in range(100):
-            with contextlib.suppress(ConnectionRefusedError):
-                assert "It works!" in client.get("/").text
-                break
-            time.sleep(0.1)
+        wait_for_answers(program, client)
         assert client.get("/web_asset_store.xml").status == 200
     finally:
         program.process.kill()
@@ -195,10 +202,11 @@ def test_under_other_web_servers_a_long_upload_does_not_outlive_its_token_either
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with running(tmp_path / "a", SERVER="wsgiref", PORT=str(port), TIME_TOLERANCE="2") as program:
-        program.wait_for("listening on")
-        time.sleep(0.5)
         client = Client(port)
-        body, content_type = multipart_body([("f", ("f", b"slow")), ("store", "a"), ("token", client.token("a"))])
+        wait_for_answers(program, client)
+        body, content_type = multipart_body(
+            [("f", ("f", b"slow")), ("store", "a"), ("token", newest_token(client, "a"))]
+        )
         head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(head.encode() + body[:50])

@@ -33,6 +33,7 @@ from tests.support import (
     Response,
     RunningServer,
     multipart_body,
+    newest_token,
     visible_files,
     with_query,
 )
@@ -316,7 +317,7 @@ COLLECTED = {"proxy_request_buffering off;": "proxy_request_buffering on;"}
 
 def upload_slowly(front: Front, headers: str = "") -> int:
     """Uploads for longer than the tolerance of two seconds; returns the status."""
-    parts = [("store", "a"), ("f", ("f", bytes(1000))), ("token", front.token("a"))]
+    parts = [("store", "a"), ("f", ("f", bytes(1000))), ("token", newest_token(front, "a"))]
     body, content_type = multipart_body(parts)  # type: ignore[arg-type]
     head = f"POST /fileupload HTTP/1.1\r\nHost: x\r\n{headers}Content-Type: {content_type}\r\n"
     with front.connected() as connection:

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests import pictures
-from tests.support import KEY, PROJECT, Client, LowerKeys, Response, visible_files, with_query
+from tests.support import KEY, PROJECT, Client, LowerKeys, Response, visible_files, wait_for_upload, with_query
 from tests.test_gunicorn import PROCESSES, begin_upload, environ_for, free_port, gunicorn
 from tests.test_live import MEGABYTE, Program, children, holds_pattern, stream_upload
 from tests.test_metrics import figures, of
@@ -276,9 +276,9 @@ def test_sigterm_lets_running_uploads_finish_and_leaves_no_process(tmp_path: Pat
         processes = children(program.process.pid)
         all_processes = [*processes, *(worker for process in processes for worker in children(process))]
         assert len(all_processes) == PROCESSES + 1
-        connection, rest = begin_upload(client)
+        connection, rest = begin_upload(client, 4 * MEGABYTE)
         with connection:
-            time.sleep(0.3)
+            wait_for_upload(tmp_path / "a")
             program.process.send_signal(signal.SIGTERM)
             time.sleep(0.3)
             connection.sendall(rest)
@@ -286,7 +286,7 @@ def test_sigterm_lets_running_uploads_finish_and_leaves_no_process(tmp_path: Pat
         status, printed = program.ended()
     assert status == 0
     assert "Traceback" not in printed
-    assert (tmp_path / "a/originals/a").stat().st_size == 1000
+    assert (tmp_path / "a/originals/a").stat().st_size == 4 * MEGABYTE
     assert not [process for process in all_processes if Path(f"/proc/{process}").exists()]
 
 

@@ -522,7 +522,7 @@ def test_refusals_are_plain_sentences_with_the_common_headers(
     assert answer.status == status
     assert is_sentence(answer)
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert abs(int(answer.headers["x-timestamp"]) - time.time()) < 10
+    assert abs(int(answer.headers["x-timestamp"]) - time.time()) < 60
     assert answer.headers["x-content-type-options"] == "nosniff"
     if allow is not None:
         assert answer.headers["allow"].replace(" ", "") == allow.replace(" ", "")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from assetstore import handler, serving
-from tests.support import PROJECT, RunningServer, multipart_body, visible_files
+from tests.support import PROJECT, RunningServer, multipart_body, newest_token, visible_files
 
 HALF_AN_UPLOAD = (
     b"POST /fileupload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -305,7 +305,7 @@ def test_a_client_that_waits_for_permission_gets_it(server: RunningServer) -> No
 
 def test_a_long_upload_does_not_outlive_its_token(start: object) -> None:
     server = start(TIME_TOLERANCE=2)  # type: ignore[operator]
-    body, content_type = multipart_body([("f", ("f", b"slow")), ("store", "a"), ("token", server.token("a"))])
+    body, content_type = multipart_body([("f", ("f", b"slow")), ("store", "a"), ("token", newest_token(server, "a"))])
     head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(head.encode() + body[:50])
@@ -318,7 +318,7 @@ def test_the_pause_before_a_request_does_not_count_and_a_pause_within_it_does_no
     server = start(TIME_TOLERANCE=2)  # type: ignore[operator]
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         time.sleep(3.2)
-        request = f"GET /testkey?random=1&token={server.token('1')} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        request = f"GET /testkey?random=1&token={newest_token(server, '1')} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         client.sendall(request[:12])
         time.sleep(3.2)
         client.sendall(request[12:])

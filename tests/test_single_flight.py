@@ -1,15 +1,23 @@
 """single_flight: one works, the others get its result."""
 
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from assetstore import single_flight
 from assetstore.single_flight import SingleFlight
 
 
-def test_one_works_and_all_get_its_result_or_its_failure() -> None:
+def test_one_works_and_all_get_its_result_or_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = threading.Semaphore(0)
+
+    class Watched(Future[str]):
+        def result(self, timeout: float | None = None) -> str:
+            waiting.release()
+            return super().result(timeout)
+
+    monkeypatch.setattr(single_flight, "Future", Watched)
     for outcome in ("result", "failure"):
         flight: SingleFlight[str] = SingleFlight()
         calls: list[int] = []
@@ -29,9 +37,11 @@ def test_one_works_and_all_get_its_result_or_its_failure() -> None:
         with ThreadPoolExecutor(8) as threads:
             futures = [threads.submit(want, index) for index in range(8)]
             everybody.wait(30)
-            time.sleep(0.3)  # so that all of them have come to wait
+            for _ in range(7):
+                assert waiting.acquire(timeout=30)
             gate.set()
             errors = [future.exception() for future in futures]
+        assert waiting.acquire(timeout=30), "who works takes the result in the end, too"
         assert all(isinstance(error, KeyError) == (outcome == "failure") for error in errors)
         assert len(calls) == 1
 
