@@ -7,6 +7,7 @@ when it ends, the file is written anew with one line for each local file.
 Concurrency: the file is locked while it is open, so that two commands cannot use one.
 """
 
+import contextlib
 import csv
 import fcntl
 import os
@@ -94,17 +95,14 @@ class Receipt:
 
     def _rewrite(self) -> None:
         draft = self._path.with_name(f".{os.getpid()}-{self._path.name[:200]}")
-        # Stays open: it is the receipt from now on.
-        file = open(draft, "w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
-        try:
+        with contextlib.ExitStack() as undone:
+            undone.callback(draft.unlink, missing_ok=True)
+            file = undone.enter_context(open(draft, "w", encoding="utf-8", errors="surrogateescape", newline=""))
             fcntl.flock(file, fcntl.LOCK_EX)
             csv.writer(file).writerow(COLUMNS)
             self._write(file, self._lines.values())
             os.replace(draft, self._path)
-        except BaseException:
-            file.close()
-            draft.unlink(missing_ok=True)
-            raise
+            undone.pop_all()  # it stays open: it is the receipt from now on
         self._file.close()
         self._file = file
 
@@ -118,16 +116,16 @@ class Receipt:
 
 def _lock(path: Path) -> TextIO:
     while True:
-        # Stays open: closing gives the lock back.
-        file = open(path, "a+", encoding="utf-8-sig", errors="surrogateescape", newline="")  # noqa: SIM115
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise BadRequest(f"Another command is using the receipt {path}.") from None
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            return file
-        file.close()  # it was written anew in between
+        with contextlib.ExitStack() as undone:
+            file = undone.enter_context(open(path, "a+", encoding="utf-8-sig", errors="surrogateescape", newline=""))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BadRequest(f"Another command is using the receipt {path}.") from None
+            # Otherwise it was written anew in between.
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                undone.pop_all()  # it stays open: closing gives the lock back
+                return file
 
 
 def _read(file: TextIO) -> Iterable[Line]:

@@ -1,5 +1,7 @@
 """`manage.py delete`: deletes originals on an attachment server."""
 
+import functools
+
 import click
 
 from assetstore import names
@@ -37,7 +39,7 @@ def delete(store_names: tuple[str, ...], yes: bool, remote: RemoteServer, dry_ru
     failures = 0
     for name in store_names:
         try:
-            outcome = patiently(lambda name=name: _delete(remote, name, dry_run))  # type: ignore[misc]
+            outcome = patiently(functools.partial(_delete, remote, name, dry_run))
         except AssetError as error:
             failures += 1
             show({"name": name, "outcome": reason(error)}, as_json, _COLUMNS)
