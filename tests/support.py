@@ -1,17 +1,24 @@
 """What the tests share: a running server, a client that speaks plain HTTP, builders of requests."""
 
+import contextlib
 import dataclasses
 import http.client
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 import server as asset_server
 from assetstore import configuration, running, startup, tokens
+from assetstore.journal import Journal
+from assetstore.originals import Originals
+from assetstore.storage.disk import DiskStorage
 
 KEY = "test_attachment_key"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -86,6 +93,25 @@ class Client:
 
     def thumbnail(self, name: str, scale: int = 200, **query: object) -> Response:
         return self.get("/fileget", type="T", filename=name, scale=scale, **query)
+
+
+def run_manage(base: Path, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Runs manage.py on a store, as the administrator does, with these variables."""
+    variables = {"BASE_DIR": str(base), "KEY": KEY, "PATH": os.environ["PATH"], **environ}
+    command = [sys.executable, str(PROJECT / "manage.py"), *map(str, arguments)]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@contextlib.contextmanager
+def originals_in(base: Path, *places: str, keeps_trash: bool = True) -> Iterator[Originals]:
+    """The originals of a store on disk without a server."""
+    storage = DiskStorage(base, "originals", "thumbnails", places)
+    storage.prepare()
+    originals = Originals(storage, Journal(base), places, keeps_trash)
+    yield originals
+    originals.journal.close()
 
 
 def newest_token(client: Client, name: str) -> str:

@@ -14,7 +14,7 @@ import bagit
 import pytest
 
 from tests import pictures
-from tests.support import KEY, PROJECT, RunningServer
+from tests.support import PROJECT, RunningServer, run_manage
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -30,17 +30,12 @@ ODD_NAMES = (
 
 def manage_for(server: RunningServer) -> Manage:
     """Runs manage.py on the store of a running server."""
-    variables = {"BASE_DIR": str(server.base), "KEY": KEY, "PATH": "/usr/bin:/bin"}
+    variables = {}
     if server.settings.collection_dirs:
         variables["COLLECTION_DIRS"] = json.dumps(dict(server.settings.collection_dirs))
 
     def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(PROJECT / "manage.py"), *map(str, arguments)]
-        done = subprocess.run(
-            command, env={**variables, **environ}, capture_output=True, text=True, check=False, timeout=60
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return run_manage(server.base, *arguments, **{**variables, **environ})
 
     return run
 

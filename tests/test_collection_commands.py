@@ -14,7 +14,7 @@ import pytest
 
 from assetstore import collection_file
 from assetstore.storage.files import alone
-from tests.support import KEY, PROJECT, Client, RunningServer, visible_files
+from tests.support import KEY, PROJECT, Client, RunningServer, run_manage, visible_files
 from tests.test_live import running
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
@@ -30,11 +30,8 @@ def base(tmp_path: Path) -> Path:
 @pytest.fixture
 def manage(base: Path) -> Manage:
     def run(*arguments: str, static: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        variables = {"BASE_DIR": str(base), "KEY": KEY, "PATH": "/usr/bin:/bin"}
-        if static:
-            variables["COLLECTION_DIRS"] = json.dumps(static)
-        command = [sys.executable, str(PROJECT / "manage.py"), "collections", *arguments]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+        variables = {"COLLECTION_DIRS": json.dumps(static)} if static else {}
+        return run_manage(base, "collections", *arguments, **variables)
 
     return run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import pictures
-from tests.support import KEY, PROJECT, RunningServer, visible_files
+from tests.support import PROJECT, RunningServer, run_manage, visible_files
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -21,9 +21,7 @@ def manage(server: RunningServer) -> Manage:
     """Runs manage.py on the store of the running server."""
 
     def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        variables = {"BASE_DIR": str(server.base), "KEY": KEY, "PATH": "/usr/bin:/bin", "TZ": "UTC", **environ}
-        command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+        return run_manage(server.base, *arguments, **{"TZ": "UTC", **environ})
 
     return run
 

@@ -9,23 +9,20 @@ import pytest
 
 from assetstore import fixity, verifying
 from assetstore.fixity import Verification
-from assetstore.journal import Event, Journal, Origin
+from assetstore.journal import Event, Origin
 from assetstore.originals import Originals, Received
 from assetstore.pace import Interrupted, Pace
-from assetstore.storage.disk import DiskStorage
 from assetstore.verifying import Verifier
 from tests import pictures
+from tests.support import originals_in
 
 ORIGIN = Origin("", "test")
 
 
 @pytest.fixture
 def originals(tmp_path: Path) -> Iterator[Originals]:
-    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["", "fish"])
-    storage.prepare()
-    store = Originals(storage, Journal(tmp_path), ["", "fish"], keeps_trash=True)
-    yield store
-    store.journal.close()
+    with originals_in(tmp_path, "", "fish") as store:
+        yield store
 
 
 def put(originals: Originals, name: str, content: bytes, place: str = "") -> None:

@@ -262,6 +262,17 @@ def replace_often(base: Path, process: int) -> None:
     originals.journal.close()
 
 
+def run_processes(work: Callable[[Path, int], None], base: Path) -> None:
+    """Has two processes work on one store at once, each told its number."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=work, args=(base, number)) for number in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+
+
 def content_of(entry: TrashEntry, base: Path) -> bytes:
     return DiskTrash(entry.place, base / entry.place / "originals").path(entry).read_bytes()
 
@@ -269,13 +280,7 @@ def content_of(entry: TrashEntry, base: Path) -> bytes:
 def test_of_versions_that_come_at_once_all_but_the_last_are_in_the_trash_once(
     originals: Originals, tmp_path: Path
 ) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=replace_often, args=(tmp_path, process)) for process in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    run_processes(replace_often, tmp_path)
     kept = [content_of(entry, tmp_path) for entry in originals.trash()]
     versions = [*kept, read(originals, "a")]
     assert len(versions) == 2 * 16 * TURNS
@@ -310,13 +315,7 @@ def change_often(base: Path, process: int) -> None:
 def test_whatever_is_done_at_once_each_version_is_somewhere_and_only_there(
     originals: Originals, tmp_path: Path
 ) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=change_often, args=(tmp_path, process)) for process in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    run_processes(change_often, tmp_path)
     there = [path.read_bytes() for path in (tmp_path / "originals").iterdir() if path.is_file()]
     versions = Counter([*there, *(content_of(entry, tmp_path) for entry in originals.trash())])
     expected = itertools.product(range(2), range(8), range(8))

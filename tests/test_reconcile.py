@@ -5,7 +5,6 @@ import getpass
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from assetstore.records import database as specify_database
 from tests import mariadb, specify
 from tests.mariadb import Database
 from tests.specify import Specify
-from tests.support import KEY, PROJECT, RunningServer
+from tests.support import PROJECT, RunningServer, run_manage
 
 DOCUMENTATION = (PROJECT / "docs/records.md").read_text(encoding="utf-8")
 
@@ -36,11 +35,7 @@ def manage(server: RunningServer) -> Manage:
 
     def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
         folders = json.dumps(specify.FOLDERS)
-        variables = {"BASE_DIR": str(server.base), "KEY": KEY, "COLLECTION_DIRS": folders, "PATH": "/usr/bin:/bin"}
-        command = [sys.executable, str(PROJECT / "manage.py"), *map(str, arguments)]
-        return subprocess.run(
-            command, env={**variables, **environ}, capture_output=True, text=True, check=False, timeout=60
-        )
+        return run_manage(server.base, *arguments, **{"COLLECTION_DIRS": folders, **environ})
 
     return run
 

@@ -14,7 +14,7 @@ from assetstore import pruning
 from assetstore.pruning import Pruning, Wishes
 from assetstore.storage import PrunableThumbnails
 from tests import pictures
-from tests.support import KEY, PROJECT, RunningServer, visible_files
+from tests.support import PROJECT, RunningServer, run_manage, visible_files
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -24,11 +24,7 @@ NOTHING = Wishes(False, False, None, None, None)
 @pytest.fixture
 def manage(server: RunningServer) -> Manage:
     def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-        variables = {"BASE_DIR": str(server.base), "KEY": KEY, "PATH": os.environ["PATH"], **environ}
-        command = [sys.executable, str(PROJECT / "manage.py"), "thumbnails", *map(str, arguments)]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return run_manage(server.base, "thumbnails", *arguments, **environ)
 
     return run
 

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from assetstore import journal as events
 from assetstore.errors import StorageFault
-from assetstore.journal import Journal
 from assetstore.originals import Originals
 from assetstore.storage import DELETED, TrashEntry
-from assetstore.storage.disk import DiskStorage
 from assetstore.trash_keeping import TrashKeeper, due
+from tests.support import originals_in
 
 SECOND = 10**9
 DAY = 86_400
@@ -26,11 +25,8 @@ NOW = 1_795_000_000.0
 
 @pytest.fixture
 def originals(tmp_path: Path) -> Iterator[Originals]:
-    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["", "fish"])
-    storage.prepare()
-    store = Originals(storage, Journal(tmp_path), ["", "fish"], keeps_trash=True)
-    yield store
-    store.journal.close()
+    with originals_in(tmp_path, "", "fish") as store:
+        yield store
 
 
 def entry(name: str, days: float, size: int = 1, changed_days: float | None = None) -> TrashEntry:

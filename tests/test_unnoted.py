@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from assetstore import fixity, history
-from assetstore.journal import Journal
 from assetstore.originals import Originals
-from assetstore.storage.disk import DiskStorage
-from tests.support import PROJECT
+from tests.support import PROJECT, originals_in
 from tests.test_fixity import ORIGIN, found, put, verification
 
 #: Deletes or replaces the original "a", and is killed where the journal would hear of it.
@@ -37,11 +35,8 @@ with storage.receive("", None) as incoming:
 
 @pytest.fixture
 def originals(tmp_path: Path) -> Iterator[Originals]:
-    storage = DiskStorage(tmp_path, "originals", "thumbnails", [""])
-    storage.prepare()
-    store = Originals(storage, Journal(tmp_path), [""], keeps_trash=True)
-    yield store
-    store.journal.close()
+    with originals_in(tmp_path, "") as store:
+        yield store
 
 
 def killed_in(act: str, base: Path) -> None:

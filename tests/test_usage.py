@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -12,10 +11,9 @@ import pytest
 
 from assetstore import usage
 from assetstore.commands.usage import size_text
-from assetstore.journal import Event, Journal
+from assetstore.journal import Event
 from assetstore.originals import Originals
-from assetstore.storage.disk import DiskStorage
-from tests.support import KEY, PROJECT, RunningServer
+from tests.support import RunningServer, originals_in, run_manage
 
 FOLDERS = {"KU Fish": "fish", "KU Birds": "birds"}
 
@@ -24,11 +22,8 @@ DAY = 86_400
 
 @pytest.fixture
 def originals(tmp_path: Path) -> Iterator[Originals]:
-    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["fish", "birds"])
-    storage.prepare()
-    store = Originals(storage, Journal(tmp_path), ["fish", "birds"], keeps_trash=True)
-    yield store
-    store.journal.close()
+    with originals_in(tmp_path, "fish", "birds") as store:
+        yield store
 
 
 def note(
@@ -44,9 +39,9 @@ def month_of(days_ago: float) -> str:
 
 
 def manage(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[str]:
-    variables = {"BASE_DIR": str(server.base), "KEY": KEY, "COLLECTION_DIRS": json.dumps(FOLDERS)}
-    command = [sys.executable, str(PROJECT / "manage.py"), "usage", *arguments]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, check=True, timeout=60)
+    done = run_manage(server.base, "usage", *arguments, COLLECTION_DIRS=json.dumps(FOLDERS))
+    done.check_returncode()
+    return done
 
 
 def test_it_tells_what_there_is_by_folder_and_type_and_what_is_there_twice(start: Callable[..., RunningServer]) -> None:
