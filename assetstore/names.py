@@ -8,7 +8,8 @@ import re
 
 from assetstore.errors import BadRequest
 
-#: The folder beside the attachments that holds the server's own files (key, unfinished uploads).
+#: The folders of this name, beside and inside the folders of attachments, hold the server's own files: key, journal,
+#: trash, locks, unfinished uploads.
 PRIVATE_FOLDER = ".asset-server"
 
 #: The longest file name of the common Linux file systems, in bytes.

@@ -16,7 +16,7 @@ _LOOK = "Look into the server's log, and that of the proxy in front."
 
 
 def key(visit: Visit, known: str | None) -> Iterator[Finding]:
-    """Whether the server takes this key, and no other."""
+    """Whether the server takes this key, and no other. Raises RemoteFault if nothing more can be tried."""
     meaning = "Specify says that attachments are unavailable, or refuses each upload."
     status, text = visit.remote.test_key()
     if status == 403 and known is None:

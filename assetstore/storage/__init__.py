@@ -198,7 +198,7 @@ class Storage(Protocol):
     def alone_with_original(self, place: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same original.
 
-        Whoever commits, deletes or restores does so inside. Not to be nested.
+        Whoever commits, deletes or restores does so inside. Not to be nested. Raises OutOfSpace, StorageFault.
         """
 
     def trash(self, place: str) -> Iterator[TrashEntry]:
@@ -236,23 +236,35 @@ class ThumbnailStore(Protocol):
         """
 
     def new(self, place: str, name: str) -> "AbstractContextManager[NewThumbnail]":
-        """Gives a place for a thumbnail to be made at; it is visible only once published."""
+        """Gives a place for a thumbnail to be made at; it is visible only once published.
+
+        Raises OutOfSpace, StorageFault.
+        """
 
     def delete(self, place: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
         """Removes the kept thumbnails `ROOT_SCALE.EXT` of one root, none of any other.
 
         Those whose time of change (to the microsecond) is in *spared* (nanoseconds) stay; it is asked for
-        only if there are any.
+        only if there are any. Raises StorageFault.
         """
 
     def alone_with(self, place: str, name: str) -> AbstractContextManager[None]:
-        """Holds off everybody else, in other processes too, who calls this for the same thumbnail."""
+        """Holds off everybody else, in other processes too, who calls this for the same thumbnail.
+
+        Raises OutOfSpace, StorageFault.
+        """
 
     def keeps_size(self, place: str, size: int) -> bool:
-        """Whether thumbnails of this size are kept; the number of sizes that are has a ceiling."""
+        """Whether thumbnails of this size are kept; the number of sizes that are has a ceiling.
+
+        Raises StorageFault.
+        """
 
     def largest_kept_size(self, place: str, size: int) -> int | None:
-        """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
+        """The largest size, up to this one, of which thumbnails are kept; None if there is none.
+
+        Raises StorageFault.
+        """
 
 
 class NewThumbnail(Protocol):

@@ -53,7 +53,10 @@ class DiskThumbnails:
             shutil.rmtree(folder, ignore_errors=True)
 
     def delete(self, place: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
-        """Removes the thumbnails `ROOT_SCALE.EXT` of one root, except those changed at a time in *spared*."""
+        """Removes the thumbnails `ROOT_SCALE.EXT` of one root, except those changed at a time in *spared*.
+
+        Raises StorageFault.
+        """
         folder = self._folder_of(place)
         spared_microseconds: set[int] | None = None
         try:

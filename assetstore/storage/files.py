@@ -256,7 +256,10 @@ def _remove_unless_locked(path: Path) -> None:
 
 @contextlib.contextmanager
 def faults() -> Iterator[None]:
-    """Turns errors of the operating system into ours; the path goes to the log only."""
+    """Turns errors of the operating system into ours; the path goes to the log only.
+
+    Raises OutOfSpace, BadRequest (the file system takes no such name), StorageFault.
+    """
     try:
         yield
     except AssetError:
