@@ -178,7 +178,7 @@ def load(own: Mapping[str, object], environ: Mapping[str, str], folder: Path, co
         read["RENDER_WORKERS"] = max(1, cores // int(str(read["PROCESSES"])))
     _check_together(read)
     read["BASE_DIR"] = folder / str(read["BASE_DIR"])
-    return Settings(**{name.lower(): value for name, value in read.items()})  # type: ignore[arg-type]
+    return Settings(**{name.lower(): value for name, value in read.items()})  # type: ignore[arg-type]  # read as its kind
 
 
 def _check_together(read: Mapping[str, object]) -> None:

@@ -77,7 +77,7 @@ def _remembered(originals: Originals, part: str) -> list[tuple[str, str]]:
     """Names with this part in the journal, the latest first: it looks through a million of them in a moment."""
     pattern = "%" + "".join(f"\\{character}" if character in "%_\\" else character for character in part) + "%"
     grouped = "GROUP BY place, name ORDER BY MAX(id) DESC LIMIT ?"
-    query = f"SELECT place, name FROM events WHERE name LIKE ? ESCAPE '\\' {grouped}"  # noqa: S608
+    query = f"SELECT place, name FROM events WHERE name LIKE ? ESCAPE '\\' {grouped}"  # noqa: S608 - our own words
     try:
         with originals.journal.reading(query, (pattern, _MOST_EVENTS)) as rows:
             return [(place, name) for place, name in rows]

@@ -197,12 +197,14 @@ class Journal:
         """Yields the last event of every name of a place, or the last up to a moment. Raises StorageFault."""
         moment = "AND time_ns <= ?" if until_ns is not None else ""
         arguments = (place,) if until_ns is None else (place, until_ns)
-        last = f"SELECT MAX(id) FROM events WHERE place = ? AND operation != '{PURGED}' {moment} GROUP BY name"  # noqa: S608
+        where = f"place = ? AND operation != '{PURGED}' {moment}"
+        last = f"SELECT MAX(id) FROM events WHERE {where} GROUP BY name"  # noqa: S608 - our own words
         yield from self._events(f"WHERE id IN ({last}) ORDER BY name", arguments)
 
     def following(self, place: str, moment_ns: int) -> Iterator[Event]:
         """Yields the first event of every name of a place after a moment. Raises StorageFault."""
-        first = f"SELECT MIN(id) FROM events WHERE place = ? AND operation != '{PURGED}' AND time_ns > ? GROUP BY name"  # noqa: S608
+        where = f"place = ? AND operation != '{PURGED}' AND time_ns > ?"
+        first = f"SELECT MIN(id) FROM events WHERE {where} GROUP BY name"  # noqa: S608 - our own words
         yield from self._events(f"WHERE id IN ({first})", (place, moment_ns))
 
     def _events(self, clauses: str, arguments: tuple[object, ...]) -> Iterator[Event]:

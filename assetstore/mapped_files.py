@@ -32,7 +32,9 @@ def allocate(path: Path, size: int) -> None:
     # By another process: were the file opened and closed in this one, its locks would be lost (close, POSIX.1).
     arguments = [command, "--keep-size", "--length", str(size), str(path)]
     try:
-        run = subprocess.run(arguments, stderr=subprocess.DEVNULL, timeout=_SECONDS, check=False)  # noqa: S603
+        run = subprocess.run(  # noqa: S603 - our own arguments
+            arguments, stderr=subprocess.DEVNULL, timeout=_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), str(path)) from error
     disk = os.statvfs(path.parent)

@@ -105,7 +105,7 @@ class Metrics:
         """Returns all figures in Prometheus's text format."""
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no types
         else:
             registry = self._registry
         states = CollectorRegistry()

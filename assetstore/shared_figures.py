@@ -36,4 +36,4 @@ def forget(process: int) -> None:
     if VARIABLE in os.environ:
         from prometheus_client import multiprocess  # noqa: PLC0415 - reads the variable when it is imported
 
-        multiprocess.mark_process_dead(process)  # type: ignore[no-untyped-call]
+        multiprocess.mark_process_dead(process)  # type: ignore[no-untyped-call]  # it has no types

@@ -138,4 +138,5 @@ def yield_to_others() -> None:
     ionice = shutil.which("ionice")
     if ionice is not None:
         # Where the disk's scheduler knows no such classes, nothing comes of it.
-        subprocess.run([ionice, "--class", "idle", "--pid", str(os.getpid())], capture_output=True, check=False)  # noqa: S603
+        arguments = [ionice, "--class", "idle", "--pid", str(os.getpid())]
+        subprocess.run(arguments, capture_output=True, check=False)  # noqa: S603 - our own

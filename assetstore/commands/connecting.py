@@ -33,7 +33,7 @@ def connecting(command: Command) -> Command:
         return command(remote=_remote(workplace, url, key_file, collection), **others)
 
     connect.__doc__, connect.__name__ = command.__doc__, command.__name__
-    connect.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    connect.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click's
     for decorate in (
         click.option("--collection", help="The name of the collection, as Specify has it."),
         key_file_option,
@@ -45,7 +45,7 @@ def connecting(command: Command) -> Command:
         ),
     ):
         connect = decorate(connect)
-    return connect  # type: ignore[return-value]
+    return connect  # type: ignore[return-value]  # click calls it
 
 
 key_file_option = click.option(
@@ -69,7 +69,10 @@ def own_address(settings: Settings) -> Address:
 
 
 def own_key(settings: Settings) -> str | None:
-    """Returns the key of this program's own server, None if KEY is None. Raises SettingsError if it has none yet."""
+    """Returns the key of this program's own server, None if KEY is None.
+
+    Raises SettingsError if it has none yet, StorageFault if it cannot be read.
+    """
     if settings.key is None:
         return None
     if settings.key:

@@ -149,7 +149,7 @@ def selecting(command: Command) -> Command:
         return command(selection=Selection(names, collection, since, until), **others)
 
     select.__doc__, select.__name__ = command.__doc__, command.__name__
-    select.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    select.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click's
     for decorate in (
         click.option("--until", type=Moment(), help="Not after this moment."),
         click.option(
@@ -159,7 +159,7 @@ def selecting(command: Command) -> Command:
         click.argument("names", nargs=-1, metavar="[NAME|PATTERN]..."),
     ):
         select = decorate(select)
-    return select  # type: ignore[return-value]
+    return select  # type: ignore[return-value]  # click calls it
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line, for programs.")

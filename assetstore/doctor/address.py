@@ -167,7 +167,7 @@ def _clock(visit: Visit, first: Reply, began: float) -> Iterator[Finding]:
 
 
 def _advertised(address: Address, reply: Reply) -> Iterator[Finding]:
-    urls = {str(child.get("type")): child.text or "" for child in ElementTree.fromstring(reply.body)}  # noqa: S314
+    urls = {str(child.get("type")): child.text or "" for child in ElementTree.fromstring(reply.body)}  # noqa: S314 - as above
     found: dict[str, Finding] = {}
     for kind, path in advertised.ROUTES.items():
         finding = _one_advertised(address, urls[kind], path)

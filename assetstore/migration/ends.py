@@ -73,7 +73,7 @@ class Address:
     def _effective(self, settings: Settings) -> Settings:
         own = {"endpoint": self.endpoint, "region": self.region, "addressing": self.addressing}
         given = {f"storage_{name}": value for name, value in own.items() if value is not None}
-        return dataclasses.replace(settings, storage_url=self._bucket_url(), **given)  # type: ignore[arg-type]
+        return dataclasses.replace(settings, storage_url=self._bucket_url(), **given)  # type: ignore[arg-type]  # texts
 
     def _bucket_url(self) -> str:
         try:

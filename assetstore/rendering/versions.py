@@ -30,7 +30,9 @@ def _asked(path: str, _changed_ns: int) -> str:
     # Ghostscript and ImageMagick 6 and 7 all know this option.
     try:
         # Popen is safe in a threaded process: between fork and exec it runs no Python.
-        run = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
+        run = subprocess.run(  # noqa: S603 - our own arguments
+            [path, "-version"], capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     found = _VERSION.search(run.stdout)
