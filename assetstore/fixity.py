@@ -15,7 +15,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from assetstore import content_types, formats
 from assetstore import journal as events
@@ -229,10 +229,11 @@ class Verification:
     def _settled_missing(self, event: Event) -> Finding | None:
         entry = self._unnoted.removal(event)
         if self._accept or (self._adopt and entry is not None):
-            # What is in the trash went when that says, whoever asked for it.
-            operation, moment_ns = (events.GONE, 0) if entry is None else (events.DELETED, entry.removed_ns)
-            size, sha256 = event.size, event.sha256
-            gone = Event(operation, event.place, event.name, "", size, sha256, self._client, moment_ns)
+            gone = Event(events.GONE, event.place, event.name, "", event.size, event.sha256, self._client)
+            if entry is not None:
+                # It went when the trash says; nobody knows any more who asked for that.
+                who = f"unknown, noted by {self._client}"
+                gone = replace(gone, operation=events.DELETED, time_ns=entry.removed_ns, client=who)
             if self._journal.record(gone):
                 self.summary.adopted += 1
                 return None

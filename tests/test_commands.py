@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from assetstore.storage import trash_names
 from tests import pictures
 from tests.support import PROJECT, RunningServer, run_manage, visible_files
 
@@ -196,6 +197,21 @@ def test_verify_tells_by_its_exit_status_and_takes_notes_when_asked(server: Runn
     assert manage("verify", "--adopt").stdout.endswith("1 noted.\n")
     assert manage("verify", "--accept-changes").returncode == 0
     assert manage("verify").stdout == "2 files, 12 bytes: nothing wrong; 0 noted.\n"
+
+
+def test_verify_says_where_a_file_is_whose_delete_a_crash_kept_from_the_journal(
+    server: RunningServer, manage: Manage
+) -> None:
+    server.upload("a.txt", b"x")
+    went = trash_names.stamp(time.time_ns())
+    (server.originals / "a.txt").rename(server.originals / f".asset-server/trash/{went}-deleted-a.txt")
+    run = manage("verify")
+    assert run.returncode == 1
+    assert "without a note in the journal (its last version is in the trash since 20" in run.stdout
+    assert manage("verify", "--adopt").stdout == "0 files, 0 bytes: nothing wrong; 1 noted.\n"
+    assert "unknown, noted by manage.py" in manage("journal", "--operation", "deleted").stdout
+    assert manage("trash", "restore", "a.txt").returncode == 0
+    assert manage("verify").stdout == "1 files, 1 bytes: nothing wrong; 0 noted.\n"
 
 
 @pytest.mark.parametrize("moment", ["yesterday", "2026-13-01", "2026-11-24 25:00", "5x", ""])

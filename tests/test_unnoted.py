@@ -69,6 +69,9 @@ def test_a_delete_that_is_noted_late_bears_the_time_at_which_it_was(originals: O
     killed_in("delete", tmp_path)
     (entry,) = originals.trash()
     assert found(originals, accept=True) == {}, "whoever accepts missing files accepts this, too"
+    known = originals.journal.latest("", "a")
+    assert known is not None
+    assert (known.time_ns, known.client) == (entry.removed_ns, "unknown, noted by test")
     assert [past.name for past in history.existed(originals, entry.removed_ns - 1)] == ["a"]
     assert list(history.existed(originals, entry.removed_ns)) == []
 
