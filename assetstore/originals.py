@@ -5,7 +5,8 @@ and restores, whether a client or a command asks for them.
 
 Concurrency: a change and its event in the journal happen under the lock of the store name, so that
 the journal has them in the order in which they happened. Uploads wait for the disk before they
-take the lock.
+take the lock. A crash in between leaves a change that the journal did not hear of; `assetstore.fixity`
+finds it.
 """
 
 import logging

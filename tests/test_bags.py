@@ -1,10 +1,13 @@
 """manage.py export and import: bags that others can validate, and hostile ones that are refused."""
 
+import errno
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import unicodedata
 from collections.abc import Callable
@@ -13,6 +16,10 @@ from pathlib import Path
 import bagit
 import pytest
 
+from assetstore.bags.arrival import Arrival
+from assetstore.errors import StorageFault
+from assetstore.pace import Pace
+from assetstore.storage import StoredFile
 from tests import pictures
 from tests.support import PROJECT, RunningServer, run_manage
 
@@ -256,6 +263,23 @@ def test_nothing_is_replaced_where_there_is_no_trash(server: RunningServer, mana
     run = manage("import", make_bag(tmp_path / "bag", {"a.jpg": b"their"}), "--replace", TRASH_DAYS="0")
     assert (run.returncode, "TRASH_DAYS is 0" in run.stderr) == (2, True)
     assert (server.originals / "a.jpg").read_bytes() == b"ours!"
+
+
+def test_a_file_of_the_store_that_cannot_be_read_is_named(
+    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class BadSector(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    server.upload("a.txt", b"here")
+    bag = Arrival(make_bag(tmp_path / "bag", {"a.txt": b"bag!"}), lambda _collection: "")
+    originals, thumbnails = server.opened.originals, server.opened.thumbnails
+    broken = StoredFile(BadSector(), originals.storage.version("", "a.txt"))
+    monkeypatch.setattr(originals.storage, "open_original", lambda _place, _name: broken)
+    pace = Pace(None, threading.Event())
+    with pytest.raises(StorageFault, match=r"a\.txt cannot be read"):
+        list(bag.take_in(originals, thumbnails, "test", pace, replace=False, dry_run=True))
 
 
 def test_a_file_whose_bytes_the_manifest_did_not_foretell_is_not_imported(

@@ -132,6 +132,8 @@ class Arrival:
                     pace.spend(len(data))
         except NotFound:
             return None
+        except OSError as error:
+            raise StorageFault(f"The store's {_shown(item.name)} cannot be read.", str(error)) from error
         return checksum.hexdigest() == expected
 
     def _stored(self, originals: Originals, place: str, item: Item, client: str, pace: Pace) -> bool:
