@@ -51,15 +51,23 @@ def existed(originals: Originals, moment_ns: int) -> Iterator[Past]:
     for place in originals.places:
         listed = {entry.name: entry for entry in originals.storage.originals(place)}
         went: dict[str, list[TrashEntry]] = {}
-        for entry in originals.storage.trash(place):
+        gone: dict[str, TrashEntry] = {}
+        for entry in originals.storage.trash(place):  # the oldest first
             if entry.removed_ns > moment_ns:
-                went.setdefault(entry.name, []).append(entry)  # the oldest first
+                went.setdefault(entry.name, []).append(entry)
+            else:
+                gone[entry.name] = entry
         known = {event.name: event for event in originals.journal.state(place, moment_ns)}
         following = {event.name: event for event in originals.journal.following(place, moment_ns)}
         latest = {event.name: event for event in originals.journal.state(place)}
         for name in sorted({*listed, *went, *known}):
             traces = _Traces(
-                known.get(name), following.get(name), latest.get(name), listed.get(name), went.get(name, [])
+                known.get(name),
+                following.get(name),
+                latest.get(name),
+                listed.get(name),
+                went.get(name, []),
+                gone.get(name),
             )
             if traces.known is None:
                 past = traces.by_date(place, name, moment_ns)
@@ -77,6 +85,7 @@ class _Traces:
         known, following, latest: the last event up to the moment, the first after it, the last of all.
         listed: the original of today.
         went: what went to the trash after the moment, the oldest first.
+        gone: what went to the trash last before it.
     """
 
     known: Event | None
@@ -84,12 +93,15 @@ class _Traces:
     latest: Event | None
     listed: Listed | None
     went: Sequence[TrashEntry]
+    gone: TrashEntry | None
 
     def by_journal(self, place: str, name: str, sha256_of: Callable[[TrashEntry], str | None]) -> Past | None:
         """What the journal says, and where those bytes are now; *sha256_of* knows the checksums of the trash."""
         known, latest = self.known, self.latest
         if known is None or known.operation not in events.PRESENT:
             return None
+        if self.listed is None and latest == known and self.gone is not None and self.gone.removed_ns > known.time_ns:
+            return None  # a crash kept the journal from hearing that it went
         is_same = latest == known or (latest is not None and latest.sha256 == known.sha256 is not None)
         if self.listed is not None and is_same:
             return Past(place, name, known.size, known.sha256, IN_PLACE, None, True)

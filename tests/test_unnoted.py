@@ -76,6 +76,15 @@ def test_a_delete_that_is_noted_late_bears_the_time_at_which_it_was(originals: O
     assert list(history.existed(originals, entry.removed_ns)) == []
 
 
+def test_what_existed_at_a_moment_does_not_hang_on_the_note(originals: Originals, tmp_path: Path) -> None:
+    put(originals, "a", b"old")
+    killed_in("delete", tmp_path)
+    (entry,) = originals.trash()
+    (before,) = history.existed(originals, entry.removed_ns - 1)
+    assert (before.name, before.where, before.entry) == ("a", history.IN_TRASH, entry)
+    assert list(history.existed(originals, entry.removed_ns)) == []
+
+
 def test_a_file_that_somebody_removes_by_hand_is_missing_whatever_the_trash_has_of_it(
     originals: Originals, tmp_path: Path
 ) -> None:
