@@ -37,7 +37,11 @@ def list_entries(workplace: Workplace, selection: Selection, as_json: bool) -> N
 
 @trash.command()
 @selecting
-@click.option("--replace", is_flag=True, help="Also over a file that has the name now; that one goes to the trash.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Also over a file that has the name now; that one goes to the trash, if TRASH_DAYS is not 0.",
+)
 @dry_run_option
 @as_json_option
 @click.pass_obj
