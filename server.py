@@ -55,6 +55,9 @@ _SMALL = 64 * 1024
 #: What browsers say (Sec-Fetch-Mode) when they follow a redirect to another host and need no permission of it.
 _FOLLOWING = ("navigate", "no-cors")
 
+#: Who sends one of these may want nothing of a file, or not its beginning.
+_DOUBTS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
+
 
 class AssetServer:
     """The routes. One method answers one route of the protocol.
@@ -141,7 +144,7 @@ class AssetServer:
             scale = names.scale(query.get("scale"))
             # The type of the thumbnail's own name may differ from the original's.
             return self._deliver(self.thumbnails.open(place, name, scale), self.thumbnails.name(name, scale), query)
-        return self._deliver(self.storage.open_original(place, name), name, query)
+        return self._deliver(self.storage.open_original(place, name, self._reads()), name, query)
 
     def getmetadata(self) -> bottle.HTTPResponse:
         """Gives the EXIF metadata of an original as JSON, or the date it was taken on."""
@@ -169,7 +172,7 @@ class AssetServer:
             stored, folder = self.thumbnails.open(place, name, scale), self.settings.thumb_dir
             name = self.thumbnails.name(name, scale)
         else:
-            stored, folder = self.storage.open_original(place, name), self.settings.orig_dir
+            stored, folder = self.storage.open_original(place, name, reads=False), self.settings.orig_dir
         stored.file.close()
         return plain(advertised.static_url(self._base_url(), place, folder, name))
 
@@ -186,7 +189,7 @@ class AssetServer:
         if place is None:
             raise NotFound("There is no such file.")
         if folder == self.settings.orig_dir:
-            stored = self.storage.open_original(place, name)
+            stored = self.storage.open_original(place, name, self._reads())
         elif folder == self.settings.thumb_dir:
             stored = self.thumbnails.open_kept(place, name)
         else:
@@ -204,6 +207,17 @@ class AssetServer:
         page = {"ready": is_ready, "checks": {name: vars(result) for name, result in report.items()}}
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         return bottle.HTTPResponse(json.dumps(page), 200 if is_ready else 503, **headers)
+
+    def _reads(self) -> bool:
+        """Whether a file that the request asks for will probably be read from its beginning."""
+        environ = bottle.request.environ
+        is_whole = environ["REQUEST_METHOD"] == "GET" and not any(header in environ for header in _DOUBTS)
+        return is_whole and not self._follows(environ)
+
+    def _follows(self, environ: dict[str, Any]) -> bool:
+        """Whether the client may be sent to the bucket: browsers that show or load a file, and say so."""
+        is_wished = self.settings.storage_redirect_seconds is not None
+        return is_wished and environ.get("HTTP_SEC_FETCH_MODE") in _FOLLOWING
 
     def _deliver(self, stored: StoredFile, name: str, query: Parameters) -> bottle.HTTPResponse:
         """Answers with an open file, as the conditions and ranges of the request ask."""
@@ -238,9 +252,9 @@ class AssetServer:
             return FileAnswer(body.read(answer.length), answer.status, answer.headers)
 
     def _link(self, stored: StoredFile, answer: delivery.Answer, environ: dict[str, Any]) -> str | None:
-        """An address in the bucket for those who follow it: browsers that show or load a file, and say so."""
+        """An address in the bucket for those who follow it."""
         seconds = self.settings.storage_redirect_seconds
-        if seconds is None or environ.get("HTTP_SEC_FETCH_MODE") not in _FOLLOWING:
+        if seconds is None or not self._follows(environ):
             return None
         # The bucket knows neither the name to save by nor our policy against files that act as pages.
         if "Content-Disposition" in answer.headers or "Content-Security-Policy" in answer.headers:

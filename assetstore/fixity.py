@@ -186,7 +186,7 @@ class Verification:
 
     def _is_still(self, place: str, name: str, etag: str, known: Event | None) -> bool:
         """Whether file and journal are still those that were compared."""
-        with contextlib.suppress(NotFound), self._storage.open_original(place, name) as stored:
+        with contextlib.suppress(NotFound), self._storage.open_original(place, name, reads=False) as stored:
             return stored.version.etag == etag and self._journal.latest(place, name) == known
         return False
 
@@ -216,7 +216,7 @@ class Verification:
         if self._pace.ending.is_set():
             raise Interrupted
         try:
-            self._storage.open_original(event.place, event.name).file.close()
+            self._storage.open_original(event.place, event.name, reads=False).file.close()
             return None
         except StorageFault:
             return None  # found unreadable before

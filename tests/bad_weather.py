@@ -1,6 +1,7 @@
 """A way to a service that can be made bad at any moment: it hangs, breaks, drips, or says that the service is busy."""
 
 import contextlib
+import re
 import socket
 import struct
 import threading
@@ -24,6 +25,7 @@ class Way:
         endpoint: where it listens.
         weather: what new bytes and connections meet.
         breaks_after: after so many further bytes from the service the connection breaks, once; None for never.
+        methods: of the requests that have come, in their order.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -34,6 +36,7 @@ class Way:
         self.weather = FAIR
         self.breaks_after: int | None = None
         self.broken = 0
+        self.methods: list[str] = []
         self._ended = threading.Event()
         self._open: list[socket.socket] = []
         threading.Thread(target=self._listen, daemon=True).start()
@@ -101,10 +104,12 @@ class Way:
                         return
                 client.sendall(data)
 
-    @staticmethod
-    def _copy(source: socket.socket, target: socket.socket) -> None:
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                # A client begins a request only when the last one is answered, so it comes in a piece of its own.
+                if found := re.match(rb"([A-Z]+) [^ ]+ HTTP/1\.1\r\n", data):
+                    self.methods.append(found[1].decode())
                 target.sendall(data)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)

@@ -183,6 +183,26 @@ def test_of_a_large_file_only_the_part_that_is_asked_for_is_fetched(
     assert way.broken == 0
 
 
+def test_a_small_original_is_one_request_and_who_has_it_already_costs_none_of_its_bytes(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object], way: Way
+) -> None:
+    server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint})
+    for name, size in (("small.wav", 200_000), ("large.wav", 2 * MEGABYTE)):
+        server.upload(name, bytes(size))
+        whole = server.get("/fileget", filename=name)
+        asked = {"If-None-Match": whole.headers["etag"]}, {"If-Modified-Since": whole.headers["last-modified"]}
+        for statuses, methods, ask in (
+            ([200], ["GET"] * (1 + (size > 300_000)), lambda name=name: [server.get("/fileget", filename=name)]),
+            ([200], ["HEAD"], lambda name=name: [server.head("/fileget", filename=name)]),
+            ([304] * 2, ["HEAD"] * 2, lambda n=name, a=asked: [server.get("/fileget", h, filename=n) for h in a]),
+            ([206], ["HEAD", "GET"], lambda n=name: [server.get("/fileget", {"Range": "bytes=9-99"}, filename=n)]),
+            ([200], ["HEAD"], lambda name=name: [server.get("/getfileref", filename=name)]),
+            ([200], ["GET"], lambda name=name: [server.get("/getmetadata", filename=name)]),
+        ):
+            way.methods.clear()
+            assert ([answer.status for answer in ask()], way.methods) == (statuses, methods)
+
+
 def test_what_is_too_large_for_a_copy_by_the_service_goes_through_the_server(
     server: RunningServer, prefix: Prefix, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from assetstore.fixity import Verification
 from assetstore.journal import Origin
 from assetstore.originals import Originals, Received
 from assetstore.pace import Pace
-from assetstore.storage import DELETED, REPLACED, Incoming, PrunableThumbnails, Storage, ThumbnailStore
+from assetstore.storage import DELETED, REPLACED, Incoming, PrunableThumbnails, Storage, StoredFile, ThumbnailStore
 from tests.support import PROJECT
 
 ORIGIN = Origin("KU Fish", "192.0.2.7")
@@ -185,6 +186,36 @@ def test_reading_a_part_gives_that_part(originals: Originals) -> None:
             assert stored.file.tell() == min(position + length, len(content))
 
 
+@pytest.mark.parametrize("size", [0, 1, 262_143, 262_144, 262_145, 524_288, 1_000_001])
+def test_an_original_is_read_the_same_way_however_it_was_opened(originals: Originals, size: int) -> None:
+    content = b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))[:size]
+    put(originals, "a", content)
+    middle = size // 3
+    for reads in (True, False):
+
+        def opened(reads: bool = reads) -> StoredFile:
+            return originals.storage.open_original(FISH, "a", reads)
+
+        with opened() as stored:
+            assert (stored.file.read(), stored.file.read()) == (content, b"")
+        with opened() as stored:
+            assert stored.section(0, size).read(size) == content
+        with opened() as stored:
+            assert b"".join(iter(partial(stored.section(middle, size - middle).read, 70_000), b"")) == content[middle:]
+        with opened() as stored:
+            for position in (size - 5, 0, 262_140, 0):
+                stored.file.seek(max(0, position))
+                assert stored.file.read(300_000) == content[max(0, position) :][:300_000]
+
+
+def test_a_small_original_that_is_replaced_while_it_is_open_is_read_as_it_was(originals: Originals) -> None:
+    put(originals, "a", b"old")
+    with originals.storage.open_original(FISH, "a") as stored:
+        put(originals, "a", b"newer")
+        assert stored.section(0, stored.version.size).read(10) == b"old"
+    assert read(originals.storage, "a") == b"newer"
+
+
 def test_what_is_deleted_or_replaced_is_in_the_trash_exactly_once(originals: Originals) -> None:
     before = time.time_ns()
     put(originals, "a", b"first")
@@ -273,6 +304,13 @@ def test_a_thumbnail_is_kept_with_its_time_of_change(thumbnails: ThumbnailStore)
     make(thumbnails, "a_100.jpg", b"picture", STAMP)
     for wanted in (None, STAMP, STAMP + 1000):
         assert shown(thumbnails, "a_100.jpg", wanted) == (b"picture", STAMP)
+
+
+def test_a_large_thumbnail_is_as_good_as_a_small_one(thumbnails: ThumbnailStore) -> None:
+    picture = b"".join(number.to_bytes(4, "big") for number in range(200_000))
+    make(thumbnails, "a_5000.png", picture, STAMP)
+    for wanted in (None, STAMP):
+        assert shown(thumbnails, "a_5000.png", wanted) == (picture, STAMP)
 
 
 def test_a_thumbnail_that_another_server_made_anew_is_seen(originals: Originals, thumbnails: ThumbnailStore) -> None:

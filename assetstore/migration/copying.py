@@ -189,7 +189,7 @@ class Turn:
                     self._work.notebook.begin(self._task)
                     self._has_begun = True
                     incoming.commit(self._place, name, self._work.rules.keeps_trash)
-                    arrived = storage.open_original(self._place, name)
+                    arrived = storage.open_original(self._place, name, not self._work.rules.trusts_checksums)
         with arrived:
             checked = self._check(arrived, source)
         result = Result(outcome, size, source.sha256, checked)

@@ -166,8 +166,15 @@ class Storage(Protocol):
             most_sizes: of how many sizes thumbnails are kept in each collection.
         """
 
-    def open_original(self, place: str, name: str) -> StoredFile:
-        """Opens an original. Raises NotFound, StorageFault."""
+    def open_original(self, place: str, name: str, reads: bool = True) -> StoredFile:
+        """Opens an original.
+
+        Parameters:
+            place, name: of the original.
+            reads: whether it will probably be read from its beginning: a store may then fetch that at once.
+
+        Raises NotFound, StorageFault.
+        """
 
     def version(self, place: str, name: str) -> Version:
         """Returns the version of an original. Raises NotFound, StorageFault."""

@@ -113,7 +113,7 @@ class DiskStorage:
         """Returns the store of thumbnails beside these originals."""
         return DiskThumbnails(self._base, self._thumbnails, most_sizes)
 
-    def open_original(self, place: str, name: str) -> StoredFile:
+    def open_original(self, place: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original for reading. Raises NotFound, StorageFault."""
         try:
             return open_file(self._base, place, self._originals, name)

@@ -1,9 +1,9 @@
 """One bucket: the few calls that the store uses, each with a bound on its time and a few retries.
 
 The library is obstore, whose calls wait outside of Python. It takes its time limits when a client is
-made, not with a call; so there is a client for each of a few limits, and a call gets the one that fits
-what the request has left (`assetstore.patience`). Credentials are the library's business alone: it takes
-them from the environment (AWS_ACCESS_KEY_ID …) or asks the machine that it runs on.
+made, not with a call; so there is a client for each of a few limits, and a call gets the one that fits what it
+moves. What calls lose in vain counts against the request (`assetstore.patience`). Credentials are the library's
+business alone: it takes them from the environment (AWS_ACCESS_KEY_ID …) or asks the machine that it runs on.
 
 Concurrency: any thread may call. A process that was forked after its parent had used the library cannot
 use it (its threads are gone, and calls would hang), so that is refused.
@@ -31,13 +31,16 @@ from assetstore.storage.s3.objects import Found, found
 Result = TypeVar("Result")
 
 #: The time limits that there are clients for, in seconds.
-_LIMITS = (1, 2, 5, 30, 120, 600, 3600)
+_LIMITS = (1, 2, 5, 10, 30, 120, 600, 3600)
 
-#: How long a call may take that moves next to no bytes.
+#: How long a call may take that moves few bytes; twice that if it stores, removes or lists something.
 _QUICK = 5
 
 #: The slowest that a service may store or copy, bytes per second; less counts as hanging.
 _SLOWEST_BYTES_PER_SECOND = 1_000_000
+
+#: How long it may take to remove an object.
+_SECONDS_PER_KEY = 0.03
 
 _CONNECT_SECONDS = 3
 
@@ -124,16 +127,22 @@ class Bucket:
         self._seen_at = time.monotonic()
         return found(result.meta, result.attributes)
 
-    def get(self, key: str, most_bytes: int) -> tuple[Found, bytes]:
-        """Returns a small object, whole, at once. Raises NotFound (also if it is larger), Unavailable, StorageFault."""
+    def start(self, key: str, length: int) -> tuple[Found, bytes]:
+        """Returns what there is to know of an object, and its first *length* bytes: all of them, if it has no more.
+
+        Raises NotFound, Unavailable, StorageFault.
+        """
 
         def get(store: S3Store) -> tuple[Found, bytes]:
-            result = obstore.get(store, key)
-            if result.meta["size"] > most_bytes:
-                raise NotFound("There is no such file.", f"{key} has {result.meta['size']} bytes")
+            result = obstore.get(store, key, options={"range": (0, length)})
             return found(result.meta, result.attributes), bytes(result.bytes())
 
-        return self._call(get, _QUICK + most_bytes / _SLOWEST_BYTES_PER_SECOND)
+        try:
+            start = self._call(get, length / _SLOWEST_BYTES_PER_SECOND)
+        except StorageFault:
+            return self.head(key), b""  # an empty one has no first byte
+        self._seen_at = time.monotonic()
+        return start
 
     def _confirm_bucket(self, key: str) -> None:
         """Raises Unavailable if there is no bucket: answers without a body do not say so."""
@@ -153,7 +162,7 @@ class Bucket:
             object.check(result.meta)
             return bytes(result.bytes())
 
-        return self._call(get, _QUICK + length / _SLOWEST_BYTES_PER_SECOND)
+        return self._call(get, length / _SLOWEST_BYTES_PER_SECOND)
 
     def stream(self, object: Found, first: int, end: int) -> Iterator[bytes]:
         """Begins to read an object from byte *first* to before *end*; raises as `window`, also in between."""
@@ -181,7 +190,7 @@ class Bucket:
 
     def put(self, key: str, data: bytes, attributes: Mapping[str, str]) -> None:
         """Stores an object, whole. Raises OutOfSpace, Unavailable, StorageFault."""
-        seconds = _QUICK + len(data) / _SLOWEST_BYTES_PER_SECOND
+        seconds = max(2 * _QUICK, len(data) / _SLOWEST_BYTES_PER_SECOND)
         self._call(
             lambda store: obstore.put(store, key, data, attributes=dict(attributes), use_multipart=False), seconds
         )
@@ -202,13 +211,14 @@ class Bucket:
 
     def copy(self, object: Found, target: str) -> None:
         """Has the service copy an object with all that is said of it. Raises NotFound, Unavailable, StorageFault."""
-        seconds = 2 * _QUICK + object.size / _SLOWEST_BYTES_PER_SECOND
+        seconds = max(2 * _QUICK, object.size / _SLOWEST_BYTES_PER_SECOND)
         self._call(lambda store: obstore.copy(store, object.key, target), seconds)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Removes objects; those that are not there do not matter. Raises Unavailable, StorageFault."""
         for first in range(0, len(keys), _MOST_KEYS):
-            self._call(partial(self._delete, keys[first : first + _MOST_KEYS]), 2 * _QUICK)
+            some = keys[first : first + _MOST_KEYS]
+            self._call(partial(self._delete, some), max(2 * _QUICK, _SECONDS_PER_KEY * len(some)))
 
     @staticmethod
     def _delete(keys: Sequence[str], store: S3Store) -> None:

@@ -105,28 +105,45 @@ class StoredObject(StoredFile):
         return self.file
 
 
-def opened(bucket: "Bucket", key: str) -> StoredObject:
-    """Opens an object. Raises NotFound, Unavailable, StorageFault."""
-    object = bucket.head(key)
-    file = cast(BinaryIO, ObjectFile(bucket, object))
-    return StoredObject(file, object.version, None, object.sha256)
+def opened(bucket: "Bucket", key: str, reads: bool) -> StoredObject:
+    """Opens an object; by a request that brings its first bytes, too, if *reads*.
+
+    Raises NotFound, Unavailable, StorageFault.
+    """
+    if reads:
+        object, file = begun(bucket, key)
+    else:
+        object = bucket.head(key)
+        file = ObjectFile(bucket, object)
+    return StoredObject(cast(BinaryIO, file), object.version, None, object.sha256)
+
+
+def begun(bucket: "Bucket", key: str) -> tuple[Found, "ObjectFile"]:
+    """Returns an object and its bytes, the first of which have come. Raises NotFound, Unavailable, StorageFault."""
+    object, start = bucket.start(key, _WINDOW)
+    return object, ObjectFile(bucket, object, start)
 
 
 class ObjectFile(io.RawIOBase):
     """An object as a file; all its bytes are of one version, or reading fails.
 
     Whoever jumps to and fro is served from windows; whoever reads on gets one download, which is taken up
-    again where it broke off. No more than some hundred kilobytes are in memory.
+    again where it broke off. What was fetched with the opening is the first window, and all of a small object.
+    Two megabytes are in memory at most, and nothing but what just came while a download is passed on.
+
+    Parameters:
+        bucket, object: what is read.
+        start: the first bytes, as many as a window has or the object; empty: not fetched yet.
 
     Raises Unavailable (Overtaken when somebody has replaced the object) and StorageFault.
     """
 
-    def __init__(self, bucket: "Bucket", object: Found) -> None:
+    def __init__(self, bucket: "Bucket", object: Found, start: bytes = b"") -> None:
         super().__init__()
         self._bucket = bucket
         self._object = object
         self._position = 0
-        self._windows: OrderedDict[int, bytes] = OrderedDict()
+        self._windows: OrderedDict[int, bytes] = OrderedDict({0: start} if start else {})
         self._pieces: Iterator[bytes] = iter(())
         self._left_over = b""
         self._download_at, self._download_end = -1, 0
@@ -154,9 +171,13 @@ class ObjectFile(io.RawIOBase):
         return self._bucket.link(self._object.key, seconds)
 
     def begin(self, first: int, end: int) -> None:
-        """Begins a download from byte *first* to before *end*, and stands at its beginning."""
+        """Stands at byte *first*, and begins a download of what is missing from there to before *end*."""
         self._position = first
         end = min(end, self._object.size)
+        number, offset = divmod(first, _WINDOW)
+        window = self._windows.get(number, b"")
+        if offset < len(window):
+            first += len(window) - offset
         if first < end:
             self._pieces = self._bucket.stream(self._object, first, end)
         self._left_over, self._download_at, self._download_end = b"", first, end
@@ -192,7 +213,10 @@ class ObjectFile(io.RawIOBase):
             self._windows[number] = window
             while len(self._windows) > _MOST_WINDOWS:
                 self._windows.popitem(last=False)
-        return window[offset : offset + size]
+        data = window[offset : offset + size]
+        if self._position + len(data) == self._download_at:
+            del self._windows[number]  # from here on it is read on
+        return data
 
     def _from_download(self, size: int) -> bytes:
         for attempt in itertools.count(1):

@@ -65,10 +65,10 @@ class S3Storage:
         """Returns the store of thumbnails beside these originals."""
         return S3Thumbnails(self._layout, self._names.thumbnails, most_sizes, self._base, self._spool)
 
-    def open_original(self, place: str, name: str) -> StoredFile:
-        """Opens an original for reading. Raises NotFound, Unavailable, StorageFault."""
+    def open_original(self, place: str, name: str, reads: bool = True) -> StoredFile:
+        """Opens an original; with its first bytes, if *reads*. Raises NotFound, Unavailable, StorageFault."""
         folder = self._folder(place)
-        return opened(folder.bucket, folder.key(name))
+        return opened(folder.bucket, folder.key(name), reads)
 
     def version(self, place: str, name: str) -> Version:
         """Returns the version of an original. Raises NotFound, Unavailable, StorageFault."""

@@ -27,8 +27,9 @@ from assetstore.errors import NotFound
 from assetstore.names import PRIVATE_FOLDER, is_store_name
 from assetstore.storage import Kept, StoredFile, Version
 from assetstore.storage.files import alone
+from assetstore.storage.s3.faults import Overtaken
 from assetstore.storage.s3.layout import Folder, Layout
-from assetstore.storage.s3.objects import Found, ObjectFile, StoredObject
+from assetstore.storage.s3.objects import Found, StoredObject, begun
 from assetstore.storage.s3.spool import Spool
 
 #: The memory of the cache, in bytes: some thousand thumbnails of a gallery.
@@ -65,14 +66,15 @@ class S3Thumbnails:
     def open(self, place: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a kept thumbnail; from the cache if that has the one wanted. Raises NotFound, Unavailable, …"""
         folder = self._folder(place)
-        key = folder.key(name)
         if modified_ns is None:
-            found = folder.bucket.head(key)
-            return StoredObject(cast(BinaryIO, ObjectFile(folder.bucket, found)), _version(found))
+            object, file = begun(folder.bucket, folder.key(name))
+            return StoredObject(cast(BinaryIO, file), _version(object))
         cached = self._cache.get(place, name)
         if cached is None or cached[0].modified_ns != modified_ns:
-            object, data = folder.bucket.get(key, _LARGEST)
-            cached = (_version(object), data)
+            try:
+                cached = _fetched(folder, name)
+            except Overtaken:  # a large one, by another server
+                cached = _fetched(folder, name)
             self._cache.put(place, name, cached)
         version, data = cached
         return StoredFile(io.BytesIO(data), version)
@@ -156,6 +158,13 @@ class S3Thumbnail:
         """Stores the picture under its name, with this time of change. Raises OutOfSpace, Unavailable, StorageFault."""
         attributes = {"Content-Type": content_types.header(self._name), "source": str(modified_ns)}
         self._folder.bucket.put(self._folder.key(self._name), self.path.read_bytes(), attributes)
+
+
+def _fetched(folder: Folder, name: str) -> tuple[Version, bytes]:
+    object, file = begun(folder.bucket, folder.key(name))
+    if object.size > _LARGEST:
+        raise NotFound("There is no such file.", f"{object.key} has {object.size} bytes")
+    return _version(object), file.read()
 
 
 def _version(object: Found) -> Version:
