@@ -94,6 +94,8 @@ class Pruning:
             for kept in self.store.kept(place):
                 progress(1)
                 reason, size = self._reason(kept, shown, began_ns)
+                if not size:
+                    continue
                 if reason is not None and self._remove(place, kept):
                     yield Pruned(reason, place, kept)
                     continue

@@ -162,6 +162,9 @@ def test_by_age_and_by_total_the_oldest_go(server: RunningServer, prune: Callabl
     size = (server.thumbnails / "a_30.jpg").stat().st_size
     assert prune(most_bytes=size) == [("total", "a_20.jpg")]
     assert prune(most_bytes=size) == []
+    (server.thumbnails / "notes.txt").write_bytes(b"what is not named as thumbnails are stays")
+    assert prune(most_bytes=0) == [("total", "a_30.jpg")]
+    assert visible_files(server.thumbnails) == ["notes.txt"]
     assert server.thumbnail("a.jpg", 10).status == 200, "whoever asks gets it anew"
 
 
