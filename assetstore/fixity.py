@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from assetstore import content_types, formats
 from assetstore import journal as events
-from assetstore.errors import NotFound, StorageFault
+from assetstore.errors import NotFound, StorageFault, Unavailable
 from assetstore.journal import Event
 from assetstore.originals import Originals
 from assetstore.pace import Interrupted, Pace
@@ -107,6 +107,7 @@ class Verification:
         Raises:
             Interrupted: the pace was told to end.
             StorageFault: the journal or the folder cannot be read.
+            Unavailable: the store cannot be reached.
         """
         number, began_ns = self._begin(resume)
         for place in self._originals.places:
@@ -152,7 +153,7 @@ class Verification:
 
     def check(self, place: str, name: str) -> Finding | None:
         """Reads one original; what is wrong with it, perhaps nothing. None: it is gone, or keeps changing."""
-        for _ in range(_ATTEMPTS):
+        for attempts_left in reversed(range(_ATTEMPTS)):
             known = self._journal.latest(place, name)
             try:
                 with self._storage.open_original(place, name) as stored:
@@ -160,6 +161,10 @@ class Verification:
                     version, own_sha256 = stored.version, stored.sha256
             except NotFound:
                 return None
+            except Unavailable:  # it was replaced while it was read, or the store is away for a moment
+                if not attempts_left:
+                    raise
+                continue
             except (OSError, StorageFault) as error:
                 return Finding(place, name, (UNREADABLE,), str(getattr(error, "detail", error)))
             self.summary.files += 1

@@ -157,11 +157,11 @@ def test_a_resumed_export_does_not_read_again_what_is_there(
     server.upload("b.bin", b"y")
     bag = tmp_path / "bag"
     (bag / "data").mkdir(parents=True)
-    status = (server.originals / "a.bin").stat()
+    version = server.opened.originals.storage.version("", "a.bin")
     checksum = hashlib.sha256(b"x").hexdigest()
     item = {"path": "data/a.bin", "collection": "", "place": "", "name": "a.bin", "size": 1, "sha256": checksum}
     work = bag / "data/export-in-progress.jsonl"
-    work.write_text(json.dumps({**item, "modified_ns": status.st_mtime_ns}) + "\n")
+    work.write_text(json.dumps({**item, "modified_ns": version.modified_ns, "tag": version.tag}) + "\n")
     (bag / "data/a.bin").write_bytes(b"x")
     (bag / "data/left over").write_bytes(b"half of a file that was deleted since")
     assert json.loads(manage("export", bag, "--json").stdout)["from_before"] == 1

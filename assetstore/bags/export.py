@@ -40,6 +40,9 @@ MEANINGS = {
 
 _CHUNK = 1 << 20
 
+#: How often a file is read before the export gives up.
+_ATTEMPTS = 3
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -48,6 +51,13 @@ class Problem:
     kind: str
     place: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Copied(Item):
+    """One that the work file notes; *tag* is that of the version that is in the bag."""
+
+    tag: str
 
 
 class Export:
@@ -94,7 +104,7 @@ class Export:
 
         Raises:
             BadRequest: there is something else in the folder.
-            Unavailable: another export works there.
+            Unavailable: another export works there, or the store cannot be reached.
             OutOfSpace, StorageFault: the bag cannot be written or the store not be read.
         """
         with _faults(), self._work_file() as work:
@@ -131,27 +141,36 @@ class Export:
         finally:
             os.close(descriptor)
 
-    def _resumed(self, work: int) -> dict[tuple[str, str], Item]:
+    def _resumed(self, work: int) -> "dict[tuple[str, str], _Copied]":
         """What an interrupted export has copied."""
-        known: dict[tuple[str, str], Item] = {}
+        known: dict[tuple[str, str], _Copied] = {}
         lines = os.pread(work, os.fstat(work).st_size, 0).decode("utf-8", "replace").split("\n")
         os.ftruncate(work, sum(len(line.encode()) + 1 for line in lines[:-1]))  # the last was cut off
         for line in lines[:-1]:
             with contextlib.suppress(ValueError, TypeError):
-                item = Item(**json.loads(line))
-                known[item.place, item.name] = item
-                self._taken.add(item.path.lower())
+                copied = _Copied(**json.loads(line))
+                known[copied.place, copied.name] = copied
+                self._taken.add(copied.path.lower())
         return known
 
-    def _add(self, place: str, listed: Listed, known: Item | None, work: int) -> str | None:
+    def _add(self, place: str, listed: Listed, known: "_Copied | None", work: int) -> str | None:
         """Puts a file into the bag if it is not yet there as it is now; returns what is wrong with it."""
-        if known is not None and (known.size, known.modified_ns) == (listed.size, listed.modified_ns):
+        if known is not None and (known.size, known.tag) == (listed.size, listed.tag):
             with contextlib.suppress(FileNotFoundError):
                 if (self._folder / known.path).stat().st_size == known.size:
                     self._items.append(known)
                     self.reused += 1
                     return None
         path = known.path if known is not None else payload_path(place, listed.name, self._taken)
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            try:
+                return self._copy(place, listed, path, work)
+            except Unavailable:  # it was replaced while it was read, or the store is away for a moment
+                if not attempts_left:
+                    raise
+        raise AssertionError
+
+    def _copy(self, place: str, listed: Listed, path: str, work: int) -> str | None:
         try:
             stored = self._originals.storage.open_original(place, listed.name)
         except (NotFound, StorageFault):
@@ -162,8 +181,8 @@ class Export:
             except _Unreadable:
                 (self._folder / path).unlink()
                 return UNREADABLE
-            size, modified_ns = stored.version.size, stored.version.modified_ns
-        item = Item(path, self._places[place], place, listed.name, size, modified_ns, sha256)
+            size, modified_ns, tag = stored.version.size, stored.version.modified_ns, stored.version.tag
+        item = _Copied(path, self._places[place], place, listed.name, size, modified_ns, sha256, tag)
         self._items.append(item)
         os.write(work, (json.dumps(asdict(item)) + "\n").encode())
         return CHANGED if self._is_changed(item, stored.version.etag) else None
@@ -232,6 +251,8 @@ class _Unreadable(Exception):
 def _read(stored: StoredFile) -> bytes:
     try:
         return stored.file.read(_CHUNK)
+    except Unavailable:
+        raise
     except (OSError, AssetError) as error:
         raise _Unreadable from error
 

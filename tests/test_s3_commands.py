@@ -1,0 +1,151 @@
+"""The administrator's commands on object storage: what they do, and that they go on where they were."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from assetstore.bags.export import Export
+from assetstore.fixity import Interrupted, Pace, Verification
+from tests import pictures
+from tests.bad_weather import Way
+from tests.object_store import ObjectStore
+from tests.support import KEY, PROJECT, RunningServer
+from tests.test_bags import is_valid
+
+pytest.importorskip("obstore", reason="obstore is not to be had for this system")
+
+FOLDERS = {"KU Fish": "fish", "KU Herps": "herps/all"}
+
+Manage = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def server(start: Callable[..., RunningServer], s3_settings: dict[str, object]) -> RunningServer:
+    return start(**s3_settings, COLLECTION_DIRS=FOLDERS)
+
+
+@pytest.fixture
+def manage(server: RunningServer, s3_settings: dict[str, object], object_store: ObjectStore) -> Manage:
+    environ = {**os.environ, **object_store.environ, "BASE_DIR": str(server.base), "KEY": KEY}
+    environ |= {name: str(value) for name, value in s3_settings.items()}
+    environ["COLLECTION_DIRS"] = json.dumps(FOLDERS)
+
+    def run(*arguments: object, **own: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(PROJECT / "manage.py"), *map(str, arguments)]
+        done = subprocess.run(command, env={**environ, **own}, capture_output=True, text=True, check=False, timeout=60)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def way(object_store: ObjectStore) -> Iterator[Way]:
+    with Way(object_store.endpoint) as way:
+        yield way
+
+
+def test_thumbnails_are_pruned_in_the_bucket(server: RunningServer, manage: Manage, object_store: ObjectStore) -> None:
+    for collection in FOLDERS:
+        server.upload("a.jpg", pictures.jpeg(), coll=collection)
+    assert manage("thumbnails", "warm", "--size", 100, "--size", 200).returncode == 0
+    bucket = server.settings.storage_url.removeprefix("s3:/")  # type: ignore[union-attr]
+    for name in ("a_200-0.jpg", "notes.txt"):
+        object_store.request("PUT", f"{bucket}/fish/thumbnails/{name}", body=b"x")
+    for options in (("--dry-run",), ()):
+        run = manage(
+            "thumbnails", "prune", "--strays", "--keep-size", 100, "--collection", "KU Fish", "--json", *options
+        )
+        *removed, summary = map(json.loads, run.stdout.splitlines())
+        assert [(row["reason"], row["name"]) for row in removed] == [("stray", "a_200-0.jpg"), ("size", "a_200.jpg")]
+        assert summary["files_left"] == 1
+    run = manage("thumbnails", "prune", "--most-megabytes", 0, "--json")
+    assert [json.loads(line).get("name") for line in run.stdout.splitlines()] == [*["a_100.jpg"] * 2, "a_200.jpg", None]
+    assert object_store.request("GET", f"{bucket}/fish/thumbnails/notes.txt") == b"x", "it is no thumbnail"
+    assert server.thumbnail("a.jpg", 200, coll="KU Fish").status == 200, "whoever asks gets it anew"
+
+
+def test_what_was_deleted_or_replaced_is_listed_and_comes_back(server: RunningServer, manage: Manage) -> None:
+    for content in (b"first", b"second"):
+        server.upload("a.txt", content, coll="KU Fish")
+    server.delete("a.txt", coll="KU Fish")
+    listed = [json.loads(line) for line in manage("trash", "list", "--json").stdout.splitlines()]
+    assert [(row["reason"], row["size"], row["place"]) for row in listed] == [
+        ("replaced", 5, "fish"),
+        ("deleted", 6, "fish"),
+    ]
+    assert "Trash\t2 files\t11 bytes" in manage("usage").stdout
+    assert manage("trash", "restore", "a.txt").returncode == 0
+    assert server.get("/fileget", filename="a.txt", coll="KU Fish").body == b"second"
+    assert manage("trash", "restore", "a.txt").returncode == 1, "it would replace another"
+    assert manage("trash", "restore", "a.txt", "--replace").returncode == 0
+    assert server.get("/fileget", filename="a.txt", coll="KU Fish").body == b"first"
+    assert "nothing wrong" in manage("verify").stdout
+
+
+def test_a_bag_goes_from_one_bucket_into_another(
+    server: RunningServer, manage: Manage, tmp_path: Path, s3_settings: dict[str, object]
+) -> None:
+    for number, collection in enumerate(FOLDERS):
+        server.upload("é.bin", bytes([number]) * 300_000, coll=collection)
+    bag, elsewhere = tmp_path / "bag", {"STORAGE_URL": f"{s3_settings['STORAGE_URL']}-2", "BASE_DIR": str(tmp_path)}
+    assert manage("export", bag).returncode == 0
+    assert is_valid(bag)
+    assert manage("import", bag, "--dry-run", **elsewhere).stdout == "2 of 2 files could be imported or are there.\n"
+    assert manage("verify", **elsewhere).stdout.startswith("0 files")
+    for _ in range(2):
+        assert manage("import", bag, **elsewhere).stdout == "2 of 2 files are there now.\n"
+    assert manage("verify", **elsewhere).stdout == "2 files, 600000 bytes: nothing wrong; 0 noted.\n"
+
+
+def test_an_interrupted_export_does_not_read_again_what_has_not_changed(server: RunningServer, tmp_path: Path) -> None:
+    for name in ("a.bin", "b.bin", "c.bin"):
+        server.upload(name, name.encode(), coll="KU Fish")
+    ending = threading.Event()
+    export = Export(server.opened.originals, tmp_path / "bag", {"fish": "KU Fish"}, {}, Pace(None, ending))
+    with pytest.raises(Interrupted):
+        for _ in export.run(lambda _: ending.set() if export.files == 2 else None):
+            pass
+    server.upload("a.bin", b"other", coll="KU Fish")
+    ending.clear()
+    export = Export(server.opened.originals, tmp_path / "bag", {"fish": "KU Fish"}, {}, Pace(None, ending))
+    assert list(export.run()) == []
+    assert (export.files, export.reused) == (3, 1)
+    assert is_valid(tmp_path / "bag")
+    assert (tmp_path / "bag/data/fish/a.bin").read_bytes() == b"other"
+
+
+class Replacing(Pace):
+    """As soon as the first bytes have been read, the file is another one, and the connection breaks."""
+
+    def __init__(self, server: RunningServer, way: Way, content: bytes) -> None:
+        super().__init__(None, threading.Event())
+        self._replace: Callable[[], object] | None = lambda: server.upload("a.bin", content, coll="KU Fish")
+        self._way = way
+
+    def spend(self, number: int) -> None:
+        if number >= 1 << 20 and self._replace:
+            replace, self._replace = self._replace, None
+            replace()
+            self._way.cut()
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_anew(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object], way: Way, tmp_path: Path
+) -> None:
+    server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint}, COLLECTION_DIRS=FOLDERS)
+    old, new = os.urandom(30_000_000), os.urandom(30_000_000)
+    server.upload("a.bin", old, coll="KU Fish")
+    export = Export(server.opened.originals, tmp_path / "bag", {"fish": "KU Fish"}, {}, Replacing(server, way, new))
+    assert list(export.run()) == []
+    assert (tmp_path / "bag/data/fish/a.bin").read_bytes() == new
+    pace = Replacing(server, way, old)
+    run = Verification(server.opened.originals, pace, adopt=False, accept=False, client="test")
+    assert list(run.run(resume=False)) == []
+    assert run.summary.bytes == 30_000_000
