@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from assetstore import patience
 from tests import pictures
 from tests.bad_weather import Way
 from tests.object_store import BUCKETS, ObjectStore
@@ -201,6 +202,28 @@ def test_a_small_original_is_one_request_and_who_has_it_already_costs_none_of_it
         ):
             way.methods.clear()
             assert ([answer.status for answer in ask()], way.methods) == (statuses, methods)
+
+
+def test_no_call_for_a_small_file_may_hang_for_longer_than_a_request_may_lose(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits, new_store = [], client.Bucket._new_store
+
+    def noting(bucket: client.Bucket, seconds: int, retries: int = 0) -> object:
+        limits.append(seconds)
+        return new_store(bucket, seconds, retries)
+
+    monkeypatch.setattr(client.Bucket, "_new_store", noting)
+    server = start(**s3_settings)
+    for _ in range(2):
+        assert server.upload("a.jpg", picture(300, 200)).status == 200
+        assert server.thumbnail("a.jpg", 100).status == 200
+    for headers in ({}, {"Range": "bytes=9-99"}):
+        assert server.get("/fileget", headers, filename="a.jpg").status in (200, 206)
+    assert server.delete("a.jpg").status == 200
+    downloads = [seconds for seconds in limits if seconds == client._DAY]
+    assert downloads, "these end when they are silent"
+    assert all(seconds <= patience.ALLOWANCE_SECONDS for seconds in limits if seconds not in downloads)
 
 
 def test_what_is_too_large_for_a_copy_by_the_service_goes_through_the_server(
