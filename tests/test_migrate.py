@@ -308,8 +308,8 @@ class Unreliable(DiskStorage):
     wrong: AbstractSet[str] = frozenset()
     always = False
 
-    def open_original(self, place: str, name: str) -> StoredFile:
-        stored = super().open_original(place, name)
+    def open_original(self, place: str, name: str, reads: bool = True) -> StoredFile:
+        stored = super().open_original(place, name, reads)
         if name in self.wrong:
             content = stored.file.read()
             stored.file.close()

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from assetstore.bags.export import Export
-from assetstore.fixity import Interrupted, Pace, Verification
+from assetstore.fixity import Verification
+from assetstore.pace import Interrupted, Pace
 from tests import pictures
 from tests.bad_weather import Way
 from tests.object_store import ObjectStore
-from tests.support import KEY, PROJECT, RunningServer
+from tests.support import RunningServer, run_manage
 from tests.test_bags import is_valid
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
@@ -32,15 +32,11 @@ def server(start: Callable[..., RunningServer], s3_settings: dict[str, object]) 
 
 @pytest.fixture
 def manage(server: RunningServer, s3_settings: dict[str, object], object_store: ObjectStore) -> Manage:
-    environ = {**os.environ, **object_store.environ, "BASE_DIR": str(server.base), "KEY": KEY}
-    environ |= {name: str(value) for name, value in s3_settings.items()}
-    environ["COLLECTION_DIRS"] = json.dumps(FOLDERS)
+    settings = {name: str(value) for name, value in s3_settings.items()} | object_store.environ
+    settings["COLLECTION_DIRS"] = json.dumps(FOLDERS)
 
-    def run(*arguments: object, **own: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(PROJECT / "manage.py"), *map(str, arguments)]
-        done = subprocess.run(command, env={**environ, **own}, capture_output=True, text=True, check=False, timeout=60)
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+    def run(*arguments: object, base: Path = server.base, **own: str) -> subprocess.CompletedProcess[str]:
+        return run_manage(base, *arguments, **{**settings, **own})
 
     return run
 
@@ -94,14 +90,17 @@ def test_a_bag_goes_from_one_bucket_into_another(
 ) -> None:
     for number, collection in enumerate(FOLDERS):
         server.upload("é.bin", bytes([number]) * 300_000, coll=collection)
-    bag, elsewhere = tmp_path / "bag", {"STORAGE_URL": f"{s3_settings['STORAGE_URL']}-2", "BASE_DIR": str(tmp_path)}
+    bag, url = tmp_path / "bag", f"{s3_settings['STORAGE_URL']}-2"
     assert manage("export", bag).returncode == 0
     assert is_valid(bag)
-    assert manage("import", bag, "--dry-run", **elsewhere).stdout == "2 of 2 files could be imported or are there.\n"
-    assert manage("verify", **elsewhere).stdout.startswith("0 files")
+    assert (
+        manage("import", bag, "--dry-run", base=tmp_path, STORAGE_URL=url).stdout
+        == "2 of 2 files could be imported or are there.\n"
+    )
+    assert manage("verify", base=tmp_path, STORAGE_URL=url).stdout.startswith("0 files")
     for _ in range(2):
-        assert manage("import", bag, **elsewhere).stdout == "2 of 2 files are there now.\n"
-    assert manage("verify", **elsewhere).stdout == "2 files, 600000 bytes: nothing wrong; 0 noted.\n"
+        assert manage("import", bag, base=tmp_path, STORAGE_URL=url).stdout == "2 of 2 files are there now.\n"
+    assert manage("verify", base=tmp_path, STORAGE_URL=url).stdout == "2 files, 600000 bytes: nothing wrong; 0 noted.\n"
 
 
 def test_an_interrupted_export_does_not_read_again_what_has_not_changed(server: RunningServer, tmp_path: Path) -> None:
