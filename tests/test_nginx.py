@@ -1208,6 +1208,27 @@ def test_whatever_becomes_of_the_gatekeeper_the_server_answers(start: Start, beh
     assert answer.headers["content-type"] == "image/jpeg"
 
 
+@pytest.mark.parametrize(("framing", "status"), [("Content-Length: 1000000", 403), ("Transfer-Encoding: chunked", 411)])
+def test_a_body_that_nobody_asked_for_is_not_collected_on_the_disk_of_nginx(
+    start: Start, behind: Behind, keep_gate: Callable[[RunningServer], dict[str, str]], framing: str, status: int
+) -> None:
+    server = start(**CHECKED, REQUIRE_KEY_FOR_GET=True)
+    front = behind(server, keep_gate(server))
+    head = f"GET /fileget?type=T&filename=a.jpg&scale=9 HTTP/1.1\r\nHost: {HOST}\r\n{framing}\r\n\r\n"
+    # The server refuses it at its head; nginx would wait for the rest of it.
+    assert front.raw(head.encode() + b"5\r\nbegun\r\n").status == status
+
+
+def test_nor_is_one_that_no_header_tells_of(
+    start: Start, behind: Behind, keep_gate: Callable[[RunningServer], dict[str, str]], tmp_path: Path
+) -> None:
+    server = start(**CHECKED, REQUIRE_KEY_FOR_GET=True)
+    front = behind(server, keep_gate(server))
+    (tmp_path / "body").write_bytes(bytes(100_000))
+    options = ("--request", "GET", "--header", "Content-Length:", "--data-binary", f"@{tmp_path / 'body'}")
+    assert curl(front, *options, "/fileget?type=T&filename=a.jpg&scale=9").endswith(" 2 413")
+
+
 # --- what the fast path needs of the server --------------------------------------------------------------------------
 
 
