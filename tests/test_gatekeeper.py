@@ -192,6 +192,15 @@ def test_each_collection_has_its_own_thumbnails(start: Start) -> None:
         assert gatekeeper.answer(head(urlencode(wish(server, coll=collection)))) == ASK_THE_SERVER
 
 
+def test_a_thumbnail_that_is_a_link_is_for_the_server_which_knows_where_it_may_lead(private: RunningServer) -> None:
+    thumbnail, other = private.thumbnails / f"{UUID}_100.jpg", private.thumbnails / "other.jpg"
+    thumbnail.rename(other)
+    thumbnail.symlink_to(other)
+    query = urlencode(wish(private))
+    assert gatekeeper_of(private).answer(head(query)) == ASK_THE_SERVER
+    assert private.get(f"/fileget?{query}").body == other.read_bytes()
+
+
 def test_without_a_key_for_reading_it_needs_no_token(start: Start) -> None:
     server = start(**{**PRIVATE, "REQUIRE_KEY_FOR_GET": False})
     server.upload(NAME, pictures.jpeg())

@@ -71,6 +71,8 @@ class Gatekeeper:
         if kept is None:
             return None
         with kept:
+            if kept.path is None:
+                return None  # a link, which nginx does not follow
             request = delivery.Request(
                 fields.get("if-none-match"), fields.get("if-modified-since"), download_name=query.get("downloadname")
             )
@@ -81,7 +83,7 @@ class Gatekeeper:
             headers = {name: text for name, text in headers.items() if name not in _OF_THE_FILE}
         else:
             status = "200 OK"
-            headers = delivery.sent_by_nginx(answer.headers, f"{self._settings.accel_redirect}", kept.path or "")
+            headers = delivery.sent_by_nginx(answer.headers, f"{self._settings.accel_redirect}", kept.path)
             headers["Content-Length"] = "0"
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {text}" for name, text in headers.items()), *_FRAME]
         lines += [f"X-Timestamp: {int(now)}", f"X-Request-Id: {request_id}", "\r\n"]
