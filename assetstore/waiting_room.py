@@ -136,15 +136,16 @@ class WaitingRoom:
         self._listener.setblocking(False)
         try:
             while not self._stopping:
-                self._listen(time.monotonic() >= self._listens_from)
-                self._attend()
+                until_listening = self._listens_from - time.monotonic()
+                self._listen(until_listening <= 0)
+                self._attend(until_listening if 0 < until_listening < _TICK_SECONDS else _TICK_SECONDS)
             self._listen(False)
             self._listener.close()
             for arrival in [arrival for arrival in self._inside.values() if not arrival.data]:
                 self._dismiss(arrival)
             end = time.monotonic() + _LAST_CALL_SECONDS
             while self._inside and time.monotonic() < end:
-                self._attend()
+                self._attend(_TICK_SECONDS)
         finally:
             self._listener.close()
             self._epoll.close()  # first: whoever wants to come in from now on is turned away
@@ -183,10 +184,9 @@ class WaitingRoom:
         except (OSError, ValueError):  # ValueError: the room is closed
             arrival.close()
 
-    def _attend(self) -> None:
-        """Does what there is to do, or waits for it for a moment."""
-        until_listening = self._listens_from - time.monotonic()
-        events = self._epoll.poll(until_listening if 0 < until_listening < _TICK_SECONDS else _TICK_SECONDS)
+    def _attend(self, longest: float) -> None:
+        """Does what there is to do, or waits for it for at most so many seconds."""
+        events = self._epoll.poll(longest)
         while self._returning:
             self._seat(self._returning.popleft())
         if self._share:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from assetstore import waiting_room
+from assetstore.fair_share import COURTESY_SECONDS, Shares
 from assetstore.waiting_room import Arrival, WaitingRoom, head_length
 
 REQUEST = b"GET /fileget?filename=a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -281,7 +282,7 @@ def test_waiting_takes_no_work(room: Room, monkeypatch: pytest.MonkeyPatch) -> N
     room.data()
     rounds = []
     attend = room.room._attend
-    monkeypatch.setattr(room.room, "_attend", lambda: (rounds.append(1), attend()))
+    monkeypatch.setattr(room.room, "_attend", lambda longest: (rounds.append(1), attend(longest)))
     time.sleep(1.2)
     assert 1 <= len(rounds) < 20
 
@@ -293,6 +294,27 @@ def test_without_free_descriptors_accepting_pauses_and_goes_on(
     room.client(REQUEST)
     assert room.data() == REQUEST
     assert caplog.text.count("raise LimitNOFILE") == 2
+
+
+def test_a_pause_ends_on_time_however_long_the_thread_had_to_wait_for_its_turn(
+    open_room: Callable[..., Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = open_room(patience=1000)
+    listen = room.room._listen
+
+    def listen_and_lose_the_turn(wanted: bool) -> None:
+        pauses_already = not wanted and not room.room._listening
+        listen(wanted)
+        time.sleep(2 * COURTESY_SECONDS if pauses_already else 0)
+
+    room.client(REQUEST)
+    room.data()  # it is running
+    room.room._elsewhere = lambda: 5  # the other one has none, and does not take any
+    room.room._share = Shares(2).of(0)
+    monkeypatch.setattr(room.room, "_listen", listen_and_lose_the_turn)
+    monkeypatch.setattr(waiting_room, "_TICK_SECONDS", 100)
+    room.client(REQUEST)
+    assert room.data() == REQUEST
 
 
 def test_without_free_descriptors_the_oldest_gives_its_own(room: Room) -> None:
