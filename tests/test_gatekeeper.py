@@ -1,6 +1,7 @@
 """gatekeeper: says of kept thumbnails what the server would say, and leaves everything else to it."""
 
 import contextlib
+import errno
 import http.client
 import io
 import os
@@ -244,10 +245,23 @@ def test_whatever_it_is_asked_its_yes_is_the_yes_of_the_server(
 # --- the loop --------------------------------------------------------------------------------------------------------
 
 
+class Listener(socket.socket):
+    """A listening socket whose process has no descriptors for others as long as the test wants."""
+
+    full = False
+    tried = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.tried += 1
+        if self.full:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super().accept()
+
+
 @contextlib.contextmanager
-def looping(answer: Callable[[bytes], bytes]) -> Iterator[int]:
+def looping(answer: Callable[[bytes], bytes], listener: socket.socket | None = None) -> Iterator[int]:
     """A running loop; gives its port."""
-    listener = serving.listen(("127.0.0.1", 0))
+    listener = listener or serving.listen(("127.0.0.1", 0))
     port, loop = listener.getsockname()[1], Loop(listener, answer)
     thread = threading.Thread(target=loop.run)
     thread.start()
@@ -319,6 +333,29 @@ def test_of_too_many_connections_the_oldest_give_way(monkeypatch: pytest.MonkeyP
             assert connection.recv(1000) == b"C\r\n\r\n"
         for connection in connections[:2]:
             assert connection.recv(1000) == b""
+
+
+def test_without_free_descriptors_it_tries_again_later_rather_than_all_the_time() -> None:
+    with Listener(fileno=serving.listen(("127.0.0.1", 0)).detach()) as listener:
+        listener.full = True
+        with looping(echo, listener) as port, connected(port) as connection:
+            connection.sendall(b"c\r\n\r\n")
+            time.sleep(1.2)
+            assert 1 <= listener.tried < 20
+            listener.full = False
+            assert connection.recv(1000) == b"C\r\n\r\n"
+
+
+def test_a_connection_that_cannot_be_watched_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with looping(echo) as port, connected(port) as good:
+        good.sendall(b"a\r\n\r\n")
+        assert good.recv(1000) == b"A\r\n\r\n"
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "TCP_NODELAY", 9999)  # what no kernel knows
+            with connected(port) as odd:
+                assert odd.recv(1000) == b""
+        good.sendall(b"b\r\n\r\n")
+        assert good.recv(1000) == b"B\r\n\r\n"
 
 
 # --- the process -----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import logging
 import select
 import signal
 import socket
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from types import FrameType
@@ -73,18 +74,26 @@ class Loop:
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
-        except OSError as error:  # gone again, or too many files: then one has to make room
-            _log.info("a connection cannot be taken: %s", error)
-            if self._connections and not isinstance(error, BlockingIOError | ConnectionError):
-                self._hang_up(next(iter(self._connections)))
+        except (BlockingIOError, ConnectionError):
+            return  # gone again
+        except OSError as error:  # most likely too many open files
+            _log.error("the gatekeeper cannot take a connection: %s", error)
+            if self._connections:
+                self._hang_up_on_the_oldest()
+            else:
+                time.sleep(_TICK_SECONDS)  # it stays in the queue, and epoll would tell of it again at once
             return
-        connection.setblocking(False)
-        if connection.family != socket.AF_UNIX:
+        try:
+            connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._epoll.register(connection, select.EPOLLIN)
+            self._epoll.register(connection, select.EPOLLIN)
+        except OSError as error:
+            _log.error("the gatekeeper cannot listen to a connection: %s", error)
+            connection.close()
+            return
         self._connections[connection.fileno()] = (connection, bytearray())
         while len(self._connections) > MOST_CONNECTIONS:
-            self._hang_up(next(iter(self._connections)))
+            self._hang_up_on_the_oldest()
 
     def _attend(self, descriptor: int) -> None:
         """Takes what has come, and answers if that is a whole head and nothing else."""
@@ -115,6 +124,9 @@ class Loop:
         except Exception:  # noqa: BLE001 - one odd request must not end all others; the server gets it
             _log.exception("the gatekeeper cannot judge a request")
             return ASK_THE_SERVER
+
+    def _hang_up_on_the_oldest(self) -> None:
+        self._hang_up(next(iter(self._connections)))
 
     def _hang_up(self, descriptor: int) -> None:
         connection, _ = self._connections.pop(descriptor)
