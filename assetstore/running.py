@@ -64,16 +64,23 @@ def _serve_by_processes(
         listener = serving.listen(address)
     shares, gate = Shares(settings.processes), _listen_at_the_gate(settings)
 
+    # Each process has only its own address open: one that hangs must not keep the other from the next start.
     def serve_listener(share: Share) -> None:
+        if gate is not None:
+            gate.close()
         opened = open_store(settings, folder)
         try:
             serving.run(new_server(make_app(opened), settings, address, listener, share))
         finally:
             opened.close()
 
+    def keep_gate(gate: socket.socket) -> None:
+        listener.close()
+        _keep_gate(settings, folder, gate)
+
     tasks = [functools.partial(serve_listener, shares.of(number)) for number in range(settings.processes)]
     if gate is not None:
-        tasks.append(functools.partial(_keep_the_gate, settings, folder, gate))
+        tasks.append(functools.partial(keep_gate, gate))
     with shared_figures.folder(settings.metrics_address is not None):
         processes = Processes(tasks, shared_figures.forget)
         port = listener.getsockname()[1]
@@ -91,7 +98,7 @@ def _listen_at_the_gate(settings: Settings) -> socket.socket | None:
     return gate
 
 
-def _keep_the_gate(settings: Settings, folder: Path, gate: socket.socket) -> None:
+def _keep_gate(settings: Settings, folder: Path, gate: socket.socket) -> None:
     collections = open_collections(settings)
     thumbnails, _ = open_thumbnails(settings, open_originals(settings, folder, collections))
     gatekeeping.run(gatekeeping.Loop(gate, Gatekeeper(settings, collections, thumbnails).answer))

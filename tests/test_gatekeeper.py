@@ -390,6 +390,33 @@ def test_the_program_keeps_a_gate_and_opens_it_again_when_its_keeper_was_killed(
         program.ended()
 
 
+@pytest.mark.parametrize("stuck", [max, min])  # the gatekeeper, which is begun last; the server
+def test_a_process_that_hangs_keeps_no_address_of_the_others(tmp_path: Path, stuck: Callable[[list[int]], int]) -> None:
+    gate, base = free_port(), tmp_path / "a"
+    base.mkdir()
+    own = {"GATEKEEPER_ADDRESS": f"127.0.0.1:{gate}", "ACCEL_REDIRECT": "/protected-store"}
+    program = Program(environ_for(base, **own))
+    port = program.port()
+    assert Client(port).get("/healthz").status == 200
+    assert asked(gate, head("x")) == ASK_THE_SERVER
+    process = stuck(children(program.process.pid))
+    os.kill(process, signal.SIGSTOP)  # as if its disk did not answer
+    try:
+        program.process.kill()
+        deadline = time.monotonic() + 30
+        while listens(port if stuck is max else gate):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.kill(process, signal.SIGKILL)
+        program.ended()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_busy_address_of_the_gate_stops_the_start(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -407,8 +434,7 @@ def test_without_nginx_s_part_the_gate_stays_shut_and_the_log_says_why(tmp_path:
     try:
         program.wait_for("GATEKEEPER_ADDRESS has no effect without ACCEL_REDIRECT")
         program.port()
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", gate))
+        assert not listens(gate)
     finally:
         program.process.terminate()
         program.ended()

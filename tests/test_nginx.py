@@ -1158,7 +1158,9 @@ def test_compose_starts_nginx_only_by_its_profile_and_with_this_file(tmp_path: P
     assert "    server_name a.example; " in made
 
 
-def test_even_a_very_long_name_to_save_by_fits_into_the_head_of_the_answer(any_front: tuple[RunningServer, Front]) -> None:
+def test_even_a_very_long_name_to_save_by_fits_into_the_head_of_the_answer(
+    any_front: tuple[RunningServer, Front],
+) -> None:
     server, front = any_front
     server.upload(f"{UUID}.jpg", pictures.jpeg())
     name = "ö" * 2000
