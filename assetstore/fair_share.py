@@ -9,14 +9,9 @@ harm.
 """
 
 import mmap
-import time
-from collections.abc import Callable
 
 #: How long others get for accepting; a process with nothing else to do takes a hundredth of that.
 COURTESY_SECONDS = 0.005
-
-#: A connection that comes so much later than the last courtesy is another one.
-_MEMORY_SECONDS = 10 * COURTESY_SECONDS
 
 #: So many connections are taken at most before the others are waited for again.
 _MOST_AT_ONCE = 256
@@ -45,15 +40,14 @@ class Share:
     Parameters:
         counts: the numbers of all processes.
         process: the place of its own number.
-        clock: gives seconds that only grow.
+
+    Concurrency: for one thread.
     """
 
-    def __init__(self, counts: "memoryview[int]", process: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, counts: "memoryview[int]", process: int) -> None:
         self._counts = counts
         self._process = process
-        self._clock = clock
-        self._offered_at = -_MEMORY_SECONDS
-        self._offered_to: list[int] = []
+        self._offered_to: list[int] | None = None  # what the others had when a connection was left to them
         self._taken_at_once = 1
         self._left_to_take = 0
 
@@ -64,7 +58,8 @@ class Share:
     def pause(self) -> float:
         """Returns how long a connection that waits shall be left to others, in seconds; 0 if this process takes it.
 
-        To be called again after the pause if the connection is still there. The longer the others take none, the
+        To be called again after the pause if there is a connection still; `nobody_waits` if there is none. Not by
+        the clock: a process that is late itself would begin again each time. The longer the others take none, the
         rarer they are waited for.
         """
         own = self._counts[self._process]
@@ -74,14 +69,18 @@ class Share:
         if self._left_to_take:
             self._left_to_take -= 1
             return 0.0
-        now = self._clock()
-        is_second_time = now - self._offered_at < _MEMORY_SECONDS
-        if is_second_time and not any(new > old for new, old in zip(others, self._offered_to, strict=True)):
-            self._offered_at = -_MEMORY_SECONDS
-            self._left_to_take = self._taken_at_once - 1
-            self._taken_at_once = min(2 * self._taken_at_once, _MOST_AT_ONCE)
-            return 0.0
-        if is_second_time:
+        if self._offered_to is not None:
+            if not any(new > old for new, old in zip(others, self._offered_to, strict=True)):
+                self._offered_to = None
+                self._left_to_take = self._taken_at_once - 1
+                self._taken_at_once = min(2 * self._taken_at_once, _MOST_AT_ONCE)
+                return 0.0
             self._taken_at_once = 1
-        self._offered_at, self._offered_to = now, others
+        self._offered_to = others
         return COURTESY_SECONDS
+
+    def nobody_waits(self) -> None:
+        """Tells that no connection waits: if one was left to the others, they have taken it."""
+        if self._offered_to is not None:
+            self._offered_to = None
+            self._taken_at_once = 1

@@ -191,6 +191,8 @@ class WaitingRoom:
             self._seat(self._returning.popleft())
         if self._share:
             self._share.note(len(self._inside) + self._elsewhere())
+            if self._listening and all(descriptor != self._listener.fileno() for descriptor, _ in events):
+                self._share.nobody_waits()
         for descriptor, _ in events:
             # One that has given way in this round may have left its number to another, who is then
             # listened to in vain.

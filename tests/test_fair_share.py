@@ -3,16 +3,6 @@
 from assetstore.fair_share import COURTESY_SECONDS, Share, Shares
 
 
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Process:
     """One of those who share."""
 
@@ -24,9 +14,9 @@ class Process:
         return self.share.pause()
 
 
-def two_processes() -> tuple[Process, Process, Clock]:
-    clock, counts = Clock(), memoryview(bytearray(16)).cast("q")
-    return Process(Share(counts, 0, clock)), Process(Share(counts, 1, clock)), clock
+def two_processes() -> tuple[Process, Process]:
+    shares = Shares(2)
+    return Process(shares.of(0)), Process(shares.of(1))
 
 
 def test_a_process_alone_takes_every_connection() -> None:
@@ -35,40 +25,37 @@ def test_a_process_alone_takes_every_connection() -> None:
 
 
 def test_who_has_no_more_than_the_others_takes_the_next_connection() -> None:
-    one, other, _ = two_processes()
+    one, other = two_processes()
     assert one.pause(0) == 0
     assert other.pause(3) > 0
     assert one.pause(3) == 0
 
 
 def test_who_has_more_leaves_it_to_the_others_and_takes_it_if_they_do_not() -> None:
-    one, _, clock = two_processes()
+    one, _ = two_processes()
     assert one.pause(1) == COURTESY_SECONDS
-    clock.now += COURTESY_SECONDS
     assert one.pause(1) == 0
     assert one.pause(2) == COURTESY_SECONDS
 
 
 def test_others_that_take_connections_are_left_the_next_ones_too() -> None:
-    one, other, clock = two_processes()
+    one, other = two_processes()
     for taken in range(5):
         assert one.pause(6) == COURTESY_SECONDS
         assert other.pause(taken) == 0
         other.pause(taken + 1)
-        clock.now += COURTESY_SECONDS
     other.pause(6)
     assert one.pause(6) == 0
 
 
 def test_a_process_that_does_nothing_is_waited_for_ever_more_rarely() -> None:
-    one, other, clock = two_processes()
+    one, other = two_processes()
 
     def pauses(connections: int) -> int:
         count = 0
         for number in range(connections):
-            while pause := one.pause(1 + number):
+            while one.pause(1 + number):
                 count += 1
-                clock.now += pause
         return count
 
     assert pauses(1000) <= 11
@@ -76,15 +63,14 @@ def test_a_process_that_does_nothing_is_waited_for_ever_more_rarely() -> None:
     while not one.pause(500):
         pass
     other.pause(3)  # it takes some again
-    clock.now += COURTESY_SECONDS
     assert one.pause(500) == COURTESY_SECONDS
     assert pauses(1000) >= 8
 
 
-def test_a_courtesy_of_long_ago_does_not_count_for_the_next_connection() -> None:
-    one, _, clock = two_processes()
+def test_a_connection_that_others_took_does_not_count_for_the_next_one() -> None:
+    one, _ = two_processes()
     assert one.pause(1) == COURTESY_SECONDS
-    clock.now += 60
+    one.share.nobody_waits()
     assert one.pause(1) == COURTESY_SECONDS
 
 

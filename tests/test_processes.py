@@ -128,15 +128,18 @@ def holders(lock: Path) -> list[int]:
 
 
 def test_connections_that_come_together_are_shared_by_paste_processes(tmp_path: Path) -> None:
+    fewest = []
     with paste(tmp_path / "a") as (_, client), connections(client.port, 1):  # both are there
-        opened = [Connection(client.port) for _ in range(40)]
-        for connection in opened:
-            connection.send("/healthz")
-        shares = Counter(process_of(connection.receive()) for connection in opened)
-        for connection in opened:
-            connection.close()
-    assert len(shares) == PROCESSES
-    assert min(shares.values()) >= 8, shares  # without any care, one of them has nearly all
+        for _ in range(10):
+            opened = [Connection(client.port) for _ in range(40)]
+            for connection in opened:
+                connection.send("/healthz")
+            shares = Counter(process_of(connection.receive()) for connection in opened)
+            for connection in opened:
+                connection.close()
+            fewest.append(min(shares.values()) if len(shares) == PROCESSES else 0)
+    # Without any care one process has nearly all, every third time. A busy machine may keep one from its turn once.
+    assert sorted(fewest)[2] >= 15, fewest
 
 
 def test_a_thumbnail_is_made_once_however_many_ask_both_processes(tmp_path: Path, start: Start) -> None:
