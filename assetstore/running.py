@@ -84,7 +84,8 @@ def _serve_by_processes(
     with shared_figures.folder(settings.metrics_address is not None):
         processes = Processes(tasks, shared_figures.forget)
         port = listener.getsockname()[1]
-        _log.info("listening on %s port %s by %s processes", settings.bind_address, port, settings.processes)
+        by = "1 process" if settings.processes == 1 else f"{settings.processes} processes"
+        _log.info("listening on %s port %s by %s", settings.bind_address, port, by)
         processes.run()
 
 

@@ -374,6 +374,7 @@ def test_the_program_keeps_a_gate_and_opens_it_again_when_its_keeper_was_killed(
     program = Program(environ_for(base, REQUIRE_KEY_FOR_GET="True", **own))
     try:
         client = Client(program.port())
+        assert program.lines[-1].endswith("by 1 process\n")
         assert client.upload(NAME, pictures.jpeg()).status == 200
         assert client.get("/fileget", **wish(client)).status == 200
         query = head(urlencode(wish(client)))
