@@ -234,6 +234,16 @@ def test_what_is_wrong_with_a_setting_takes_one_clear_line(tmp_path: Path, envir
     assert "Traceback" not in printed
 
 
+def test_without_its_library_object_storage_stops_the_start_in_one_clear_line(tmp_path: Path) -> None:
+    without = "import runpy, sys; sys.modules['obstore'] = None; runpy.run_path('server.py', {}, '__main__')"
+    environ = {"BASE_DIR": str(tmp_path), "KEY": KEY, "STORAGE_URL": "s3://bucket", "AWS_ACCESS_KEY_ID": "a"}
+    status, printed = Program({**environ, "PORT": "0"}, ("-c", without)).ended()
+    assert status == 1
+    line = "STORAGE_URL needs the library obstore, which needs Python 3.11 or newer: "
+    assert printed.splitlines()[-1].startswith(f"The asset server does not start. {line}")
+    assert "Traceback" not in printed
+
+
 def test_a_busy_port_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

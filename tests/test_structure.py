@@ -1,11 +1,14 @@
 """The house keeps its order: imports flow one way, importing opens nothing, modules stay small."""
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from tests.support import PROJECT
 
@@ -60,3 +63,16 @@ def test_importing_opens_no_file_no_tool_and_no_connection(tmp_path: Path) -> No
     )
     run = subprocess.run([sys.executable, "-c", watcher], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout.strip()) == (0, "[]"), run.stderr
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-gunicorn.txt"])
+def test_each_library_runs_under_every_python_for_which_it_is_asked(name: str) -> None:
+    lines = [line.split("#")[0] for line in (PROJECT / name).read_text(encoding="utf-8").splitlines()]
+    asked = [Requirement(line) for line in lines if line.strip() and not line.startswith("-r")]
+    for library in asked:
+        if library.marker is None or library.marker.evaluate():  # it is installed, so its needs are known
+            needs = SpecifierSet(importlib.metadata.metadata(library.name).get("Requires-Python", ""))
+            for minor in range(10, 14):
+                python = {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.9"}
+                served = library.marker is None or library.marker.evaluate(python)
+                assert not served or needs.contains(f"3.{minor}.9"), f"{library} needs Python {needs}"
