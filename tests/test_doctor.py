@@ -6,8 +6,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -200,17 +201,17 @@ def as_nobody(base: Path, *arguments: str, **variables: str) -> list[dict[str, s
 
 
 @pytest.fixture
-def open_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def open_base() -> Iterator[Path]:
     """A store that belongs to an ordinary user, who can get there."""
-    base = tmp_path_factory.mktemp("store")
-    for made in ("", "originals", "thumbnails"):
-        (base / made).mkdir(exist_ok=True)
-        if os.geteuid() == 0:
-            os.chown(base / made, 65534, 65534)
-    for parent in (base, *base.parents[:3]):
-        if parent.owner() in ("root", "nobody") and str(parent) != "/tmp":
-            parent.chmod(0o755)
-    return base
+    # Not in pytest's own folders: each session of pytest that starts closes them to other users.
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        base.chmod(0o755)
+        for made in (base, base / "originals", base / "thumbnails"):
+            made.mkdir(exist_ok=True)
+            if os.geteuid() == 0:
+                os.chown(made, 65534, 65534)
+        yield base
 
 
 def test_a_good_store_of_an_ordinary_user_raises_no_alarm(open_base: Path) -> None:

@@ -42,7 +42,7 @@ def test_less_free_space_than_the_reserve_is_not_ready(start: Callable[..., Runn
 
 def test_a_journal_that_cannot_be_written_is_named(start: Callable[..., RunningServer], tmp_path: Path) -> None:
     server = start()
-    (server.base / ".asset-server").mkdir(exist_ok=True)
+    shutil.rmtree(server.base / ".asset-server/journal")
     (server.base / ".asset-server/journal").write_text("in the way")
     assert json.loads(server.get("/readyz").text)["checks"]["journal"]["status"] == "error"
 
