@@ -723,25 +723,31 @@ def test_a_disk_that_fails_under_a_running_server_is_still_read(
 
 # --- Files and folders of other users ------------------------------------------------------------
 
-#: Runs Python as the user nobody. Where he cannot reach it, because it lies in root's home for example, it is mounted
-#: for him in between, which nobody else sees.
+#: Runs Python as the user nobody. Where he cannot reach it or the program, because they lie in root's home for example,
+#: they are mounted for him in between, which nobody else sees.
 AS_NOBODY = """
 import ctypes, os, pwd, subprocess, sys, tempfile
 from pathlib import Path
 def mount(*arguments):
     subprocess.run(["mount", *arguments], check=True)
-python = Path(sys.base_prefix)
-closed = [folder for folder in reversed(python.parents) if not folder.stat().st_mode & 0o001]
-if closed:
+def closed(folder):
+    return [parent for parent in reversed(folder.parents) if not parent.stat().st_mode & 0o001]
+needed = [Path(sys.base_prefix), Path(sys.prefix), Path.cwd()]
+hidden = {folder: closed(folder)[0] for folder in needed if closed(folder) and not set(folder.parents) & set(needed)}
+if hidden:
     if ctypes.CDLL(None).unshare(0x00020000):  # CLONE_NEWNS
         sys.exit("no mounts of its own")
     mount("--make-rprivate", "/")
-    aside = tempfile.mkdtemp()
-    mount("--bind", python, aside)
-    mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", closed[0])
-    python.mkdir(parents=True)
-    mount("--move", aside, python)
-    os.rmdir(aside)
+    asides = {folder: tempfile.mkdtemp() for folder in hidden}
+    for folder, aside in asides.items():
+        mount("--bind", folder, aside)
+    for folder in set(hidden.values()):
+        mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
+    for folder, aside in asides.items():
+        folder.mkdir(parents=True)
+        mount("--move", aside, folder)
+        os.rmdir(aside)
+    os.chdir(needed[-1])
 nobody = pwd.getpwnam("nobody")
 os.setgroups([])
 os.setgid(nobody.pw_gid)
@@ -757,7 +763,7 @@ def _nobody_can_run_the_program() -> None:
     command = [sys.executable, "-c", AS_NOBODY, "-c", "import server"]
     run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if run.returncode:
-        pytest.skip(f"other users cannot run the program here: {run.stderr}")
+        pytest.skip(f"other users cannot run the program here: {run.stderr.strip().splitlines()[-1]}")
 
 
 @pytest.fixture
