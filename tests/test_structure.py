@@ -61,7 +61,9 @@ def test_importing_opens_no_file_no_tool_and_no_connection(tmp_path: Path) -> No
         "has_s3 and importlib.import_module('assetstore.storage.s3.opening')\n"
         "print([path for path in opened if not path.isdigit()])\n"
     )
-    run = subprocess.run([sys.executable, "-c", watcher], cwd=PROJECT, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-B", "-c", watcher], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
     assert (run.returncode, run.stdout.strip()) == (0, "[]"), run.stderr
 
 
