@@ -174,6 +174,14 @@ class RunningServer(Client):
         return self.base / "thumbnails"
 
 
+def two_free_ports() -> tuple[int, int]:
+    """Two ports on which nobody listens; both are taken at once, or else they may be the same."""
+    with socket.socket() as one, socket.socket() as other:
+        for taken in (one, other):
+            taken.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
 def with_query(path: str, query: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 

@@ -23,7 +23,7 @@ from assetstore.doctor.findings import Finding
 from assetstore.doctor.visit import Visit
 from assetstore.errors import RemoteFault
 from assetstore.health import OK
-from tests.support import PROJECT, RunningServer, visible_files
+from tests.support import PROJECT, RunningServer, two_free_ports, visible_files
 from tests.test_doctor import KEY, Alarms, free_port, resolve_museum
 from tests.test_nginx import NGINX, Front, edited, own_lines
 
@@ -91,7 +91,7 @@ def behind(tmp_path: Path, museum_certificate: Path, monkeypatch: pytest.MonkeyP
     def start_site(upstream: int, lines: str = GOOD, server_lines: str = "", certificate: Path | None = None) -> Site:
         folder = tmp_path / f"nginx-{len(running)}"
         shutil.copytree(certificate or museum_certificate, folder)
-        ports = (int(free_port()), int(free_port()))
+        ports = two_free_ports()
         text = SITE.format(
             folder=folder, http=ports[0], https=ports[1], upstream=upstream, lines=lines, server_lines=server_lines
         )
@@ -148,7 +148,7 @@ def test_deploy_nginx_conf_as_it_stands_raises_no_alarm_and_nothing_is_left(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder, ports = tmp_path / "nginx", (int(free_port()), int(free_port()))
+    folder, ports = tmp_path / "nginx", two_free_ports()
     url = f"https://{HOST}:{ports[1]}"
     server = tidy(PUBLIC_URL=url, ACCEL_REDIRECT="/protected-store", TIME_TOLERANCE=4)
     shutil.copytree(museum_certificate, folder)

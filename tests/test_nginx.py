@@ -34,6 +34,7 @@ from tests.support import (
     RunningServer,
     multipart_body,
     newest_token,
+    two_free_ports,
     visible_files,
     with_query,
 )
@@ -194,7 +195,7 @@ def behind(tmp_path: Path, certificate: Path) -> Iterator[Behind]:
     def start_front(server: RunningServer, changes: Changes | None = None, **own: int | str) -> Front:
         folder = tmp_path / f"nginx-{len(running)}"
         shutil.copytree(certificate, folder)
-        ports = (free_port(), free_port())
+        ports = two_free_ports()
         lines = own_lines(folder, server.base, int(own.get("upstream", server.port)), ports)
         text = edited({**lines, **(changes or {})})
         (folder / "asset-server.conf").write_text(text, encoding="utf-8")
