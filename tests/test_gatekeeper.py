@@ -20,9 +20,10 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from assetstore import serving, tokens
-from assetstore.gatekeeper import listening
+from assetstore.gatekeeper import listening, memory
 from assetstore.gatekeeper.judging import ASK_THE_SERVER, Gatekeeper
 from assetstore.gatekeeper.listening import Loop
+from assetstore.storage import Version
 from tests import pictures
 from tests.support import KEY, Client, RunningServer
 from tests.test_gunicorn import environ_for, free_port
@@ -109,6 +110,7 @@ def test_who_has_it_already_hears_so_as_from_the_server(private: RunningServer) 
         answer = gatekeeper.answer(head(query, **header))
         assert understood(answer) == of_server(private, query, **header)
         assert understood(answer)[0] == 304
+        assert b"content-length" not in answer.lower()
     assert understood(gatekeeper.answer(head(query, If_None_Match='"x"')))[0] == 200
 
 
@@ -180,6 +182,47 @@ def test_deleted_and_replaced_originals_are_for_the_server_at_once(private: Runn
     assert gatekeeper.answer(query) != ASK_THE_SERVER
     assert private.delete(NAME).status == 200
     assert gatekeeper.answer(query) == ASK_THE_SERVER
+
+
+def test_what_is_remembered_counts_only_for_the_same_files(private: RunningServer) -> None:
+    gatekeeper, query = gatekeeper_of(private), head(urlencode(wish(private)))
+    first = gatekeeper.answer(query)
+    assert understood(gatekeeper.answer(query)) == understood(first)
+    original, thumbnail = private.originals / NAME, private.thumbnails / f"{UUID}_100.jpg"
+    # Bytes in place, and the dates put back.
+    for path in (thumbnail, original):
+        before = path.stat()
+        path.write_bytes(path.read_bytes())
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        again = gatekeeper.answer(query)
+        assert understood(again) == of_server(private, urlencode(wish(private)))
+        assert (understood(again) != understood(first)) == (path == thumbnail), "the tag is the thumbnail's"
+        first = again
+    os.utime(original)
+    assert gatekeeper.answer(query) == ASK_THE_SERVER
+    original.unlink()
+    assert gatekeeper.answer(query) == ASK_THE_SERVER
+
+
+def test_a_name_to_save_by_is_of_one_answer_only(private: RunningServer) -> None:
+    gatekeeper = gatekeeper_of(private)
+    for name in ("a.jpg", None, "b.jpg", "a.jpg"):
+        query = urlencode(wish(private, downloadname=name))
+        assert understood(gatekeeper.answer(head(query))) == of_server(private, query)
+
+
+def test_only_so_many_answers_are_remembered(private: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST_ANSWERS", 2)
+    remembered, made = memory.Memory(), memory.identity(private.originals / NAME)
+    assert made is not None
+    files = (made, made)
+    answers = memory.Remembered(files, Version(1, 1, 1, '"a"'), b"sent", b"unchanged")
+    wishes = [memory.Wish("", name, 100, None) for name in ("a", "b", "c")]
+    remembered.remember(wishes[0], answers)
+    remembered.remember(wishes[1], answers)
+    assert remembered.recall(wishes[0], files) == answers
+    remembered.remember(wishes[2], answers)
+    assert [remembered.recall(wish, files) is not None for wish in wishes] == [True, False, True]
 
 
 def test_each_collection_has_its_own_thumbnails(start: Start) -> None:

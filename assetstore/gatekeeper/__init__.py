@@ -6,5 +6,5 @@ anything that they do not need, with the same headers as the server. It says yes
 not understand at once, refuses or does not find, nginx asks the server about, which does all the rest: refusals
 and their log, pictures to be made, every other route. `deploy/nginx.conf` shows how the two meet (EDIT 8).
 
-`judging` decides and words the answer; `listening` is the loop around it.
+`judging` decides and words the answer, `memory` remembers it, and `listening` is the loop around both.
 """

@@ -1,18 +1,17 @@
 """What the gatekeeper says to a request: the file that nginx may send, "not modified", or that it is the server's."""
 
-import logging
 import time
+from collections.abc import Mapping
 
 from assetstore import content_types, delivery, names, tokens
 from assetstore.collections import Collections
 from assetstore.configuration import Settings
 from assetstore.errors import AssetError
 from assetstore.exchange import ON_EVERY_ANSWER, REQUEST_ID
+from assetstore.gatekeeper.memory import Identity, Memory, Remembered, Wish, identity
 from assetstore.heads import Head, common_head
 from assetstore.parameters import Parameters
 from assetstore.thumbnails import Thumbnails
-
-_log = logging.getLogger(__name__)
 
 _ROUTE = "/fileget?"
 
@@ -25,7 +24,7 @@ _NOT_FOR_US = frozenset(
 )
 
 #: A 304 has none of these, as from the server.
-_OF_THE_FILE = ("Content-Type", "Last-Modified")
+_OF_THE_FILE = ("Content-Length", "Content-Type", "Last-Modified")
 
 
 class Gatekeeper:
@@ -43,6 +42,7 @@ class Gatekeeper:
         self._settings = settings
         self._collections = collections
         self._thumbnails = thumbnails
+        self._memory = Memory()
 
     def answer(self, data: bytes) -> bytes:
         """Returns a whole answer to a whole head; ASK_THE_SERVER if it is not for the gatekeeper."""
@@ -66,28 +66,56 @@ class Gatekeeper:
         if self._settings.require_key_for_get:
             tokens.check(self._settings.key, query.get("token"), name, now, self._settings.time_tolerance)
         place, name = self._collections.place(query), names.store_name(name or "")
-        scale = names.scale(query.get("scale"))
-        kept = self._thumbnails.kept(place, name, scale)
+        wish = Wish(place, name, names.scale(query.get("scale")), query.get("downloadname"))
+        answers = self._answers(wish)
+        if answers is None:
+            return None
+        is_unchanged = delivery.is_unchanged(
+            answers.version, fields.get("if-none-match"), fields.get("if-modified-since")
+        )
+        text = answers.unchanged if is_unchanged else answers.sent
+        return text + f"X-Timestamp: {int(now)}\r\nX-Request-Id: {request_id}\r\n\r\n".encode()
+
+    def _answers(self, wish: Wish) -> Remembered | None:
+        """The answers to a wish; None if it is the server's. Raises AssetError."""
+        files = self._files(wish)
+        if files is None:
+            return None
+        known = self._memory.recall(wish, files)
+        if known is not None:
+            return known
+        kept = self._thumbnails.kept(wish.place, wish.name, wish.scale)
         if kept is None:
             return None
         with kept:
             if kept.path is None:
                 return None  # a link, which nginx does not follow
-            request = delivery.Request(
-                fields.get("if-none-match"), fields.get("if-modified-since"), download_name=query.get("downloadname")
-            )
-            media_type = content_types.header(self._thumbnails.name(name, scale))
-            answer = delivery.answer(kept.version, media_type, request)
-        if answer.status == 304:
-            status, headers = "304 Not Modified", answer.headers
-            headers = {name: text for name, text in headers.items() if name not in _OF_THE_FILE}
-        else:
-            status = "200 OK"
-            headers = delivery.sent_by_nginx(answer.headers, f"{self._settings.accel_redirect}", kept.path)
-            headers["Content-Length"] = "0"
-        lines = [f"HTTP/1.1 {status}", *(f"{name}: {text}" for name, text in headers.items()), *_FRAME]
-        lines += [f"X-Timestamp: {int(now)}", f"X-Request-Id: {request_id}", "\r\n"]
-        return "\r\n".join(lines).encode("latin-1")
+            media_type = content_types.header(self._thumbnails.name(wish.name, wish.scale))
+            request = delivery.Request(download_name=wish.download_name)
+            headers = delivery.answer(kept.version, media_type, request).headers
+        sent = delivery.sent_by_nginx(headers, str(self._settings.accel_redirect), kept.path)
+        unchanged = {name: text for name, text in headers.items() if name not in _OF_THE_FILE}
+        made = Remembered(
+            files,
+            kept.version,
+            _worded("200 OK", {**sent, "Content-Length": "0"}),
+            _worded("304 Not Modified", unchanged),
+        )
+        # If somebody changed the files meanwhile, it is not certain of which they are.
+        if self._files(wish) == files:
+            self._memory.remember(wish, made)
+        return made
+
+    def _files(self, wish: Wish) -> tuple[Identity, Identity] | None:
+        settings = self._settings
+        folder = f"{settings.base_dir}/{wish.place}"
+        thumbnail = self._thumbnails.name(wish.name, wish.scale)
+        original = identity(f"{folder}/{settings.orig_dir}/{wish.name}")
+        kept = identity(f"{folder}/{settings.thumb_dir}/{thumbnail}") if original else None
+        return (original, kept) if original and kept else None
 
 
-_FRAME = [f"{name}: {text}" for name, text in ON_EVERY_ANSWER]
+def _worded(status: str, headers: Mapping[str, str]) -> bytes:
+    """The head of an answer but for its end."""
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {text}" for name, text in (*headers.items(), *ON_EVERY_ANSWER)), ""]
+    return "\r\n".join(lines).encode("latin-1")
