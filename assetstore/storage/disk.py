@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 #: After so many bytes of an upload the disk is told to begin with them, so that `sync` has little left to
 #: wait for, and the free space is looked at again: others write, too.
-_BYTES_BETWEEN_LOOKS = 8 << 20
+_BYTES_BETWEEN_LOOKS = 2 << 20
 
 
 class DiskStorage:
