@@ -4,7 +4,8 @@ The watching process holds the listening socket, serves nothing and has no threa
 Each child opens everything for itself: connections to databases, threads and render workers do not survive a fork.
 
 What may happen at any moment: a child ends, and another takes its place; the watching process is told to stop, and
-passes that on; it is killed, and its children see the end of a pipe that only it holds open, and stop.
+passes that on, and whoever does not hear it is killed; it is killed itself, and its children see the end of a pipe that
+only it holds open, and stop.
 """
 
 import contextlib
@@ -24,6 +25,9 @@ _SHORT_LIFE_SECONDS = 10
 _PAUSE_SECONDS = 1
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+#: So long children may take to end when they are told to: their requests have ten seconds (`serving`).
+_STOP_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,23 @@ class Processes:
             if time.monotonic() - child.began < _SHORT_LIFE_SECONDS:
                 time.sleep(_PAUSE_SECONDS)
             self._start_as_soon_as_possible(child.task)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._stopping:
+            signal.signal(signal.SIGALRM, self._give_up)
+            signal.setitimer(signal.ITIMER_REAL, _STOP_SECONDS)
         self._stopping = True
+        self._send(signal.SIGTERM)
+
+    def _give_up(self, _number: int, _frame: FrameType | None) -> None:
+        _log.error("processes that do not end are killed: %s", ", ".join(map(str, self._started)))
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: int) -> None:
         for process in list(self._started):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGTERM)
+                os.kill(process, number)
 
     def _start_as_soon_as_possible(self, task: Callable[[], None]) -> None:
         while not self._stopping:

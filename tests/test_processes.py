@@ -372,3 +372,27 @@ def test_a_machine_that_has_no_room_for_another_process_for_a_while_stops_nothin
     assert status == 0
     assert printed.count("no process can be begun") == 2
     assert "forks: 5" in printed
+
+
+#: Has a process that hears nothing, and is told to stop.
+DEAF = """
+import os, signal, threading, time
+from assetstore import processes
+
+processes._STOP_SECONDS = 0.5
+
+def hear_nothing():
+    os.kill(os.getppid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+processes.Processes([hear_nothing], lambda number: print("ended:", number > 0)).run()
+print("all have ended")
+"""
+
+
+def test_a_process_that_does_not_hear_that_it_is_to_stop_keeps_nobody_from_ending() -> None:
+    status, printed = Program({"PYTHONPATH": str(PROJECT)}, ("-c", DEAF)).ended()
+    assert status == 0
+    assert "processes that do not end are killed: " in printed
+    assert "ended: True" in printed
+    assert "all have ended" in printed
