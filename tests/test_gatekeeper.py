@@ -211,6 +211,16 @@ def test_a_name_to_save_by_is_of_one_answer_only(private: RunningServer) -> None
         assert understood(gatekeeper.answer(head(query))) == of_server(private, query)
 
 
+def test_long_names_to_save_by_fill_no_memory(private: RunningServer) -> None:
+    gatekeeper = gatekeeper_of(private)
+    for name in ("x" * 10_000 + ".jpg", "ö" * 2000):
+        query = urlencode(wish(private, downloadname=name))
+        assert understood(gatekeeper.answer(head(query))) == of_server(private, query)
+        assert len(gatekeeper.memory) == 0
+    gatekeeper.answer(head(urlencode(wish(private, downloadname="short.jpg"))))
+    assert len(gatekeeper.memory) == 1
+
+
 def test_only_so_many_answers_are_remembered(private: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "MOST_ANSWERS", 2)
     remembered, made = memory.Memory(), memory.identity(private.originals / NAME)

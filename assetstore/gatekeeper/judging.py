@@ -42,7 +42,7 @@ class Gatekeeper:
         self._settings = settings
         self._collections = collections
         self._thumbnails = thumbnails
-        self._memory = Memory()
+        self.memory = Memory()
 
     def answer(self, data: bytes) -> bytes:
         """Returns a whole answer to a whole head; ASK_THE_SERVER if it is not for the gatekeeper."""
@@ -81,7 +81,7 @@ class Gatekeeper:
         files = self._files(wish)
         if files is None:
             return None
-        known = self._memory.recall(wish, files)
+        known = self.memory.recall(wish, files)
         if known is not None:
             return known
         kept = self._thumbnails.kept(wish.place, wish.name, wish.scale)
@@ -103,7 +103,7 @@ class Gatekeeper:
         )
         # If somebody changed the files meanwhile, it is not certain of which they are.
         if self._files(wish) == files:
-            self._memory.remember(wish, made)
+            self.memory.remember(wish, made)
         return made
 
     def _files(self, wish: Wish) -> tuple[Identity, Identity] | None:

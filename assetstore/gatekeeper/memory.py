@@ -8,8 +8,11 @@ from pathlib import Path
 
 from assetstore.storage import Version
 
-#: So many answers are remembered, the latest ones; together about 15 MB.
+#: So many answers are remembered, the latest ones; together some 20 MB.
 MOST_ANSWERS = 10_000
+
+#: Longer ones are not, in bytes: anybody may wish for a long name to save a file by.
+LONGEST_ANSWER = 1000
 
 #: What tells one state of a file from every other: inode, size, times of change of bytes and of inode.
 Identity = tuple[int, int, int, int]
@@ -47,6 +50,9 @@ class Memory:
     def __init__(self) -> None:
         self._known: OrderedDict[Wish, Remembered] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def recall(self, wish: Wish, files: tuple[Identity, Identity]) -> Remembered | None:
         """Returns the answers to a wish if they were made of these files as they are now."""
         found = self._known.get(wish)
@@ -56,7 +62,9 @@ class Memory:
         return found
 
     def remember(self, wish: Wish, answers: Remembered) -> None:
-        """Takes answers in, in place of what was remembered of this wish."""
+        """Takes answers in, in place of what was remembered of this wish, unless they are long."""
+        if len(answers.sent) > LONGEST_ANSWER:
+            return
         self._known[wish] = answers
         self._known.move_to_end(wish)
         if len(self._known) > MOST_ANSWERS:
