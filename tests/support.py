@@ -24,6 +24,10 @@ KEY = "test_attachment_key"
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+#: When the tests began, in whole seconds, as answers have them.
+_BEGAN = int(time.time())
+
+
 @dataclass(frozen=True)
 class Response:
     """An answer, whole."""
@@ -180,6 +184,11 @@ def two_free_ports() -> tuple[int, int]:
         for taken in (one, other):
             taken.bind(("127.0.0.1", 0))
         return one.getsockname()[1], other.getsockname()[1]
+
+
+def is_of_this_run(moment: float) -> bool:
+    """Whether a moment, in seconds since 1970, lies between the start of the tests and now, however slow they are."""
+    return _BEGAN <= moment <= time.time()
 
 
 def with_query(path: str, query: Mapping[str, object]) -> str:

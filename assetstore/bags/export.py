@@ -162,13 +162,11 @@ class Export:
                     self.reused += 1
                     return None
         path = known.path if known is not None else payload_path(place, listed.name, self._taken)
-        for attempts_left in reversed(range(_ATTEMPTS)):
-            try:
+        for _ in range(_ATTEMPTS - 1):
+            # It was replaced while it was read, or the store is away for a moment.
+            with contextlib.suppress(Unavailable):
                 return self._copy(place, listed, path, work)
-            except Unavailable:  # it was replaced while it was read, or the store is away for a moment
-                if not attempts_left:
-                    raise
-        raise AssertionError
+        return self._copy(place, listed, path, work)
 
     def _copy(self, place: str, listed: Listed, path: str, work: int) -> str | None:
         try:
