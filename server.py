@@ -5,9 +5,9 @@ This module is the HTTP side: routes and guards (token, collection, name); `answ
 answers share. What is behind it lives in `assetstore/`; the contract with the clients is that of Specify's
 attachment protocol.
 
-    python server.py                    runs it by the setting SERVER (Paste)
-    gunicorn 'server:make_application()'
-    server:application                  for WSGI servers that know no factories
+    python server.py                    runs it by the setting SERVER: Paste, Granian or another
+    server:make_application()           for other WSGI servers, such as gunicorn
+    server:application                  for those that know no factories
 """
 
 import atexit
@@ -44,8 +44,10 @@ from assetstore.journal import Origin
 from assetstore.originals import Received
 from assetstore.parameters import Parameters
 from assetstore.proxies import Proxies
+from assetstore.serving.admission import Admission
 from assetstore.startup import Opened
 from assetstore.storage import Incoming, StoredFile
+from assetstore.unverified import UnverifiedUploads
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -74,6 +76,7 @@ class AssetServer:
         self.health = opened.health
         self.collections = opened.collections
         self.refused_tokens = tokens.Refusals()
+        self.unverified = UnverifiedUploads(self.settings.unverified_upload_bytes)
 
     def index(self) -> bottle.HTTPResponse:
         """A small page for people: it works, and what to put into Specify next."""
@@ -104,9 +107,9 @@ class AssetServer:
 
     def fileupload(self) -> bottle.HTTPResponse:
         """Stores an original; thumbnails that clients upload are not needed."""
-        body = uploads.Body.of(bottle.request.environ)
-        with uploads.Upload(self.settings.max_upload_bytes) as upload:
-            upload.receive(body, functools.partial(self._open_upload, body.length))
+        client = answers.exchange().client
+        with self.unverified.of(client) as count, uploads.Upload(self.settings.max_upload_bytes) as upload:
+            upload.receive(bottle.request.environ, functools.partial(self._open_upload, upload, count))
             fields = upload.fields
             self._check_token(fields, "store")
             if fields.get("type") == "T":
@@ -127,7 +130,7 @@ class AssetServer:
 
     def filedelete(self) -> bottle.HTTPResponse:
         """Deletes an original and its thumbnails."""
-        form = uploads.Body.of(bottle.request.environ).read_form()
+        form = uploads.read_form(bottle.request.environ)
         self._check_token(form, "filename")
         place, name = self._place_and_name(form, "filename")
         existed = self.originals.delete(place, name, self._origin(form))
@@ -261,10 +264,13 @@ class AssetServer:
             return None
         return stored.link(seconds)
 
-    def _open_upload(self, length: int | None, fields: Parameters) -> Incoming | None:
+    def _open_upload(self, upload: uploads.Upload, count: Callable[[int], None], fields: Parameters) -> Incoming | None:
         """Decides where the file of an upload goes while only the fields before it are known."""
+        length = uploads.body_of(bottle.request.environ).length
         if "token" in fields and "store" in fields:
             self._check_token(fields, "store")
+        elif self.settings.key is not None:
+            upload.on_data = count
         try:
             is_thumbnail = fields.get("type") == "T"
             place = self.collections.place(fields)
@@ -334,7 +340,8 @@ def make_app(opened: Opened) -> exchange.Observed:
     meter = status.install(app, opened, server.collections, server.refused_tokens)
     answers.install(app)
     routes = {"/" + route.rule.split("/")[1] for route in app.routes}
-    return exchange.Observed(app, Proxies(opened.settings.trusted_proxies), routes, meter)
+    admitted = Admission(app, opened.settings.threads, opened.settings.render_queue)
+    return exchange.Observed(admitted, Proxies(opened.settings.trusted_proxies), routes, meter)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:

@@ -57,10 +57,6 @@ TRUSTED_PROXIES = ()
 # server then checks requests, and nginx sends the files. None: this server sends them itself.
 ACCEL_REDIRECT = None
 
-# Where nginx asks for private thumbnails that are kept, e.g. "127.0.0.1:8081": a process of its own checks tokens
-# there, several times as quickly as the server. Needs ACCEL_REDIRECT; docs/nginx.md. None: nowhere.
-GATEKEEPER_ADDRESS = None
-
 # The port for SERVER = "wsgiref". None: PORT.
 DEVELOPMENT_PORT = None
 
@@ -112,9 +108,13 @@ STORAGE_REDIRECT_SECONDS = None
 # The largest file that may be uploaded, in bytes. None: as large as the disk can hold.
 MAX_UPLOAD_BYTES = None
 
-# So many bytes of the disk stay free: uploads that would go into them are refused, while reading and
-# deleting go on. 0: uploads may fill the disk.
-RESERVED_BYTES = 0
+# Free space to reserve on disk, in bytes: uploads that would use it are refused, while reading and
+# deleting go on. None: 1 % of the disk, at most 5 GB. 0: uploads may fill the disk.
+RESERVED_BYTES = None
+
+# How many bytes of unfinished uploads each process may store before it knows their tokens: Specify 7 sends
+# the file first. One client address may use half of it, so this is also twice the largest such upload.
+UNVERIFIED_UPLOAD_BYTES = 20_000_000_000
 
 # For how many days a deleted or replaced file stays in the trash, from where `manage.py trash restore`
 # brings it back. 0: no trash, what is deleted is gone.
@@ -168,19 +168,28 @@ RENDER_MEMORY = 1024
 
 # --- The web server ------------------------------------------------------------------------------
 
-# "paste" for production, "wsgiref" for development, or any other adapter of Bottle that you install.
+# "paste": one process, works everywhere. "granian": for production, with HTTPS and several processes; the
+# default of the container and the systemd unit. Or any other adapter of Bottle that you install, such as
+# "wsgiref". docs/serving.md compares them.
 SERVER = "paste"
 
-# How many processes Paste has, for machines with several cores and many readers. All together behave like one;
-# one for each core is right. Each takes some 45 MB.
+# How many processes serve, for machines with several cores and many readers: at most one per core. More
+# than 1 requires Granian, which is then used. Each takes about 60 MB.
 PROCESSES = 1
 
-# How many requests each process serves at the same time. Uploads, and readers that are slow, hold one each, so
-# have many; clients that have not sent a whole request yet hold none.
-THREADS = 192
+# How many requests each process serves at the same time. A slow upload or download holds one thread each.
+THREADS = 256
 
-# After how many seconds of silence Paste hangs up on a client.
+# How many seconds a client may be silent before the connection is closed.
 SOCKET_TIMEOUT = 60
+
+# With Granian: the memory of a process, in MiB, above which another one takes its place. None: any.
+WORKER_MEMORY = None
+
+# With Granian: certificate (with intermediate certificates) and private key for HTTPS, as PEM files. SIGHUP
+# loads new ones. None: plain HTTP.
+TLS_CERTIFICATE = None
+TLS_KEY = None
 
 # More lines in the log. Answers never contain more than the error's sentence.
 DEBUG = False

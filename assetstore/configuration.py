@@ -5,6 +5,7 @@ settings.py; an empty variable counts as unset, because that is how compose file
 A value that cannot be used stops the start with the variable, the value and what was expected.
 """
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +17,9 @@ from assetstore.proxies import Network
 #: The folder of the attachments if nothing else is said, below the program's own folder. It alone
 #: is made when missing: any other missing folder may be a disk that is not mounted.
 DEFAULT_BASE_DIR = "attachments"
+
+#: The two web servers that this program sets up itself.
+PASTE, GRANIAN = "paste", "granian"
 
 #: Beside originals and thumbnails in a bucket: what was deleted or replaced.
 TRASH_PREFIX = "trash"
@@ -62,11 +66,11 @@ class Settings:
     kept_thumbnail_sizes: int
     max_upload_bytes: int | None
     reserved_bytes: int
+    unverified_upload_bytes: int
     trash_days: int
     trash_bytes: int | None
     verify_days: int
     accel_redirect: str | None
-    gatekeeper_address: tuple[str, int] | None
     log_format: str
     metrics_address: tuple[str, int] | None
     trusted_proxies: tuple[Network, ...]
@@ -74,16 +78,13 @@ class Settings:
     processes: int
     threads: int
     socket_timeout: int
+    worker_memory: int | None
+    tls_certificate: Path | None
+    tls_key: Path | None
     render_workers: int
     render_queue: int
     render_seconds: int
     render_memory: int
-
-    @property
-    def has_gatekeeper(self) -> bool:
-        """Whether there is to be a gatekeeper: nginx can send the files, and we start the processes."""
-        has_files = self.accel_redirect is not None and self.storage_url is None
-        return self.gatekeeper_address is not None and has_files and self.server == "paste"
 
 
 @dataclass(frozen=True)
@@ -130,24 +131,33 @@ SETTINGS: dict[str, Setting] = {
     "MAX_THUMBNAIL_SIZE": Setting(4000, values.whole_number(1, 30_000)),
     "KEPT_THUMBNAIL_SIZES": Setting(32, values.whole_number(0, 10_000)),
     "MAX_UPLOAD_BYTES": Setting(None, values.optional(values.whole_number(1, 10**15))),
-    "RESERVED_BYTES": Setting(0, values.whole_number(0, 10**15)),
+    "RESERVED_BYTES": Setting(None, values.optional(values.whole_number(0, 10**15))),
+    "UNVERIFIED_UPLOAD_BYTES": Setting(20_000_000_000, values.whole_number(1, 10**15)),
     "TRASH_DAYS": Setting(30, values.whole_number(0, 36_500)),
     "TRASH_BYTES": Setting(None, values.optional(values.whole_number(0, 10**18))),
     "VERIFY_DAYS": Setting(0, values.whole_number(0, 3650)),
     "ACCEL_REDIRECT": Setting(None, values.optional(values.url_path)),
-    "GATEKEEPER_ADDRESS": Setting(None, values.optional(values.address)),
     "LOG_FORMAT": Setting("plain", values.one_of("plain", "json")),
     "METRICS_ADDRESS": Setting(None, values.optional(values.address)),
     "TRUSTED_PROXIES": Setting((), values.networks),
     "SERVER": Setting("paste", values.text),
     "PROCESSES": Setting(1, values.whole_number(1, 256)),
-    "THREADS": Setting(192, values.whole_number(1, 10_000)),
+    "THREADS": Setting(256, values.whole_number(1, 10_000)),
     "SOCKET_TIMEOUT": Setting(60, values.whole_number(1, 3600)),
+    "WORKER_MEMORY": Setting(None, values.optional(values.whole_number(64, 1_000_000))),
+    "TLS_CERTIFICATE": Setting(None, values.optional(values.path)),
+    "TLS_KEY": Setting(None, values.optional(values.path)),
     "RENDER_WORKERS": Setting(None, values.optional(values.whole_number(1, 1000))),
     "RENDER_QUEUE": Setting(128, values.whole_number(1, 100_000)),
     "RENDER_SECONDS": Setting(60, values.whole_number(1, 3600)),
     "RENDER_MEMORY": Setting(1024, values.whole_number(64, 1_000_000)),
 }
+
+#: Settings that are gone, and what to know about that. They have no effect; the start warns of them.
+REMOVED = {"GATEKEEPER_ADDRESS": "the server checks private thumbnails itself"}
+
+#: The share of the disk that stays free if RESERVED_BYTES is not set, and the most that this may be, in bytes.
+_RESERVED_SHARE, _MOST_RESERVED = 0.01, 5_000_000_000
 
 #: Only from the environment: the key that is being replaced, so that both are valid for a while.
 PREVIOUS_KEY_VARIABLE = "ATTACHMENT_KEY_PREVIOUS"
@@ -177,24 +187,37 @@ def load(own: Mapping[str, object], environ: Mapping[str, str], folder: Path, co
     if read["RENDER_WORKERS"] is None:
         read["RENDER_WORKERS"] = max(1, cores // int(str(read["PROCESSES"])))
     _check_together(read)
-    read["BASE_DIR"] = folder / str(read["BASE_DIR"])
+    read["BASE_DIR"] = base = folder / str(read["BASE_DIR"])
+    if read["RESERVED_BYTES"] is None:
+        read["RESERVED_BYTES"] = _default_reserve(base)
+    for name in ("TLS_CERTIFICATE", "TLS_KEY"):
+        read[name] = folder / str(read[name]) if read[name] else None
     return Settings(**{name.lower(): value for name, value in read.items()})  # type: ignore[arg-type]  # read as its kind
 
 
 def _check_together(read: Mapping[str, object]) -> None:
     """Raises SettingsError for values that are right each, but not with each other."""
-    server, processes = read["SERVER"], read["PROCESSES"]
+    server, has_tls = read["SERVER"], read["TLS_CERTIFICATE"] is not None
     queue, threads = int(str(read["RENDER_QUEUE"])), int(str(read["THREADS"]))
-    if server != "paste" and processes != 1:
-        raise SettingsError(f"PROCESSES is {processes} and SERVER {server!r}; expected 1, only Paste starts several.")
+    if server not in (PASTE, GRANIAN) and read["PROCESSES"] != 1:
+        raise SettingsError(f"PROCESSES is {read['PROCESSES']} and SERVER {server!r}; expected SERVER = 'granian'.")
+    if has_tls != (read["TLS_KEY"] is not None):
+        raise SettingsError("TLS_CERTIFICATE and TLS_KEY belong together; expected both or none.")
+    if has_tls and server != GRANIAN and read["PROCESSES"] == 1:
+        raise SettingsError(f"TLS_CERTIFICATE is set and SERVER is {server!r}; expected SERVER = 'granian' for HTTPS.")
     if read["THUMB_DIR"] == read["ORIG_DIR"]:
         raise SettingsError(f"THUMB_DIR and ORIG_DIR are both {read['ORIG_DIR']!r}; expected two different folders.")
     _check_buckets(read)
-    if server == "paste" and queue >= threads:
+    if server in (PASTE, GRANIAN) and queue >= threads:
         raise SettingsError(
             f"RENDER_QUEUE is {queue} and THREADS {threads};"
             " expected more THREADS, or waiting for thumbnails stops everything else."
         )
+
+
+def _default_reserve(base: Path) -> int:
+    existing = next(path for path in (base, *base.parents) if path.exists())
+    return min(_MOST_RESERVED, int(shutil.disk_usage(existing).total * _RESERVED_SHARE))
 
 
 def _check_buckets(read: Mapping[str, object]) -> None:
@@ -224,9 +247,18 @@ def describe(settings: Settings) -> list[str]:
     return lines
 
 
-def warnings(settings: Settings, own: Mapping[str, object]) -> list[str]:
-    """Returns what the administrator should know at every start, a sentence each."""
-    found = []
+def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str, str]) -> list[str]:
+    """Returns what the administrator should know at every start, a sentence each.
+
+    Parameters:
+        settings: the effective settings.
+        own, environ: the names and values of settings.py, and the environment.
+    """
+    found = [
+        f"{name} has no effect any more: {reason}."
+        for name, reason in REMOVED.items()
+        if own.get(name) is not None or environ.get(name)
+    ]
     if settings.key is None:
         found.append("KEY is None: anybody who reaches this server can upload and delete files.")
     elif EXAMPLE_KEYS.intersection(settings.key):
@@ -238,8 +270,6 @@ def warnings(settings: Settings, own: Mapping[str, object]) -> list[str]:
         )
     if settings.storage_url and settings.accel_redirect:
         found.append("ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot find the files.")
-    if settings.gatekeeper_address and not settings.has_gatekeeper:
-        found.append("GATEKEEPER_ADDRESS has no effect without ACCEL_REDIRECT, with STORAGE_URL or without Paste.")
     if settings.storage_redirect_seconds and not settings.storage_url:
         found.append("STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL.")
     if settings.storage_url and settings.key == ():
@@ -247,7 +277,7 @@ def warnings(settings: Settings, own: Mapping[str, object]) -> list[str]:
     unknown = settings.can_thumbnail - formats.THUMBNAIL_TYPES
     if unknown:
         found.append(f"CAN_THUMBNAIL names types that get no thumbnails here: {', '.join(sorted(unknown))}.")
-    strangers = sorted(name for name in own if name.isupper() and name not in SETTINGS)
+    strangers = sorted(name for name in own if name.isupper() and name not in {*SETTINGS, *REMOVED})
     if strangers:
         found.append(f"settings.py has names that mean nothing to this server: {', '.join(strangers)}.")
     return found

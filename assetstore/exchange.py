@@ -1,8 +1,7 @@
 """Around every exchange of request and answer: what is known of the request, what every answer has,
 and one line in the log and one count in the metrics when it has ended.
 
-A WSGI layer of its own, so that it also holds for what the web framework answers by itself. It has
-no own wrapper around the bodies of files, so that web servers can send these their quickest way.
+A WSGI layer of its own, so that it also holds for what the web framework answers by itself.
 
 Concurrency: an exchange belongs to the thread that serves it.
 """
@@ -23,7 +22,7 @@ from assetstore.proxies import Proxies
 #: In the WSGI environment: the Exchange.
 EXCHANGE = "assetstore.exchange"
 
-#: In the WSGI environment, from our own web server: when the request began to arrive, seconds since 1970.
+#: In the WSGI environment, from web servers that know it: when the request began to arrive, seconds since 1970.
 RECEIVED_AT = "assetstore.received_at"
 
 _log = logging.getLogger("assetserver.access")
@@ -123,7 +122,7 @@ class Observed:
         if isinstance(body, list | tuple):
             self._end(exchange)  # no need to wait: there is nothing left to do but to send it
             return body
-        return self._ended_with(body, exchange, environ.get("wsgi.file_wrapper"))
+        return Closing(body, lambda: self._end(exchange))
 
     def _begin(self, environ: dict[str, Any]) -> Exchange:
         patience.begin_request()
@@ -150,32 +149,28 @@ class Observed:
         if self._meter is not None:
             self._meter.count(exchange)
 
-    def _ended_with(self, body: Iterable[bytes], exchange: Exchange, file_wrapper: Any) -> Iterable[bytes]:
-        """A body at whose end, or failure, the exchange has ended."""
-        close = getattr(body, "close", None)
 
-        def end() -> None:
-            try:
-                if close is not None:
-                    close()
-            finally:
-                self._end(exchange)
+class Closing:
+    """The body of a response with something to do at its end, or failure (PEP 3333, `close`).
 
-        if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
-            body.close = end  # type: ignore[attr-defined]  # the web server looks for its own class
-            return body
-        return _Body(body, end)
-
-
-class _Body:
-    """An iterable of bytes with something to do at its end (PEP 3333, `close`)."""
+    Parameters:
+        body: of the response.
+        end: called once the body is closed.
+    """
 
     def __init__(self, body: Iterable[bytes], end: Callable[[], None]) -> None:
         self._body = body
-        self.close = end
+        self._end = end
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body)
+
+    def close(self) -> None:
+        """Closes the body, then does the rest."""
+        try:
+            getattr(self._body, "close", lambda: None)()
+        finally:
+            self._end()
 
 
 class RequestIds:

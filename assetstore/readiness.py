@@ -10,6 +10,7 @@ from assetstore.health import ERROR, OK, WARNING, Result
 from assetstore.originals import Originals
 from assetstore.rendering.pool import RenderPool
 from assetstore.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK
+from assetstore.serving import tls
 
 _GIGABYTE = 1_000_000_000
 _DAY = 86_400
@@ -23,7 +24,9 @@ def checks(settings: Settings, originals: Originals, pool: RenderPool) -> Mappin
         originals: the store.
         pool: of render workers.
     """
+    certificate = {} if settings.tls_certificate is None else {"certificate": lambda: _certificate(settings)}
     return {
+        **certificate,
         "store": lambda: _store(originals),
         "space": lambda: _space(settings, originals),
         "journal": lambda: _journal(originals),
@@ -31,6 +34,17 @@ def checks(settings: Settings, originals: Originals, pool: RenderPool) -> Mappin
         "rendering": lambda: _rendering(pool),
         "verification": lambda: _verification(settings, originals),
     }
+
+
+def _certificate(settings: Settings) -> Result:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return Result(OK, "HTTPS is not used.")
+    try:
+        certificate = tls.check(settings.tls_certificate, settings.tls_key)
+    except tls.CertificateError:
+        return Result(ERROR, "The certificate for HTTPS cannot be used; manage.py doctor says why.")
+    is_late = certificate.days_left < tls.WARNING_DAYS
+    return Result(WARNING if is_late else OK, f"The certificate is valid until {certificate.expiry_date}.")
 
 
 def _store(originals: Originals) -> Result:

@@ -29,11 +29,3 @@ def folder(is_wanted: bool) -> Iterator[None]:
     finally:
         del os.environ[VARIABLE]
         shutil.rmtree(path, ignore_errors=True)
-
-
-def forget(process: int) -> None:
-    """Forgets what is only true of a living process, when one has ended."""
-    if VARIABLE in os.environ:
-        from prometheus_client import multiprocess  # noqa: PLC0415 - reads the variable when it is imported
-
-        multiprocess.mark_process_dead(process)  # type: ignore[no-untyped-call]  # it has no types

@@ -91,10 +91,11 @@ def begin(folder: Path, adapters: Iterable[str]) -> Settings:
         adapters: the names that SERVER may have.
     """
     settings, own = load_settings(folder)
-    if settings.server not in adapters and ":" not in settings.server:
-        raise SettingsError(f"SERVER is {settings.server!r}; expected one of {', '.join(sorted(adapters))}.")
+    known = {configuration.GRANIAN, *adapters}
+    if settings.server not in known and ":" not in settings.server:
+        raise SettingsError(f"SERVER is {settings.server!r}; expected one of {', '.join(sorted(known))}.")
     if settings.server in _OWN_START:
-        raise SettingsError(f"SERVER is {settings.server!r}, which starts by a command of its own: docs/operations.md.")
+        raise SettingsError(f"SERVER is {settings.server!r}, which starts by a command of its own: docs/serving.md.")
     logs.set_up(settings.log_format, settings.debug)
     announce(settings, own)
     return settings
@@ -120,7 +121,7 @@ def announce(settings: Settings, own: Mapping[str, object]) -> None:
     _log.info("Web Asset Server %s", __version__)
     for line in configuration.describe(settings):
         _log.info("  %s", line)
-    for warning in configuration.warnings(settings, own):
+    for warning in configuration.warnings(settings, own, os.environ):
         _log.warning("WARNING: %s", warning)
 
 

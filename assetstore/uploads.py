@@ -5,14 +5,14 @@ written before token, name and collection are known, and get their name only aft
 have been checked (protocol.md, "Routes").
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any
 
 import multipart
 
+from assetstore.bodies import RequestBody, body_length
 from assetstore.checksums import Checksum
-from assetstore.errors import BadRequest, LengthRequired, TooLarge
+from assetstore.errors import BadRequest, TooLarge
 from assetstore.parameters import CHARSETS, UNKNOWN_CHARSET, Parameters
 from assetstore.storage import Incoming
 
@@ -30,95 +30,42 @@ _MOST_BYTES_BESIDES = 2 * MOST_FIELD_BYTES
 
 #: Bytes taken from the socket at a time; beyond this the speed no longer grows.
 _CHUNK = 512 * 1024
+_FIRST_CHUNK = 4 * 1024
 
 #: An RFC 2046 boundary has at most 70 characters; a longer one costs time in the search for it.
 _LONGEST_BOUNDARY = 200
 
-
-@dataclass(frozen=True)
-class Body:
-    """The body of a request.
-
-    Fields:
-        stream: where to read; never read beyond *length*.
-        length: bytes, or None where the web server itself ends the stream (chunked).
-        content_type: the header's value.
-    """
-
-    stream: BinaryIO
-    length: int | None
-    content_type: str
-
-    @classmethod
-    def of(cls, environ: dict[str, Any]) -> "Body":
-        """Returns the body of a WSGI request. Raises BadRequest, LengthRequired as `body_length`."""
-        return cls(environ["wsgi.input"], body_length(environ), environ.get("CONTENT_TYPE", ""))
-
-    def media_type(self) -> tuple[str, dict[str, str]]:
-        """Returns the media type in lower case and its parameters."""
-        media_type, options = multipart.parse_options_header(self.content_type)
-        return media_type, options
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yields the body piece by piece.
-
-        Raises:
-            BadRequest: the connection ended or stalled before the announced length.
-        """
-        left = self.length
-        while left is None or left > 0:
-            try:
-                data = self.stream.read(_CHUNK if left is None else min(_CHUNK, left))
-            except OSError as error:
-                raise BadRequest("The upload stalled or was cut off; nothing was stored.", str(error)) from error
-            if not data:
-                if left is None:
-                    return
-                raise BadRequest("The upload was cut off; nothing was stored.", f"{left} bytes are missing")
-            if left is not None:
-                left -= len(data)
-            yield data
-
-    def read_form(self) -> Parameters:
-        """Returns the fields of a form without files, urlencoded or multipart.
-
-        Raises:
-            BadRequest, TooLarge: as `Upload.receive`.
-        """
-        media_type, options = self.media_type()
-        if media_type != "multipart/form-data":
-            return Parameters.from_urlencoded(self.read_all(LONGEST_FIELD), options.get("charset"))
-        with Upload() as upload:
-            upload.receive(self, lambda _fields: None)
-            return upload.fields
-
-    def read_all(self, limit: int) -> bytes:
-        """Returns the whole body. Raises TooLarge beyond *limit* bytes, BadRequest as `chunks`."""
-        if self.length is not None and self.length > limit:
-            raise TooLarge("The request is too large.")
-        data = bytearray()
-        for chunk in self.chunks():
-            data += chunk
-            if len(data) > limit:
-                raise TooLarge("The request is too large.")
-        return bytes(data)
+#: Called when the file of an upload begins, with the fields that came before it; returns where to write it.
+FileOpener = Callable[[Parameters], Incoming | None]
 
 
-def body_length(environ: dict[str, object]) -> int | None:
-    """Returns the length of a request's body in bytes; None if the web server ends the stream.
+def read_form(environ: dict[str, Any]) -> Parameters:
+    """Returns the fields of a form without files, urlencoded or multipart.
+
+    Parameters:
+        environ: of the WSGI request.
 
     Raises:
-        BadRequest: the Content-Length is not a number (RFC 9110, 8.6).
-        LengthRequired: chunked, and the web server does not decode that.
+        BadRequest, TooLarge: as `Upload.receive`.
     """
-    if environ.get("HTTP_TRANSFER_ENCODING"):
-        if environ.get("wsgi.input_terminated"):
-            return None
-        raise LengthRequired("The server needs the Content-Length of the upload; chunked transfer is not possible.")
-    text = str(environ.get("CONTENT_LENGTH") or "0")
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise BadRequest("The Content-Length is not a number of bytes.")
-    return int(text)
+    media_type, options = multipart.parse_options_header(environ.get("CONTENT_TYPE", ""))
+    if media_type == "multipart/form-data":
+        with Upload() as upload:
+            upload.receive(environ, lambda _fields: None)
+            return upload.fields
+    body = body_of(environ)
+    if body.length > LONGEST_FIELD:
+        raise TooLarge("The request is too large.")
+    data = bytearray()
+    while chunk := body.read(_CHUNK):
+        data += chunk
+    return Parameters.from_urlencoded(bytes(data), options.get("charset"))
+
+
+def body_of(environ: dict[str, Any]) -> RequestBody:
+    """Returns the body of a WSGI request, which `serving.admission` may have wrapped already."""
+    body = environ["wsgi.input"]
+    return body if isinstance(body, RequestBody) else RequestBody(body, body_length(environ))
 
 
 class Upload:
@@ -128,12 +75,14 @@ class Upload:
         most_bytes: how long the file may be, None for any length (MAX_UPLOAD_BYTES).
 
     Attributes:
+        on_data: called with the number of bytes before they are written; may raise to end the upload there.
         fields: the text fields.
         incoming: where the file was written; None if there was none, or it was read past.
         size: bytes of the file so far.
     """
 
     def __init__(self, most_bytes: int | None = None) -> None:
+        self.on_data: Callable[[int], None] = lambda _size: None
         self.fields = Parameters()
         self.has_file = False
         self.incoming: Incoming | None = None
@@ -154,11 +103,11 @@ class Upload:
         if self.incoming is not None:
             self.incoming.__exit__(None, None, None)
 
-    def receive(self, body: Body, open_file: Callable[[Parameters], Incoming | None]) -> None:
+    def receive(self, environ: dict[str, Any], open_file: FileOpener) -> None:
         """Reads the whole body.
 
         Parameters:
-            body: of a multipart/form-data request.
+            environ: of a WSGI request with multipart/form-data.
             open_file: called when the file begins, with the fields that came before it. Returns
                 where to write it, None to read past it; may raise to end the upload there.
 
@@ -167,9 +116,10 @@ class Upload:
             TooLarge: too many or too long fields, or the file is too long.
             OutOfSpace, StorageFault: from the store.
         """
-        if self._most_bytes is not None and (body.length or 0) > self._most_bytes + _MOST_BYTES_BESIDES:
+        body = body_of(environ)
+        if self._most_bytes is not None and body.length > self._most_bytes + _MOST_BYTES_BESIDES:
             raise self._too_long()
-        media_type, options = body.media_type()
+        media_type, options = multipart.parse_options_header(environ.get("CONTENT_TYPE", ""))
         boundary = options.get("boundary", "")
         if media_type != "multipart/form-data":
             raise BadRequest("An upload must be sent as multipart/form-data.")
@@ -186,12 +136,16 @@ class Upload:
             raise BadRequest("The multipart body is broken or cut off; nothing was stored.", str(error)) from error
 
     def _read_parts(
-        self, parser: multipart.PushMultipartParser, body: Body, open_file: Callable[[Parameters], Incoming | None]
+        self,
+        parser: multipart.PushMultipartParser,
+        body: RequestBody,
+        open_file: FileOpener,
     ) -> None:
         field = bytearray()
         field_bytes = 0
         part: multipart.MultipartSegment | None = None
-        for chunk in body.chunks():
+        # Small pieces until the file begins: a token that comes before it is judged before more is read.
+        while chunk := body.read(_CHUNK if self.has_file else _FIRST_CHUNK):
             for event in parser.parse(chunk):
                 if isinstance(event, multipart.MultipartSegment):
                     part = event
@@ -215,13 +169,14 @@ class Upload:
         self.size += len(data)
         if self._most_bytes is not None and self.size > self._most_bytes:
             raise self._too_long()
+        self.on_data(len(data))
         self._checksum.update(data)
         incoming.write(data)
 
     def _too_long(self) -> TooLarge:
         return TooLarge(f"The file is too large: this server takes at most {self._most_bytes} bytes.")
 
-    def _begin_file(self, open_file: Callable[[Parameters], Incoming | None]) -> None:
+    def _begin_file(self, open_file: FileOpener) -> None:
         if self.has_file:
             raise BadRequest("An upload holds one file; this one holds more.")
         self.has_file = True

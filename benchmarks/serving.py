@@ -33,12 +33,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.test_gunicorn import COMMAND, free_port
+
 from benchmarks.chaos import descendants
 from benchmarks.thumbnails import TOOLS, scene
 from benchmarks.uploads import processor_seconds
 from tests.pictures import encoded
 from tests.support import KEY, PROJECT, Client, with_query
-from tests.test_gunicorn import COMMAND, free_port
 from tests.test_live import MEGABYTE
 from tests.test_nginx import FAST, GATE, edited, own_lines
 

@@ -9,19 +9,33 @@ import pytest
 
 from tests.object_store import BUCKETS, ObjectStore, running
 from tests.object_store import program as object_store_program
-from tests.support import KEY, RunningServer
+from tests.support import KEY, GranianServer, RunningServer
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of modules with EVERY_SERVER run under Paste and under Granian, unless marked with `paste_only`."""
+    if getattr(metafunc.module, "EVERY_SERVER", False) and "web_server" in metafunc.fixturenames:
+        is_limited = metafunc.definition.get_closest_marker("paste_only")
+        metafunc.parametrize("web_server", ["paste"] if is_limited else ["paste", "granian"])
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
+def web_server() -> str:
+    """The web server under which a test runs."""
+    return "paste"
+
+
+@pytest.fixture
+def start(tmp_path: Path, web_server: str) -> Iterator[Callable[..., RunningServer]]:
     """Starts a server with these settings (names as in settings.py) on an empty store."""
     running: list[RunningServer] = []
+    kind: Callable[..., RunningServer] = {"paste": RunningServer, "granian": GranianServer}[web_server]
 
     def start_server(**own: object) -> RunningServer:
         base = tmp_path / f"attachments-{len(running)}"
         base.mkdir()
-        settings = {"KEY": KEY, "BASE_DIR": str(base), "RENDER_SECONDS": 30, **own}
-        running.append(RunningServer(settings))
+        settings = {"KEY": KEY, "BASE_DIR": str(base), "RENDER_SECONDS": 30, "RESERVED_BYTES": 0, **own}
+        running.append(kind(settings))
         return running[-1]
 
     yield start_server

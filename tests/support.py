@@ -1,9 +1,9 @@
 """What the tests share: a running server, a client that speaks plain HTTP, builders of requests."""
 
 import contextlib
-import dataclasses
 import http.client
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -15,9 +15,10 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import server as asset_server
-from assetstore import configuration, running, startup, tokens
+from assetstore import configuration, startup, tokens
 from assetstore.journal import Journal
 from assetstore.originals import Originals
+from assetstore.serving import paste, sockets
 from assetstore.storage.disk import DiskStorage
 
 KEY = "test_attachment_key"
@@ -140,7 +141,7 @@ class LowerKeys(dict[str, str]):
 
 
 class RunningServer(Client):
-    """The real application under the real web server, in threads of this process; port 0: any that is free."""
+    """The real application under Paste, in threads of this process; port 0: any that is free."""
 
     def __init__(self, own: Mapping[str, object], port: int = 0) -> None:
         settings = configuration.load(own, {}, PROJECT, 2)
@@ -148,7 +149,7 @@ class RunningServer(Client):
         opened = startup.open_store(settings, PROJECT)
         self.settings, self.opened = opened.settings, opened
         app = asset_server.make_app(opened)
-        self.http = running.new_server(app, dataclasses.replace(self.settings, threads=32), ("127.0.0.1", port))
+        self.http = paste.Server(app, self.settings, sockets.listen("127.0.0.1", port))
         self._thread = threading.Thread(target=self.http.serve_until_stopped)
         self._thread.start()
         keys = self.settings.key
@@ -160,7 +161,8 @@ class RunningServer(Client):
         with socket.socket() as waker:
             waker.connect_ex(("127.0.0.1", self.port))
         self._thread.join()
-        self.http.thread_pool.shutdown()
+        for _ in range(self.http.thread_pool.nworkers):
+            self.http.thread_pool.queue.put(self.http.thread_pool.SHUTDOWN)
         self.opened.close()
 
     def restarted(self, **own: object) -> "RunningServer":
@@ -176,6 +178,67 @@ class RunningServer(Client):
     @property
     def thumbnails(self) -> Path:
         return self.base / "thumbnails"
+
+
+class GranianServer(Client):
+    """The same application under Granian, as `python server.py` runs it, in processes of its own."""
+
+    def __init__(self, own: Mapping[str, object]) -> None:
+        self.settings = configuration.load(own, {}, PROJECT, 2)
+        self.base = self.settings.base_dir
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.granian_program"],
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(pickle.dumps({"PORT": 0, "BIND_ADDRESS": "127.0.0.1", "SERVER": "granian", **own}))
+        self.process.stdin.close()
+        self.printed: list[str] = []
+        for line in self.process.stdout:
+            self.printed.append(line.decode())
+            if b"listening on" in line:
+                break
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        keys = self.settings.key
+        own_key = self.base / ".asset-server/key"
+        key = keys[0] if keys else own_key.read_text().strip() if own_key.exists() else ""
+        super().__init__(int(self.printed[-1].split(" port ")[1].split()[0]), key)
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        self.printed += (line.decode() for line in self.process.stdout)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._reader.join()
+            assert self.process.stdout
+            self.process.stdout.close()
+
+    @property
+    def originals(self) -> Path:
+        return self.base / "originals"
+
+    @property
+    def thumbnails(self) -> Path:
+        return self.base / "thumbnails"
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def two_free_ports() -> tuple[int, int]:

@@ -17,7 +17,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from PIL import Image
 
-from tests.support import KEY, Response, RunningServer, is_of_this_run
+from assetstore import startup
+from tests.support import KEY, PROJECT, Response, RunningServer, is_of_this_run
+
+EVERY_SERVER = True
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -89,8 +92,9 @@ def test_specify_6_works_unchanged(start: Callable[..., RunningServer], mapped: 
     # Everything that was stored has been deleted again, thumbnails included.
     for folder in ("originals", "thumbnails"):
         assert not [path for path in server.base.rglob(f"{folder}/*") if path.is_file()]
-    storage = server.opened.originals.storage
-    assert not [listed for place in server.opened.originals.places for listed in storage.originals(place)]
+    originals = startup.open_originals(server.settings, PROJECT)
+    assert not [listed for place in originals.places for listed in originals.storage.originals(place)]
+    originals.journal.close()
 
 
 def test_specify_7_and_the_web_portal_work_unchanged(server: RunningServer) -> None:

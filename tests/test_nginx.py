@@ -18,11 +18,11 @@ from typing import IO
 from urllib.parse import quote
 
 import pytest
+from assetstore.gatekeeper.judging import Gatekeeper
+from assetstore.gatekeeper.listening import Loop
 from PIL import Image
 
 from assetstore import content_types, delivery, formats, serving, tokens
-from assetstore.gatekeeper.judging import Gatekeeper
-from assetstore.gatekeeper.listening import Loop
 from assetstore.rendering import Job
 from tests import pictures
 from tests.support import (

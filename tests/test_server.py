@@ -17,6 +17,8 @@ from PIL import Image
 from tests import pictures
 from tests.support import KEY, Client, Response, RunningServer, is_of_this_run, visible_files
 
+EVERY_SERVER = True
+
 Start = Callable[..., RunningServer]
 ROUTES = ["/fileget", "/getmetadata", "/getfileref"]
 
@@ -528,6 +530,7 @@ def test_refusals_are_plain_sentences_with_the_common_headers(
         assert answer.headers["allow"].replace(" ", "") == allow.replace(" ", "")
 
 
+@pytest.mark.paste_only
 def test_a_fault_has_a_request_id_its_story_in_the_log_and_no_path_in_the_answer(
     server: RunningServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -545,6 +548,7 @@ def test_a_fault_has_a_request_id_its_story_in_the_log_and_no_path_in_the_answer
     assert "b.txt" in story.getMessage()
 
 
+@pytest.mark.paste_only
 def test_even_an_unforeseen_error_is_a_plain_answer(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -560,6 +564,7 @@ def test_even_an_unforeseen_error_is_a_plain_answer(
     assert "secret detail" in caplog.text
 
 
+@pytest.mark.paste_only
 def test_tokens_and_keys_stay_out_of_the_log(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     token = server.token("1")

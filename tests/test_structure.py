@@ -67,7 +67,7 @@ def test_importing_opens_no_file_no_tool_and_no_connection(tmp_path: Path) -> No
     assert (run.returncode, run.stdout.strip()) == (0, "[]"), run.stderr
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-gunicorn.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
 def test_each_library_runs_under_every_python_for_which_it_is_asked(name: str) -> None:
     lines = [line.split("#")[0] for line in (PROJECT / name).read_text(encoding="utf-8").splitlines()]
     asked = [Requirement(line) for line in lines if line.strip() and not line.startswith("-r")]

@@ -1,5 +1,6 @@
 """The settings: the key, and what clients are told."""
 
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 from assetstore import advertised, configuration, keys
 from assetstore.configuration import EXAMPLE_KEYS, Settings
 from assetstore.doctor.findings import Finding, error, ok, warning
+from assetstore.serving import tls
 
 #: Below this many characters, or different ones, a key is guessed from a single token that somebody overheard.
 _SHORTEST_KEY, _FEWEST_CHARACTERS = 16, 6
@@ -24,11 +26,31 @@ def examine(settings: Settings, own: Mapping[str, object]) -> Iterator[Finding]:
     yield ok("settings", "All settings can be used.")
     yield from _keys(settings)
     yield from _own_key(settings)
-    for sentence in configuration.warnings(settings, own):
+    for sentence in configuration.warnings(settings, own, os.environ):
         if not sentence.startswith("KEY"):
             yield warning("settings", sentence, "Something may not work as you expect.", "Correct settings.py.")
     yield from _advertised(settings)
+    yield from _certificate(settings)
     yield from _proxy(settings)
+
+
+def _certificate(settings: Settings) -> Iterator[Finding]:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return
+    meaning = "Specify and browsers refuse to connect."
+    try:
+        certificate = tls.check(settings.tls_certificate, settings.tls_key)
+    except tls.CertificateError as fault:
+        yield error("certificate", str(fault), meaning, "Renew the certificate, then send SIGHUP to the server.")
+        return
+    if not certificate.is_for(settings.server_name):
+        said = f"The certificate is for {', '.join(certificate.names)}, not for {settings.server_name}."
+        yield error("certificate", said, meaning, "Set SERVER_NAME to a name in the certificate, or renew it.")
+    elif certificate.days_left < tls.WARNING_DAYS:
+        said = f"The certificate expires on {certificate.expiry_date}."
+        yield warning("certificate", said, f"After that day: {meaning}", "Renew it, then send SIGHUP to the server.")
+    else:
+        yield ok("certificate", f"The certificate is valid until {certificate.expiry_date}.")
 
 
 def is_this_machine(host: str) -> bool:

@@ -1,0 +1,160 @@
+"""One connection to Paste's HTTP server, with its one request and response.
+
+What is changed in Paste, and why:
+- One response per connection: Specify 6 opens one for each request and never closes it.
+- PATH_INFO is decoded once and not normalised (PEP 3333), and headers with `_` in their names are dropped: a proxy
+  in front has not judged X_Forwarded_For.
+- Slow and silent clients are cut off (`pace`). Paste's own socket_timeout has no effect with its thread pool.
+- Refusals of malformed requests have the form of all others (protocol.md).
+
+Concurrency: a handler belongs to the thread that serves its connection.
+"""
+
+import contextlib
+import functools
+import io
+import logging
+import re
+import socket
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from paste import httpserver
+
+from assetstore.exchange import RECEIVED_AT
+from assetstore.serving.fields import Fields
+from assetstore.serving.pace import PacedConnection
+
+_log = logging.getLogger(__name__)
+
+#: How long the head of a request may take, in seconds, and the longest first line, in bytes.
+_HEAD_SECONDS = 20
+_LONGEST_LINE = 16 * 1024
+
+#: How long, and how much, a client may go on sending after its request was refused as malformed.
+_LINGER_SECONDS, _LINGER_BYTES = 2, 1 << 20
+
+#: A head as nearly all clients write it. It is read here in a tenth of the time that the standard library takes with
+#: its parser for mail; that one reads all others, and knows what is wrong with them.
+_COMMON_HEAD = re.compile(rb"(GET|HEAD|POST) (/[!-~]*) (HTTP/1\.[01])\r\n((?:[A-Za-z0-9-]+:[ -~]*\r\n){0,100})\r\n")
+
+#: A target with scheme and host, as proxies get it (RFC 9112, 3.2.2).
+_ABSOLUTE_FORM = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+
+
+class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no types
+    """One connection, and the one request that it may bring."""
+
+    protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.1"  # refusals of nonsense have headers, too
+    server_version = "WebAssetServer"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    silence: int
+    path: str
+    wfile: Any
+    wsgi_headers_sent: bool
+    rfile: Any
+
+    def setup(self) -> None:
+        self.connection = self.request
+        self.wfile = PacedConnection(self.connection, self.silence)
+        self.rfile = io.BufferedReader(self.wfile, 64 * 1024)
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+
+    def handle(self) -> None:
+        self.wfile.deadline = time.monotonic() + min(_HEAD_SECONDS, self.silence)
+        with contextlib.suppress(OSError):  # clients that open a connection and say nothing are no news
+            self.rfile.peek(1)
+            self.received_at = time.time()
+            self.server.busy.add(self)
+            try:
+                self.handle_one_request()
+            except OSError as error:
+                self.wsgi_connection_drop(error)
+            finally:
+                self.server.busy.discard(self)
+
+    def handle_one_request(self) -> None:
+        common = _COMMON_HEAD.match(self.rfile.peek())
+        if common:
+            self.rfile.read(common.end())
+            self.command, self.path, self.request_version, lines = (part.decode() for part in common.groups())
+            self.headers = Fields(line.split(":", 1) for line in lines.split("\r\n")[:-1])
+        elif not self._parse_any_head():
+            return
+        self.wfile.deadline = None
+        self.wsgi_execute()
+
+    def _parse_any_head(self) -> bool:
+        line = self.rfile.readline(_LONGEST_LINE + 1)
+        if line in (b"\r\n", b"\n"):  # RFC 9112, 2.2
+            line = self.rfile.readline(_LONGEST_LINE + 1)
+        # The standard library would split the line at the bytes 85 and A0, which are part of UTF-8 letters.
+        self.raw_requestline = re.sub(rb"[\x80-\xff]", lambda byte: b"%%%02X" % byte[0][0], line)
+        self.requestline, self.command = "", None
+        if len(line) > _LONGEST_LINE:
+            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
+        elif line and self.parse_request():
+            if self.path.startswith("/") or _ABSOLUTE_FORM.match(self.path):
+                self.headers = Fields(self.headers.items())
+                return True
+            self.send_error(HTTPStatus.BAD_REQUEST)
+        return False
+
+    def wsgi_setup(self, environ: dict[str, Any] | None = None) -> None:
+        target, self.path = _ABSOLUTE_FORM.sub("", self.path, count=1) or "/", "/"  # Paste would normalise it
+        super().wsgi_setup(environ)
+        path, _, query = target.partition("#")[0].partition("?")
+        self.wsgi_environ |= {
+            "PATH_INFO": unquote_to_bytes(path.encode("latin-1")).decode("latin-1"),
+            "QUERY_STRING": query,
+            "CONTENT_LENGTH": self.headers.get("content-length", "0"),
+            RECEIVED_AT: self.received_at,
+        }
+
+    def wsgi_start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        return super().wsgi_start_response(status, [*headers, ("Connection", "close")], exc_info)
+
+    def wsgi_write_chunk(self, chunk: bytes) -> None:
+        if not self.wsgi_headers_sent:
+            self.wsgi_headers_sent = True
+            status, headers = self.wsgi_curr_headers
+            fixed = [("Server", self.server_version), ("Date", _date(int(time.time())))]
+            lines = [f"{name}: {value}" for name, value in fixed + headers]
+            chunk = "\r\n".join([f"HTTP/1.1 {status}", *lines, "\r\n"]).encode("latin-1") + chunk
+        self.wfile.write(chunk)
+
+    def wsgi_connection_drop(self, exce: OSError, environ: dict[str, Any] | None = None) -> None:
+        _log.info("the connection from %s broke: %s", self.client_address[0], exce)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuses what the standard library finds wrong with the head of a request, as protocol.md wants it."""
+        status = HTTPStatus(code)
+        body = f"The request is malformed: {status.phrase}.".encode()
+        lines = [
+            f"HTTP/1.1 {code} {status.phrase}",
+            f"Date: {formatdate(usegmt=True)}",
+            "Content-Type: text/plain; charset=UTF-8",
+            f"Content-Length: {len(body)}",
+            "Access-Control-Allow-Origin: *",
+            f"X-Timestamp: {int(time.time())}",
+            "Connection: close\r\n\r\n",
+        ]
+        self.wfile.write("\r\n".join(lines).encode() + (b"" if self.command == "HEAD" else body))
+        _log.info("%s refused with %s", self.client_address[0], code)
+        # Closed at once, the connection would be reset, and the client might never read the response.
+        self.connection.shutdown(socket.SHUT_WR)
+        self.wfile.deadline = time.monotonic() + _LINGER_SECONDS
+        self.rfile.read(_LINGER_BYTES)
+
+
+@functools.lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

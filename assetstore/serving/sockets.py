@@ -1,0 +1,73 @@
+"""Listening sockets and open files: what every web server here needs of the system before it starts."""
+
+import contextlib
+import errno
+import resource
+import socket
+from collections.abc import Iterator
+
+from assetstore.configuration import SettingsError
+
+#: Connections that the kernel accepts while the server is busy.
+BACKLOG = 1024
+
+#: Open files: each connection is one, each running request about two. The usual soft limit of 1024 is there for
+#: programs that use select().
+_OPEN_FILES = 8192
+
+
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Returns a listening socket.
+
+    Parameters:
+        host: address or name to listen on.
+        port: 0 takes a free one.
+        shared: other sockets of this program may listen on the same port; the kernel distributes connections.
+
+    Raises:
+        SettingsError: BIND_ADDRESS or PORT cannot be used, with the reason in one line.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with clear_socket_errors(host, port):
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
+    return listener
+
+
+def listen_for(workers: int, host: str, port: int) -> list[socket.socket]:
+    """Returns a listening socket for each worker, all on one port; the kernel distributes connections among them.
+
+    Raises:
+        SettingsError: see `listen`; also if somebody else has the port and would share it.
+    """
+    alone = listen(host, port)
+    port = alone.getsockname()[1]
+    alone.close()
+    return [listen(host, port, shared=True) for _ in range(workers)]
+
+
+@contextlib.contextmanager
+def clear_socket_errors(host: str, port: int) -> Iterator[None]:
+    """Turns what can go wrong with listening into a SettingsError of one line."""
+    try:
+        yield
+    except socket.gaierror:
+        raise SettingsError(f"BIND_ADDRESS is {host!r}; this machine knows no such address.") from None
+    except OSError as error:
+        reasons = {
+            errno.EADDRINUSE: f"PORT {port} is in use by another program.",
+            errno.EACCES: f"PORT {port} needs rights that this user has not; docs/operations.md tells how to get them.",
+            errno.EADDRNOTAVAIL: f"BIND_ADDRESS is {host!r}; this machine has no such address.",
+        }
+        if error.errno not in reasons:
+            raise
+        raise SettingsError(reasons[error.errno]) from None
+
+
+def allow_many_files() -> None:
+    """Raises the soft limit of open files as far as the system lets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,13 @@
+"""Serves by Granian with settings that come pickled on standard input: names as in settings.py."""
+
+import pickle
+import sys
+
+import server
+from assetstore import configuration, logs, running
+from tests.support import PROJECT
+
+if __name__ == "__main__":
+    settings = configuration.load(pickle.load(sys.stdin.buffer), {}, PROJECT, 2)
+    logs.set_up(settings.log_format, settings.debug)
+    running.serve(settings, PROJECT, server.make_app, lambda **_named: None)
