@@ -184,6 +184,7 @@ class GranianServer(Client):
     """The same application under Granian, as `python server.py` runs it, in processes of its own."""
 
     def __init__(self, own: Mapping[str, object]) -> None:
+        own = {"PORT": 0, "BIND_ADDRESS": "127.0.0.1", "SERVER": "granian", **own}
         self.settings = configuration.load(own, {}, PROJECT, 2)
         self.base = self.settings.base_dir
         self.process = subprocess.Popen(
@@ -195,7 +196,7 @@ class GranianServer(Client):
         )
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(pickle.dumps({"PORT": 0, "BIND_ADDRESS": "127.0.0.1", "SERVER": "granian", **own}))
+        self.process.stdin.write(pickle.dumps(own))
         self.process.stdin.close()
         self.printed: list[str] = []
         for line in self.process.stdout:

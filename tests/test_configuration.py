@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,8 @@ def test_settings_of_the_sample_server_work_unchanged(tmp_path: Path) -> None:
     assert settings.collection_dirs == {"KUFishvoucher": "Ichthyology", "KU Herps": "Herps/all"}
     assert settings.base_dir == Path("/home/specify/attachments")
     assert "application/pdf" in settings.can_thumbnail
-    assert settings.threads == 192, "what the sample server does not know has its default"
-    assert configuration.warnings(settings, own) == [
+    assert settings.threads == 256, "what the sample server does not know has its default"
+    assert configuration.warnings(settings, own, {}) == [
         "KEY IS A WELL-KNOWN EXAMPLE: anybody can upload and delete files. Choose a key of your own."
     ]
 
@@ -93,16 +94,19 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "KEPT_THUMBNAIL_SIZES": ("5", 5),
         "MAX_UPLOAD_BYTES": ("1000000000000", 10**12),
         "RESERVED_BYTES": ("1000000000", 10**9),
+        "UNVERIFIED_UPLOAD_BYTES": ("1000000", 10**6),
         "TRASH_DAYS": ("0", 0),
         "TRASH_BYTES": ("5000000000", 5 * 10**9),
         "VERIFY_DAYS": ("90", 90),
         "ACCEL_REDIRECT": ("/protected-store/", "/protected-store"),
-        "GATEKEEPER_ADDRESS": ("127.0.0.1:8081", ("127.0.0.1", 8081)),
         "METRICS_ADDRESS": ("[::1]:9101", ("::1", 9101)),
         "LOG_FORMAT": ("JSON", "json"),
         "TRUSTED_PROXIES": ("127.0.0.1, 10.0.0.0/8", (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"))),
-        "SERVER": ("wsgiref", "wsgiref"),
-        "PROCESSES": ("1", 1),
+        "SERVER": ("granian", "granian"),
+        "PROCESSES": ("4", 4),
+        "WORKER_MEMORY": ("512", 512),
+        "TLS_CERTIFICATE": ("/etc/ssl/fullchain.pem", Path("/etc/ssl/fullchain.pem")),
+        "TLS_KEY": ("/etc/ssl/privkey.pem", Path("/etc/ssl/privkey.pem")),
         "THREADS": ("7", 7),
         "SOCKET_TIMEOUT": ("8", 8),
         "RENDER_WORKERS": ("3", 3),
@@ -170,7 +174,7 @@ def test_no_key_and_no_checking_are_different_things() -> None:
     assert load().key == ()
     assert load({"KEY": ""}).key == ()
     assert load({"KEY": None}).key is None
-    assert "anybody" in configuration.warnings(load({"KEY": None}), {})[0]
+    assert "anybody" in configuration.warnings(load({"KEY": None}), {}, {})[0]
 
 
 def test_collections_may_be_left_out_in_every_way() -> None:
@@ -260,8 +264,8 @@ def test_waiting_for_thumbnails_must_leave_threads_for_the_rest() -> None:
         load({"THREADS": 10, "RENDER_QUEUE": 10})
 
 
-def test_only_paste_has_several_processes() -> None:
-    with pytest.raises(SettingsError, match="PROCESSES is 2 and SERVER 'wsgiref'; expected 1"):
+def test_other_servers_than_granian_have_one_process() -> None:
+    with pytest.raises(SettingsError, match="PROCESSES is 2 and SERVER 'wsgiref'; expected SERVER = 'granian'"):
         load({"PROCESSES": 2, "SERVER": "wsgiref"})
 
 
@@ -279,7 +283,7 @@ def test_the_settings_are_shown_with_stars_for_secrets() -> None:
 
 def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
     own = {"REQUIRE_KEY_FOR_GETS": True, "KEY": "own", "CAN_THUMBNAIL": {"image/x-fits"}, "lower": 1}
-    found = configuration.warnings(load({**own, "REQUIRE_KEY_FOR_GET": True}), own)
+    found = configuration.warnings(load({**own, "REQUIRE_KEY_FOR_GET": True}), own, {})
     assert [warning.split()[0] for warning in found] == ["REQUIRE_KEY_FOR_GET", "CAN_THUMBNAIL", "settings.py"]
     assert "REQUIRE_KEY_FOR_GETS" in found[2]
     assert "lower" not in found[2]
@@ -287,10 +291,25 @@ def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
 
 def test_settings_of_one_kind_of_storage_are_told_to_have_no_effect_on_the_other() -> None:
     bucket = {"STORAGE_URL": "s3://bucket", "KEY": "secret key"}
-    assert configuration.warnings(load({"STORAGE_REDIRECT_SECONDS": 60}), {}) == [
+    assert configuration.warnings(load({"STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == [
         "STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL."
     ]
-    assert configuration.warnings(load({**bucket, "ACCEL_REDIRECT": "/protected"}), {}) == [
+    assert configuration.warnings(load({**bucket, "ACCEL_REDIRECT": "/protected"}), {}, {}) == [
         "ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot find the files."
     ]
-    assert configuration.warnings(load({**bucket, "STORAGE_REDIRECT_SECONDS": 60}), {}) == []
+    assert configuration.warnings(load({**bucket, "STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == []
+
+
+@pytest.mark.parametrize("source", ["settings.py", "environment"])
+def test_a_setting_that_is_gone_is_named_with_what_became_of_it(source: str) -> None:
+    given = {"GATEKEEPER_ADDRESS": "127.0.0.1:8081"}
+    own, environ = (given, {}) if source == "settings.py" else ({}, given)
+    assert configuration.warnings(load(own), own, environ) == [
+        "GATEKEEPER_ADDRESS has no effect any more: the server checks private thumbnails itself."
+    ]
+
+
+def test_one_percent_of_the_disk_is_reserved_for_deletes_but_never_more_than_5_gb(tmp_path: Path) -> None:
+    total = shutil.disk_usage(tmp_path).total
+    assert load({"BASE_DIR": str(tmp_path / "not made yet")}).reserved_bytes == min(5 * 10**9, total // 100)
+    assert load({"RESERVED_BYTES": 0}).reserved_bytes == 0

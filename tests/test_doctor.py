@@ -411,3 +411,16 @@ def test_people_read_what_it_means_and_what_to_do(base: Path) -> None:
 def test_the_public_theme_needs_an_address(capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.main(["doctor", "--only", "public"], PROJECT) == 2
     assert "needs --url" in capsys.readouterr().err
+
+
+def test_a_certificate_that_is_not_for_the_server_s_name_is_an_error(diagnose: Diagnose, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    names = "subjectAltName=DNS:assets.museum.org,DNS:*.example.org"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "100", "-subj", "/CN=x"]
+    command += ["-addext", names, "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    own = {"SERVER": "granian", "TLS_CERTIFICATE": str(certificate), "TLS_KEY": str(key)}
+    assert diagnose(**own) == []
+    assert diagnose(**own, SERVER_NAME="other.museum.org") == [("error", "certificate")]
+    key.write_text("no key")
+    assert diagnose(**own) == [("error", "certificate")]

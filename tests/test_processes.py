@@ -1,4 +1,4 @@
-"""Several processes, by gunicorn with deploy/gunicorn.conf.py or by PROCESSES: together they are one server.
+"""Several processes of Granian (PROCESSES): together they are one server.
 
 The id of each answer begins with the number of the process that gave it; so the tests can see to it that
 both have their share.
@@ -14,27 +14,49 @@ import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-import pytest
-
 from tests import pictures
-from tests.support import KEY, PROJECT, Client, LowerKeys, Response, visible_files, wait_for_upload, with_query
-from tests.test_gunicorn import PROCESSES, begin_upload, environ_for, free_port, gunicorn
+from tests.support import (
+    KEY,
+    Client,
+    LowerKeys,
+    Response,
+    free_port,
+    multipart_body,
+    visible_files,
+    wait_for_upload,
+    with_query,
+)
 from tests.test_live import MEGABYTE, Program, children, holds_pattern, stream_upload
 from tests.test_metrics import figures, of
 
-Start = Callable[..., AbstractContextManager[tuple[Program, Client]]]
+PROCESSES = 2
+
+
+def environ_for(base: Path, **environ: str) -> dict[str, str]:
+    own = {"BASE_DIR": str(base), "PORT": "0", "BIND_ADDRESS": "127.0.0.1", "ATTACHMENT_KEY": KEY}
+    return {**own, "SERVER": "granian", "PROCESSES": str(PROCESSES), **environ}
+
+
+def begin_upload(client: Client, size: int) -> tuple[socket.socket, bytes]:
+    """Sends an upload but for its last bytes; returns the connection and those."""
+    body, content_type = multipart_body([("store", "a"), ("token", client.token("a")), ("f", ("f", bytes(size)))])
+    connection = socket.create_connection(("127.0.0.1", client.port), timeout=30)
+    head = (
+        f"POST /fileupload HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + body[:-500])
+    return connection, body[-500:]
 
 
 @contextlib.contextmanager
-def paste(base: Path, **environ: str) -> Iterator[tuple[Program, Client]]:
+def granian(base: Path, **environ: str) -> Iterator[tuple[Program, Client]]:
     """The running program and a client of it; whatever the test did, it ends with 0 when it is told to."""
     base.mkdir(exist_ok=True)
-    program = Program({**environ_for(base, **environ), "PROCESSES": str(PROCESSES)})
+    program = Program(environ_for(base, **environ))
     try:
         yield program, Client(program.port(), environ.get("ATTACHMENT_KEY", KEY))
         program.process.terminate()
@@ -42,15 +64,6 @@ def paste(base: Path, **environ: str) -> Iterator[tuple[Program, Client]]:
     finally:
         program.process.kill()
         program.ended()
-
-
-START_OF_ANOTHER = {gunicorn: "Worker (pid:{}) was sent SIGKILL!", paste: "process {} ended with -9"}
-
-
-@pytest.fixture(params=START_OF_ANOTHER)
-def start(request: pytest.FixtureRequest) -> Start:
-    starter: Start = request.param
-    return starter
 
 
 def process_of(answer: Response) -> int:
@@ -127,24 +140,9 @@ def holders(lock: Path) -> list[int]:
     return [int(row[4]) for row in rows if row[1] == "FLOCK" and row[5].rpartition(":")[2] == inode]
 
 
-def test_connections_that_come_together_are_shared_by_paste_processes(tmp_path: Path) -> None:
-    fewest = []
-    with paste(tmp_path / "a") as (_, client), connections(client.port, 1):  # both are there
-        for _ in range(10):
-            opened = [Connection(client.port) for _ in range(40)]
-            for connection in opened:
-                connection.send("/healthz")
-            shares = Counter(process_of(connection.receive()) for connection in opened)
-            for connection in opened:
-                connection.close()
-            fewest.append(min(shares.values()) if len(shares) == PROCESSES else 0)
-    # Without any care one process has nearly all, every third time. A busy machine may keep one from its turn once.
-    assert sorted(fewest)[2] >= 15, fewest
-
-
-def test_a_thumbnail_is_made_once_however_many_ask_both_processes(tmp_path: Path, start: Start) -> None:
+def test_a_thumbnail_is_made_once_however_many_ask_both_processes(tmp_path: Path) -> None:
     port = free_port()
-    with start(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (_, client):
+    with granian(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (_, client):
         for name in ("a.jpg", "b.jpg", "c.jpg"):
             client.upload(name, pictures.encoded(pictures.scene(3000, 2000), "JPEG"))
             with connections(client.port, each=12) as by_process:
@@ -156,8 +154,8 @@ def test_a_thumbnail_is_made_once_however_many_ask_both_processes(tmp_path: Path
         assert of(figures(port), "renders_total", format="jpeg", outcome="made") == 3
 
 
-def test_both_processes_together_keep_thumbnails_of_no_more_sizes_than_allowed(tmp_path: Path, start: Start) -> None:
-    with start(tmp_path / "a", KEPT_THUMBNAIL_SIZES="5") as (_, client):
+def test_both_processes_together_keep_thumbnails_of_no_more_sizes_than_allowed(tmp_path: Path) -> None:
+    with granian(tmp_path / "a", KEPT_THUMBNAIL_SIZES="5") as (_, client):
         client.upload("a.png", pictures.png())
         with connections(client.port, each=20) as by_process:
             waiting = [connection for group in by_process.values() for connection in group]
@@ -170,9 +168,9 @@ def test_both_processes_together_keep_thumbnails_of_no_more_sizes_than_allowed(t
     assert len([size for size in sizes if size.isdigit()]) == 5
 
 
-def test_the_journal_has_every_one_of_many_parallel_uploads_once(tmp_path: Path, start: Start) -> None:
+def test_the_journal_has_every_one_of_many_parallel_uploads_once(tmp_path: Path) -> None:
     names = [f"upload-{number}.txt" for number in range(200)]
-    with start(tmp_path / "a") as (_, client), ThreadPoolExecutor(24) as clients:
+    with granian(tmp_path / "a") as (_, client), ThreadPoolExecutor(24) as clients:
         answers = list(clients.map(lambda name: client.upload(name, name.encode()), names))
     assert {answer.text for answer in answers} == {"Ok."}
     assert len(set(map(process_of, answers))) == PROCESSES
@@ -180,16 +178,16 @@ def test_the_journal_has_every_one_of_many_parallel_uploads_once(tmp_path: Path,
     assert all((tmp_path / "a/originals" / name).read_text() == name for name in names)
 
 
-def test_of_parallel_uploads_of_one_name_each_but_the_first_replaces_another(tmp_path: Path, start: Start) -> None:
-    with start(tmp_path / "a") as (_, client), ThreadPoolExecutor(24) as clients:
+def test_of_parallel_uploads_of_one_name_each_but_the_first_replaces_another(tmp_path: Path) -> None:
+    with granian(tmp_path / "a") as (_, client), ThreadPoolExecutor(24) as clients:
         list(clients.map(lambda number: client.upload("a.txt", b"%d" % number), range(60)))
     assert len(events(tmp_path / "a", "stored")) == 1
     assert len(events(tmp_path / "a", "replaced")) == 59
     assert len(list((tmp_path / "a/originals/.asset-server/trash").iterdir())) == 59
 
 
-def test_without_a_key_both_processes_use_the_same_one_which_is_shown_once(tmp_path: Path, start: Start) -> None:
-    with start(tmp_path / "a", ATTACHMENT_KEY="") as (program, client), connections(client.port, 1) as by_process:
+def test_without_a_key_both_processes_use_the_same_one_which_is_shown_once(tmp_path: Path) -> None:
+    with granian(tmp_path / "a", ATTACHMENT_KEY="") as (program, client), connections(client.port, 1) as by_process:
         key = (tmp_path / "a/.asset-server/key").read_text().strip()
         token = Client(client.port, key).token("1")
         answers = [group[0].get("/testkey", random="1", token=token) for group in by_process.values()]
@@ -199,11 +197,9 @@ def test_without_a_key_both_processes_use_the_same_one_which_is_shown_once(tmp_p
         assert program.ended()[1].count(key) == 1
 
 
-def test_figures_add_up_over_the_processes_and_survive_the_death_of_the_one_that_gives_them(
-    tmp_path: Path, start: Start
-) -> None:
+def test_figures_add_up_over_the_processes_and_survive_the_death_of_the_one_that_gives_them(tmp_path: Path) -> None:
     port = free_port()
-    with start(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (program, client):
+    with granian(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (program, client):
         with connections(client.port, each=3) as by_process:
             for number, group in enumerate(by_process.values(), 2):
                 for connection in group[:number]:
@@ -213,7 +209,7 @@ def test_figures_add_up_over_the_processes_and_survive_the_death_of_the_one_that
         assert victim in by_process
         os.kill(victim, signal.SIGKILL)
         client.get("/testkey", random="1", token="forged")
-        program.wait_for(START_OF_ANOTHER[start].format(victim))
+        program.wait_for("Unexpected exit from worker")
         program.wait_for("metrics on 127.0.0.1")
         assert of(figures(port), "refused_tokens_total") == 6
         assert victim not in holders(tmp_path / "a/.asset-server/metrics.lock")
@@ -221,11 +217,11 @@ def test_figures_add_up_over_the_processes_and_survive_the_death_of_the_one_that
             assert victim not in by_process
 
 
-def test_the_folder_of_the_figures_is_new_at_each_start_and_gone_at_the_end(tmp_path: Path, start: Start) -> None:
+def test_the_folder_of_the_figures_is_new_at_each_start_and_gone_at_the_end(tmp_path: Path) -> None:
     folders = []
     for _ in range(2):
         port = free_port()
-        with start(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (program, client):
+        with granian(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (program, client):
             client.get("/testkey", random="1", token="forged")
             assert of(figures(port), "refused_tokens_total") == 1
             # One of the processes has counted; another may not have made its application yet.
@@ -238,7 +234,7 @@ def test_the_folder_of_the_figures_is_new_at_each_start_and_gone_at_the_end(tmp_
     assert folders[0] != folders[1]
 
 
-def test_what_the_server_does_by_itself_one_process_does(tmp_path: Path, start: Start) -> None:
+def test_what_the_server_does_by_itself_one_process_does(tmp_path: Path) -> None:
     trash = tmp_path / "a/originals/.asset-server/trash"
     trash.mkdir(parents=True)
     for number in range(100):
@@ -246,7 +242,7 @@ def test_what_the_server_does_by_itself_one_process_does(tmp_path: Path, start: 
         entry = trash / f"2001-01-01T00.00.00.{number:09}-deleted-old-{number}.txt"
         entry.write_text("old")
         os.utime(entry, (978_307_200, 978_307_200))
-    with start(tmp_path / "a", VERIFY_DAYS="1", METRICS_ADDRESS=f"127.0.0.1:{free_port()}") as (program, _):
+    with granian(tmp_path / "a", VERIFY_DAYS="1", METRICS_ADDRESS=f"127.0.0.1:{free_port()}") as (program, _):
         program.wait_for("verification has ended")
         assert len(holders(tmp_path / "a/.asset-server/metrics.lock")) == 1
         while any(trash.iterdir()):
@@ -258,9 +254,9 @@ def test_what_the_server_does_by_itself_one_process_does(tmp_path: Path, start: 
     assert sorted(events(tmp_path / "a", "purged")) == sorted(f"old-{number}.txt" for number in range(100))
 
 
-def test_large_uploads_arrive_whole_and_ranges_give_their_part(tmp_path: Path, start: Start) -> None:
+def test_large_uploads_arrive_whole_and_ranges_give_their_part(tmp_path: Path) -> None:
     size = 20 * MEGABYTE
-    with start(tmp_path / "a") as (_, client):
+    with granian(tmp_path / "a") as (_, client):
         stream_upload(client, "large.tif", size)
         assert holds_pattern(tmp_path / "a/originals/large.tif", size)
         whole = client.get("/fileget", filename="large.tif")
@@ -272,8 +268,8 @@ def test_large_uploads_arrive_whole_and_ranges_give_their_part(tmp_path: Path, s
     assert ending.body == whole.body[-3:]
 
 
-def test_sigterm_lets_running_uploads_finish_and_leaves_no_process(tmp_path: Path, start: Start) -> None:
-    with start(tmp_path / "a") as (program, client):
+def test_sigterm_lets_running_uploads_finish_and_leaves_no_process(tmp_path: Path) -> None:
+    with granian(tmp_path / "a") as (program, client):
         client.upload("a.jpg", pictures.jpeg())
         assert client.thumbnail("a.jpg").status == 200
         processes = children(program.process.pid)
@@ -295,30 +291,28 @@ def test_sigterm_lets_running_uploads_finish_and_leaves_no_process(tmp_path: Pat
 
 def test_all_processes_together_have_a_render_worker_for_each_core_unless_somebody_set_their_number(
     tmp_path: Path,
-    start: Start,
 ) -> None:
     cores = len(os.sched_getaffinity(0))
     for environ, number in (({}, max(1, cores // PROCESSES)), ({"RENDER_WORKERS": "7"}, 7)):
-        with start(tmp_path / "a", **environ) as (program, _):
+        with granian(tmp_path / "a", **environ) as (program, _):
             program.process.terminate()
             assert f"RENDER_WORKERS = {number}\n" in program.ended()[1]
 
 
 def test_another_process_takes_the_place_of_one_that_dies(tmp_path: Path) -> None:
-    with paste(tmp_path / "a") as (program, client):
+    with granian(tmp_path / "a") as (program, client):
         client.upload("a.jpg", pictures.jpeg())
         for _ in range(2):
             victim = children(program.process.pid)[0]
             os.kill(victim, signal.SIGKILL)
-            program.wait_for(f"process {victim} ended with -9; another one begins")
+            program.wait_for("Unexpected exit from worker")
         with connections(client.port, each=2) as by_process:
             for group in by_process.values():
                 assert group[0].get("/fileget", filename="a.jpg").body == pictures.jpeg()
 
 
 def test_no_process_serves_on_when_the_one_that_watches_is_killed(tmp_path: Path) -> None:
-    environ = {**environ_for(tmp_path), "PROCESSES": str(PROCESSES)}
-    program = Program(environ)
+    program = Program(environ_for(tmp_path))
     port = program.port()
     assert Client(port).get("/healthz").status == 200
     processes = children(program.process.pid)
@@ -326,7 +320,7 @@ def test_no_process_serves_on_when_the_one_that_watches_is_killed(tmp_path: Path
     while any(Path(f"/proc/{process}").exists() for process in processes):
         time.sleep(0.05)
     program.ended()
-    with paste(tmp_path, PORT=str(port)) as (_, client):
+    with granian(tmp_path, PORT=str(port)) as (_, client):
         assert client.get("/healthz").status == 200
 
 
@@ -335,65 +329,10 @@ def test_what_is_wrong_is_said_once_and_no_process_is_begun(tmp_path: Path) -> N
         for environ, line in (
             ({"PORT": str(other.getsockname()[1])}, "is in use by another program."),
             ({"BASE_DIR": "/nowhere/at/all"}, "BASE_DIR: there is no folder /nowhere/at/all."),
-            ({"SERVER": "wsgiref"}, "PROCESSES is 2 and SERVER 'wsgiref'; expected 1"),
+            ({"SERVER": "wsgiref"}, "PROCESSES is 2 and SERVER 'wsgiref'; expected SERVER = 'granian'."),
         ):
-            program = Program({**environ_for(tmp_path, **environ), "PROCESSES": str(PROCESSES)})
+            program = Program(environ_for(tmp_path, **environ))
             status, printed = program.ended()
             assert status == 1
             assert line in printed.splitlines()[-1]
             assert printed.count("The asset server does not start.") == 1
-
-
-#: Runs one process after the other; the second cannot be begun for a while, the third is told to stop.
-WITHOUT_ROOM = """
-import errno, os, signal
-from assetstore import processes
-
-processes._PAUSE_SECONDS = 0
-fork, calls = os.fork, 0
-
-def fork_that_fails_twice():
-    global calls
-    calls += 1
-    if calls in (2, 3):
-        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    if calls == 5:
-        os.kill(os.getpid(), signal.SIGTERM)  # waits until the fork is over
-    return fork()
-
-os.fork = fork_that_fails_twice
-processes.Processes([lambda: None], lambda number: None).run()
-print("forks:", calls)
-"""
-
-
-def test_a_machine_that_has_no_room_for_another_process_for_a_while_stops_nothing() -> None:
-    status, printed = Program({"PYTHONPATH": str(PROJECT)}, ("-c", WITHOUT_ROOM)).ended()
-    assert status == 0
-    assert printed.count("no process can be begun") == 2
-    assert "forks: 5" in printed
-
-
-#: Has a process that hears nothing, and is told to stop.
-DEAF = """
-import os, signal, time
-from assetstore import processes
-
-processes._STOP_SECONDS = 0.5
-
-def hear_nothing():
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.kill(os.getppid(), signal.SIGTERM)
-    time.sleep(600)
-
-processes.Processes([hear_nothing], lambda number: print("ended:", number > 0)).run()
-print("all have ended")
-"""
-
-
-def test_a_process_that_does_not_hear_that_it_is_to_stop_keeps_nobody_from_ending() -> None:
-    status, printed = Program({"PYTHONPATH": str(PROJECT)}, ("-c", DEAF)).ended()
-    assert status == 0
-    assert "processes that do not end are killed: " in printed
-    assert "ended: True" in printed
-    assert "all have ended" in printed

@@ -228,6 +228,18 @@ def test_an_upload_that_is_cut_off_leaves_the_old_version(server: RunningServer)
     assert server.get("/fileget", filename="a").body == b"old"
 
 
+def test_a_file_that_comes_before_its_token_may_not_fill_the_disk(start: Start) -> None:
+    server = start(UNVERIFIED_UPLOAD_BYTES=2_000_000)
+    file, token = ("f", ("f", bytes(1_500_000))), ("token", server.token("a"))
+    refused = server.post_parts([file, ("store", "a"), token])
+    assert refused.status == 413
+    assert "before its token" in refused.text
+    assert server.post_parts([("store", "a"), token, file]).status == 200
+    small = ("f", ("f", bytes(900_000)))
+    for _ in range(5):
+        assert server.post_parts([small, ("store", "a"), token]).status == 200
+
+
 def test_one_address_with_stalled_uploads_and_readers_does_not_stop_another(server: RunningServer) -> None:
     server.upload("large", bytes(20_000_000))
     server.upload("a", b"kept")

@@ -1,0 +1,114 @@
+"""Granian's own server, changed in two things: our listening sockets, and certificates that are checked before use."""
+
+import functools
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.log import LogLevels
+from granian.net import SocketHolder
+from granian.server.mp import MPServer
+
+from assetstore.configuration import Settings
+from assetstore.serving import sockets, tls
+
+_log = logging.getLogger(__name__)
+
+#: How long the head of a request may take, and a connection may wait for another request, in seconds.
+_HEAD_SECONDS = 20
+
+#: The longest head, in bytes; Granian also reads bodies in pieces of that size.
+_LONGEST_HEAD = 256 * 1024
+
+#: Connections of one worker. Those that wait hold a descriptor and some kilobytes each, but no thread.
+_CONNECTIONS = 4096
+
+#: How long running requests may take when a worker is told to stop, in seconds.
+_STOP_SECONDS = 9
+
+#: How long the old worker serves on beside the new one, in seconds; a new one needs some tenths to open the store.
+_OVERLAP_SECONDS = 2.0
+
+#: Granian's log lines in the form of ours.
+_LOGGING = {"version": 1, "disable_existing_loggers": False, "formatters": {}, "handlers": {}}
+_LOGGING |= {"loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}}}
+
+
+class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
+    """Granian with our listening sockets, and certificates that are checked before they are used."""
+
+    def __init__(self, settings: Settings, listeners: list[socket.socket]) -> None:
+        has_tls = settings.tls_certificate is not None
+        seconds = min(_HEAD_SECONDS, settings.socket_timeout)
+        super().__init__(
+            "asset-server",
+            settings.bind_address,
+            listeners[0].getsockname()[1],
+            interface=Interfaces.WSGI,
+            workers=settings.processes,
+            blocking_threads=settings.threads,
+            backlog=sockets.BACKLOG,
+            backpressure=_CONNECTIONS,
+            http=HTTPModes.auto if has_tls else HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=seconds * 1000, max_buffer_size=_LONGEST_HEAD),
+            http2_settings=HTTP2Settings(keep_alive_interval=seconds * 1000, max_headers_size=_LONGEST_HEAD),
+            websockets=False,
+            log_level=LogLevels.error,
+            log_dictconfig=_LOGGING,
+            respawn_failed_workers=True,
+            respawn_interval=_OVERLAP_SECONDS,
+            workers_kill_timeout=_STOP_SECONDS,
+            workers_max_rss=settings.worker_memory,
+        )
+        self._settings = settings
+        self._listeners = listeners
+        if has_tls:
+            self._load_certificate()
+
+    def _load_certificate(self) -> None:
+        """Checks the certificate, which workers use that start from now on. Raises CertificateError."""
+        certificate, key = self._settings.tls_certificate, self._settings.tls_key
+        if certificate is None or key is None:
+            return
+        checked = tls.check(certificate, key)
+        files = (tls.in_memory(certificate), tls.in_memory(key))
+        self.ssl_ctx: Any = (True, *files, None, str(SSLProtocols.tls12), None, [], False)
+        _log.info("the certificate for %s is valid until %s", ", ".join(checked.names), checked.expiry_date)
+
+    def signal_handler_reload(self, *arguments: Any, **named: Any) -> None:
+        """SIGHUP: workers are replaced, one after the other, unless the new certificate is not usable."""
+        try:
+            self._load_certificate()
+        except tls.CertificateError as error:
+            _log.error("the certificate stays as it was: %s", error)
+        else:
+            _log.info("SIGHUP: workers are being replaced")
+            super().signal_handler_reload(*arguments, **named)
+
+    def _init_shared_socket(self) -> None:
+        # Granian would let each worker open a socket of its own; what waits there is lost when that worker ends.
+        pass
+
+    def _drop_shared_socket(self) -> None:
+        for listener in self._listeners:  # from now on clients are refused rather than left waiting
+            listener.close()
+
+    def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:
+        self._ssp, self._sso = None, None
+        self._shd = SocketHolder(self._listeners[idx].fileno(), False, sockets.BACKLOG)
+        worker = super()._spawn_worker(idx, target, callback_loader)
+        worker.inner.start = functools.partial(_start_without_sigterm, worker.inner.start)
+        return worker
+
+
+def _start_without_sigterm(start: Callable[[], None]) -> None:
+    # A worker that gets SIGTERM while it still has the handler of this process would never hear of it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

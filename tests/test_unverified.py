@@ -1,0 +1,33 @@
+"""unverified: what strangers may have written before their token is known."""
+
+import pytest
+
+from assetstore.errors import TooLarge, Unavailable
+from assetstore.unverified import UnverifiedUploads
+
+
+def test_one_client_may_have_half_and_all_together_no_more_than_the_limit() -> None:
+    uploads = UnverifiedUploads(100)
+    with uploads.of("a") as first, uploads.of("a") as second, uploads.of("b") as third, uploads.of("c") as fourth:
+        first(30)
+        second(20)
+        with pytest.raises(Unavailable):
+            second(1)
+        third(50)
+        with pytest.raises(Unavailable):
+            fourth(1)
+
+
+def test_an_upload_that_can_never_fit_is_too_large() -> None:
+    with UnverifiedUploads(100).of("a") as count, pytest.raises(TooLarge):
+        count(51)
+
+
+def test_bytes_are_forgotten_when_the_upload_has_ended_however_it_ends() -> None:
+    uploads = UnverifiedUploads(100)
+    for _ in range(10):
+        with pytest.raises(ValueError, match="broken"), uploads.of("a") as count:
+            count(50)
+            raise ValueError("broken")
+    with uploads.of("a") as count:
+        count(50)
