@@ -109,7 +109,15 @@ def test_a_place_comes_back_whatever_the_application_does(fails: bool) -> None:
 
 def test_what_is_left_of_a_body_is_read(admission: Admission) -> None:
     call = Call(admission, "a", LARGE)
+    assert call.stream.tell() == 0, "the response goes first"
+    call.finish()
     assert call.stream.read() == b""
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_not_asked_when_it_is_refused(admission: Admission) -> None:
+    call = Call(admission, "a", LARGE, HTTP_EXPECT="100-continue")
+    call.finish()
+    assert call.stream.tell() == 0
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ def started(base: Path, *command: str, **environ: str) -> Iterator[tuple[Program
 
 
 def serving(base: Path, **environ: str) -> AbstractContextManager[tuple[Program, Client]]:
-    """The program as people start it."""
-    return started(base, "server.py", **environ)
+    """The program as people start it, on a disk that may be filled to the last byte."""
+    return started(base, "server.py", **{"RESERVED_BYTES": "0", **environ})
 
 
 def upload_request(client: Client, name: str, content: bytes) -> bytes:

@@ -7,13 +7,14 @@ answer what is quick: deletes, /testkey, the XML, cached thumbnails. Threads tha
 
 Bodies of unknown length are refused before anything is read (411).
 
-Concurrency: for any number of threads; a place is held until the response has ended.
+Concurrency: for any number of threads; a place is held until the response has ended, and what is left of the body
+was read.
 """
 
 import functools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -65,11 +66,10 @@ class Admission:
             return self._too_busy(environ, start_response, client, body)
         try:
             response = self._application(environ, start_response)
-            body.drain()
         except BaseException:
             places.give_back(client)
             raise
-        return Closing(response, functools.partial(places.give_back, client))
+        return Closing(response, functools.partial(_drain, body, environ, functools.partial(places.give_back, client)))
 
     def _large_response_admitted(
         self, environ: dict[str, Any], start_response: StartResponse, client: str
@@ -92,13 +92,21 @@ class Admission:
         if time.monotonic() >= self._next_log:
             self._next_log = time.monotonic() + _LOG_SECONDS
             _log.warning("no thread for %s: too many slow uploads or downloads at the same time", client)
-        if body is not None and self._drains.take(client):
-            try:
-                body.drain()
-            finally:
-                self._drains.give_back(client)
         sentence = "The server is busy with other uploads and downloads; please try again soon."
-        return _refuse(Unavailable(sentence, retry_after=_RETRY_SECONDS), environ, start_response)
+        response = _refuse(Unavailable(sentence, retry_after=_RETRY_SECONDS), environ, start_response)
+        if body is None or not self._drains.take(client):
+            return response
+        end = functools.partial(self._drains.give_back, client)
+        return Closing(response, functools.partial(_drain, body, environ, end))
+
+
+def _drain(body: RequestBody, environ: dict[str, Any], end: Callable[[], None]) -> None:
+    """Reads what is left of a refused body once the response is out, unless the client waits to be asked for it."""
+    try:
+        if body.left < body.length or "HTTP_EXPECT" not in environ:
+            body.drain()
+    finally:
+        end()
 
 
 def _refuse(error: AssetError, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

@@ -62,13 +62,9 @@ def run(open_application: Opener, settings: Settings) -> None:
     port = listeners[0].getsockname()[1]
     _log.info("listening on %s port %s by %s, processes: %s", settings.bind_address, port, scheme, settings.processes)
 
-    def serve(worker: int, name: Any, loader: Any, *arguments: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until Granian listens to it
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    def serve(worker: int, name: Any, loader: Opener, *arguments: Any) -> None:
         os.close(_held_open)
-        os.setpgid(0, 0)  # Ctrl+C in a terminal reaches the first process only, which passes it on
-        threading.Thread(target=_stop_when_alone, args=(end_of_watch,), name="watch", daemon=True).start()
-        _signals.set_sync_signals = functools.partial(_set_signals, listeners[worker - 1], _signals.set_sync_signals)
+        _begin_worker(end_of_watch, listeners[worker - 1])
         application, close = loader()
         try:
             MPServer._spawn_wsgi_worker(worker, name, lambda: application, *arguments)
@@ -76,6 +72,15 @@ def run(open_application: Opener, settings: Settings) -> None:
             close()
 
     server.serve(serve, open_application, wrap_loader=False)
+
+
+def _begin_worker(end_of_watch: int, listener: socket.socket) -> None:
+    """Sets up signals of a new process, and ends it when the first process is gone."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until Granian listens to it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.setpgid(0, 0)  # Ctrl+C in a terminal reaches the first process only, which passes it on
+    threading.Thread(target=_stop_when_alone, args=(end_of_watch,), name="watch", daemon=True).start()
+    _signals.set_sync_signals = functools.partial(_set_signals, listener, _signals.set_sync_signals)
 
 
 def _set_signals(listener: socket.socket, set_of_granian: Callable[[], Any]) -> Any:

@@ -131,23 +131,22 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
             chunk = "\r\n".join([f"HTTP/1.1 {status}", *lines, "\r\n"]).encode("latin-1") + chunk
         self.wfile.write(chunk)
 
-    def wsgi_connection_drop(self, exce: OSError, environ: dict[str, Any] | None = None) -> None:
+    def wsgi_connection_drop(self, exce: OSError, environ: Any = None) -> None:
         _log.info("the connection from %s broke: %s", self.client_address[0], exce)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuses what the standard library finds wrong with the head of a request, as protocol.md wants it."""
         status = HTTPStatus(code)
         body = f"The request is malformed: {status.phrase}.".encode()
-        lines = [
-            f"HTTP/1.1 {code} {status.phrase}",
-            f"Date: {formatdate(usegmt=True)}",
-            "Content-Type: text/plain; charset=UTF-8",
-            f"Content-Length: {len(body)}",
-            "Access-Control-Allow-Origin: *",
-            f"X-Timestamp: {int(time.time())}",
-            "Connection: close\r\n\r\n",
+        headers = [
+            ("Content-Type", "text/plain; charset=UTF-8"),
+            ("Content-Length", str(len(body))),
+            ("Access-Control-Allow-Origin", "*"),
+            ("X-Timestamp", str(int(time.time()))),
+            ("Connection", "close"),
         ]
-        self.wfile.write("\r\n".join(lines).encode() + (b"" if self.command == "HEAD" else body))
+        self.wsgi_curr_headers, self.wsgi_headers_sent = (f"{code} {status.phrase}", headers), False
+        self.wsgi_write_chunk(b"" if self.command == "HEAD" else body)
         _log.info("%s refused with %s", self.client_address[0], code)
         # Closed at once, the connection would be reset, and the client might never read the response.
         self.connection.shutdown(socket.SHUT_WR)
