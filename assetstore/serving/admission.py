@@ -14,7 +14,7 @@ was read.
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -69,7 +69,7 @@ class Admission:
         except BaseException:
             places.give_back(client)
             raise
-        return Closing(response, functools.partial(_drain, body, environ, functools.partial(places.give_back, client)))
+        return Closing(response, functools.partial(_drain, body, environ, places, client))
 
     def _large_response_admitted(
         self, environ: dict[str, Any], start_response: StartResponse, client: str
@@ -96,17 +96,16 @@ class Admission:
         response = _refuse(Unavailable(sentence, retry_after=_RETRY_SECONDS), environ, start_response)
         if body is None or not self._drains.take(client):
             return response
-        end = functools.partial(self._drains.give_back, client)
-        return Closing(response, functools.partial(_drain, body, environ, end))
+        return Closing(response, functools.partial(_drain, body, environ, self._drains, client))
 
 
-def _drain(body: RequestBody, environ: dict[str, Any], end: Callable[[], None]) -> None:
-    """Reads what is left of a refused body once the response is out, unless the client waits to be asked for it."""
+def _drain(body: RequestBody, environ: dict[str, Any], places: Places, client: str) -> None:
+    """Reads what is left of a body once the response is out, unless the client waits to be asked for it."""
     try:
         if body.left < body.length or "HTTP_EXPECT" not in environ:
             body.drain()
     finally:
-        end()
+        places.give_back(client)
 
 
 def _refuse(error: AssetError, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
