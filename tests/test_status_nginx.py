@@ -7,33 +7,29 @@ import pytest
 
 from tests import pictures
 from tests.browser import chromium, needs_chromium
-from tests.status_client import ask, data
-from tests.support import KEY, PROJECT
-from tests.test_nginx import (  # noqa: F401 - fixtures
+from tests.nginx import (  # noqa: F401 - fixtures
+    ADVANCED,
+    BASIC,
     CHECKED,
     HOST,
     NGINX,
     Behind,
     SecureClient,
     Start,
-    behind,
     below_assets,
-    certificate,
-    specify_7,
+    started_nginx,
+    throwaway_certificate,
 )
+from tests.status_client import ask, data
+from tests.support import KEY, PROJECT
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed; script/bootstrap --dev does that")
 
 
 @needs_chromium
-def test_the_page_works_below_a_path_and_through_https(
-    start: Start,
-    behind: Behind,  # noqa: F811
-    specify_7: int,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_the_page_works_below_a_path_and_through_https(start: Start, behind: Behind, tmp_path: Path) -> None:
     server = start(**{**CHECKED, "PUBLIC_URL": f"https://{HOST}/assets"})
-    front = behind(server, below_assets(specify_7))
+    front = behind(server, below_assets())
     (tmp_path / "a.jpg").write_bytes(pictures.jpeg())
     leading_here = f"--host-resolver-rules=MAP {HOST}:443 127.0.0.1:{front.port}"
     with chromium(tmp_path, leading_here, "--ignore-certificate-errors") as browser:
@@ -62,16 +58,22 @@ def test_the_page_works_below_a_path_and_through_https(
     assert uploaded["client"] == "127.0.0.1"
 
 
-def test_the_example_keeps_the_page_to_some_addresses(start: Start, behind: Behind) -> None:  # noqa: F811
+@pytest.mark.parametrize("name", [BASIC, ADVANCED])
+def test_the_example_keeps_the_page_to_some_addresses(start: Start, behind: Behind, name: str) -> None:
     server = start(**CHECKED)
-    [example] = re.findall(r"```nginx\n(.*?)```", (PROJECT / "docs/status.md").read_text(encoding="utf-8"), re.S)
+    page = (PROJECT / "docs/nginx.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```nginx\n(.*?)```", page, re.S)
+    [instead] = re.findall(r"In `nginx-advanced.conf`, write `(.*?)`", page)
     own = example.replace("192.0.2.0/24", "127.0.0.1")
-    front = behind(server, {"    location / {": f"{own}    location / {{"})
+    if name == ADVANCED:
+        own = own.replace("proxy_pass http://asset_server;", instead)
+    front = behind(server, {"    location / {": f"    location / {{\n{own}"}, name)
     assert front.get("/status").headers["x-frame-options"] == "DENY"
     assert data(front, "overview")["ready"] is True
     stranger = SecureClient(front.port, front.trust, source="127.0.0.2")
     for path in ("/status", "/status/view/main.js", "/status/data/overview"):
-        assert stranger.get(path).status == 403
+        refused = stranger.get(path)
+        assert (refused.status, refused.headers["content-type"]) == (403, "text/plain; charset=UTF-8")
     assert ask(stranger, "GET", "data/overview").status == 403
     assert stranger.get("/web_asset_store.xml").status == 200
     assert front.http.get("/status").headers["location"] == f"https://{HOST}/status"
