@@ -7,6 +7,7 @@ Concurrency: `stop` may be called from anywhere.
 
 import contextlib
 import logging
+import os
 import queue
 import signal
 import socket
@@ -80,5 +81,7 @@ def run(application: Application, settings: Settings) -> None:
     server = Server(application, settings, sockets.listen(settings.bind_address, settings.port))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: server.stop())
+    if not os.isatty(0):  # `systemctl reload` is for certificates; a terminal that is closed ends its server
+        signal.signal(signal.SIGHUP, lambda _number, _frame: _log.warning("SIGHUP: Paste has nothing to reload"))
     _log.info("listening on %s port %s", settings.bind_address, server.server_port)
     server.serve_until_stopped()
