@@ -17,11 +17,14 @@ RUN python3 -m venv /home/specify/venv \
  && /home/specify/venv/bin/pip install --no-cache-dir --no-compile --requirement requirements.txt \
  && /home/specify/venv/bin/pip uninstall --yes pip \
  && rm -rf /root/.cache
-COPY server.py answers.py status.py manage.py settings.py LICENSE ./
+COPY server.py answers.py status.py manage.py settings.py LICENSE deploy/healthcheck.py ./
 COPY assetstore ./assetstore
 COPY views ./views
 
+# SERVER is set here because people mount the settings.py of the sample server, which says 'paste' without anybody
+# having chosen it. The environment of the container decides otherwise; SERVER= (empty) leaves it to settings.py.
 ENV BASE_DIR=/home/specify/attachments \
+    SERVER=granian \
     PATH=/home/specify/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
@@ -29,8 +32,8 @@ USER specify
 EXPOSE 8080
 VOLUME /home/specify/attachments
 
-# Whether the server lives; /readyz would say whether it can do its work, but no restart makes room on a disk.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%s/healthz' % (os.environ.get('PORT') or 8080), timeout=4)"]
+# Whether the server responds, by http or https. /readyz says whether it can do its work, but a restart does not
+# free a full disk.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "healthcheck.py"]
 
 CMD ["python", "server.py"]

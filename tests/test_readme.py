@@ -95,8 +95,8 @@ def test_links_inside_the_readme_lead_somewhere() -> None:
             assert not anchor or anchor in [heading.lower().replace(" ", "-") for heading in headings]
 
 
-def test_the_compose_file_sets_the_four_documented_variables() -> None:
+def test_the_compose_file_sets_the_documented_variables() -> None:
     compose = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
     variables = re.findall(r"^      - ([A-Z_]+)=", compose, re.M)
-    assert variables == ["SERVER_NAME", "SERVER_PORT", "ATTACHMENT_KEY", "DEBUG_MODE"]
+    assert variables == ["SERVER_NAME", "SERVER_PORT", "ATTACHMENT_KEY", "DEBUG_MODE", "SERVER"]
     assert all(f"| `{variable}` |" in SECTIONS["Docker"] for variable in variables)
