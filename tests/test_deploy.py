@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,27 +18,39 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assetstore import configuration, serving
+from assetstore import configuration
 from assetstore.configuration import SETTINGS
+from assetstore.serving import granian_server, paste, sockets
 from tests import pictures
-from tests.support import KEY, PROJECT, Client, RunningServer, visible_files
-from tests.test_gunicorn import begin_upload, free_port
-from tests.test_live import MEGABYTE
+from tests.support import (
+    KEY,
+    PROJECT,
+    Client,
+    GranianServer,
+    RunningServer,
+    free_port,
+    multipart_body,
+    visible_files,
+    wait_for_upload,
+)
+from tests.test_live import MEGABYTE, running
 
 DEPLOY = sorted(path for path in (PROJECT / "deploy").iterdir() if path.is_file())
 DOCS = sorted((PROJECT / "docs").glob("*.md"))
 UNIT = (PROJECT / "deploy/web-asset-server.service").read_text(encoding="utf-8")
-UPSTART = (PROJECT / "deploy/web-asset-server.upstart").read_text(encoding="utf-8")
 OPERATIONS = (PROJECT / "docs/operations.md").read_text(encoding="utf-8")
+SERVING = (PROJECT / "docs/serving.md").read_text(encoding="utf-8")
+COMPOSE = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
+DOCKERFILE = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
 DASHBOARD = json.loads((PROJECT / "deploy/grafana-dashboard.json").read_text(encoding="utf-8"))
 
 #: Where deploy/ and docs/ have the program.
 INSTALLED = "/opt/web-asset-server"
 
-#: Words in capitals that belong to others: the system, gunicorn, Prometheus, restic, Docker, AWS, OpenSSL, HTTP,
-#: Specify, and variables of the administrator's commands.
+#: Words in capitals that belong to others: the system, restic, Docker, AWS, OpenSSL, certbot, HTTP, Specify, Python,
+#: and variables of the administrator's commands.
 FOREIGN = re.compile(
-    r"(?:AF|CAP|RLIM|RLIMIT|SO|SOL)_[A-Z0-9_]+|WEB_CONCURRENCY|PROMETHEUS_MULTIPROC_DIR|(?:COMPOSE|RESTIC|AWS)_[A-Z_]+"
+    r"(?:AF|CAP|CERT|PROTOCOL)_[A-Z0-9_]+|RENEWED_LINEAGE|(?:COMPOSE|RESTIC|AWS)_[A-Z_]+"
     r"|(?:SOURCE|TARGET)_AWS_[A-Z_]+"
     r"|EXIF|ROOT_SCALE|NAME_[0-9]+|SSL_CERT_FILE|OPTIONS|WEB_ATTACHMENT_COLLECTION"
     r"|ASSET_SERVER_(?:KEY|URL)|SPECIFY_DATABASE_PASSWORD"
@@ -67,7 +81,7 @@ def test_every_setting_that_is_named_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     known = {*SETTINGS, *(other for setting in SETTINGS.values() for other in setting.other_names)}
     known.add(configuration.PREVIOUS_KEY_VARIABLE)
-    known |= set(re.findall(r"\$\{([A-Z_]+)", (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")))
+    known |= set(re.findall(r"\$\{([A-Z_]+)", COMPOSE))
     named = set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b", text))
     named |= set(re.findall(r"`([A-Z]{3,})(?==|`)", text)) | set(re.findall(r"^Environment=([A-Z_]+)=", text, re.M))
     assert {name for name in named if not FOREIGN.fullmatch(name)} <= known
@@ -96,18 +110,15 @@ def test_links_of_the_documents_lead_somewhere() -> None:
             assert not anchor or anchor in anchors(file), target
 
 
-# --- systemd and Upstart ---
+# --- systemd ---
 
 
 def unit_folder(folder: Path, override: str = "") -> Path:
     """A folder with the unit, as if the program were installed where this one is; returns the unit."""
     (folder / "web-asset-server.service.d").mkdir(parents=True)
-    commands = {f"{INSTALLED}/.venv/bin/python": sys.executable, f"{INSTALLED}/.venv/bin/gunicorn": sys.executable}
 
     def here(text: str) -> str:
-        for command, existing in commands.items():
-            text = text.replace(command, existing)
-        return text.replace(INSTALLED, str(PROJECT))
+        return text.replace(f"{INSTALLED}/.venv/bin/python", sys.executable).replace(INSTALLED, str(PROJECT))
 
     (folder / "web-asset-server.service").write_text(here(UNIT))
     (folder / "web-asset-server.service.d/override.conf").write_text(here(override))
@@ -120,7 +131,9 @@ def of_unit(name: str) -> list[str]:
 
 @needs_systemd
 @pytest.mark.parametrize(
-    "override", ["", *re.findall(r"```ini\n(.*?)```", OPERATIONS, re.S)], ids=lambda text: text.splitlines()[:1]
+    "override",
+    ["", *re.findall(r"```ini\n(.*?)```", OPERATIONS + SERVING, re.S)],
+    ids=lambda text: text.splitlines()[:1],
 )
 def test_systemd_finds_nothing_wrong_with_the_unit_and_what_can_be_added_to_it(tmp_path: Path, override: str) -> None:
     verified = run("systemd-analyze", "verify", "--man=no", str(unit_folder(tmp_path, override)))
@@ -144,31 +157,70 @@ def test_the_limits_of_the_unit_fit_the_program() -> None:
     assert re.fullmatch(r"\d+G", memory)
     assert int(memory[:-1]) * 1024 >= workers * int(str(defaults["RENDER_MEMORY"])) + besides
     assert of_unit("OOMPolicy") == ["continue"]  # or one picture would stop the server
-    assert int(of_unit("LimitNOFILE")[0]) >= serving._OPEN_FILES
+    assert int(of_unit("LimitNOFILE")[0]) >= sockets._OPEN_FILES
     assert int(of_unit("TasksMax")[0]) >= 16 * int(str(defaults["THREADS"]))
-    configured = (PROJECT / "deploy/gunicorn.conf.py").read_text(encoding="utf-8")
-    graceful = re.search(r"^graceful_timeout = (\d+)$", configured, re.M)
-    assert graceful
-    for patience in (of_unit("TimeoutStopSec")[0], re.findall(r"^kill timeout (\d+)$", UPSTART, re.M)[0]):
-        assert int(patience) > max(int(graceful[1]), serving._STOP_SECONDS)
+    patience = [*of_unit("TimeoutStopSec"), *re.findall(r"stop_grace_period: (\d+)s", COMPOSE)]
+    assert len(patience) == 2
+    assert min(map(int, patience)) > max(granian_server._STOP_SECONDS, paste.STOP_SECONDS) + 5
 
 
-def test_unit_and_upstart_job_start_the_same_program_for_the_same_user() -> None:
-    [folder], [command] = of_unit("WorkingDirectory"), of_unit("ExecStart")
-    assert f"chdir {folder}\n" in UPSTART
-    assert f"exec {command.removeprefix(folder + '/')}\n" in UPSTART
-    assert f"setuid {of_unit('User')[0]}\nsetgid {of_unit('Group')[0]}\n" in UPSTART
+def test_the_unit_writes_where_it_says_and_so_do_the_documents() -> None:
     [base] = re.findall(r"^Environment=BASE_DIR=(\S+)", UNIT, re.M)
-    assert f"env BASE_DIR={base}\n" in UPSTART
     assert of_unit("ReadWritePaths") == of_unit("RequiresMountsFor") == [base]
     assert all(base in document for document in (OPERATIONS, (PROJECT / "README.md").read_text(encoding="utf-8")))
 
 
-def test_the_upstart_job_has_only_stanzas_that_upstart_knows() -> None:
-    of_job = {"description", "start", "stop", "console", "respawn", "post-stop", "kill", "limit", "umask"}
-    of_process = {"setuid", "setgid", "chdir", "env", "exec"}
-    lines = [line for line in UPSTART.splitlines() if line and not line.startswith("#")]
-    assert {line.split()[0] for line in lines} == of_job | of_process
+def test_unit_and_image_serve_by_granian_unless_told_otherwise() -> None:
+    assert re.search(r"^Environment=.*\bSERVER=granian\b", UNIT, re.M)
+    assert re.search(r"^ENV (?:.*\\\n)*\s+SERVER=granian\b", DOCKERFILE, re.M)
+    assert "      - SERVER=${SERVER-granian}\n" in COMPOSE
+
+
+def test_a_reload_does_not_stop_paste_which_has_nothing_to_reload(tmp_path: Path) -> None:
+    with running(tmp_path / "a", SERVER="paste") as program:
+        port = program.port()
+        if os.isatty(0):
+            pytest.skip("on a terminal, SIGHUP means that it was closed")
+        program.process.send_signal(signal.SIGHUP)
+        program.wait_for("SIGHUP: Paste has nothing to reload")
+        assert Client(port).get("/healthz").status == 200
+
+
+# --- The image ---
+
+
+def checked_health(**environ: object) -> int:
+    """The exit status of the health check with these variables, where the program is."""
+    command = [sys.executable, str(PROJECT / "deploy/healthcheck.py")]
+    variables = {name: str(value) for name, value in environ.items()}
+    return subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, check=False).returncode
+
+
+def test_the_health_check_asks_by_http_or_https(server: RunningServer, tmp_path: Path) -> None:
+    assert checked_health(PORT=server.port, TLS_CERTIFICATE="") == 0
+    assert checked_health(PORT=free_port()) == 1
+    files = {"TLS_CERTIFICATE": str(tmp_path / "certificate.pem"), "TLS_KEY": str(tmp_path / "key.pem")}
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=a.example"
+    names = "subjectAltName=DNS:a.example"
+    made = run(*make.split(), "-addext", names, "-out", files["TLS_CERTIFICATE"], "-keyout", files["TLS_KEY"])
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "a").mkdir()
+    by_https = GranianServer({"BASE_DIR": str(tmp_path / "a"), "KEY": KEY, **files})
+    try:
+        assert checked_health(PORT=by_https.port, **files) == 0
+        assert checked_health(PORT=by_https.port) == 1
+    finally:
+        by_https.stop()
+
+
+def test_the_image_has_every_file_of_the_program() -> None:
+    copied = " ".join(re.findall(r"^COPY (.*) \S+$", DOCKERFILE, re.M)).split()
+    let_in = re.findall(r"^!(.+)$", (PROJECT / ".dockerignore").read_text(encoding="utf-8"), re.M)
+    assert sorted(copied) == sorted(let_in)
+    programs = {path.name for path in PROJECT.glob("*.py")}
+    assert programs <= set(copied)
+    [check] = re.findall(r'^HEALTHCHECK .*CMD \["python", "([\w.]+)"\]$', DOCKERFILE, re.M)
+    assert f"deploy/{check}" in copied
 
 
 # --- The log ---
@@ -298,10 +350,11 @@ def busy(server: RunningServer) -> RunningServer:
 @contextlib.contextmanager
 def upload_under_way(server: RunningServer) -> Iterator[None]:
     """While half of an upload has arrived."""
-    connection, _ = begin_upload(server, size=2 * MEGABYTE)
-    with connection:
-        while not list((server.originals / ".asset-server").glob("upload-*")):
-            time.sleep(0.05)
+    body, content_type = multipart_body([("store", "a"), ("token", server.token("a")), ("f", ("f", bytes(MEGABYTE)))])
+    head = f"POST /fileupload HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(head.encode() + body[: MEGABYTE // 2])
+        wait_for_upload(server.base)
         yield
 
 
