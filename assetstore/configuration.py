@@ -86,6 +86,11 @@ class Settings:
     render_seconds: int
     render_memory: int
 
+    @property
+    def scheme(self) -> str:
+        """`https` if the server itself encrypts, else `http`."""
+        return "http" if self.tls_certificate is None else "https"
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -203,8 +208,6 @@ def _check_together(read: Mapping[str, object]) -> None:
         raise SettingsError(f"PROCESSES is {read['PROCESSES']} and SERVER {server!r}; expected SERVER = 'granian'.")
     if has_tls != (read["TLS_KEY"] is not None):
         raise SettingsError("TLS_CERTIFICATE and TLS_KEY belong together; expected both or none.")
-    if has_tls and server != GRANIAN and read["PROCESSES"] == 1:
-        raise SettingsError(f"TLS_CERTIFICATE is set and SERVER is {server!r}; expected SERVER = 'granian' for HTTPS.")
     if read["THUMB_DIR"] == read["ORIG_DIR"]:
         raise SettingsError(f"THUMB_DIR and ORIG_DIR are both {read['ORIG_DIR']!r}; expected two different folders.")
     _check_buckets(read)

@@ -96,6 +96,9 @@ def begin(folder: Path, adapters: Iterable[str]) -> Settings:
         raise SettingsError(f"SERVER is {settings.server!r}; expected one of {', '.join(sorted(known))}.")
     if settings.server in _OWN_START:
         raise SettingsError(f"SERVER is {settings.server!r}, which starts by a command of its own: docs/serving.md.")
+    if settings.tls_certificate and settings.server != configuration.GRANIAN and settings.processes == 1:
+        said = f"TLS_CERTIFICATE is set and SERVER is {settings.server!r}"
+        raise SettingsError(f"{said}; expected SERVER = 'granian' for HTTPS.")
     logs.set_up(settings.log_format, settings.debug)
     announce(settings, own)
     return settings

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import queue
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -196,6 +198,23 @@ def test_the_wsgi_callable_serves_without_the_program(tmp_path: Path) -> None:
     status, printed = program.ended()
     assert status == 0
     assert "ANSWER 200 OK 5" in printed
+
+
+def test_gunicorn_serves_by_the_documented_command(tmp_path: Path) -> None:
+    documented = (PROJECT / "docs/serving.md").read_text(encoding="utf-8")
+    found = re.search(r"`gunicorn --bind 127.0.0.1:8080 (.*?)`", documented)
+    assert found
+    (tmp_path / "a").mkdir()
+    command = ("-m", "gunicorn", "--chdir", str(PROJECT), "--bind", "127.0.0.1:0", *shlex.split(found[1]))
+    program = Program({"BASE_DIR": str(tmp_path / "a"), "KEY": KEY}, command, tmp_path)
+    try:
+        client = Client(int(program.wait_for("Listening at: ").split("127.0.0.1:")[1].split()[0]))
+        assert client.upload("a.jpg", pictures.jpeg()).text == "Ok."
+        assert client.thumbnail("a.jpg").status == 200
+        assert client.get("/fileget", filename="a.jpg").body == pictures.jpeg()
+    finally:
+        program.process.terminate()
+        program.ended()
 
 
 def test_under_other_web_servers_a_long_upload_does_not_outlive_its_token_either(tmp_path: Path) -> None:

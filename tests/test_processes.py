@@ -289,6 +289,23 @@ def test_sigterm_lets_running_uploads_finish_and_leaves_no_process(tmp_path: Pat
     assert not [process for process in all_processes if Path(f"/proc/{process}").exists()]
 
 
+def test_sighup_replaces_both_processes_and_lets_running_uploads_finish(tmp_path: Path) -> None:
+    with granian(tmp_path / "a") as (program, client), connections(client.port, 1):
+        before = set(children(program.process.pid))
+        connection, rest = begin_upload(client, 4 * MEGABYTE)
+        with connection:
+            wait_for_upload(tmp_path / "a")
+            program.process.send_signal(signal.SIGHUP)
+            while len(set(children(program.process.pid)) - before) < PROCESSES:
+                time.sleep(0.1)
+            time.sleep(3)  # the old ones were told to stop
+            connection.sendall(rest)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        while before & set(children(program.process.pid)):
+            time.sleep(0.1)
+        assert client.get("/fileget", filename="a").status == 200
+
+
 def test_all_processes_together_have_a_render_worker_for_each_core_unless_somebody_set_their_number(
     tmp_path: Path,
 ) -> None:

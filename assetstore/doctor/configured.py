@@ -105,7 +105,7 @@ def _own_key(settings: Settings) -> Iterator[Finding]:
 
 
 def _advertised(settings: Settings) -> Iterator[Finding]:
-    base = advertised.base_url(settings, "http")
+    base = advertised.base_url(settings, settings.scheme)
     host = urlsplit(base).hostname or ""
     if is_this_machine(host):
         yield warning(
@@ -130,7 +130,7 @@ def _advertised(settings: Settings) -> Iterator[Finding]:
 
 def _proxy(settings: Settings) -> Iterator[Finding]:
     is_behind = settings.bind_address.startswith("127.") and not is_this_machine(
-        urlsplit(advertised.base_url(settings, "http")).hostname or ""
+        urlsplit(advertised.base_url(settings, settings.scheme)).hostname or ""
     )
     if is_behind and not settings.trusted_proxies:
         yield warning(

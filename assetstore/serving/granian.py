@@ -46,8 +46,7 @@ def run(open_application: Opener, settings: Settings) -> None:
     sockets.allow_many_files()
     listeners = sockets.listen_for(settings.processes, settings.bind_address, settings.port)
     for listener in listeners:
-        # Connections inherit it (tcp(7)): the kernel ends one whose client reads nothing for so long.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, settings.socket_timeout * 1000)
+        _end_dead_connections(listener, settings.socket_timeout)
     multiprocessing.set_start_method("fork", force=True)  # workers share sockets and certificate with this process
     try:
         server = Server(settings, listeners)
@@ -58,9 +57,8 @@ def run(open_application: Opener, settings: Settings) -> None:
     # Granian does that, too, but only after the first line that says that we listen.
     _signals.set_main_signals(server.signal_handler_interrupt, server.signal_handler_reload)
     end_of_watch, _held_open = os.pipe()
-    scheme = "https" if settings.tls_certificate else "http"
-    port = listeners[0].getsockname()[1]
-    _log.info("listening on %s port %s by %s, processes: %s", settings.bind_address, port, scheme, settings.processes)
+    where = (settings.bind_address, listeners[0].getsockname()[1], settings.scheme, settings.processes)
+    _log.info("listening on %s port %s by %s, processes: %s", *where)
 
     def serve(worker: int, name: Any, loader: Opener, *arguments: Any) -> None:
         os.close(_held_open)
@@ -72,6 +70,14 @@ def run(open_application: Opener, settings: Settings) -> None:
             close()
 
     server.serve(serve, open_application, wrap_loader=False)
+
+
+def _end_dead_connections(listener: socket.socket, seconds: int) -> None:
+    """Has the kernel end connections whose client reads nothing, or is gone, for so long; they inherit it (tcp(7))."""
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, seconds // 4))
 
 
 def _begin_worker(end_of_watch: int, listener: socket.socket) -> None:

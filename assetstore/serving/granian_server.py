@@ -2,8 +2,11 @@
 
 import functools
 import logging
+import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +30,9 @@ _LONGEST_HEAD = 256 * 1024
 #: Connections of one worker. Those that wait hold a descriptor and some kilobytes each, but no thread.
 _CONNECTIONS = 4096
 
-#: How long running requests may take when a worker is told to stop, in seconds.
+#: How long running requests may take when the server is told to stop, in seconds, and when only a worker is replaced.
 _STOP_SECONDS = 9
+_REPLACED_SECONDS = 3600.0
 
 #: How long the old worker serves on beside the new one, in seconds; a new one needs some tenths to open the store.
 _OVERLAP_SECONDS = 2.0
@@ -66,6 +70,7 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
         )
         self._settings = settings
         self._listeners = listeners
+        self._leaving: list[Any] = []
         if has_tls:
             self._load_certificate()
 
@@ -81,6 +86,9 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
 
     def signal_handler_reload(self, *arguments: Any, **named: Any) -> None:
         """SIGHUP: workers are replaced, one after the other, unless the new certificate is not usable."""
+        if os.isatty(0):  # the terminal was closed, so nobody watches this server any more
+            self.signal_handler_interrupt()
+            return
         try:
             self._load_certificate()
         except tls.CertificateError as error:
@@ -92,6 +100,23 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
     def _init_shared_socket(self) -> None:
         # Granian would let each worker open a socket of its own; what waits there is lost when that worker ends.
         pass
+
+    def _respawn_workers(self, workers: list[int], target: Any, loader: Any, delay: float = 0) -> None:
+        # Granian would wait for the old worker, and kill it after the time for stopping: uploads take longer.
+        for idx in workers:
+            self.respawned_wrks[idx] = time.monotonic()
+            old, self.wrks[idx] = self.wrks[idx], self._spawn_worker(idx, target, loader)
+            self.wrks[idx].start()
+            time.sleep(delay)
+            old.terminate()
+            self._leaving = [*(worker for worker in self._leaving if worker.is_alive()), old]
+            timer = threading.Timer(_REPLACED_SECONDS, old.kill)
+            timer.daemon = True
+            timer.start()
+
+    def _stop_workers(self) -> None:
+        self.wrks += [worker for worker in self._leaving if worker.is_alive()]
+        super()._stop_workers()
 
     def _drop_shared_socket(self) -> None:
         for listener in self._listeners:  # from now on clients are refused rather than left waiting
