@@ -157,9 +157,6 @@ class RunningServer(Client):
 
     def stop(self) -> None:
         self.http.stop()
-        # The listener looks up once a second; a connection wakes it.
-        with socket.socket() as waker:
-            waker.connect_ex(("127.0.0.1", self.port))
         self._thread.join()
         for _ in range(self.http.thread_pool.nworkers):
             self.http.thread_pool.queue.put(self.http.thread_pool.SHUTDOWN)

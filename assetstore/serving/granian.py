@@ -46,7 +46,7 @@ def run(open_application: Opener, settings: Settings) -> None:
     sockets.allow_many_files()
     listeners = sockets.listen_for(settings.processes, settings.bind_address, settings.port)
     for listener in listeners:
-        _end_dead_connections(listener, settings.socket_timeout)
+        _notice_lost_clients(listener, settings.socket_timeout)
     multiprocessing.set_start_method("fork", force=True)  # workers share sockets and certificate with this process
     try:
         server = Server(settings, listeners)
@@ -72,9 +72,11 @@ def run(open_application: Opener, settings: Settings) -> None:
     server.serve(serve, open_application, wrap_loader=False)
 
 
-def _end_dead_connections(listener: socket.socket, seconds: int) -> None:
-    """Has the kernel end connections whose client reads nothing, or is gone, for so long; they inherit it (tcp(7))."""
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
+def _notice_lost_clients(listener: socket.socket, seconds: int) -> None:
+    """Has the kernel ask clients that say nothing whether they are still there; connections inherit it (tcp(7)).
+
+    TCP_USER_TIMEOUT would end those that read nothing, too, but also slow ones whose window is small.
+    """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, seconds // 4))

@@ -5,12 +5,11 @@ Threads are neither killed nor replaced, because an upload may take hours. SIGTE
 Concurrency: `stop` may be called from anywhere.
 """
 
-import contextlib
 import logging
 import os
-import queue
 import signal
 import socket
+import threading
 import time
 from typing import Any
 
@@ -26,6 +25,9 @@ _log = logging.getLogger(__name__)
 #: How long running requests may take to finish when the server is told to stop, in seconds.
 STOP_SECONDS = 9
 
+#: How long a thread waits after an error such as too many open files before it accepts again, in seconds.
+_PAUSE_SECONDS = 0.5
+
 
 class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste has no types
     """The listening server.
@@ -40,36 +42,52 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
 
     def __init__(self, application: Application, settings: Settings, listener: socket.socket) -> None:
         self._listener = listener
+        self._stopped = threading.Event()
         self.busy: set[Handler] = set()
-        handler = type("_TimedHandler", (Handler,), {"silence": settings.socket_timeout})
-        httpserver.WSGIServerBase.__init__(self, application, listener.getsockname()[:2], handler)
-        limits = {"max_requests": 0, "kill_thread_limit": 0, "spawn_if_under": 0, "hung_check_period": 0}
-        self.thread_pool = httpserver.ThreadPool(0, "workers", daemon=True, **limits)
-        # Written in C. Threads that wait in Paste's queue.Queue take Python's lock from each other.
-        self.thread_pool.queue = queue.SimpleQueue()
-        self.thread_pool.nworkers = settings.threads
-        for _ in range(settings.threads):
-            self.thread_pool.add_worker_thread()
-        self.running = True
+        super().__init__(
+            application,
+            listener.getsockname()[:2],
+            RequestHandlerClass=type("_TimedHandler", (Handler,), {"silence": settings.socket_timeout}),
+            nworkers=settings.threads,
+            daemon_threads=True,
+            threadpool_options={"max_requests": 0, "kill_thread_limit": 0, "spawn_if_under": 0, "hung_check_period": 0},
+        )
 
     def server_bind(self) -> None:
         self.socket.close()
         self.socket = self._listener
         self.server_name, self.server_port = self.server_address[:2]
 
+    def server_activate(self) -> None:
+        self.socket.setblocking(True)
+
     def serve_until_stopped(self) -> None:
         """Serves until `stop`, then lets running requests finish for STOP_SECONDS."""
-        while self.running:
-            with contextlib.suppress(TimeoutError):  # once a second, to look whether to stop
-                self.process_request(*self.get_request())
-        self.socket.close()
+        for _ in range(self.thread_pool.nworkers):
+            self.thread_pool.add_task(self._serve)
+        self._stopped.wait()
+        self.running = False
+        self.socket.shutdown(socket.SHUT_RDWR)  # wakes threads that wait for connections
         end = time.monotonic() + STOP_SECONDS
         while self.busy and time.monotonic() < end:
             time.sleep(0.05)
+        self.socket.close()
 
     def stop(self) -> None:
         """Makes `serve_until_stopped` return."""
-        self.running = False
+        self._stopped.set()
+
+    def _serve(self) -> None:
+        # Each thread accepts for itself, so that no connection has to be handed over between two threads.
+        while self.running:
+            try:
+                request, address = self.socket.accept()
+            except OSError as error:
+                if self.running:
+                    _log.error("no connection can be accepted: %s", error)
+                    time.sleep(_PAUSE_SECONDS)
+            else:
+                self.process_request_in_thread(request, address)
 
     def handle_error(self, request: object, client_address: object) -> None:
         _log.exception("a request from %s broke off", client_address)

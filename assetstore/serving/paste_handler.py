@@ -65,8 +65,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         self.rfile = io.BufferedReader(self.wfile, 64 * 1024)
 
     def finish(self) -> None:
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
+        pass  # nothing is buffered, and the server closes the connection
 
     def handle(self) -> None:
         self.wfile.deadline = time.monotonic() + min(_HEAD_SECONDS, self.silence)
