@@ -107,8 +107,11 @@ def test_a_place_comes_back_whatever_the_application_does(fails: bool) -> None:
             assert fails
 
 
-def test_what_is_left_of_a_body_is_read(admission: Admission) -> None:
+def test_what_is_left_of_a_body_is_read_once_the_response_is_on_its_way(admission: Admission) -> None:
     call = Call(admission, "a", LARGE)
+    assert call.status == 200
+    assert call.stream.tell() == 0
+    call.finish()
     assert call.stream.read() == b""
 
 

@@ -65,11 +65,10 @@ class Admission:
             return self._too_busy(environ, start_response, client, body)
         try:
             response = self._application(environ, start_response)
-            body.drain()
         except BaseException:
             places.give_back(client)
             raise
-        return Closing(response, functools.partial(places.give_back, client))
+        return Closing(response, functools.partial(_drain, body, places, client))
 
     def _large_response_admitted(
         self, environ: dict[str, Any], start_response: StartResponse, client: str
@@ -92,13 +91,19 @@ class Admission:
         if time.monotonic() >= self._next_log:
             self._next_log = time.monotonic() + _LOG_SECONDS
             _log.warning("no thread for %s: too many slow uploads or downloads at the same time", client)
-        if body is not None and self._drains.take(client):
-            try:
-                body.drain()
-            finally:
-                self._drains.give_back(client)
         sentence = "The server is busy with other uploads and downloads; please try again soon."
-        return _refuse(Unavailable(sentence, retry_after=_RETRY_SECONDS), environ, start_response)
+        response = _refuse(Unavailable(sentence, retry_after=_RETRY_SECONDS), environ, start_response)
+        if body is not None and self._drains.take(client):
+            return Closing(response, functools.partial(_drain, body, self._drains, client))
+        return response
+
+
+def _drain(body: RequestBody, places: Places, client: str) -> None:
+    """Reads what is left of a body once the response is on its way, then gives the place back."""
+    try:
+        body.drain()
+    finally:
+        places.give_back(client)
 
 
 def _refuse(error: AssetError, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
