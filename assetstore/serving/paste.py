@@ -7,6 +7,7 @@ Concurrency: `stop` may be called from anywhere.
 
 import contextlib
 import logging
+import queue
 import signal
 import socket
 import time
@@ -39,14 +40,16 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
     def __init__(self, application: Application, settings: Settings, listener: socket.socket) -> None:
         self._listener = listener
         self.busy: set[Handler] = set()
-        super().__init__(
-            application,
-            listener.getsockname()[:2],
-            RequestHandlerClass=type("_TimedHandler", (Handler,), {"silence": settings.socket_timeout}),
-            nworkers=settings.threads,
-            daemon_threads=True,
-            threadpool_options={"max_requests": 0, "kill_thread_limit": 0, "spawn_if_under": 0, "hung_check_period": 0},
-        )
+        handler = type("_TimedHandler", (Handler,), {"silence": settings.socket_timeout})
+        httpserver.WSGIServerBase.__init__(self, application, listener.getsockname()[:2], handler)
+        limits = {"max_requests": 0, "kill_thread_limit": 0, "spawn_if_under": 0, "hung_check_period": 0}
+        self.thread_pool = httpserver.ThreadPool(0, "workers", daemon=True, **limits)
+        # Written in C. Threads that wait in Paste's queue.Queue take Python's lock from each other.
+        self.thread_pool.queue = queue.SimpleQueue()
+        self.thread_pool.nworkers = settings.threads
+        for _ in range(settings.threads):
+            self.thread_pool.add_worker_thread()
+        self.running = True
 
     def server_bind(self) -> None:
         self.socket.close()
