@@ -1,6 +1,6 @@
 """A mixed load for a while: 100 connections that read, upload, replace and delete; nothing may fail, grow or stay.
 
-script/bench soak [--seconds 60]
+script/bench soak [--seconds 60] [--server granian]
 
 A third of the files never change; a third belong to one connection each, which knows what it must get; and over a
 third all connections quarrel, so that a file may be gone or another at any time, but is always whole. 429 and 503
@@ -27,8 +27,9 @@ from benchmarks.chaos import descendants, descriptors
 from benchmarks.thumbnails import TOOLS
 from tests.pictures import jpeg
 from tests.support import Client, multipart_body, with_query
-from tests.test_live import running
+from tests.test_live import children, running
 
+SERVERS = ("paste", "granian")
 CONNECTIONS, FIXED, CONTESTED = 100, 10, 10
 
 #: How many requests there must be at least, and how many bytes the server may grow after its first seconds.
@@ -270,18 +271,16 @@ def report(failures: dict[str, bool]) -> int:
     return int(any(failures.values()))
 
 
-def main() -> int:
-    """Prints what happened, what the server used, and what was left over."""
-    parser = argparse.ArgumentParser(prog="script/bench soak", description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--seconds", type=int, default=60, help="how long (default: 60)")
-    seconds = max(parser.parse_args().seconds, SETTLED_SECONDS + 1)
+def soak(server: str, seconds: int) -> int:
+    """Prints what happened with one server, what it used, and what was left over; returns the exit status."""
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch) / "attachments"
-        with running(base, PATH=TOOLS) as server:
-            client, tally, pid = Client(server.port()), Tally(), server.process.pid
+        with running(base, PATH=TOOLS, SERVER=server) as program:
+            client, tally = Client(program.port()), Tally()
             for number in range(FIXED):
                 tally.count("upload", client.upload(f"fixed-{number}.jpg", VERSIONS[0]).status, (200,))
                 tally.count("thumbnail, cold", client.thumbnail(f"fixed-{number}.jpg", 50).status, (200,))
+            pid = children(program.process.pid)[0] if server == "granian" else program.process.pid
             before, until = descriptors(pid), time.monotonic() + seconds
             with ThreadPoolExecutor(CONNECTIONS) as pool:
                 visits = [pool.submit(Visitor(number, client, tally).visit, until) for number in range(CONNECTIONS)]
@@ -293,11 +292,11 @@ def main() -> int:
             after = settled(lambda: descriptors(pid), before)
             left = settled(lambda: leftovers(base), 0)
             rows = journal_rows(base)
-            server.process.terminate()
-            status, _ = server.ended()
+            program.process.terminate()
+            status, _ = program.ended()
     total = sum(tally.done.values())
     busy = sum(number for (_, one), number in tally.done.items() if one in BUSY)
-    print(f"{total} requests over {CONNECTIONS} connections in {seconds} s, {len(tally.wrong)} of them with errors")
+    print(f"{server}: {total} requests over {CONNECTIONS} connections in {seconds} s, {len(tally.wrong)} with errors")
     for action in sorted({action for action, _ in tally.done}):
         statuses = {one: number for (kind, one), number in sorted(tally.done.items()) if kind == action}
         shown = ", ".join(f"{number} with {one or 'no answer'}" for one, number in statuses.items())
@@ -323,6 +322,16 @@ def main() -> int:
             "the server did not end with 0": status != 0,
         }
     )
+
+
+def main() -> int:
+    """Soaks both servers, or one."""
+    parser = argparse.ArgumentParser(prog="script/bench soak", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--seconds", type=int, default=60, help="how long (default: 60)")
+    parser.add_argument("--server", choices=SERVERS, help="only this one")
+    arguments = parser.parse_args()
+    servers = [arguments.server] if arguments.server else SERVERS
+    return max([soak(server, max(arguments.seconds, SETTLED_SECONDS + 1)) for server in servers])
 
 
 if __name__ == "__main__":

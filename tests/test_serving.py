@@ -304,3 +304,11 @@ def test_each_response_closes_its_connection_and_says_so(server: RunningServer) 
     assert response.headers["Connection"] == "close"
     response.read()
     connection.close()
+
+
+def test_a_wrong_token_that_comes_first_is_answered_before_the_file_is_sent(server: RunningServer) -> None:
+    body, content_type = multipart_body([("token", "0:0"), ("store", "a"), ("f", ("f", bytes(1_000_000)))])
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(head_of_upload(content_type, len(body)) + body[: 64 * 1024])
+        assert client.recv(1000).startswith(b"HTTP/1.1 403 ")
+        client.sendall(body[64 * 1024 :])  # a client that looks for the response later is not cut off
