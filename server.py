@@ -252,7 +252,7 @@ class AssetServer:
         if answer.length > _SMALL:
             return FileAnswer(body, answer.status, answer.headers)
         with stored:  # most thumbnails: quicker than what sending a file takes
-            return FileAnswer(body.read(answer.length), answer.status, answer.headers)
+            return FileAnswer(b"".join(body), answer.status, answer.headers)
 
     def _link(self, stored: StoredFile, answer: delivery.Answer, environ: dict[str, Any]) -> str | None:
         """An address in the bucket for those who follow it."""

@@ -191,10 +191,7 @@ def safe_headers(content_type: str) -> dict[str, str]:
 
 
 class FileBody:
-    """The bytes of an open file, or a part of them, as a file of its own that web servers can send.
-
-    A WSGI server wraps it in its `wsgi.file_wrapper` (PEP 3333) and may send the bytes from the file
-    itself, from where it stands, as many as the Content-Length says.
+    """The bytes of an open file, or a part of them, as the body of a response.
 
     Parameters:
         stored: the open file; closed with this one.
@@ -204,30 +201,25 @@ class FileBody:
 
     def __init__(self, stored: StoredFile, first: int, length: int) -> None:
         self._file = stored.section(first, length)
-        self.left = length
+        self._left = length
 
-    def read(self, size: int = _CHUNK) -> bytes:
-        """Returns the next bytes, at most *size*; none at the end."""
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._next, b"")
+
+    def close(self) -> None:
+        """Closes the file; called by the web server, also after a broken connection."""
+        self._file.close()
+
+    def _next(self) -> bytes:
         try:
-            data = self._file.read(min(size, _CHUNK, self.left))
+            data = self._file.read(min(_CHUNK, self._left))
         except (OSError, AssetError) as error:
             _log.error("a file cannot be read on: %s %s", error, getattr(error, "detail", ""))
             data = b""
         # Nothing before the end: a broken disk, or somebody shortened the file in place. The headers
         # have been sent; the client sees that bytes are missing.
-        self.left = self.left - len(data) if data else 0
+        self._left = self._left - len(data) if data else 0
         return data
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.read, b"")
-
-    def fileno(self) -> int:
-        """Returns the descriptor of the file. Raises OSError if it is none of the system's."""
-        return self._file.fileno()
-
-    def close(self) -> None:
-        """Closes the file; called by the web server, also after a broken connection."""
-        self._file.close()
 
 
 def _range_applies(version: Version, if_range: str | None) -> bool:

@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 _HEAD_SECONDS = 20
 _LONGEST_LINE = 16 * 1024
 
-#: How long, and how much, a client may go on sending after its request was refused as malformed.
+#: How long, and how much, a client may go on sending after its request was refused.
 _LINGER_SECONDS, _LINGER_BYTES = 2, 1 << 20
 
 #: A head as nearly all clients write it. It is read here in a tenth of the time that the standard library takes with
@@ -90,6 +90,8 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
             return
         self.wfile.deadline = None
         self.wsgi_execute()
+        if "transfer-encoding" in self.headers or getattr(self.wsgi_environ["wsgi.input"], "left", 0):
+            self._linger()
 
     def _parse_any_head(self) -> bool:
         line = self.rfile.readline(_LONGEST_LINE + 1)
@@ -147,6 +149,9 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         self.wsgi_curr_headers, self.wsgi_headers_sent = (f"{code} {status.phrase}", headers), False
         self.wsgi_write_chunk(b"" if self.command == "HEAD" else body)
         _log.info("%s refused with %s", self.client_address[0], code)
+        self._linger()
+
+    def _linger(self) -> None:
         # Closed at once, the connection would be reset, and the client might never read the response.
         self.connection.shutdown(socket.SHUT_WR)
         self.wfile.deadline = time.monotonic() + _LINGER_SECONDS
