@@ -11,13 +11,11 @@ Concurrency: a handler belongs to the thread that serves its connection.
 """
 
 import contextlib
-import functools
 import io
 import logging
 import re
 import socket
 import time
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -25,8 +23,8 @@ from urllib.parse import unquote_to_bytes
 from paste import httpserver
 
 from assetstore.exchange import RECEIVED_AT
-from assetstore.serving.fields import Fields
 from assetstore.serving.pace import PacedConnection
+from assetstore.serving.paste_head import ABSOLUTE_FORM, COMMON_HEAD, Fields, http_date
 
 _log = logging.getLogger(__name__)
 
@@ -36,13 +34,6 @@ _LONGEST_LINE = 16 * 1024
 
 #: How long, and how much, a client may go on sending after its request was refused.
 _LINGER_SECONDS, _LINGER_BYTES = 2, 1 << 20
-
-#: A head as nearly all clients write it. It is read here in a tenth of the time that the standard library takes with
-#: its parser for mail; that one reads all others, and knows what is wrong with them.
-_COMMON_HEAD = re.compile(rb"(GET|HEAD|POST) (/[!-~]*) (HTTP/1\.[01])\r\n((?:[A-Za-z0-9-]+:[ -~]*\r\n){0,100})\r\n")
-
-#: A target with scheme and host, as proxies get it (RFC 9112, 3.2.2).
-_ABSOLUTE_FORM = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
 class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no types
@@ -81,7 +72,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
                 self.server.busy.discard(self)
 
     def handle_one_request(self) -> None:
-        common = _COMMON_HEAD.match(self.rfile.peek())
+        common = COMMON_HEAD.match(self.rfile.peek())
         if common:
             self.rfile.read(common.end())
             self.command, self.path, self.request_version, lines = (part.decode() for part in common.groups())
@@ -90,7 +81,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
             return
         self.wfile.deadline = None
         self.wsgi_execute()
-        if "transfer-encoding" in self.headers or getattr(self.wsgi_environ["wsgi.input"], "left", 0):
+        if "transfer-encoding" in self.headers or getattr(self.wsgi_environ["wsgi.input"], "left", None):
             self._linger()
 
     def _parse_any_head(self) -> bool:
@@ -103,14 +94,14 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         if len(line) > _LONGEST_LINE:
             self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
         elif line and self.parse_request():
-            if self.path.startswith("/") or _ABSOLUTE_FORM.match(self.path):
+            if self.path.startswith("/") or ABSOLUTE_FORM.match(self.path):
                 self.headers = Fields(self.headers.items())
                 return True
             self.send_error(HTTPStatus.BAD_REQUEST)
         return False
 
     def wsgi_setup(self, environ: dict[str, Any] | None = None) -> None:
-        target, self.path = _ABSOLUTE_FORM.sub("", self.path, count=1) or "/", "/"  # Paste would normalise it
+        target, self.path = ABSOLUTE_FORM.sub("", self.path, count=1) or "/", "/"  # Paste would normalise it
         super().wsgi_setup(environ)
         path, _, query = target.partition("#")[0].partition("?")
         self.wsgi_environ |= {
@@ -127,7 +118,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         if not self.wsgi_headers_sent:
             self.wsgi_headers_sent = True
             status, headers = self.wsgi_curr_headers
-            fixed = [("Server", self.server_version), ("Date", _date(int(time.time())))]
+            fixed = [("Server", self.server_version), ("Date", http_date(int(time.time())))]
             lines = [f"{name}: {value}" for name, value in fixed + headers]
             chunk = "\r\n".join([f"HTTP/1.1 {status}", *lines, "\r\n"]).encode("latin-1") + chunk
         self.wfile.write(chunk)
@@ -156,8 +147,3 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         self.connection.shutdown(socket.SHUT_WR)
         self.wfile.deadline = time.monotonic() + _LINGER_SECONDS
         self.rfile.read(_LINGER_BYTES)
-
-
-@functools.lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)

@@ -1,7 +1,17 @@
-"""The headers of a request, as Paste asks for them."""
+"""The head of a request and of a response, as Paste needs them: patterns, headers, the date."""
 
+import functools
+import re
 from collections.abc import Iterable, Sequence
+from email.utils import formatdate
 from typing import Any
+
+#: A head as nearly all clients write it. It is read here in a tenth of the time that the standard library takes with
+#: its parser for mail; that one reads all others, and knows what is wrong with them.
+COMMON_HEAD = re.compile(rb"(GET|HEAD|POST) (/[!-~]*) (HTTP/1\.[01])\r\n((?:[A-Za-z0-9-]+:[ -~]*\r\n){0,100})\r\n")
+
+#: A target with scheme and host, as proxies get it (RFC 9112, 3.2.2).
+ABSOLUTE_FORM = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
 class Fields(dict[str, str]):
@@ -23,3 +33,9 @@ class Fields(dict[str, str]):
     def get_all(self, name: str) -> list[str]:
         """Returns the values of a header, made one."""
         return [self[name]]
+
+
+@functools.lru_cache(maxsize=2)
+def http_date(second: int) -> str:
+    """Returns seconds since 1970 as an HTTP date; it is the same for all responses within a second."""
+    return formatdate(second, usegmt=True)
