@@ -17,7 +17,7 @@ RUN python3 -m venv /home/specify/venv \
  && /home/specify/venv/bin/pip install --no-cache-dir --no-compile --requirement requirements.txt \
  && /home/specify/venv/bin/pip uninstall --yes pip \
  && rm -rf /root/.cache
-COPY server.py answers.py status.py manage.py settings.py LICENSE deploy/healthcheck.py ./
+COPY server.py manage.py settings.py LICENSE deploy/healthcheck.py ./
 COPY assetstore ./assetstore
 COPY views ./views
 

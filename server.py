@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The Web Asset Server: the attachments of Specify over HTTP.
 
-This module is the HTTP side: routes and guards (token, collection, name); `answers.py` has what all
-answers share. What is behind it lives in `assetstore/`; the contract with the clients is that of Specify's
-attachment protocol.
+This module is the HTTP side: routes and guards (token, collection, name); `assetstore/routes/`
+has what all responses share. What is behind it lives in `assetstore/`; the contract with the clients is that of
+Specify's attachment protocol.
 
     python server.py                    runs it by the setting SERVER: Paste, Granian or another
     server:make_application()           for other WSGI servers, such as gunicorn
@@ -21,33 +21,25 @@ from typing import Any
 
 import bottle
 
-import answers
-import status
-from answers import VIEWS, FileAnswer, plain
-from assetstore import (
-    __version__,
-    advertised,
-    content_types,
-    delivery,
-    exchange,
-    health,
-    metadata,
-    names,
-    running,
-    startup,
-    tokens,
-    uploads,
-)
-from assetstore.configuration import SettingsError
+from assetstore import __version__, media_types, names
+from assetstore.app import bootstrap, run
+from assetstore.app.bootstrap import Opened
+from assetstore.auth import tokens
+from assetstore.config import public_urls
+from assetstore.config.loading import SettingsError
 from assetstore.errors import AssetError, BadRequest, Forbidden, NotFound
-from assetstore.journal import Origin
-from assetstore.originals import Received
-from assetstore.parameters import Parameters
-from assetstore.proxies import Proxies
+from assetstore.http import file_response, request_context, uploads
+from assetstore.http.parameters import Parameters
+from assetstore.http.proxies import Proxies
+from assetstore.http.unverified_uploads import UnverifiedUploads
+from assetstore.journal.journal import Origin
+from assetstore.metadata import exif
+from assetstore.monitoring import health
+from assetstore.originals.service import Received
+from assetstore.routes import responses, status
+from assetstore.routes.responses import VIEWS, FileAnswer, plain
 from assetstore.serving.admission import Admission
-from assetstore.startup import Opened
 from assetstore.storage import Incoming, StoredFile
-from assetstore.unverified import UnverifiedUploads
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -91,7 +83,7 @@ class AssetServer:
 
     def web_asset_store(self) -> bottle.HTTPResponse:
         """The XML by which clients find the routes, and with X-Timestamp their clock."""
-        urls = advertised.route_urls(self._base_url())
+        urls = public_urls.route_urls(self._base_url())
         xml = bottle.template("web_asset_store.xml", urls=urls, template_lookup=VIEWS)
         return bottle.HTTPResponse(xml, 200, **{"Content-Type": "text/xml; charset=utf-8"})
 
@@ -107,7 +99,7 @@ class AssetServer:
 
     def fileupload(self) -> bottle.HTTPResponse:
         """Stores an original; thumbnails that clients upload are not needed."""
-        client = answers.exchange().client
+        client = responses.exchange().client
         with self.unverified.of(client) as count, uploads.Upload(self.settings.max_upload_bytes) as upload:
             upload.receive(bottle.request.environ, functools.partial(self._open_upload, upload, count))
             fields = upload.fields
@@ -156,9 +148,9 @@ class AssetServer:
         wants_date = query.get("dt") == "date"
         with self.storage.open_original(place, name) as original:
             if not wants_date:
-                groups = metadata.read_groups(original.file)
+                groups = exif.read_groups(original.file)
                 return bottle.HTTPResponse(json.dumps(groups), 200, **{"Content-Type": "application/json"})
-            date = metadata.read_date(original.file)
+            date = exif.read_date(original.file)
         if date is None:
             raise NotFound("The file says nothing of the date when it was taken.")
         return plain(date)
@@ -177,7 +169,7 @@ class AssetServer:
         else:
             stored, folder = self.storage.open_original(place, name, reads=False), self.settings.orig_dir
         stored.file.close()
-        return plain(advertised.static_url(self._base_url(), place, folder, name))
+        return plain(public_urls.static_url(self._base_url(), place, folder, name))
 
     def static(self, path: str) -> bottle.HTTPResponse:
         """Gives a file by its path below the store: originals and thumbnails, nothing else."""
@@ -226,20 +218,20 @@ class AssetServer:
         """Answers with an open file, as the conditions and ranges of the request ask."""
         environ = bottle.request.environ
         try:
-            request = delivery.Request(
+            request = file_response.Request(
                 environ.get("HTTP_IF_NONE_MATCH"),
                 environ.get("HTTP_IF_MODIFIED_SINCE"),
                 environ.get("HTTP_RANGE"),
                 environ.get("HTTP_IF_RANGE"),
                 query.get("downloadname"),
             )
-            answer = delivery.answer(stored.version, content_types.header(name), request)
+            answer = file_response.answer(stored.version, media_types.header(name), request)
         except BaseException:
             stored.file.close()
             raise
         if self.settings.accel_redirect and stored.path is not None and answer.status in (200, 206):
             stored.file.close()
-            headers = delivery.sent_by_nginx(answer.headers, self.settings.accel_redirect, stored.path)
+            headers = file_response.sent_by_nginx(answer.headers, self.settings.accel_redirect, stored.path)
             return FileAnswer("", 200, headers)
         if environ["REQUEST_METHOD"] == "HEAD" or answer.length == 0:
             stored.file.close()
@@ -248,13 +240,13 @@ class AssetServer:
         if link is not None:
             stored.file.close()
             return FileAnswer("", 302, {"Location": link, "Cache-Control": "no-store"})
-        body = delivery.FileBody(stored, answer.first, answer.length)
+        body = file_response.FileBody(stored, answer.first, answer.length)
         if answer.length > _SMALL:
             return FileAnswer(body, answer.status, answer.headers)
         with stored:  # most thumbnails: quicker than what sending a file takes
             return FileAnswer(b"".join(body), answer.status, answer.headers)
 
-    def _link(self, stored: StoredFile, answer: delivery.Answer, environ: dict[str, Any]) -> str | None:
+    def _link(self, stored: StoredFile, answer: file_response.Answer, environ: dict[str, Any]) -> str | None:
         """An address in the bucket for those who follow it."""
         seconds = self.settings.storage_redirect_seconds
         if seconds is None or not self._follows(environ):
@@ -287,7 +279,7 @@ class AssetServer:
         name = parameters.get(name_parameter)
         if name is None:
             raise BadRequest(f"The parameter {name_parameter} is missing.")
-        answers.exchange().name = name
+        responses.exchange().name = name
         return place, names.store_name(name)
 
     def _guarded_query(self) -> Parameters:
@@ -299,7 +291,7 @@ class AssetServer:
     def _check_token(self, parameters: Parameters, signed: str) -> None:
         if self.settings.key is None:
             return  # repeated parameters do not matter then
-        current = answers.exchange()
+        current = responses.exchange()
         try:
             token, name = parameters.get("token"), parameters.get(signed)
             tokens.check(self.settings.key, token, name, current.received_at, self.settings.time_tolerance)
@@ -312,16 +304,16 @@ class AssetServer:
             collection = form.get("coll")
         except BadRequest:
             collection = None  # broken, and ignored where all collections share one folder
-        return Origin(collection or "", answers.exchange().client)
+        return Origin(collection or "", responses.exchange().client)
 
     def _query(self) -> Parameters:
         return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
 
     def _base_url(self) -> str:
-        return advertised.base_url(self.settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
+        return public_urls.base_url(self.settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
 
 
-def make_app(opened: Opened) -> exchange.Observed:
+def make_app(opened: Opened) -> request_context.Observed:
     """Returns the WSGI application that serves what was opened."""
     server = AssetServer(opened)
     app = bottle.Bottle()
@@ -338,10 +330,10 @@ def make_app(opened: Opened) -> exchange.Observed:
     app.route("/healthz", "GET", server.healthz)
     app.route("/readyz", "GET", server.readyz)
     meter = status.install(app, opened, server.collections, server.refused_tokens)
-    answers.install(app)
+    responses.install(app)
     routes = {"/" + route.rule.split("/")[1] for route in app.routes}
     admitted = Admission(app, opened.settings.threads, opened.settings.render_queue)
-    return exchange.Observed(admitted, Proxies(opened.settings.trusted_proxies), routes, meter)
+    return request_context.Observed(admitted, Proxies(opened.settings.trusted_proxies), routes, meter)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
@@ -355,17 +347,17 @@ _making_application = threading.Lock()
 
 
 @functools.cache
-def _application() -> exchange.Observed:
+def _application() -> request_context.Observed:
     return make_application()
 
 
-def make_application() -> exchange.Observed:
+def make_application() -> request_context.Observed:
     """Returns the application at once, for web servers that call a factory: bad settings stop their start.
 
     Raises:
         SettingsError: with one line for the administrator.
     """
-    opened = startup.open_all(FOLDER, bottle.server_names)
+    opened = bootstrap.open_all(FOLDER, bottle.server_names)
     atexit.register(opened.close)
     return make_app(opened)
 
@@ -373,8 +365,8 @@ def make_application() -> exchange.Observed:
 def main() -> int:
     """Runs the server by the setting SERVER until it is told to stop; returns the exit status."""
     try:
-        settings = startup.begin(FOLDER, bottle.server_names)
-        running.serve(settings, FOLDER, make_app, functools.partial(bottle.run, quiet=True))
+        settings = bootstrap.begin(FOLDER, bottle.server_names)
+        run.serve(settings, FOLDER, make_app, functools.partial(bottle.run, quiet=True))
     except SettingsError as error:
         print(f"The asset server does not start. {error}", file=sys.stderr)
         return 1

@@ -21,8 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-from assetstore import journal
-from assetstore.journal import Journal
+from assetstore.journal import journal
+from assetstore.journal.journal import Journal
 from benchmarks.chaos import descendants, descriptors
 from benchmarks.thumbnails import TOOLS
 from tests.pictures import jpeg

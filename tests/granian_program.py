@@ -4,10 +4,12 @@ import pickle
 import sys
 
 import server
-from assetstore import configuration, logs, running
+from assetstore.app import run
+from assetstore.config import loading
+from assetstore.monitoring import logs
 from tests.support import PROJECT
 
 if __name__ == "__main__":
-    settings = configuration.load(pickle.load(sys.stdin.buffer), {}, PROJECT, 2)
+    settings = loading.load(pickle.load(sys.stdin.buffer), {}, PROJECT, 2)
     logs.set_up(settings.log_format, settings.debug)
-    running.serve(settings, PROJECT, server.make_app, lambda **_named: None)
+    run.serve(settings, PROJECT, server.make_app, lambda **_named: None)

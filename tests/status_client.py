@@ -5,13 +5,13 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from assetstore import page_tokens, tokens
+from assetstore.auth import status_tokens, tokens
 from tests.support import Client, Response
 
 
 def token(client: Client, request: str, age: int = 0) -> str:
     """The token of a request (`GET /status/data/trash?search=a`) as the page makes it."""
-    return tokens.make(page_tokens.page_key(client.key), request, int(time.time()) - age)
+    return tokens.make(status_tokens.page_key(client.key), request, int(time.time()) - age)
 
 
 def target(path: str, parameters: dict[str, str]) -> str:
@@ -22,7 +22,7 @@ def target(path: str, parameters: dict[str, str]) -> str:
 def ask(client: Client, method: str, path: str, **parameters: str) -> Response:
     """Asks as the page does."""
     address = target(path, parameters)
-    return client.request(method, address, headers={page_tokens.HEADER: token(client, f"{method} {address}")})
+    return client.request(method, address, headers={status_tokens.HEADER: token(client, f"{method} {address}")})
 
 
 def data(client: Client, part: str, **parameters: str) -> Any:

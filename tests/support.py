@@ -15,11 +15,13 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import server as asset_server
-from assetstore import configuration, startup, tokens
-from assetstore.journal import Journal
-from assetstore.originals import Originals
+from assetstore.app import bootstrap
+from assetstore.auth import tokens
+from assetstore.config import loading
+from assetstore.journal.journal import Journal
+from assetstore.originals.service import Originals
 from assetstore.serving import paste, sockets
-from assetstore.storage.disk import DiskStorage
+from assetstore.storage.disk.disk import DiskStorage
 
 KEY = "test_attachment_key"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -144,9 +146,9 @@ class RunningServer(Client):
     """The real application under Paste, in threads of this process; port 0: any that is free."""
 
     def __init__(self, own: Mapping[str, object], port: int = 0) -> None:
-        settings = configuration.load(own, {}, PROJECT, 2)
+        settings = loading.load(own, {}, PROJECT, 2)
         self.base = settings.base_dir
-        opened = startup.open_store(settings, PROJECT)
+        opened = bootstrap.open_store(settings, PROJECT)
         self.settings, self.opened = opened.settings, opened
         app = asset_server.make_app(opened)
         self.http = paste.Server(app, self.settings, sockets.listen("127.0.0.1", port))
@@ -182,7 +184,7 @@ class GranianServer(Client):
 
     def __init__(self, own: Mapping[str, object]) -> None:
         own = {"PORT": 0, "BIND_ADDRESS": "127.0.0.1", "SERVER": "granian", **own}
-        self.settings = configuration.load(own, {}, PROJECT, 2)
+        self.settings = loading.load(own, {}, PROJECT, 2)
         self.base = self.settings.base_dir
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.granian_program"],

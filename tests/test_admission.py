@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from assetstore.exchange import EXCHANGE, Closing, Exchange
+from assetstore.http.request_context import EXCHANGE, Closing, Exchange
 from assetstore.serving.admission import FORM_BYTES, LARGE_RESPONSE_BYTES, Admission
 from assetstore.serving.places import Places
 

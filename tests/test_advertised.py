@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import advertised, configuration
+from assetstore.config import loading, public_urls
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ from assetstore import advertised, configuration
     ],
 )
 def test_the_base_is_the_public_url_or_made_of_name_and_port(own: dict[str, object], scheme: str, url: str) -> None:
-    settings = configuration.load(own, {}, Path("/program"), 1)
-    assert advertised.base_url(settings, scheme) == url
+    settings = loading.load(own, {}, Path("/program"), 1)
+    assert public_urls.base_url(settings, scheme) == url
 
 
 def test_links_to_files_are_percent_encoded() -> None:
-    url = advertised.static_url("http://m.org", "fish/wet", "originals", "ñ #1 50%?.jpg")
+    url = public_urls.static_url("http://m.org", "fish/wet", "originals", "ñ #1 50%?.jpg")
     assert url == "http://m.org/static/fish/wet/originals/%C3%B1%20%231%2050%25%3F.jpg"

@@ -16,9 +16,9 @@ from pathlib import Path
 import bagit
 import pytest
 
-from assetstore.bags.arrival import Arrival
+from assetstore.bags.import_ import Arrival
+from assetstore.concurrency.rate_limit import Pace
 from assetstore.errors import StorageFault
-from assetstore.pace import Pace
 from assetstore.storage import StoredFile
 from tests import pictures
 from tests.support import PROJECT, RunningServer, run_manage

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from assetstore.bodies import RequestBody, body_length
 from assetstore.errors import BadRequest, LengthRequired
+from assetstore.http.bodies import RequestBody, body_length
 
 REQUEST = {"REQUEST_METHOD": "POST", "SERVER_PROTOCOL": "HTTP/1.1"}
 

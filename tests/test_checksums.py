@@ -6,7 +6,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetstore.checksums import Checksum
+from assetstore.http.checksum import Checksum
 
 
 def working_threads() -> list[threading.Thread]:

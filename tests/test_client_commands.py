@@ -20,9 +20,9 @@ from typing import BinaryIO
 import pytest
 
 from assetstore.client import downloads
+from assetstore.client.asset_client import RemoteServer
+from assetstore.client.http_client import Address
 from assetstore.client.receipts import COLUMNS
-from assetstore.client.remote import RemoteServer
-from assetstore.client.wire import Address
 from assetstore.errors import BadRequest
 from tests import pictures
 from tests.support import KEY, PROJECT, RunningServer, visible_files

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from PIL import Image
 
-from assetstore import startup
+from assetstore.app import bootstrap
 from tests.support import KEY, PROJECT, Response, RunningServer, is_of_this_run
 
 EVERY_SERVER = True
@@ -92,7 +92,7 @@ def test_specify_6_works_unchanged(start: Callable[..., RunningServer], mapped: 
     # Everything that was stored has been deleted again, thumbnails included.
     for folder in ("originals", "thumbnails"):
         assert not [path for path in server.base.rglob(f"{folder}/*") if path.is_file()]
-    originals = startup.open_originals(server.settings, PROJECT)
+    originals = bootstrap.open_originals(server.settings, PROJECT)
     assert not [listed for place in originals.places for listed in originals.storage.originals(place)]
     originals.journal.close()
 

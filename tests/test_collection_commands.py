@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import collection_file
-from assetstore.storage.files import alone
+from assetstore.collections import added as added_collections
+from assetstore.storage.disk.files import alone
 from tests.support import KEY, PROJECT, Client, RunningServer, run_manage, visible_files
 from tests.test_live import running
 
@@ -211,12 +211,12 @@ def test_what_would_hide_files_is_refused_and_changes_nothing(
     (base / "filled/originals/a").write_bytes(b"x")
     (base / "file").write_bytes(b"x")
     (base / ".asset-server").mkdir()
-    collection_file.write(collection_file.location(base), {"KU Birds": "birds/all"})
+    added_collections.write(added_collections.location(base), {"KU Birds": "birds/all"})
     run = manage("add", name, folder, static=STATIC)
     assert run.returncode == 1
     assert sentence in run.stderr
     assert "Traceback" not in run.stderr
-    assert collection_file.read(collection_file.location(base)) == {"KU Birds": "birds/all"}
+    assert added_collections.read(added_collections.location(base)) == {"KU Birds": "birds/all"}
 
 
 def test_a_folder_that_a_collection_had_before_is_taken_over_when_asked_for(base: Path, manage: Manage) -> None:
@@ -254,7 +254,7 @@ def test_a_broken_file_keeps_the_old_mapping_and_is_logged(
     server = start(COLLECTION_DIRS=STATIC)
     assert manage("add", "KU Plants", "plants", static=STATIC).returncode == 0
     assert server.upload("a", b"x", coll="KU Plants").status == 200
-    path = collection_file.location(server.base)
+    path = added_collections.location(server.base)
     path.write_bytes(content.encode("latin-1"))
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
@@ -265,7 +265,7 @@ def test_a_broken_file_keeps_the_old_mapping_and_is_logged(
     assert "collections.json" in run.stderr
     with pytest.raises(Exception, match="COLLECTION_DIRS: The added collections cannot be read"):
         server.restarted()
-    collection_file.write(path, {"KU Moss": "moss"})
+    added_collections.write(path, {"KU Moss": "moss"})
     assert server.upload("a", b"x", coll="KU Moss").status == 200
 
 
@@ -273,14 +273,14 @@ def test_a_file_that_vanishes_keeps_the_old_mapping(start: Start, manage: Manage
     server = start(COLLECTION_DIRS=STATIC)
     assert manage("add", "KU Plants", "plants", static=STATIC).returncode == 0
     assert server.upload("a", b"x", coll="KU Plants").status == 200
-    collection_file.location(server.base).unlink()
+    added_collections.location(server.base).unlink()
     assert server.get("/fileget", filename="a", coll="KU Plants").status == 200
 
 
 def test_a_folder_that_cannot_be_used_keeps_the_old_mapping(start: Start) -> None:
     server = start(COLLECTION_DIRS=STATIC)
     (server.base / "file").write_bytes(b"x")
-    collection_file.write(collection_file.location(server.base), {"New": "file"})
+    added_collections.write(added_collections.location(server.base), {"New": "file"})
     assert server.upload("a", b"x", coll="New").status == 404
     assert server.upload("a", b"x", coll="KU Fish").status == 200
 
@@ -294,7 +294,7 @@ def test_two_additions_at_the_same_time_are_both_there(base: Path) -> None:
         for number in range(4)
     ]
     assert [process.wait(timeout=60) for process in running] == [0] * 4
-    assert len(collection_file.read(collection_file.location(base))) == 4
+    assert len(added_collections.read(added_collections.location(base))) == 4
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from assetstore.collections import Collections
+from assetstore.collections.mapping import Collections
 from assetstore.errors import NotFound
-from assetstore.parameters import Parameters
+from assetstore.http.parameters import Parameters
 
 FOLDERS = {"KU Fish": "fish", "Herpetología 植物 & más": "herps", "Ictiología 植": "a", "Ictiología 物": "b"}
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from assetstore import configuration
-from assetstore.configuration import SETTINGS, Settings, SettingsError
+from assetstore.config import loading
+from assetstore.config.loading import SETTINGS, Settings, SettingsError
 from tests.support import PROJECT
 
 #: What the sample server's settings look like after an administrator has edited them.
@@ -40,7 +40,7 @@ SERVER = 'paste'
 
 
 def load(own: dict[str, Any] | None = None, **environ: str) -> Settings:
-    return configuration.load(own or {}, environ, Path("/program"), 4)
+    return loading.load(own or {}, environ, Path("/program"), 4)
 
 
 def test_settings_of_the_sample_server_work_unchanged(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_settings_of_the_sample_server_work_unchanged(tmp_path: Path) -> None:
     assert settings.base_dir == Path("/home/specify/attachments")
     assert "application/pdf" in settings.can_thumbnail
     assert settings.threads == 256, "what the sample server does not know has its default"
-    assert configuration.warnings(settings, own, {}) == [
+    assert loading.warnings(settings, own, {}) == [
         "KEY IS A WELL-KNOWN EXAMPLE: anybody can upload and delete files. Choose a key of your own."
     ]
 
@@ -174,7 +174,7 @@ def test_no_key_and_no_checking_are_different_things() -> None:
     assert load().key == ()
     assert load({"KEY": ""}).key == ()
     assert load({"KEY": None}).key is None
-    assert "anybody" in configuration.warnings(load({"KEY": None}), {}, {})[0]
+    assert "anybody" in loading.warnings(load({"KEY": None}), {}, {})[0]
 
 
 def test_collections_may_be_left_out_in_every_way() -> None:
@@ -275,7 +275,7 @@ def test_all_processes_together_make_as_many_pictures_at_a_time_as_there_are_cor
 
 
 def test_the_settings_are_shown_with_stars_for_secrets() -> None:
-    lines = configuration.describe(load({"KEY": ["first secret", "second secret"]}))
+    lines = loading.describe(load({"KEY": ["first secret", "second secret"]}))
     assert "KEY = ['*****', '*****']" in lines
     assert not any("secret" in line for line in lines)
     assert {line.partition(" = ")[0] for line in lines} == set(SETTINGS)
@@ -283,7 +283,7 @@ def test_the_settings_are_shown_with_stars_for_secrets() -> None:
 
 def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
     own = {"REQUIRE_KEY_FOR_GETS": True, "KEY": "own", "CAN_THUMBNAIL": {"image/x-fits"}, "lower": 1}
-    found = configuration.warnings(load({**own, "REQUIRE_KEY_FOR_GET": True}), own, {})
+    found = loading.warnings(load({**own, "REQUIRE_KEY_FOR_GET": True}), own, {})
     assert [warning.split()[0] for warning in found] == ["REQUIRE_KEY_FOR_GET", "CAN_THUMBNAIL", "settings.py"]
     assert "REQUIRE_KEY_FOR_GETS" in found[2]
     assert "lower" not in found[2]
@@ -291,20 +291,20 @@ def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
 
 def test_settings_of_one_kind_of_storage_are_told_to_have_no_effect_on_the_other() -> None:
     bucket = {"STORAGE_URL": "s3://bucket", "KEY": "secret key"}
-    assert configuration.warnings(load({"STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == [
+    assert loading.warnings(load({"STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == [
         "STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL."
     ]
-    assert configuration.warnings(load({**bucket, "ACCEL_REDIRECT": "/protected"}), {}, {}) == [
+    assert loading.warnings(load({**bucket, "ACCEL_REDIRECT": "/protected"}), {}, {}) == [
         "ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot find the files."
     ]
-    assert configuration.warnings(load({**bucket, "STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == []
+    assert loading.warnings(load({**bucket, "STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == []
 
 
 @pytest.mark.parametrize("source", ["settings.py", "environment"])
 def test_a_setting_that_is_gone_is_named_with_what_became_of_it(source: str) -> None:
     given = {"GATEKEEPER_ADDRESS": "127.0.0.1:8081"}
     own, environ = (given, {}) if source == "settings.py" else ({}, given)
-    assert configuration.warnings(load(own), own, environ) == [
+    assert loading.warnings(load(own), own, environ) == [
         "GATEKEEPER_ADDRESS has no effect any more: the server checks private thumbnails itself."
     ]
 

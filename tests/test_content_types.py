@@ -2,7 +2,7 @@
 
 import pytest
 
-from assetstore import content_types
+from assetstore import media_types
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ from assetstore import content_types
     ],
 )
 def test_the_type_follows_the_last_extension(name: str, header: str) -> None:
-    assert content_types.header(name) == header
+    assert media_types.header(name) == header

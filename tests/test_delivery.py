@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetstore import delivery
 from assetstore.errors import RangeNotSatisfiable
+from assetstore.http import file_response
 from assetstore.storage import Version
 
 MODIFIED = 1_000_000_000
@@ -36,7 +36,7 @@ VERSION = Version(1000, MODIFIED * 10**9 + 5, MODIFIED * 10**9 + 5, '"abc"')
 def test_a_client_that_has_this_version_need_not_get_it_again(
     tags: str | None, date: str | None, unchanged: bool
 ) -> None:
-    assert delivery.is_unchanged(VERSION, tags, date) is unchanged
+    assert file_response.is_unchanged(VERSION, tags, date) is unchanged
 
 
 @pytest.mark.parametrize(
@@ -64,19 +64,19 @@ def test_a_client_that_has_this_version_need_not_get_it_again(
 def test_a_single_range_gets_its_bytes_and_all_else_the_whole_file(
     header: str | None, part: tuple[int, int] | None
 ) -> None:
-    assert delivery.byte_range(VERSION, header, None) == part
+    assert file_response.byte_range(VERSION, header, None) == part
 
 
 @pytest.mark.parametrize("header", ["bytes=1000-", "bytes=1000-2000", f"bytes={'9' * 3000}-", "bytes=-0"])
 def test_a_range_behind_the_end_cannot_be_satisfied(header: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as error:
-        delivery.byte_range(VERSION, header, None)
+        file_response.byte_range(VERSION, header, None)
     assert error.value.size == 1000
 
 
 def test_an_empty_file_has_no_ranges() -> None:
     with pytest.raises(RangeNotSatisfiable):
-        delivery.byte_range(Version(0, 0, 0, '"e"'), "bytes=0-", None)
+        file_response.byte_range(Version(0, 0, 0, '"e"'), "bytes=0-", None)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_an_empty_file_has_no_ranges() -> None:
     [('"abc"', True), ('W/"abc"', False), ('"x"', False), (AT, True), (AFTER, False), (BEFORE, False), ("x", False)],
 )
 def test_if_range_needs_exactly_this_version(if_range: str, applies: bool) -> None:
-    assert (delivery.byte_range(VERSION, "bytes=0-9", if_range) is not None) is applies
+    assert (file_response.byte_range(VERSION, "bytes=0-9", if_range) is not None) is applies
 
 
 @given(st.integers(0, 2000), st.integers(0, 2000))
 def test_a_range_never_leaves_the_file(first: int, last: int) -> None:
     try:
-        part = delivery.byte_range(VERSION, f"bytes={first}-{last}", None)
+        part = file_response.byte_range(VERSION, f"bytes={first}-{last}", None)
     except RangeNotSatisfiable:
         assert first >= 1000
         return
@@ -119,12 +119,12 @@ def test_a_range_never_leaves_the_file(first: int, last: int) -> None:
     ],
 )
 def test_the_download_name_is_a_base_name_in_utf_8(wished: str, header: str | None) -> None:
-    assert delivery.content_disposition(wished) == header
+    assert file_response.content_disposition(wished) == header
 
 
 @given(st.text())
 def test_no_download_name_can_break_the_header(wished: str) -> None:
-    header = delivery.content_disposition(wished) or "inline"
+    header = file_response.content_disposition(wished) or "inline"
     assert header.isascii()
     assert header.isprintable()
     form = r"""inline(; filename\*=utf-8''[A-Za-z0-9%._~-]+; filename="[^"\\%]+")?"""
@@ -135,15 +135,15 @@ def test_no_download_name_can_break_the_header(wished: str) -> None:
     "harmful", ["text/html; charset=UTF-8", "image/svg+xml", "text/xml", "application/octet-stream"]
 )
 def test_what_browsers_would_run_is_sandboxed(harmful: str) -> None:
-    assert "sandbox" in delivery.safe_headers(harmful)["Content-Security-Policy"]
+    assert "sandbox" in file_response.safe_headers(harmful)["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(
     "harmless", ["image/jpeg", "audio/mpeg", "video/mp4", "application/pdf", "text/plain; charset=UTF-8"]
 )
 def test_what_browsers_only_show_is_left_alone(harmless: str) -> None:
-    assert delivery.safe_headers(harmless) == {}
+    assert file_response.safe_headers(harmless) == {}
 
 
 def test_a_file_from_the_future_was_changed_now_at_the_latest() -> None:
-    assert "2100" not in delivery.http_date(4_102_444_800 * 10**9 + 10**17)
+    assert "2100" not in file_response.http_date(4_102_444_800 * 10**9 + 10**17)

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assetstore import configuration
-from assetstore.configuration import SETTINGS
+from assetstore.config import loading
+from assetstore.config.loading import SETTINGS
 from assetstore.serving import granian_server, paste, sockets
 from tests import pictures
 from tests.support import (
@@ -80,7 +80,7 @@ def ids(paths: list[Path]) -> list[str]:
 def test_every_setting_that_is_named_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     known = {*SETTINGS, *(other for setting in SETTINGS.values() for other in setting.other_names)}
-    known.add(configuration.PREVIOUS_KEY_VARIABLE)
+    known.add(loading.PREVIOUS_KEY_VARIABLE)
     known |= set(re.findall(r"\$\{([A-Z_]+)", COMPOSE))
     named = set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b", text))
     named |= set(re.findall(r"`([A-Z]{3,})(?==|`)", text)) | set(re.findall(r"^Environment=([A-Z_]+)=", text, re.M))

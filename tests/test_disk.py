@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from assetstore.errors import BadRequest, NotFound, OutOfSpace, StorageFault
-from assetstore.storage.disk import DiskStorage
-from assetstore.storage.disk_thumbnails import DiskThumbnails
+from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.thumbnails import DiskThumbnails
 from tests.support import visible_files
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import commands, configuration, names
-from assetstore.client.wire import Address
+from assetstore import commands, names
+from assetstore.client.http_client import Address
+from assetstore.config import loading
 from assetstore.doctor import clock, network, samples
-from assetstore.health import OK
+from assetstore.monitoring.health import OK
 from tests.support import PROJECT, RunningServer
 
 KEY = "0f3c9a7d5b1e48a6920d"
@@ -175,11 +176,11 @@ def test_a_disk_that_is_mounted_for_reading_only_is_named(
 AS_NOBODY = """
 import encodings.idna, json, os, pathlib, sys  # while all of Python can still be read
 sys.path.insert(0, sys.argv[1])
-from assetstore import configuration
-from assetstore.client.wire import Address
+from assetstore.config import loading
+from assetstore.client.http_client import Address
 from assetstore.doctor import network, store
 folder = pathlib.Path(sys.argv[1])
-settings = configuration.load({}, os.environ, folder, 1)
+settings = loading.load({}, os.environ, folder, 1)
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -244,7 +245,7 @@ def test_root_is_told_that_the_report_may_be_too_good(diagnose: Diagnose, open_b
 
 
 def alarms_of_clock(base: Path, ahead: float) -> Alarms:
-    settings = configuration.load({"BASE_DIR": str(base), "KEY": KEY}, {}, PROJECT, 1)
+    settings = loading.load({"BASE_DIR": str(base), "KEY": KEY}, {}, PROJECT, 1)
     found = clock.examine(settings, lambda: time.time() + ahead)
     return [(finding.status, finding.check) for finding in found if finding.status != OK]
 
@@ -348,7 +349,7 @@ def test_a_machine_without_what_pictures_need_is_named(
 
 def test_the_samples_are_what_they_say() -> None:
     types = {sample.media_type for sample in samples.ALL} | {"image/heif"}
-    assert types == configuration.SETTINGS["CAN_THUMBNAIL"].default
+    assert types == loading.SETTINGS["CAN_THUMBNAIL"].default
     assert all(names.is_store_name(sample.path.name) and len(sample.read()) < 10_000 for sample in samples.ALL)
 
 
@@ -372,7 +373,7 @@ def test_another_program_on_the_port_is_named(diagnose: Diagnose) -> None:
 
 
 def test_an_address_of_another_machine_is_named() -> None:
-    settings = configuration.load({"BIND_ADDRESS": "203.0.113.1", "PORT": 18080, "KEY": KEY}, {}, PROJECT, 1)
+    settings = loading.load({"BIND_ADDRESS": "203.0.113.1", "PORT": 18080, "KEY": KEY}, {}, PROJECT, 1)
     found = list(network.examine(settings, Address("http", "127.0.0.1", int(free_port())), KEY))
     assert [(finding.status, finding.found) for finding in found] == [
         ("error", "This machine has no address 203.0.113.1.")

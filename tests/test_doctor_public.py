@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from assetstore import commands
-from assetstore.client.remote import RemoteServer
-from assetstore.client.wire import Address
+from assetstore.client.asset_client import RemoteServer
+from assetstore.client.http_client import Address
 from assetstore.doctor import address, proxy, specify
+from assetstore.doctor.client_simulation import Visit
 from assetstore.doctor.findings import Finding
-from assetstore.doctor.visit import Visit
 from assetstore.errors import RemoteFault
-from assetstore.health import OK
+from assetstore.monitoring.health import OK
 from tests.support import PROJECT, RunningServer, two_free_ports, visible_files
 from tests.test_doctor import KEY, Alarms, free_port, resolve_museum
 from tests.test_nginx import NGINX, Front, edited, own_lines

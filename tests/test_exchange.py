@@ -3,12 +3,12 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from assetstore import exchange
+from assetstore.http import request_context
 from tests.support import RunningServer
 
 
 def test_many_threads_at_once_get_request_ids_of_their_own() -> None:
-    ids = exchange.RequestIds()
+    ids = request_context.RequestIds()
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -32,7 +32,7 @@ def test_a_log_in_json_has_the_same_id_and_no_token(start: object) -> None:
     import json
     import logging
 
-    from assetstore import logs
+    from assetstore.monitoring import logs
 
     records: list[logging.LogRecord] = []
     handler = logging.Handler()

@@ -29,9 +29,9 @@ from urllib.parse import urlencode
 import pytest
 
 from assetstore.errors import StorageFault
-from assetstore.journal import Event, Journal
-from assetstore.storage import disk_trash
-from assetstore.storage.disk import DiskStorage
+from assetstore.journal.journal import Event, Journal
+from assetstore.storage.disk import trash as disk_trash
+from assetstore.storage.disk.disk import DiskStorage
 from tests import pictures
 from tests.support import KEY, PROJECT, Client, Response, multipart_body, visible_files
 from tests.test_live import MEGABYTE, Program, counters
@@ -459,14 +459,14 @@ def fill(disk: Path) -> None:
 #: Notes an event in a process of its own, which the kernel may end.
 NOTE = """
 import pathlib, sys
-from assetstore.journal import Event, Journal
+from assetstore.journal.journal import Event, Journal
 print(Journal(pathlib.Path(sys.argv[1])).record(Event("deleted", "", "a")))
 """
 
 #: Opens the journal and waits before it notes anything.
 NOTE_LATER = """
 import pathlib, sys
-from assetstore.journal import Event, Journal
+from assetstore.journal.journal import Event, Journal
 journal = Journal(pathlib.Path(sys.argv[1]))
 journal.probe()
 print("open", flush=True)

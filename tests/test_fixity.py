@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import fixity, verifying
-from assetstore.fixity import Verification
-from assetstore.journal import Event, Origin
-from assetstore.originals import Originals, Received
-from assetstore.pace import Interrupted, Pace
-from assetstore.verifying import Verifier
+from assetstore.concurrency.rate_limit import Interrupted, Pace
+from assetstore.fixity import schedule
+from assetstore.fixity import verification as fixity
+from assetstore.fixity.schedule import Verifier
+from assetstore.fixity.verification import Verification
+from assetstore.journal.journal import Event, Origin
+from assetstore.originals.service import Originals, Received
 from tests import pictures
 from tests.support import originals_in
 
@@ -130,7 +131,7 @@ def test_an_interrupted_run_goes_on_where_it_was(originals: Originals, tmp_path:
     assert {finding.name for finding in rest.run(resume=True)} == {str(number) for number in range(10)}
     assert rest.summary.bytes == 6, "what was read before is not read again"
     assert rest.summary.findings == {fixity.CHANGED: 10}, "but reported"
-    last = verifying.last_run(originals)
+    last = schedule.last_run(originals)
     assert last is not None
     assert last["ended"] is not None
 

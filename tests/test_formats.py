@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetstore import content_types, formats, names
+from assetstore import formats, media_types, names
 from assetstore.errors import BadRequest
 from tests import pictures
 
@@ -50,7 +50,7 @@ def test_the_first_bytes_say_what_a_file_is(data: bytes, format: formats.Format 
     ],
 )
 def test_thumbnails_are_called_as_earlier_servers_called_them(name: str, thumbnail: str) -> None:
-    assert formats.thumbnail_name(name, content_types.guess(name), 100) == thumbnail
+    assert formats.thumbnail_name(name, media_types.guess(name), 100) == thumbnail
 
 
 @given(st.text(min_size=1, max_size=255), st.integers(1, 30_000), st.sampled_from([".jpg", ".tiff", ".pdf", ".JPEG"]))
@@ -59,5 +59,5 @@ def test_the_thumbnail_of_every_possible_name_has_a_possible_name(root: str, sca
         name = names.store_name(root + extension)
     except BadRequest:
         return
-    if content_types.guess(name) in formats.THUMBNAIL_TYPES:
-        assert names.store_name(formats.thumbnail_name(name, content_types.guess(name), scale))
+    if media_types.guess(name) in formats.THUMBNAIL_TYPES:
+        assert names.store_name(formats.thumbnail_name(name, media_types.guess(name), scale))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import growth
-from assetstore.growth import Month
-from assetstore.journal import DELETED, PURGED, REPLACED, RESTORED, STORED, Event, Journal
+from assetstore.journal.journal import DELETED, PURGED, REPLACED, RESTORED, STORED, Event, Journal
+from assetstore.originals import growth
+from assetstore.originals.growth import Month
 
 DAY = 86_400
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assetstore.errors import StorageFault
-from assetstore.health import ERROR, OK, WARNING, Health, Result
+from assetstore.monitoring.health import ERROR, OK, WARNING, Health, Result
 from tests.support import RunningServer
 
 
@@ -60,7 +60,7 @@ def test_what_a_verification_found_is_a_warning_and_no_reason_to_stop(start: Cal
     server = start()
     server.upload("a.txt", b"x")
     (server.originals / "a.txt").write_bytes(b"y")
-    from assetstore.verifying import Verifier
+    from assetstore.fixity.schedule import Verifier
 
     Verifier(server.opened.originals, 30).round(threading.Event())
     page = json.loads(server.get("/readyz").text)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import ImageCms
 
-from assetstore.rendering import heif
-from assetstore.rendering.tools import IMAGEMAGICK
+from assetstore.thumbnails.rendering import heif
+from assetstore.thumbnails.rendering.tools import IMAGEMAGICK
 from tests import pictures
 from tests.support import RunningServer
 

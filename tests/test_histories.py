@@ -34,15 +34,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from assetstore import journal as events
+from assetstore.concurrency.rate_limit import Pace
 from assetstore.errors import AssetError, NotFound
-from assetstore.fixity import Verification
-from assetstore.journal import Event, Journal, Origin
-from assetstore.originals import Originals, Received
-from assetstore.pace import Pace
-from assetstore.storage import TrashEntry, disk_trash
-from assetstore.storage.disk import DiskStorage
-from assetstore.storage.disk_trash import DiskTrash
+from assetstore.fixity.verification import Verification
+from assetstore.journal import journal as events
+from assetstore.journal.journal import Event, Journal, Origin
+from assetstore.originals.service import Originals, Received
+from assetstore.storage import TrashEntry
+from assetstore.storage.disk import trash as disk_trash
+from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.trash import DiskTrash
 
 Key = tuple[str, str]
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assetstore import history
-from assetstore.history import IN_PLACE, IN_TRASH, LOST, Past
-from assetstore.journal import Event, Journal, Origin
-from assetstore.originals import Originals, Received
-from assetstore.storage.disk import DiskStorage
-from assetstore.storage.disk_trash import DiskTrash
+from assetstore.journal.journal import Event, Journal, Origin
+from assetstore.originals import point_in_time
+from assetstore.originals.point_in_time import IN_PLACE, IN_TRASH, LOST, Past
+from assetstore.originals.service import Originals, Received
+from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.trash import DiskTrash
 
 ORIGIN = Origin("", "test")
 
@@ -77,7 +77,7 @@ class Store:
         os.utime(path, ns=(moment, moment))
 
     def existed(self, second: float) -> list[Past]:
-        return list(history.existed(self.originals, int((BEGIN + second) * SECOND)))
+        return list(point_in_time.existed(self.originals, int((BEGIN + second) * SECOND)))
 
     def told(self, second: float) -> str | None:
         """Where `a` of that second is now, and whether the journal says so; None if there was none."""
@@ -254,7 +254,7 @@ def test_the_moment_of_an_event_itself_is_after_it(store: Store) -> None:
     store.at(20).delete()
     stored, deleted = store.originals.journal.search()
     moments = [stored.time_ns, deleted.time_ns - 1, deleted.time_ns]
-    found = [[past.name for past in history.existed(store.originals, moment)] for moment in moments]
+    found = [[past.name for past in point_in_time.existed(store.originals, moment)] for moment in moments]
     assert found == [["a"], ["a"], []]
 
 
@@ -282,7 +282,7 @@ def test_all_places_are_told_by_place_and_name(store: Store) -> None:
 def test_before_everything_there_was_nothing(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).delete()
-    assert list(history.existed(store.originals, 0)) == []
+    assert list(point_in_time.existed(store.originals, 0)) == []
 
 
 #: What can be done, and with which content or which entry of the trash.

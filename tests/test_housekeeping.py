@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assetstore.housekeeping import Duty
+from assetstore.concurrency.periodic_task import Duty
 
 
 def done(tmp_path: Path, work: Callable[[threading.Event], object]) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import journal as events
 from assetstore.errors import StorageFault
-from assetstore.journal import Event, Journal
+from assetstore.journal import journal as events
+from assetstore.journal.journal import Event, Journal
 from tests.support import PROJECT
 
 
@@ -59,7 +59,7 @@ def test_an_event_comes_back_as_it_was_with_a_number_and_a_time(journal: Journal
 
 
 def test_an_event_without_a_time_happens_now(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assetstore.journal.time.time_ns", lambda: 1_795_000_000_123_456_789)
+    monkeypatch.setattr("assetstore.journal.journal.time.time_ns", lambda: 1_795_000_000_123_456_789)
     record(journal, "a")
     (event,) = journal.search()
     assert event.time_ns == 1_795_000_000_123_456_789
@@ -307,7 +307,7 @@ def test_the_log_of_a_deleted_database_is_not_played_into_the_new_one(
 
 def test_what_a_killed_process_recorded_is_there(tmp_path: Path) -> None:
     killed = (
-        "import os, pathlib, sys; from assetstore.journal import Event, Journal\n"
+        "import os, pathlib, sys; from assetstore.journal.journal import Event, Journal\n"
         "journal = Journal(pathlib.Path(sys.argv[1]))\n"
         "for number in range(20): journal.record(Event('stored', '', str(number)))\n"
         "os.kill(os.getpid(), 9)\n"
@@ -520,7 +520,7 @@ def test_two_processes_that_begin_anew_when_the_folder_goes_do_not_take_each_oth
 
 FORKING = """
 import os, pathlib, sys
-from assetstore.journal import Event, Journal
+from assetstore.journal.journal import Event, Journal
 journal = Journal(pathlib.Path(sys.argv[1]))
 journal.record(Event("stored", "", "before"))
 children = []

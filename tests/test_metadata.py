@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from assetstore import metadata
 from assetstore.errors import StorageFault
+from assetstore.metadata import exif as metadata
 from tests import pictures
 
 

@@ -17,14 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import configuration, migration
-from assetstore.migration.copying import Rules
-from assetstore.migration.ends import Address, End
-from assetstore.migration.notebook import Notebook, Result
-from assetstore.migration.passes import Pass
-from assetstore.pace import Pace
+from assetstore import migration
+from assetstore.concurrency.rate_limit import Pace
+from assetstore.config import loading
+from assetstore.migration.endpoints import Address, End
+from assetstore.migration.runner import Pass
+from assetstore.migration.state import Notebook, Result
+from assetstore.migration.transfer import Rules
 from assetstore.storage import Incoming, Past, Storage, StoredFile
-from assetstore.storage.disk import DiskStorage
+from assetstore.storage.disk.disk import DiskStorage
 from tests import bad_weather, pictures
 from tests.object_store import BUCKETS, ObjectStore
 from tests.support import KEY, PROJECT, RunningServer
@@ -72,7 +73,7 @@ class Migration:
         }
 
     def storage(self, side: str) -> Storage:
-        settings = configuration.load({}, self.environ, PROJECT, 2)
+        settings = loading.load({}, self.environ, PROJECT, 2)
         storage = Address(side, getattr(self, side)).open(settings, [""], {}).storage
         storage.prepare()
         return storage
@@ -434,7 +435,7 @@ def test_collections_are_moved_into_folders_and_buckets_of_their_own(
     own = f"s3://{BUCKETS[1]}/{uuid.uuid4().hex}"
     run = migrate.run("--folder", "fish", "--folder", f"herps={own}")
     assert run.returncode == 0, run.stderr
-    settings = configuration.load({}, migrate.environ, PROJECT, 2)
+    settings = loading.load({}, migrate.environ, PROJECT, 2)
     target = Address("target", migrate.target).open(settings, ["fish", own], {}).storage
     for place, content in (("fish", b"fish"), (own, b"herps")):
         with target.open_original(place, "a") as stored:

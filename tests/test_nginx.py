@@ -14,7 +14,9 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from assetstore import content_types, delivery, formats, tokens
+from assetstore import formats, media_types
+from assetstore.auth import tokens
+from assetstore.http import file_response
 from tests import pictures
 from tests.nginx import (  # noqa: F401 - fixtures
     ADVANCED,
@@ -354,7 +356,7 @@ def test_conditions_and_ranges_are_answered_as_by_the_server(any_front: tuple[Ru
     date = front.get("/fileget?filename=a.jpg").headers["last-modified"]
     assert front.get("/fileget?filename=a.jpg", {"If-Modified-Since": date}).status == 304
     # The date of a thumbnail says of which original it is, and nothing to clients.
-    date = delivery.http_date((server.thumbnails / "a_100.jpg").stat().st_mtime_ns)
+    date = file_response.http_date((server.thumbnails / "a_100.jpg").stat().st_mtime_ns)
     response = front.get("/fileget?filename=a.jpg&type=T&scale=100", {"If-Modified-Since": date})
     assert (response.status, response.headers.get("last-modified") == date) == (200, False)
 
@@ -640,13 +642,13 @@ def test_the_names_and_types_of_thumbnails_are_those_of_the_server() -> None:
     for root in ("a", "b.c", UUID, UUID.upper(), "sp612.att", "sp612", "x_50", "d" * 196, "d" * 200):
         for extension in [*EXTENSIONS.split(), *EXTENSIONS.upper().split()]:
             name = f"{root}.{extension}"
-            media_type = content_types.guess(name)
+            media_type = media_types.guess(name)
             right = formats.thumbnail_name(name, media_type, 100) if media_type in formats.THUMBNAIL_TYPES else ""
             is_shared = right.lower().endswith(".png") and root not in (UUID, "sp612.att")
             assert fast_names(name) == ([right] if right and len(name) <= 200 and not is_shared else []), name
     [types] = re.findall(r"types \{ (.*) \}", edited({}, ADVANCED))
     for media_type, *spellings in (row.split() for row in types.split(";") if row):
-        assert {content_types.header(f"a.{extension}") for extension in spellings} == {media_type}
+        assert {media_types.header(f"a.{extension}") for extension in spellings} == {media_type}
 
 
 # --- what the files have besides -------------------------------------------------------------------------------------

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import journal as events
 from assetstore.errors import AssetError, NotFound, StorageFault
-from assetstore.journal import Event, Journal, Origin
-from assetstore.originals import Originals, Received
+from assetstore.journal import journal as events
+from assetstore.journal.journal import Event, Journal, Origin
+from assetstore.originals.service import Originals, Received
 from assetstore.storage import DELETED, REPLACED, TrashEntry
-from assetstore.storage.disk import DiskStorage
-from assetstore.storage.disk_trash import DiskTrash
+from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.trash import DiskTrash
 
 ORIGIN = Origin("KU Fish", "192.0.2.1")
 

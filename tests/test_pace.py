@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from assetstore.pace import Pace
+from assetstore.concurrency.rate_limit import Pace
 
 
 def test_a_pace_spreads_the_reading_and_ends_at_once_when_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetstore.errors import BadRequest
-from assetstore.parameters import Parameters
+from assetstore.http.parameters import Parameters
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 

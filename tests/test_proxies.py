@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assetstore.proxies import RECEIVING_SECONDS, Proxies
+from assetstore.http.proxies import RECEIVING_SECONDS, Proxies
 
 PROXY, SECOND_PROXY, STRANGER = "10.0.0.1", "10.0.0.2", "198.51.100.7"
 SEEN_AT = 1_795_000_000.0

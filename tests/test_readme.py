@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import configuration
-from assetstore.configuration import SETTINGS
+from assetstore.config import loading
+from assetstore.config.loading import SETTINGS
 from tests import pictures
 from tests.support import KEY, PROJECT, RunningServer
 
@@ -79,7 +79,7 @@ def test_the_documented_default_is_the_default(name: str) -> None:
 
 def test_every_variable_of_the_environment_is_documented() -> None:
     variables = {variable for setting in SETTINGS.values() for variable in setting.other_names}
-    for variable in {*variables, configuration.PREVIOUS_KEY_VARIABLE}:
+    for variable in {*variables, loading.PREVIOUS_KEY_VARIABLE}:
         assert f"`{variable}`" in SECTIONS["Settings"]
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from assetstore.errors import BadRequest
-from assetstore.records import comparison, plan
-from assetstore.records import database as specify_database
+from assetstore.specify import comparison, plan
+from assetstore.specify import database as specify_database
 from tests import mariadb, specify
 from tests.mariadb import Database
 from tests.specify import Specify

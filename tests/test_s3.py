@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from assetstore import patience
+from assetstore.concurrency import retry_budget
 from tests import pictures
 from tests.bad_weather import Way
 from tests.object_store import BUCKETS, ObjectStore
@@ -223,7 +223,7 @@ def test_no_call_for_a_small_file_may_hang_for_longer_than_a_request_may_lose(
     assert server.delete("a.jpg").status == 200
     downloads = [seconds for seconds in limits if seconds == client._DAY]
     assert downloads, "these end when they are silent"
-    assert all(seconds <= patience.ALLOWANCE_SECONDS for seconds in limits if seconds not in downloads)
+    assert all(seconds <= retry_budget.ALLOWANCE_SECONDS for seconds in limits if seconds not in downloads)
 
 
 def test_what_is_too_large_for_a_copy_by_the_service_goes_through_the_server(

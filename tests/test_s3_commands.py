@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from assetstore.bags.export import Export
-from assetstore.fixity import Verification
-from assetstore.pace import Interrupted, Pace
+from assetstore.concurrency.rate_limit import Interrupted, Pace
+from assetstore.fixity.verification import Verification
 from tests import pictures
 from tests.bad_weather import Way
 from tests.object_store import ObjectStore

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import patience
+from assetstore.concurrency import retry_budget
 from tests import pictures
 from tests.bad_weather import BAD, BUSY, FAIR, HANGING, Way
 from tests.object_store import BUCKETS, ObjectStore
 from tests.support import KEY, Response, RunningServer, multipart_body
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
-from assetstore.storage.s3 import client, fuse
+from assetstore.storage.s3 import circuit_breaker, client
 
 MEGABYTE = 1 << 20
 
@@ -26,12 +26,12 @@ MEGABYTE = 1 << 20
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is bounded is bounded by less, so that the tests do not wait as long as people would."""
-    monkeypatch.setattr(patience, "ALLOWANCE_SECONDS", 1.0)
+    monkeypatch.setattr(retry_budget, "ALLOWANCE_SECONDS", 1.0)
     monkeypatch.setattr(client, "_QUICK", 1)
     monkeypatch.setattr(client, "_SILENCE_SECONDS", 1)
     monkeypatch.setattr(client, "_PART_SECONDS", 2)
-    monkeypatch.setattr(fuse, "_SILENCE_SECONDS", 1.0)
-    monkeypatch.setattr(fuse, "_TRIAL_SECONDS", 0.2)
+    monkeypatch.setattr(circuit_breaker, "_SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(circuit_breaker, "_TRIAL_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_others_are_answered_while_requests_wait_for_the_storage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client, "_QUICK", 2)
-    monkeypatch.setattr(fuse, "_DOUBTFUL_SECONDS", 0.1)
+    monkeypatch.setattr(circuit_breaker, "_DOUBTFUL_SECONDS", 0.1)
     server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint}, THREADS=32, RENDER_QUEUE=8)
     way.turn(HANGING)
     ended = threading.Semaphore(0)

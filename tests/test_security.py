@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import tokens
+from assetstore.auth import tokens
 from tests import pictures
 from tests.support import KEY, PROJECT, RunningServer, multipart_body
 

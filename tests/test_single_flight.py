@@ -5,8 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from assetstore import single_flight
-from assetstore.single_flight import SingleFlight
+from assetstore.concurrency import single_flight
+from assetstore.concurrency.single_flight import SingleFlight
 
 
 def test_one_works_and_all_get_its_result_or_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import status
-from assetstore import page_tokens, tokens
+from assetstore.auth import status_tokens, tokens
+from assetstore.routes import status
 from tests import pictures
 from tests.status_client import ask, data, target, token
 from tests.support import KEY, PROJECT, Client, Response, RunningServer, is_of_this_run
@@ -20,7 +20,7 @@ PARTS = ("overview", "storage", "activity", "originals", "trash")
 
 
 def with_token(client: Client, text: str, address: str = "/status/data/trash", method: str = "GET") -> Response:
-    return client.request(method, address, headers={page_tokens.HEADER: text})
+    return client.request(method, address, headers={status_tokens.HEADER: text})
 
 
 # --- Who may ---
@@ -211,8 +211,8 @@ def test_a_waiting_request_shows_in_the_queue(server: RunningServer) -> None:
 def test_the_overview_tells_what_the_last_verification_found(server: RunningServer) -> None:
     import threading
 
-    from assetstore.fixity import Verification
-    from assetstore.pace import Pace
+    from assetstore.concurrency.rate_limit import Pace
+    from assetstore.fixity.verification import Verification
 
     server.upload("good.txt", b"good")
     server.upload("bad.txt", b"bad")

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from assetstore.fixity import Verification
-from assetstore.journal import Event
-from assetstore.pace import Pace
+from assetstore.concurrency.rate_limit import Pace
+from assetstore.fixity.verification import Verification
+from assetstore.journal.journal import Event
 from tests import pictures
 from tests.browser import Browser, chromium, needs_chromium
 from tests.support import KEY, PROJECT, RunningServer

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import configuration, startup
+from assetstore.app import bootstrap
+from assetstore.concurrency.rate_limit import Pace
+from assetstore.config import loading
 from assetstore.errors import NotFound
-from assetstore.fixity import Verification
-from assetstore.journal import Origin
-from assetstore.originals import Originals, Received
-from assetstore.pace import Pace
+from assetstore.fixity.verification import Verification
+from assetstore.journal.journal import Origin
+from assetstore.originals.service import Originals, Received
 from assetstore.storage import DELETED, REPLACED, Incoming, PrunableThumbnails, Storage, StoredFile, ThumbnailStore
 from tests.support import PROJECT
 
@@ -36,7 +37,7 @@ def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Origin
     own = {"BASE_DIR": str(tmp_path), "KEY": "key", "COLLECTION_DIRS": FOLDERS}
     if request.param == "s3":
         own |= request.getfixturevalue("s3_settings")
-    opened = startup.open_originals(configuration.load(own, {}, PROJECT, 2), PROJECT)
+    opened = bootstrap.open_originals(loading.load(own, {}, PROJECT, 2), PROJECT)
     yield opened
     opened.journal.close()
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import pruning
-from assetstore.pruning import Pruning, Wishes
 from assetstore.storage import PrunableThumbnails
+from assetstore.thumbnails import prune as pruning
+from assetstore.thumbnails.prune import Pruning, Wishes
 from tests import pictures
 from tests.support import PROJECT, RunningServer, run_manage, visible_files
 
@@ -106,7 +106,7 @@ def test_the_ceiling_on_sizes_holds_until_sizes_are_pruned(server: RunningServer
 
 def test_it_gives_way_to_everybody() -> None:
     code = (
-        "import os, subprocess; from assetstore.warming import yield_to_others; yield_to_others()\n"
+        "import os, subprocess; from assetstore.thumbnails.warm import yield_to_others; yield_to_others()\n"
         "print(os.nice(0), subprocess.run(['ionice', '-p', str(os.getpid())], capture_output=True).stdout)"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)

@@ -13,9 +13,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
-from assetstore.rendering import Job
-from assetstore.single_flight import SingleFlight
-from assetstore.storage.disk_thumbnails import DiskThumbnail
+from assetstore.concurrency.single_flight import SingleFlight
+from assetstore.storage.disk.thumbnails import DiskThumbnail
+from assetstore.thumbnails.rendering import Job
 from tests import pictures
 from tests.support import RunningServer, is_of_this_run, visible_files
 

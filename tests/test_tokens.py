@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetstore import tokens
+from assetstore.auth import tokens
 from assetstore.errors import Forbidden
 
 KEY, NAME, NOW = "museum key", "sp61.att.jpg", 1_795_422_907

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetstore import journal as events
 from assetstore.errors import StorageFault
-from assetstore.originals import Originals
+from assetstore.journal import journal as events
+from assetstore.originals.service import Originals
+from assetstore.originals.trash_retention import TrashKeeper, due
 from assetstore.storage import DELETED, TrashEntry
-from assetstore.trash_keeping import TrashKeeper, due
 from tests.support import originals_in
 
 SECOND = 10**9

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import fixity, history
-from assetstore.originals import Originals
+from assetstore.fixity import verification as fixity
+from assetstore.originals import point_in_time
+from assetstore.originals.service import Originals
 from tests.support import PROJECT, originals_in
 from tests.test_fixity import ORIGIN, found, put, verification
 
@@ -18,9 +19,9 @@ from tests.test_fixity import ORIGIN, found, put, verification
 KILLED_BEFORE_THE_NOTE = """
 import hashlib, os, signal, sys
 from pathlib import Path
-from assetstore.journal import Journal, Origin
-from assetstore.originals import Originals, Received
-from assetstore.storage.disk import DiskStorage
+from assetstore.journal.journal import Journal, Origin
+from assetstore.originals.service import Originals, Received
+from assetstore.storage.disk.disk import DiskStorage
 base, act = sys.argv[1:]
 storage, journal = DiskStorage(Path(base), "originals", "thumbnails", [""]), Journal(Path(base))
 originals = Originals(storage, journal, [""], keeps_trash=True)
@@ -72,17 +73,17 @@ def test_a_delete_that_is_noted_late_bears_the_time_at_which_it_was(originals: O
     known = originals.journal.latest("", "a")
     assert known is not None
     assert (known.time_ns, known.client) == (entry.removed_ns, "unknown, noted by test")
-    assert [past.name for past in history.existed(originals, entry.removed_ns - 1)] == ["a"]
-    assert list(history.existed(originals, entry.removed_ns)) == []
+    assert [past.name for past in point_in_time.existed(originals, entry.removed_ns - 1)] == ["a"]
+    assert list(point_in_time.existed(originals, entry.removed_ns)) == []
 
 
 def test_what_existed_at_a_moment_does_not_hang_on_the_note(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"old")
     killed_in("delete", tmp_path)
     (entry,) = originals.trash()
-    (before,) = history.existed(originals, entry.removed_ns - 1)
-    assert (before.name, before.where, before.entry) == ("a", history.IN_TRASH, entry)
-    assert list(history.existed(originals, entry.removed_ns)) == []
+    (before,) = point_in_time.existed(originals, entry.removed_ns - 1)
+    assert (before.name, before.where, before.entry) == ("a", point_in_time.IN_TRASH, entry)
+    assert list(point_in_time.existed(originals, entry.removed_ns)) == []
 
 
 def test_a_file_that_somebody_removes_by_hand_is_missing_whatever_the_trash_has_of_it(

@@ -3,7 +3,7 @@
 import pytest
 
 from assetstore.errors import TooLarge, Unavailable
-from assetstore.unverified import UnverifiedUploads
+from assetstore.http.unverified_uploads import UnverifiedUploads
 
 
 def test_one_client_may_have_half_and_all_together_no_more_than_the_limit() -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetstore import uploads
 from assetstore.errors import AssetError, BadRequest, TooLarge
-from assetstore.parameters import Parameters
+from assetstore.http import uploads
+from assetstore.http.parameters import Parameters
 from tests.support import multipart_body
 
 

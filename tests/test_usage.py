@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import usage
 from assetstore.commands.usage import size_text
-from assetstore.journal import Event
-from assetstore.originals import Originals
+from assetstore.journal.journal import Event
+from assetstore.originals import usage
+from assetstore.originals.service import Originals
 from tests.support import RunningServer, originals_in, run_manage
 
 FOLDERS = {"KU Fish": "fish", "KU Birds": "birds"}

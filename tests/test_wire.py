@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from assetstore.client.wire import Address, ask
+from assetstore.client.http_client import Address, ask
 from assetstore.errors import BadRequest, RemoteFault
 
 

@@ -1,8 +1,8 @@
-"""Bags (BagIt, RFC 8493): the originals in a folder that says of itself whether it is complete and unchanged.
+"""Bags (BagIt, RFC 8493): originals in a folder that states whether it is complete and unchanged.
 
-`export` makes one for an archive or another museum, `arrival` takes one in. Beside the payload a bag
-of ours holds a table, `attachments.csv`, that says which file is which original: names that another
-system or the format itself would garble have another name in the bag.
+`export` writes one for an archive or another museum, and `import_` takes one in. Next to the payload, a bag of ours has
+a table, `attachments.csv`, that says which file is which original: names that another system or the format itself would
+garble are replaced in the bag.
 """
 
 import csv
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from assetstore.errors import BadRequest
 from assetstore.names import split_extension
-from assetstore.records import sheets
+from assetstore.specify import csv_io
 
 #: The table of the originals in a bag.
 INVENTORY = "attachments.csv"
@@ -87,7 +87,7 @@ def write_inventory(path: Path, items: Iterable[Item]) -> None:
 
 def read_inventory(path: Path) -> Iterator[Item]:
     """Yields the rows of the table; nothing in them is to be trusted. Raises BadRequest."""
-    for line, row in sheets.read(path, _COLUMNS):
+    for line, row in csv_io.read(path, _COLUMNS):
         try:
             size, modified_ns = int(row["size"]), int(row["modified"])
             yield Item(row["path"], row["collection"], row["folder"], row["name"], size, modified_ns, row["sha256"])

@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assetstore import __version__
-from assetstore import journal as events
 from assetstore.bags import INVENTORY, Item, payload_path, write_inventory
+from assetstore.concurrency.rate_limit import Interrupted, Pace
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unavailable
-from assetstore.originals import Originals
-from assetstore.pace import Interrupted, Pace
+from assetstore.journal import journal as events
+from assetstore.originals.service import Originals
 from assetstore.storage import Listed, StoredFile
 
 #: The work file, in the bag.

@@ -1,5 +1,5 @@
-"""The other end of the protocol: an attachment server is asked over HTTP, as Specify asks it.
+"""A client of the protocol: talks to an attachment server over HTTP, as Specify does.
 
-`wire` does one request, `forms` makes the body of an upload, `remote` knows the routes, tokens and
-the server's clock, `receipts` and `downloads` remember how far an interrupted command came.
+`http_client` sends one request, `multipart_encoder` builds the body of an upload, and `asset_client` knows the routes,
+the tokens and the server's clock. `receipts` and `downloads` record how far an interrupted command got.
 """

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from assetstore.client.remote import RemoteServer
-from assetstore.client.wire import Answer
+from assetstore.client.asset_client import RemoteServer
+from assetstore.client.http_client import Answer
 from assetstore.errors import BadRequest, RemoteFault
 
 _BLOCK = 1 << 20

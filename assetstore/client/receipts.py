@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TextIO
 
 from assetstore.errors import BadRequest
-from assetstore.records import sheets
+from assetstore.specify import csv_io
 
 COLUMNS = ("local name", "store name", "size", "SHA-256", "outcome")
 
@@ -109,7 +109,7 @@ class Receipt:
     @staticmethod
     def _write(file: TextIO, lines: Iterable[Line]) -> None:
         # Somebody else may have named the files.
-        csv.writer(file).writerows(map(sheets.guarded, line.values) for line in lines)
+        csv.writer(file).writerows(map(csv_io.guarded, line.values) for line in lines)
         file.flush()
         os.fsync(file.fileno())
 
@@ -138,4 +138,4 @@ def _read(file: TextIO) -> Iterable[Line]:
         raise BadRequest(f"The file for the receipt is there already, and is none: it begins with {rows[0][:5]}.")
     for row in rows[1:]:
         if len(row) == len(COLUMNS):  # the last one may be cut off, by a power failure
-            yield Line(*map(sheets.unguarded, row))
+            yield Line(*map(csv_io.unguarded, row))

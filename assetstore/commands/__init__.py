@@ -24,7 +24,7 @@ from assetstore.commands import (
     verify,
 )
 from assetstore.commands.shared import Workplace, printable
-from assetstore.configuration import SettingsError
+from assetstore.config.loading import SettingsError
 from assetstore.errors import AssetError
 
 _INTERRUPTED = 130

@@ -2,8 +2,8 @@
 
 import click
 
-from assetstore import history
 from assetstore.commands.shared import Moment, Selection, Workplace, as_json_option, show
+from assetstore.originals import point_in_time
 
 _COLUMNS = ("size", "sha256", "where", "evidence", "place", "name")
 
@@ -25,7 +25,7 @@ def as_of(workplace: Workplace, moment: int, names: tuple[str, ...], collection:
     """
     selection = Selection(names, collection, None, None)
     selection.place(workplace.settings)
-    for past in history.existed(workplace.originals, moment):
+    for past in point_in_time.existed(workplace.originals, moment):
         if not selection.fits(workplace.settings, past.place, past.name, moment):
             continue
         row = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from assetstore.bags.arrival import Arrival
 from assetstore.bags.export import MEANINGS, Export
+from assetstore.bags.import_ import Arrival
 from assetstore.commands.shared import (
     COMMAND,
     Selection,
@@ -17,9 +17,9 @@ from assetstore.commands.shared import (
     progress,
     show,
 )
-from assetstore.configuration import Settings
+from assetstore.concurrency.rate_limit import Pace
+from assetstore.config.loading import Settings
 from assetstore.errors import BadRequest
-from assetstore.pace import Pace
 
 _MEGABYTE = 1_000_000
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import click
 
-from assetstore import collection_file, setting_values
+from assetstore.collections import added as added_collections
 from assetstore.commands.shared import Workplace, as_json_option, printable, show
-from assetstore.configuration import Settings
+from assetstore.config import values
+from assetstore.config.loading import Settings
 from assetstore.errors import BadRequest
 from assetstore.names import PRIVATE_FOLDER
-from assetstore.originals import Originals
+from assetstore.originals.service import Originals
 
 _COLUMNS = ("name", "folder", "origin")
 _SETTINGS, _ADDED, _OVERRULED = "settings", "added", "added, but the settings count"
@@ -38,7 +39,7 @@ def collections() -> None:
 def list_collections(workplace: Workplace, as_json: bool) -> None:
     """Lists the collections: name, folder below BASE_DIR, and where that is said."""
     static = workplace.configured.collection_dirs or {}
-    added = collection_file.read(_file(workplace.configured))
+    added = added_collections.read(_file(workplace.configured))
     rows = [(name, folder, _SETTINGS) for name, folder in static.items()]
     for name, folder in added.items():
         if static.get(name) != folder:
@@ -67,8 +68,8 @@ def add(workplace: Workplace, name: str, folder: str, existing: bool, as_json: b
     settings = workplace.configured
     _check_user(settings)
     folder = _checked(settings, name, folder)
-    with collection_file.changing(settings.base_dir):
-        added = collection_file.read(_file(settings))
+    with added_collections.changing(settings.base_dir):
+        added = added_collections.read(_file(settings))
         is_first = not added and settings.collection_dirs is None
         if not _is_known(settings, added, name, folder):
             known = {**added, **(settings.collection_dirs or {})}
@@ -79,7 +80,7 @@ def add(workplace: Workplace, name: str, folder: str, existing: bool, as_json: b
                 _refuse_files(originals, "", "of all collections, which would no longer be found")
             if _holds_files(originals, folder) and not existing:
                 raise BadRequest(f"{folder} holds originals already; if they are this collection's, say --existing.")
-            collection_file.write(_file(settings), {**added, name: folder})
+            added_collections.write(_file(settings), {**added, name: folder})
             if is_first:
                 _undo_if_files(settings, added, originals, "")
     _show(settings, name, folder, as_json)
@@ -98,8 +99,8 @@ def remove(workplace: Workplace, name: str, as_json: bool) -> None:
     """
     settings = workplace.configured
     _check_user(settings)
-    with collection_file.changing(settings.base_dir):
-        added = collection_file.read(_file(settings))
+    with added_collections.changing(settings.base_dir):
+        added = added_collections.read(_file(settings))
         if name not in added:
             where = "stands in COLLECTION_DIRS; remove it there" if name in (settings.collection_dirs or {}) else ""
             raise BadRequest(f"The collection {name!r} {where or 'is not among those that were added'}.")
@@ -109,7 +110,7 @@ def remove(workplace: Workplace, name: str, as_json: bool) -> None:
         is_needed = folder not in {**rest, **(settings.collection_dirs or {})}.values()
         if is_needed:
             _refuse_files(originals, folder, "which would no longer be found")
-        collection_file.write(_file(settings), rest)
+        added_collections.write(_file(settings), rest)
         if is_needed:
             _undo_if_files(settings, added, originals, folder)
     show({"name": name, "folder": folder, "origin": "removed"}, as_json, _COLUMNS)
@@ -118,7 +119,7 @@ def remove(workplace: Workplace, name: str, as_json: bool) -> None:
 
 
 def _file(settings: Settings) -> Path:
-    return collection_file.location(settings.base_dir)
+    return added_collections.location(settings.base_dir)
 
 
 def _show(settings: Settings, name: str, folder: str, as_json: bool) -> None:
@@ -144,7 +145,7 @@ def _checked(settings: Settings, name: str, folder: str) -> str:
     if not name or not name.isprintable():
         raise BadRequest("The name of a collection is a line of text, as Specify has it.")
     try:
-        mapping = setting_values.folders({name: folder}) or {}
+        mapping = values.folders({name: folder}) or {}
     except ValueError:
         raise BadRequest(f"{folder!r} is no folder below BASE_DIR.") from None
     folder = "/".join(part for part in mapping[name].split("/") if part)
@@ -223,5 +224,5 @@ def _undo_if_files(settings: Settings, before: Mapping[str, str], originals: Ori
     try:
         _refuse_files(originals, place, "that have just been uploaded, and would no longer be found")
     except BadRequest:
-        collection_file.write(_file(settings), before)
+        added_collections.write(_file(settings), before)
         raise

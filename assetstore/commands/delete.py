@@ -5,8 +5,8 @@ import functools
 import click
 
 from assetstore import names
-from assetstore.client.remote import RemoteServer
-from assetstore.commands.connecting import connecting, patiently, reason, stops_everything
+from assetstore.client.asset_client import RemoteServer
+from assetstore.commands.remote_options import connecting, patiently, reason, stops_everything
 from assetstore.commands.shared import as_json_option, dry_run_option, show
 from assetstore.errors import AssetError, NotFound
 

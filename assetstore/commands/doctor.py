@@ -10,16 +10,16 @@ from pathlib import Path
 
 import click
 
-from assetstore.client.remote import RemoteServer
-from assetstore.client.wire import Address
-from assetstore.commands.connecting import key_file_option, own_address, own_key, read_key
+from assetstore.client.asset_client import RemoteServer
+from assetstore.client.http_client import Address
+from assetstore.commands.remote_options import key_file_option, own_address, own_key, read_key
 from assetstore.commands.shared import COMMAND, Workplace, as_json_option, printable, show
-from assetstore.configuration import Settings, SettingsError
-from assetstore.doctor import address, clock, configured, network, proxy, specify, store, tools
+from assetstore.config.loading import Settings, SettingsError
+from assetstore.doctor import address, clock, network, proxy, settings_check, specify, store, tools
+from assetstore.doctor.client_simulation import Visit
 from assetstore.doctor.findings import Finding, error, ok
-from assetstore.doctor.visit import Visit
 from assetstore.errors import AssetError, RemoteFault
-from assetstore.health import ERROR, OK, WARNING
+from assetstore.monitoring.health import ERROR, OK, WARNING
 from assetstore.names import PRIVATE_FOLDER
 
 _LOCAL = ("settings", "folders", "time", "tools", "network")
@@ -135,7 +135,7 @@ def _everything(
 
 def _local(workplace: Workplace, settings: Settings) -> Mapping[str, Callable[[], Iterator[Finding]]]:
     return {
-        "settings": lambda: configured.examine(settings, workplace.own),
+        "settings": lambda: settings_check.examine(settings, workplace.own),
         "folders": lambda: store.examine(settings, workplace.folder),
         "time": lambda: clock.examine(settings),
         "tools": lambda: tools.examine(settings),

@@ -6,9 +6,9 @@ import click
 
 from assetstore import names
 from assetstore.client import downloads
-from assetstore.client.remote import RemoteServer
-from assetstore.commands.connecting import connecting, patiently, reason, stops_everything
+from assetstore.client.asset_client import RemoteServer
 from assetstore.commands.progress import Progress
+from assetstore.commands.remote_options import connecting, patiently, reason, stops_everything
 from assetstore.commands.shared import as_json_option, show
 from assetstore.errors import AssetError, BadRequest
 

@@ -2,8 +2,8 @@
 
 import click
 
-from assetstore import journal as events
 from assetstore.commands.shared import Selection, Workplace, as_json_option, selecting, show
+from assetstore.journal import journal as events
 
 _COLUMNS = ("time_ns", "operation", "size", "sha256", "place", "name", "collection", "client")
 

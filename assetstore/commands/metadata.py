@@ -3,8 +3,8 @@
 import click
 
 from assetstore import names
-from assetstore.client.remote import RemoteServer
-from assetstore.commands.connecting import connecting, patiently
+from assetstore.client.asset_client import RemoteServer
+from assetstore.commands.remote_options import connecting, patiently
 from assetstore.commands.shared import as_json_option, show
 
 

@@ -15,17 +15,19 @@ from typing import Any
 
 import click
 
-from assetstore import __version__, migration, private_folder, startup
-from assetstore import setting_values as values
+from assetstore import __version__, migration
+from assetstore.app import bootstrap
 from assetstore.commands.shared import Workplace, as_json_option, dry_run_option, show
-from assetstore.configuration import Settings, SettingsError
+from assetstore.concurrency.rate_limit import Pace
+from assetstore.config import values
+from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import StorageFault
 from assetstore.migration import receipt
-from assetstore.migration.copying import Rules
-from assetstore.migration.ends import Address
-from assetstore.migration.notebook import Notebook, Result
-from assetstore.migration.passes import Meter, Pass, Told
-from assetstore.pace import Pace
+from assetstore.migration.endpoints import Address
+from assetstore.migration.runner import Meter, Pass, Told
+from assetstore.migration.state import Notebook, Result
+from assetstore.migration.transfer import Rules
+from assetstore.storage.disk import private_folder
 
 _MEGABYTE = 1_000_000
 _FOLDER = "migrations"
@@ -128,7 +130,7 @@ def migrate(workplace: Workplace, /, source: str, target: str, folders: tuple[st
 
 def _places(settings: Settings, folders: tuple[str, ...]) -> dict[str, str]:
     """The collection folders to be migrated, with their names at the target. Raises click.UsageError."""
-    known = startup.open_collections(settings).places()
+    known = bootstrap.open_collections(settings).places()
     if not folders:
         return {place: place for place in known}
     pairs = [folder.partition("=") for folder in folders]

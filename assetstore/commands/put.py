@@ -13,10 +13,10 @@ from typing import BinaryIO
 import click
 
 from assetstore import names
+from assetstore.client.asset_client import RemoteServer
 from assetstore.client.receipts import BEGUN, DONE, Line, Receipt
-from assetstore.client.remote import RemoteServer
-from assetstore.commands.connecting import connecting, patiently, reason, stops_everything
 from assetstore.commands.progress import Progress
+from assetstore.commands.remote_options import connecting, patiently, reason, stops_everything
 from assetstore.commands.shared import as_json_option, printable, show
 from assetstore.errors import AssetError, BadRequest, NotFound
 

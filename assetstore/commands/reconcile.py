@@ -17,10 +17,10 @@ from assetstore.commands.shared import (
     progress,
     show,
 )
-from assetstore.configuration import Settings
+from assetstore.config.loading import Settings
 from assetstore.errors import AssetError, BadRequest
-from assetstore.records import Record, Records, comparison, database, plan, table
-from assetstore.records.comparison import Comparison, Finding, Rules
+from assetstore.specify import Record, Records, comparison, database, plan, table
+from assetstore.specify.comparison import Comparison, Finding, Rules
 
 #: If so many of all files have no record, these are probably not all records: then no plan suggests the trash.
 _DOUBTFUL = 0.5

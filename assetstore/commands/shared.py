@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 import click
 
-from assetstore import startup
-from assetstore.collections import Collections
+from assetstore.app import bootstrap
+from assetstore.collections.mapping import Collections
 from assetstore.commands.progress import Progress
-from assetstore.configuration import Settings
-from assetstore.journal import Origin
-from assetstore.originals import Originals
-from assetstore.thumbnails import Thumbnails
+from assetstore.config.loading import Settings
+from assetstore.journal.journal import Origin
+from assetstore.originals.service import Originals
+from assetstore.thumbnails.service import Thumbnails
 
 _NANOSECONDS = 1_000_000_000
 _AGO = re.compile(r"([0-9]{1,6})\s*(m|h|d|w)", re.ASCII)
@@ -40,7 +40,7 @@ class Workplace:
 
     @cached_property
     def _loaded(self) -> tuple[Settings, Mapping[str, object]]:
-        return startup.load_settings(self.folder)
+        return bootstrap.load_settings(self.folder)
 
     @property
     def configured(self) -> Settings:
@@ -60,12 +60,12 @@ class Workplace:
     @cached_property
     def collections(self) -> Collections:
         """The mapping from collections to folders. Raises SettingsError."""
-        return startup.open_collections(self.configured)
+        return bootstrap.open_collections(self.configured)
 
     @cached_property
     def originals(self) -> Originals:
         """The store. Raises SettingsError."""
-        originals = startup.open_originals(self.configured, self.folder, self.collections)
+        originals = bootstrap.open_originals(self.configured, self.folder, self.collections)
         context = click.get_current_context(silent=True)
         if context is not None:
             context.find_root().call_on_close(originals.journal.close)
@@ -74,7 +74,7 @@ class Workplace:
     @cached_property
     def thumbnails(self) -> Thumbnails:
         """The thumbnails of the store. Raises SettingsError."""
-        return startup.open_thumbnails(self.settings, self.originals)[0]
+        return bootstrap.open_thumbnails(self.settings, self.originals)[0]
 
 
 class Moment(click.ParamType[int]):

@@ -6,7 +6,7 @@ from collections import Counter
 
 import click
 
-from assetstore import startup
+from assetstore.app import bootstrap
 from assetstore.commands.shared import (
     Moment,
     Selection,
@@ -18,9 +18,9 @@ from assetstore.commands.shared import (
 )
 from assetstore.commands.usage import size_text
 from assetstore.errors import BadRequest
-from assetstore.pruning import MEANINGS, Pruning, Wishes
 from assetstore.storage import PrunableThumbnails
-from assetstore.warming import Warming, yield_to_others
+from assetstore.thumbnails.prune import MEANINGS, Pruning, Wishes
+from assetstore.thumbnails.warm import Warming, yield_to_others
 
 _MEGABYTE = 1_000_000
 
@@ -68,7 +68,7 @@ def warm(
     places = list(originals.places) if chosen is None else [chosen]
     yield_to_others()
     own = dataclasses.replace(settings, render_workers=workers, render_queue=max(workers, settings.render_queue))
-    made, pool = startup.open_thumbnails(own, originals)
+    made, pool = bootstrap.open_thumbnails(own, originals)
     run = Warming(originals, made, sorted(set(sizes)), since, rate, workers)
     pool.on_render = run.on_render
     try:

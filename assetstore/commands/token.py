@@ -4,8 +4,8 @@ import json
 
 import click
 
-from assetstore.client.remote import RemoteServer
-from assetstore.commands.connecting import connecting, patiently
+from assetstore.client.asset_client import RemoteServer
+from assetstore.commands.remote_options import connecting, patiently
 from assetstore.commands.shared import as_json_option
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import click
 
-from assetstore import usage as figures
 from assetstore.commands.shared import Selection, Workplace, as_json_option, printable, progress, show
+from assetstore.originals import usage as figures
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from assetstore import fixity
 from assetstore.commands.shared import COMMAND, Workplace, as_json_option, printable, progress, show
-from assetstore.pace import Pace
+from assetstore.concurrency.rate_limit import Pace
+from assetstore.fixity import verification
 
 _MEGABYTE = 1_000_000
 
@@ -34,7 +34,7 @@ def verify(
     """
     originals = workplace.originals
     pace = Pace(rate * _MEGABYTE if rate else None, threading.Event())
-    run = fixity.Verification(originals, pace, adopt=adopt, accept=accept_changes, client=COMMAND.client)
+    run = verification.Verification(originals, pace, adopt=adopt, accept=accept_changes, client=COMMAND.client)
     with progress("Verifying", originals.total_size()) as bar:
         for finding in run.run(resume, bar.update):
             _show(finding, as_json)
@@ -47,8 +47,8 @@ def verify(
     return 1 if summary.findings else 0
 
 
-def _show(finding: fixity.Finding, as_json: bool) -> None:
+def _show(finding: verification.Finding, as_json: bool) -> None:
     row: dict[str, Any] = {"finding": ",".join(finding.kinds), "place": finding.place, "name": finding.name}
-    meaning = "; ".join(fixity.MEANINGS[kind] for kind in finding.kinds)
+    meaning = "; ".join(verification.MEANINGS[kind] for kind in finding.kinds)
     row["meaning"] = f"{meaning} ({printable(finding.detail)})" if finding.detail else meaning
     show(row, as_json, ("finding", "place", "name", "meaning"))

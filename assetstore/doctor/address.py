@@ -8,14 +8,14 @@ import time
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from assetstore import advertised
-from assetstore.client.remote import RemoteServer
-from assetstore.client.wire import Address
-from assetstore.doctor.configured import is_this_machine
+from assetstore.client.asset_client import RemoteServer
+from assetstore.client.http_client import Address
+from assetstore.config import public_urls
+from assetstore.doctor.client_simulation import Reply, Visit
 from assetstore.doctor.findings import Finding, error, ok, warning
-from assetstore.doctor.visit import Reply, Visit
+from assetstore.doctor.settings_check import is_this_machine
 from assetstore.errors import AssetError, BadRequest, RemoteFault
-from assetstore.health import ERROR
+from assetstore.monitoring.health import ERROR
 
 _XML = "/web_asset_store.xml"
 _NO_ATTACHMENTS = "Specify says that attachments are unavailable."
@@ -135,7 +135,7 @@ def _wrong_xml(reply: Reply) -> str:
         return "no XML"
     if root.tag != "urls":
         return f"its root is {root.tag[:100]!r}"
-    missing = set(advertised.ROUTES) - {child.get("type", "") for child in root}
+    missing = set(public_urls.ROUTES) - {child.get("type", "") for child in root}
     if missing:
         return f"it lacks {', '.join(sorted(missing))}"
     if any((child.text or "") != (child.text or "").strip() for child in root):
@@ -169,7 +169,7 @@ def _clock(visit: Visit, first: Reply, began: float) -> Iterator[Finding]:
 def _advertised(address: Address, reply: Reply) -> Iterator[Finding]:
     urls = {str(child.get("type")): child.text or "" for child in ElementTree.fromstring(reply.body)}  # noqa: S314 - as above
     found: dict[str, Finding] = {}
-    for kind, path in advertised.ROUTES.items():
+    for kind, path in public_urls.ROUTES.items():
         finding = _one_advertised(address, urls[kind], path)
         found.setdefault(finding.found.replace(path, ""), finding)
     yield from found.values()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from assetstore.configuration import Settings
+from assetstore.config.loading import Settings
 from assetstore.doctor.findings import Finding, error, ok, warning
 
 #: Nobody runs this server before it was written.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from assetstore.health import ERROR, OK, WARNING
+from assetstore.monitoring.health import ERROR, OK, WARNING
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import errno
 import socket
 from collections.abc import Iterator
 
-from assetstore.client.remote import RemoteServer
-from assetstore.client.wire import Address
-from assetstore.configuration import Settings
+from assetstore.client.asset_client import RemoteServer
+from assetstore.client.http_client import Address
+from assetstore.config.loading import Settings
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.errors import RemoteFault
 

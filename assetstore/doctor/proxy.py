@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from assetstore.client.forms import UploadForm
+from assetstore.client.multipart_encoder import UploadForm
+from assetstore.doctor.client_simulation import Visit
 from assetstore.doctor.findings import Finding, error, ok, warning
-from assetstore.doctor.visit import Visit
 from assetstore.errors import RemoteFault
 
 _MEGABYTE = 1 << 20

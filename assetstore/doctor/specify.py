@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Iterator
 
-from assetstore import formats, tokens
+from assetstore import formats
+from assetstore.auth import tokens
 from assetstore.doctor import samples
+from assetstore.doctor.client_simulation import SCALE, Reply, Visit
 from assetstore.doctor.findings import Finding, error, ok, warning
-from assetstore.doctor.visit import SCALE, Reply, Visit
 from assetstore.errors import RemoteFault
 
 #: Longer ago than any tolerance.

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from assetstore import startup
-from assetstore.configuration import DEFAULT_BASE_DIR, Settings, SettingsError
+from assetstore.app import bootstrap
+from assetstore.config.loading import DEFAULT_BASE_DIR, Settings, SettingsError
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.errors import AssetError
 from assetstore.names import PRIVATE_FOLDER
@@ -56,7 +56,7 @@ def _collections(settings: Settings, folder: Path) -> Iterator[Finding]:
     """The folders of the collections; of a store in object storage, the bucket and what is local all the same."""
     base = settings.base_dir
     try:
-        places = startup.open_collections(settings).places()
+        places = bootstrap.open_collections(settings).places()
     except SettingsError as fault:
         yield error(
             "collections",
@@ -82,7 +82,7 @@ def _collections(settings: Settings, folder: Path) -> Iterator[Finding]:
 def _bucket(settings: Settings, folder: Path) -> Iterator[Finding]:
     """The object storage, by storing and removing a little object in each bucket."""
     try:
-        startup.open_originals(settings, folder).storage.probe()
+        bootstrap.open_originals(settings, folder).storage.probe()
     except SettingsError as fault:
         yield error("bucket", str(fault), "The server does not start.", "docs/scaling.md tells what it needs.")
     except AssetError as fault:

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from assetstore import formats
-from assetstore.configuration import Settings
+from assetstore.config.loading import Settings
 from assetstore.doctor import samples
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.errors import AssetError, Unavailable
-from assetstore.health import OK
-from assetstore.rendering import Job, Limits
-from assetstore.rendering.pool import RenderPool
-from assetstore.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK, Tool
+from assetstore.monitoring.health import OK
+from assetstore.thumbnails.rendering import Job, Limits
+from assetstore.thumbnails.rendering.pool import RenderPool
+from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK, Tool
 
 _VERSION = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+(?:-[0-9]+)?)?")
 _PATIENCE_SECONDS = 30

@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from assetstore.migration.notebook import Result
-from assetstore.migration.passes import Summary
+from assetstore.migration.runner import Summary
+from assetstore.migration.state import Result
 
 
 def row(place: str, name: str, result: Result) -> dict[str, object]:

@@ -18,9 +18,9 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
-from assetstore.bodies import RequestBody, body_length
 from assetstore.errors import AssetError, Unavailable
-from assetstore.exchange import EXCHANGE, Application, Closing, StartResponse
+from assetstore.http.bodies import RequestBody, body_length
+from assetstore.http.request_context import EXCHANGE, Application, Closing, StartResponse
 from assetstore.serving.places import Places
 
 _log = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from typing import Any
 from granian import _signals
 from granian.server.mp import MPServer
 
-from assetstore.configuration import Settings, SettingsError
-from assetstore.exchange import Application
+from assetstore.config.loading import Settings, SettingsError
+from assetstore.http.request_context import Application
 from assetstore.serving import sockets, tls
 from assetstore.serving.granian_server import Server
 

@@ -16,7 +16,7 @@ from granian.log import LogLevels
 from granian.net import SocketHolder
 from granian.server.mp import MPServer
 
-from assetstore.configuration import Settings
+from assetstore.config.loading import Settings
 from assetstore.serving import sockets, tls
 
 _log = logging.getLogger(__name__)

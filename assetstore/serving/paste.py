@@ -15,8 +15,8 @@ from typing import Any
 
 from paste import httpserver
 
-from assetstore.configuration import Settings
-from assetstore.exchange import Application
+from assetstore.config.loading import Settings
+from assetstore.http.request_context import Application
 from assetstore.serving import sockets
 from assetstore.serving.paste_handler import Handler
 

@@ -6,7 +6,7 @@ import resource
 import socket
 from collections.abc import Iterator
 
-from assetstore.configuration import SettingsError
+from assetstore.config.loading import SettingsError
 
 #: Connections that the kernel accepts while the server is busy.
 BACKLOG = 1024

@@ -53,7 +53,7 @@ export class Server {
 
   constructor(key, clock) {
     this.#key = key;
-    // See assetstore/page_tokens.py.
+    // See assetstore/auth/status_tokens.py.
     this.#pageKey = hmacMd5(key, "status page");
     this.clock = clock;
     this.overview = null;

@@ -2,7 +2,8 @@
 
 The library is obstore, whose calls wait outside of Python. It takes its time limits when a client is
 made, not with a call; so there is a client for each of a few limits, and a call gets the one that fits what it
-moves. What calls lose in vain counts against the request (`assetstore.patience`). Credentials are the library's
+moves. What calls lose in vain counts against the request (`assetstore.concurrency.retry_budget`). Credentials are the
+library's
 business alone: it takes them from the environment (AWS_ACCESS_KEY_ID …) or asks the machine that it runs on.
 
 Concurrency: any thread may call. A process that was forked after its parent had used the library cannot
@@ -22,10 +23,10 @@ from urllib.parse import urlsplit
 import obstore
 from obstore.store import S3Store
 
-from assetstore import patience
+from assetstore.concurrency import retry_budget
 from assetstore.errors import NotFound, StorageFault
-from assetstore.storage.s3.faults import Passing, translated, unreachable
-from assetstore.storage.s3.fuse import Fuse
+from assetstore.storage.s3.circuit_breaker import Fuse
+from assetstore.storage.s3.errors import Passing, translated, unreachable
 from assetstore.storage.s3.objects import Found, found
 
 Result = TypeVar("Result")
@@ -249,7 +250,7 @@ class Bucket:
     def _call(self, attempt: Callable[[S3Store], Result], seconds: float = 0, insist: bool = False) -> Result:
         """Makes a call, again if the service failed and the request has time left. Raises errors of ours."""
         _refuse_after_fork()
-        step = patience.Step()
+        step = retry_budget.Step()
         if step.left <= 0 and not insist:
             raise unreachable("the request has lost all its time")
         for number in range(_ATTEMPTS):
@@ -294,7 +295,7 @@ class Bucket:
             },
             retry_config={
                 "max_retries": retries,
-                "retry_timeout": timedelta(seconds=patience.ALLOWANCE_SECONDS),
+                "retry_timeout": timedelta(seconds=retry_budget.ALLOWANCE_SECONDS),
                 "backoff": {
                     "init_backoff": timedelta(seconds=0.1),
                     "max_backoff": timedelta(seconds=2),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from assetstore.errors import StorageFault
 from assetstore.storage import StoredFile, Version
-from assetstore.storage.s3.faults import Overtaken, Passing
+from assetstore.storage.s3.errors import Overtaken, Passing
 
 if TYPE_CHECKING:
     from assetstore.storage.s3.client import Bucket

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assetstore.errors import TooLarge, Unavailable
-from assetstore.storage.files import UPLOAD, create_locked, faults, make_private, private_folder, sweep
+from assetstore.storage.disk.files import UPLOAD, create_locked, faults, make_private, private_folder, sweep
 
 _FOLDER = "spool"
 

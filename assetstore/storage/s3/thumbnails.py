@@ -1,7 +1,7 @@
 """Kept thumbnails as objects, `[prefix/][collection folder/]thumbnails/ROOT_SCALE.EXT`, with a cache in front.
 
 An object's date cannot be chosen, so the time of change by which a thumbnail tells its source
-(`assetstore.thumbnails`) stands in its metadata, as `source`. The cache gives only thumbnails that bear the
+(`assetstore.thumbnails.service`) stands in its metadata, as `source`. The cache gives only thumbnails that bear the
 wanted one, so it never has to hear what other servers do.
 
 Of which sizes thumbnails are kept, empty objects `thumbnails/.asset-server/sizes/SIZE` say. Servers that add
@@ -22,12 +22,12 @@ from typing import BinaryIO, cast
 
 import cachetools
 
-from assetstore import content_types
+from assetstore import media_types
 from assetstore.errors import NotFound
 from assetstore.names import PRIVATE_FOLDER, is_store_name
 from assetstore.storage import Kept, StoredFile, Version
-from assetstore.storage.files import alone
-from assetstore.storage.s3.faults import Overtaken
+from assetstore.storage.disk.files import alone
+from assetstore.storage.s3.errors import Overtaken
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.objects import Found, StoredObject, begun
 from assetstore.storage.s3.spool import Spool
@@ -156,7 +156,7 @@ class S3Thumbnail:
 
     def publish(self, modified_ns: int) -> None:
         """Stores the picture under its name, with this time of change. Raises OutOfSpace, Unavailable, StorageFault."""
-        attributes = {"Content-Type": content_types.header(self._name), "source": str(modified_ns)}
+        attributes = {"Content-Type": media_types.header(self._name), "source": str(modified_ns)}
         self._folder.bucket.put(self._folder.key(self._name), self.path.read_bytes(), attributes)
 
 

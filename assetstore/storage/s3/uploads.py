@@ -14,12 +14,12 @@ import uuid
 from collections.abc import Callable
 from types import TracebackType
 
-from assetstore import content_types
+from assetstore import media_types
 from assetstore.errors import AssetError, NotFound, StorageFault
 from assetstore.storage import REPLACED, Past
 from assetstore.storage.s3 import trash
 from assetstore.storage.s3.client import PART_BYTES, Bucket, part_size
-from assetstore.storage.s3.faults import Passing
+from assetstore.storage.s3.errors import Passing
 from assetstore.storage.s3.layout import Folder
 from assetstore.storage.s3.objects import Found, modified_attribute
 from assetstore.storage.s3.parts import PartsUpload
@@ -122,7 +122,7 @@ class S3Incoming:
 
     def _attributes(self, name: str) -> dict[str, str]:
         attributes = {
-            "Content-Type": content_types.header(name),
+            "Content-Type": media_types.header(name),
             "mtime": modified_attribute(self._modified_ns),
             "upload": self._identifier,
         }

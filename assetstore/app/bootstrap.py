@@ -1,0 +1,264 @@
+"""What happens between the start of the program and the first request: settings, log, folders, key.
+
+Every step that can fail raises SettingsError with one clear line for the administrator.
+"""
+
+import dataclasses
+import functools
+import logging
+import os
+import runpy
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assetstore import __version__
+from assetstore.auth import server_key
+from assetstore.collections import added as added_collections
+from assetstore.collections.mapping import Collections, LivePlaces
+from assetstore.concurrency.periodic_task import Duty
+from assetstore.config import loading
+from assetstore.config.loading import Settings, SettingsError
+from assetstore.errors import StorageFault
+from assetstore.fixity import schedule
+from assetstore.fixity.schedule import Verifier
+from assetstore.journal.journal import Journal
+from assetstore.monitoring import logs, readiness
+from assetstore.monitoring.health import Health
+from assetstore.originals import trash_retention
+from assetstore.originals.service import Originals
+from assetstore.originals.trash_retention import TrashKeeper
+from assetstore.storage import Storage
+from assetstore.storage.disk.disk import DiskStorage
+from assetstore.thumbnails.rendering import Limits
+from assetstore.thumbnails.rendering.pool import RenderPool
+from assetstore.thumbnails.service import Rules, Thumbnails
+
+if TYPE_CHECKING:
+    from assetstore.monitoring.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+#: Web servers with several processes, each of which has to make the application for itself.
+_OWN_START = ("gunicorn", "uwsgi")
+
+#: When the process that answers Prometheus ends, another takes over after this many seconds.
+_METRICS_ROUND_SECONDS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """What a server stands on: effective settings, the open store, its thumbnails and their workers.
+
+    To be closed at the end.
+    """
+
+    settings: Settings
+    collections: Collections
+    originals: Originals
+    thumbnails: Thumbnails
+    pool: RenderPool
+    health: Health
+    metrics: "Metrics | None"
+    duties: tuple[Duty, ...]
+
+    def close(self) -> None:
+        """Ends everything that runs beside the requests."""
+        self.pool.close()
+        for duty in self.duties:
+            duty.close()
+        self.originals.journal.close()
+
+
+def open_all(folder: Path, adapters: Iterable[str]) -> Opened:
+    """Does everything that comes before the first request, in a process of another web server.
+
+    Parameters:
+        folder, adapters: as for `begin`.
+    """
+    return open_store(begin(folder, adapters), folder)
+
+
+def begin(folder: Path, adapters: Iterable[str]) -> Settings:
+    """Reads the settings, sets up the log and says in it what is effective.
+
+    Parameters:
+        folder: of the program, with settings.py.
+        adapters: the names that SERVER may have.
+    """
+    settings, own = load_settings(folder)
+    known = {loading.GRANIAN, *adapters}
+    if settings.server not in known and ":" not in settings.server:
+        raise SettingsError(f"SERVER is {settings.server!r}; expected one of {', '.join(sorted(known))}.")
+    if settings.server in _OWN_START:
+        raise SettingsError(f"SERVER is {settings.server!r}, which starts by a command of its own: docs/serving.md.")
+    if settings.tls_certificate and settings.server != loading.GRANIAN and settings.processes == 1:
+        said = f"TLS_CERTIFICATE is set and SERVER is {settings.server!r}"
+        raise SettingsError(f"{said}; expected SERVER = 'granian' for HTTPS.")
+    logs.set_up(settings.log_format, settings.debug)
+    announce(settings, own)
+    return settings
+
+
+def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
+    """Reads `settings.py` in *folder* and the environment.
+
+    Returns the effective settings, and the names and values of settings.py.
+    """
+    path = folder / "settings.py"
+    own: Mapping[str, object] = {}
+    try:
+        if path.exists():
+            own = runpy.run_path(str(path))
+    except Exception as error:  # the file is the administrator's program: anything may go wrong in it
+        raise SettingsError(f"{path} cannot be read: {error!r}") from error
+    return loading.load(own, os.environ, folder, len(os.sched_getaffinity(0))), own
+
+
+def announce(settings: Settings, own: Mapping[str, object]) -> None:
+    """Logs the version, the effective settings and what the administrator should know."""
+    _log.info("Web Asset Server %s", __version__)
+    for line in loading.describe(settings):
+        _log.info("  %s", line)
+    for warning in loading.warnings(settings, own, os.environ):
+        _log.warning("WARNING: %s", warning)
+
+
+def open_collections(settings: Settings) -> Collections:
+    """Reads which collections there are: COLLECTION_DIRS, and what was added since."""
+    try:
+        return Collections(settings.collection_dirs, added_collections.location(settings.base_dir))
+    except StorageFault as error:
+        raise SettingsError(f"COLLECTION_DIRS: {error.public} {error.detail}") from error
+
+
+def open_originals(settings: Settings, folder: Path, collections: Collections | None = None) -> Originals:
+    """Opens the store, as the server and the administrator's commands do.
+
+    Parameters:
+        settings: as loaded.
+        folder: of the program; the default attachment folder in it is made when missing.
+        collections: of the store, read if not given; more can come while it is open.
+    """
+    base = settings.base_dir
+    if base == folder / loading.DEFAULT_BASE_DIR:
+        base.mkdir(exist_ok=True)
+    if not base.is_dir():
+        raise SettingsError(f"BASE_DIR: there is no folder {base}. Is its disk mounted? If it is new, make it.")
+    collections = collections or open_collections(settings)
+    places = LivePlaces(collections)
+    storage = _new_storage(settings, places)
+    try:
+        storage.prepare()
+    except StorageFault as error:
+        raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
+    collections.admit = storage.prepare_place
+    return Originals(storage, Journal(base), places, keeps_trash=settings.trash_days > 0)
+
+
+def _new_storage(settings: Settings, places: Sequence[str]) -> Storage:
+    if settings.storage_url is None:
+        return DiskStorage(settings.base_dir, settings.orig_dir, settings.thumb_dir, places, settings.reserved_bytes)
+    try:
+        from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large, and needs Python 3.11
+    except ImportError as error:
+        reason = f"STORAGE_URL needs the library obstore, which needs Python 3.11 or newer: {error}"
+        raise SettingsError(reason) from error
+    return open_storage(settings, places)
+
+
+def open_thumbnails(settings: Settings, originals: Originals) -> tuple[Thumbnails, RenderPool]:
+    """Opens the thumbnails of a store; the pool starts its processes when they are needed."""
+    pool = RenderPool(settings.render_workers, Limits(settings.render_seconds, settings.render_memory))
+    rules = Rules(settings.can_thumbnail, settings.max_thumbnail_size, settings.render_queue)
+    kept = originals.storage.thumbnails(settings.kept_thumbnail_sizes)
+    return Thumbnails(originals.storage, kept, pool, rules), pool
+
+
+def open_store(settings: Settings, folder: Path) -> Opened:
+    """Opens the store with all that serves it, and makes the server's own key if none was configured.
+
+    Parameters:
+        settings: as loaded.
+        folder: of the program.
+
+    The settings that it returns have a key, unless KEY is None.
+    """
+    collections, settings = open_collections(settings), with_key(settings)
+    originals = open_originals(settings, folder, collections)
+    _open_journal(originals.journal)
+    thumbnails, pool = open_thumbnails(settings, originals)
+    metrics = _metrics(settings, originals, pool)
+    duties = _duties(settings, originals, metrics)
+    for duty in duties:
+        duty.start()
+    health = Health(readiness.checks(settings, originals, pool))
+    return Opened(settings, collections, originals, thumbnails, pool, health, metrics, duties)
+
+
+def _open_journal(journal: Journal) -> None:
+    # Now, while there is room, rather than with the first upload: its mapped memory needs that (preallocate.py).
+    try:
+        journal.probe()
+    except StorageFault as error:
+        _log.error("the journal cannot be used: %s", error.detail)
+
+
+def with_key(settings: Settings) -> Settings:
+    """Returns the settings with the server's own key if none is configured; a new one is shown."""
+    if settings.key != ():
+        return settings
+    try:
+        key, is_new = server_key.own_key(settings.base_dir)
+    except StorageFault as error:
+        raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
+    if is_new:
+        _announce_key(key, server_key.key_path(settings.base_dir))
+    return dataclasses.replace(settings, key=(key,))
+
+
+def _metrics(settings: Settings, originals: Originals, pool: RenderPool) -> "Metrics | None":
+    if settings.metrics_address is None:
+        return None
+    from assetstore.monitoring.metrics import Metrics  # noqa: PLC0415 - its library takes its time, and reads the environment
+
+    metrics = Metrics(originals, pool)
+    pool.on_render = metrics.count_render
+    originals.journal.on_event = metrics.count_change
+    return metrics
+
+
+def _serve_metrics(metrics: "Metrics", address: tuple[str, int], ending: threading.Event) -> None:
+    try:
+        metrics.serve(address, ending)
+    except OSError as error:
+        _log.error("no metrics: METRICS_ADDRESS %s:%s cannot be listened on: %s", *address, error)
+
+
+def _duties(settings: Settings, originals: Originals, metrics: "Metrics | None") -> tuple[Duty, ...]:
+    base, duties = settings.base_dir, []
+    if settings.trash_days:
+        keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
+        duties.append(Duty("trash", base, trash_retention.ROUND_SECONDS, lambda _ending: keeper.purge()))
+    if settings.verify_days:
+        verifier = Verifier(originals, settings.verify_days)
+        duties.append(Duty("verification", base, schedule.ROUND_SECONDS, verifier.round))
+    if metrics is not None and settings.metrics_address is not None:
+        serve = functools.partial(_serve_metrics, metrics, settings.metrics_address)
+        duties.append(Duty("metrics", base, _METRICS_ROUND_SECONDS, serve))
+    return tuple(duties)
+
+
+def _announce_key(key: str, path: Path) -> None:
+    print(
+        f"""
+    No key was configured, so the server has made one. It is shown only this once and kept in
+    {path}
+
+        {key}
+
+    Specify 6: preference attachment.key. Specify 7: setting ASSET_SERVER_KEY.
+""",
+        flush=True,
+    )

@@ -1,0 +1,35 @@
+"""Opens the store in object storage that the settings describe; nothing is asked of the service yet."""
+
+from collections.abc import Mapping, Sequence
+
+from assetstore.config.loading import TRASH_PREFIX, Settings
+from assetstore.storage.s3.client import Bucket, Service
+from assetstore.storage.s3.layout import Layout
+from assetstore.storage.s3.originals import Folders, S3Storage
+from assetstore.storage.s3.spool import Spool
+
+#: Of all threads, so many may wait for a service that is silent.
+_SHARE_THAT_WAITS = 0.6
+
+
+def open_storage(settings: Settings, places: Sequence[str], credentials: Mapping[str, str] | None = None) -> S3Storage:
+    """Returns the store.
+
+    Parameters:
+        settings: with a `storage_url`.
+        places: the folders of all collections.
+        credentials: as for `Service`; None for those of the environment.
+    """
+
+    def new_bucket(name: str) -> Bucket:
+        endpoint = settings.storage_endpoint
+        if endpoint is not None and not isinstance(endpoint, str):
+            endpoint = endpoint.get(name)
+        default = "virtual" if endpoint is None else "path"
+        is_virtual = (settings.storage_addressing or default) == "virtual"
+        most_waiting = max(1, int(settings.threads * _SHARE_THAT_WAITS))
+        return Bucket(name, Service(endpoint, settings.storage_region, is_virtual, most_waiting, credentials or {}))
+
+    layout = Layout(settings.storage_url or "", places, new_bucket)
+    folders = Folders(settings.orig_dir, settings.thumb_dir, TRASH_PREFIX)
+    return S3Storage(layout, folders, settings.base_dir, Spool(settings.base_dir, settings.storage_spool_bytes))

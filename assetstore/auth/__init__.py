@@ -1,0 +1,1 @@
+"""Who may do what: the tokens of the clients, those of the status page, and the key that signs them."""

@@ -1,0 +1,254 @@
+"""Takes a bag in: what is in it becomes originals.
+
+A bag comes from somewhere else, so nothing in it is believed. Its structure, its paths and all names
+are judged before anything is stored; each file's bytes are hashed on their way in, and become an original
+only if the manifest has foretold them. What is there already with the same bytes stays as it is, so a
+second run does only what is left.
+
+Concurrency: beside a serving server; each file is stored as an upload is. Nobody else is to change the
+bag meanwhile; if somebody does, the checksums tell.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from assetstore.bags import INVENTORY, Item, read_inventory
+from assetstore.concurrency.rate_limit import Interrupted, Pace
+from assetstore.errors import BadRequest, NotFound, StorageFault
+from assetstore.journal.journal import Origin
+from assetstore.names import store_name
+from assetstore.originals.service import Originals, Received
+from assetstore.storage import Incoming
+from assetstore.thumbnails.service import Thumbnails
+
+#: One of these a manifest must have; older algorithms can be forged.
+_ALGORITHMS = ("sha512", "sha256")
+
+#: The largest files beside the payload that are read, in bytes.
+_LARGEST_TAG_FILE, _LARGEST_MANIFEST = 1 << 20, 1 << 30
+
+_CHUNK = 1 << 20
+
+
+class Arrival:
+    """A bag that has come, judged but not yet taken in.
+
+    Parameters:
+        folder: of the bag.
+        place_of: gives the folder of the store for a collection's name or folder; raises BadRequest.
+
+    Raises:
+        BadRequest: it is no bag, is incomplete, or holds what must not be.
+    """
+
+    def __init__(self, folder: Path, place_of: Callable[[str], str]) -> None:
+        self._folder = folder
+        _refuse_links(folder)
+        self._checksums, self._located = _manifest(folder)
+        self.items = list(self._items())
+        self._places = {item.path: place_of(item.collection) for item in self.items}
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes all files have."""
+        return sum(item.size for item in self.items)
+
+    def _items(self) -> Iterator[Item]:
+        """The originals in the bag, by its table or else by their paths."""
+        payload = {path for path in self._checksums if path.startswith("data/")}
+        inventory = self._folder / INVENTORY
+        if inventory.exists():
+            items = list(read_inventory(inventory))
+            if len(items) != len(payload) or {item.path for item in items} != payload:
+                raise BadRequest(f"{INVENTORY} does not list the files of the bag.")
+        else:
+            items = [self._by_path(path) for path in sorted(payload)]
+        for item in items:
+            with _named(item.path):
+                store_name(item.name)
+            size = self._located[item.path].lstat().st_size
+            yield Item(item.path, item.collection, item.place, item.name, size, item.modified_ns, item.sha256)
+
+    @staticmethod
+    def _by_path(path: str) -> Item:
+        _, *folders, name = path.split("/")
+        return Item(path, "/".join(folders), "", name, 0, 0, "")
+
+    def take_in(
+        self,
+        originals: Originals,
+        thumbnails: Thumbnails,
+        client: str,
+        pace: Pace,
+        *,
+        replace: bool,
+        dry_run: bool,
+        progress: Callable[[int], None] = lambda _bytes: None,
+    ) -> Iterator[tuple[Item, str, bool]]:
+        """Makes the files of the bag originals; yields each with what came of it, and whether it is there now.
+
+        Parameters:
+            originals, thumbnails: of the store.
+            client: who asks, for the journal.
+            pace: how quickly to read.
+            replace: whether a file of the same name with other bytes goes to the trash; else it stays.
+            dry_run: whether only to read and compare.
+            progress: called with the number of bytes of every file that is done.
+
+        Raises:
+            OutOfSpace, StorageFault: the store does not take more; what was taken in stays.
+        """
+        for item in self.items:
+            place = self._places[item.path]
+            held = self._held(originals, place, item, pace)
+            outcome, is_there = _FORGED, False
+            if held is True:
+                outcome, is_there = "there already", True
+            elif held is False and not replace:
+                outcome = "not imported, there is another file of that name (see --replace)"
+            elif dry_run and self._read(item, None, pace) is not None:
+                outcome, is_there = "would be imported", True
+            elif not dry_run and self._stored(originals, place, item, client, pace):
+                thumbnails.discard(place, item.name)
+                outcome, is_there = "imported", True
+            yield item, outcome, is_there
+            progress(item.size)
+
+    def _held(self, originals: Originals, place: str, item: Item, pace: Pace) -> bool | None:
+        """Whether the store has a file of that name with the same bytes (True) or others (False); None: it has none."""
+        algorithm, expected = self._foretold(item)
+        try:
+            with originals.storage.open_original(place, item.name) as stored:
+                if stored.version.size != item.size:
+                    return False
+                checksum = hashlib.new(algorithm)
+                while data := stored.file.read(_CHUNK):
+                    checksum.update(data)
+                    pace.spend(len(data))
+        except NotFound:
+            return None
+        except OSError as error:
+            raise StorageFault(f"The store's {_shown(item.name)} cannot be read.", str(error)) from error
+        return checksum.hexdigest() == expected
+
+    def _stored(self, originals: Originals, place: str, item: Item, client: str, pace: Pace) -> bool:
+        with originals.storage.receive(place, item.size, item.name) as incoming:
+            found = self._read(item, incoming, pace)
+            if found is None:
+                return False
+            size, sha256 = found
+            originals.store(Received(incoming, size, sha256), place, item.name, Origin(item.collection, client))
+        return True
+
+    def _read(self, item: Item, incoming: Incoming | None, pace: Pace) -> tuple[int, str] | None:
+        """Reads a file, into the store if there is one; returns size and SHA-256, None if they are not as foretold."""
+        algorithm, expected = self._foretold(item)
+        sha256, other, size = hashlib.sha256(), hashlib.new(algorithm), 0
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with _readable(item.path), open(os.open(self._located[item.path], flags), "rb", buffering=0) as file:
+            while data := file.read(_CHUNK):
+                sha256.update(data)
+                if algorithm != "sha256":
+                    other.update(data)
+                size += len(data)
+                if incoming is not None:
+                    incoming.write(data)
+                pace.spend(len(data))
+                if pace.ending.is_set():
+                    raise Interrupted
+        found = sha256 if algorithm == "sha256" else other
+        return (size, sha256.hexdigest()) if found.hexdigest() == expected else None
+
+    def _foretold(self, item: Item) -> tuple[str, str]:
+        return _strongest(self._checksums[item.path])
+
+
+_FORGED = "not imported, its bytes are not those of the manifest"
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raises BadRequest unless all below the folder are plain files and folders, and none is suspiciously large."""
+    if not folder.is_dir():
+        raise BadRequest(f"There is no folder {folder}.")
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(parent) / name
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+                raise BadRequest(f"The bag holds something that is no plain file: {_shown(path.relative_to(folder))}.")
+            is_manifest = "manifest-" in name or name == INVENTORY
+            if Path(parent) == folder and status.st_size > (_LARGEST_MANIFEST if is_manifest else _LARGEST_TAG_FILE):
+                raise BadRequest(f"The bag's {_shown(name)} is too large.")
+    if (folder / "fetch.txt").exists():
+        raise BadRequest("The bag is not complete: its fetch.txt says that files have to be fetched from elsewhere.")
+
+
+def _manifest(folder: Path) -> tuple[dict[str, dict[str, str]], dict[str, Path]]:
+    """The checksums of all files of a bag by their paths in its manifests, and where each file is, after the
+    structure was judged. Raises BadRequest.
+    """
+    import bagit  # noqa: PLC0415 - only this command needs it
+
+    logging.getLogger("bagit").setLevel(logging.CRITICAL)  # what it finds is in its errors
+    try:
+        bag = bagit.Bag(str(folder))
+        bag.validate(completeness_only=True)
+        entries: dict[str, dict[str, str]] = bag.entries
+    except (bagit.BagError, ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        raise BadRequest(f"This is no bag that can be taken in: {_shown(error)}") from error
+    located = {}
+    for path, checksums in entries.items():
+        parts = path.split("/")
+        if path.startswith(("/", "~")) or ".." in parts or "\\" in path:
+            raise BadRequest(f"The bag names a path that leads out of it: {_shown(path)}.")
+        with _named(path):
+            algorithm, expected = _strongest(checksums)
+        # Accents can be encoded in two ways. macOS writes names to the disk in the other one (RFC 8493, 6.1.2).
+        on_disk = bag.normalized_filesystem_names.get(bagit.normalize_unicode(path), path)
+        located[path] = folder / (path if (folder / path).exists() else on_disk)
+        if parts[0] != "data" and _hash_of(located[path], algorithm) != expected:
+            raise BadRequest(f"The bag's {_shown(path)} is not as its manifest says.")
+    return entries, located
+
+
+def _strongest(checksums: dict[str, str]) -> tuple[str, str]:
+    for algorithm in _ALGORITHMS:
+        if algorithm in checksums:
+            return algorithm, checksums[algorithm].lower()
+    raise BadRequest("The bag has no SHA-256 or SHA-512 of this file.")
+
+
+def _hash_of(path: Path, algorithm: str) -> str:
+    checksum = hashlib.new(algorithm)
+    with _readable(path.name), open(path, "rb") as file:
+        while data := file.read(_CHUNK):
+            checksum.update(data)
+    return checksum.hexdigest()
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Adds the path to a refusal."""
+    try:
+        yield
+    except BadRequest as error:
+        raise BadRequest(f"{error.public} ({_shown(path)})") from None
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Says so if a file of the bag cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageFault(f"The bag's {_shown(path)} cannot be read.", error.strerror or "") from error
+
+
+def _shown(text: object) -> str:
+    """The beginning of a text from the bag, as one line that cannot steer a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in str(text)[:300])

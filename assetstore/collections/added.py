@@ -1,0 +1,78 @@
+"""The collections that were added while the server ran: a small JSON file beside the store, in the form of
+COLLECTION_DIRS. `manage.py collections` writes it, every process of the server reads it
+(`assetstore.collections.mapping`).
+
+Concurrency: the file is never written in place, so a reader gets one whole version. Writers hold `changing`.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from assetstore.config import values
+from assetstore.errors import StorageFault
+from assetstore.names import PRIVATE_FOLDER
+from assetstore.storage.disk.files import alone, faults, sync_folder
+
+_NAME = "collections.json"
+
+#: More than a museum has collections; anything longer is no file of ours.
+_LONGEST = 1 << 20
+
+
+def location(base: Path) -> Path:
+    """Returns where the file of a store lies.
+
+    Parameters:
+        base: the folder of all attachments.
+    """
+    return base / PRIVATE_FOLDER / _NAME
+
+
+def read(path: Path) -> dict[str, str]:
+    """Returns collection names and folders; none if there is no file.
+
+    Raises:
+        StorageFault: it cannot be read, or says something else; the detail has the reason.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_LONGEST)
+        mapping = values.folders(text) or {}
+        if not all(mapping) or not all(mapping.values()):
+            raise ValueError("no empty names and folders")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StorageFault("The added collections cannot be read.", f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise StorageFault("The added collections cannot be read.", f"{path}: expected {error}") from error
+    return mapping
+
+
+def write(path: Path, mapping: Mapping[str, str]) -> None:
+    """Replaces the file, at once and durably. Raises OutOfSpace, StorageFault."""
+    draft = path.with_name(f"draft-{os.getpid()}-{_NAME}")
+    with faults():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            with open(draft, "w", encoding="utf-8") as file:
+                json.dump(dict(mapping), file, ensure_ascii=False, indent=2, sort_keys=True)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def changing(base: Path) -> Iterator[None]:
+    """Holds off everybody else who wants to change the file. Raises OutOfSpace, StorageFault."""
+    with faults():
+        location(base).parent.mkdir(mode=0o700, exist_ok=True)
+    with alone(base, _NAME):
+        yield

@@ -1,0 +1,123 @@
+"""Which attachment server a command talks to: options, environment variables, or this program's own settings."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from assetstore.auth import server_key
+from assetstore.client.asset_client import RemoteServer
+from assetstore.client.http_client import Address
+from assetstore.commands.shared import Command, Workplace
+from assetstore.config.loading import Settings, SettingsError
+from assetstore.errors import AssetError, NotFound, RemoteFault, StorageFault
+
+_KEY_VARIABLE = "ASSET_SERVER_KEY"
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server listens, not where we do
+
+#: Seconds before each attempt. A server that restarts is back by the last one.
+_PAUSES = (0, 1, 5)
+
+_T = TypeVar("_T")
+
+
+def connecting(command: Command) -> Command:
+    """Adds the options that say which server; the command gets it as `remote`."""
+
+    def connect(url: str | None, key_file: Path | None, collection: str | None, **others: Any) -> Any:
+        workplace = click.get_current_context().find_object(Workplace)
+        assert workplace is not None  # noqa: S101 - commands.main made it
+        return command(remote=_remote(workplace, url, key_file, collection), **others)
+
+    connect.__doc__, connect.__name__ = command.__doc__, command.__name__
+    connect.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click's
+    for decorate in (
+        click.option("--collection", help="The name of the collection, as Specify has it."),
+        key_file_option,
+        click.option(
+            "--url",
+            envvar="ASSET_SERVER_URL",
+            show_envvar=True,
+            help="Another attachment server: its address, or that of its web_asset_store.xml.",
+        ),
+    ):
+        connect = decorate(connect)
+    return connect  # type: ignore[return-value]  # click calls it
+
+
+key_file_option = click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=f"A file with the other server's key, unless the environment variable {_KEY_VARIABLE} holds it.",
+)
+
+
+def read_key(key_file: Path | None) -> str | None:
+    """Returns the key that --key-file or the environment gives, None if neither does."""
+    if key_file is not None:
+        return key_file.read_text(encoding="utf-8").strip() or None
+    return os.environ.get(_KEY_VARIABLE) or None
+
+
+def own_address(settings: Settings) -> Address:
+    """Returns where this program's own server listens."""
+    host = _EVERY_ADDRESS.get(settings.bind_address, settings.bind_address)
+    return Address("http", host, settings.port)
+
+
+def own_key(settings: Settings) -> str | None:
+    """Returns the key of this program's own server, None if KEY is None.
+
+    Raises SettingsError if it has none yet, StorageFault if it cannot be read.
+    """
+    if settings.key is None:
+        return None
+    if settings.key:
+        return settings.key[0]
+    path = server_key.key_path(settings.base_dir)
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise SettingsError("KEY is empty, and the server has not been started yet to make one.") from None
+    except OSError as error:
+        raise StorageFault("The server's key cannot be read.", f"{path}: {error.strerror}") from error
+
+
+def patiently(act: Callable[[], _T]) -> _T:
+    """Does something with the server, again after a pause if it could not be reached or was busy.
+
+    Raises what the last attempt raised.
+    """
+    for pause in _PAUSES[1:]:
+        try:
+            return act()
+        except RemoteFault as error:
+            if not error.may_pass:
+                raise
+            time.sleep(pause)
+    return act()
+
+
+def stops_everything(error: AssetError) -> bool:
+    """Whether an error says that the next file will fare no better: no answer, a wrong key, a full disk."""
+    return isinstance(error, RemoteFault) and error.answered in (None, 403, 502, 503, 504, 507)
+
+
+def reason(error: AssetError | OSError) -> str:
+    """Returns what to tell people of an error."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'The file'}: {error.strerror or error}"
+    detail = error.detail if isinstance(error, RemoteFault | NotFound) else ""
+    return f"{error.public} {f'({detail})' if detail else ''}".strip()
+
+
+def _remote(workplace: Workplace, url: str | None, key_file: Path | None, collection: str | None) -> RemoteServer:
+    key = read_key(key_file)
+    if url is not None:
+        # Never our own key: whoever runs the other server could use the tokens here.
+        return RemoteServer(Address.parse(url), key, collection)
+    settings = workplace.settings
+    return RemoteServer(own_address(settings), key or own_key(settings), collection)

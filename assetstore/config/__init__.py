@@ -1,0 +1,4 @@
+"""The settings, from `settings.py` and the environment to one checked, immutable object.
+
+`loading` reads them, `values` parses each value, and `public_urls` derives the addresses that clients are told.
+"""

@@ -1,0 +1,1 @@
+"""Metadata that is embedded in originals, as plain groups of names and values."""

@@ -1,0 +1,108 @@
+"""The two ends of a migration: SOURCE and TARGET of the command line, opened as stores."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assetstore.config import values
+from assetstore.config.loading import Settings, SettingsError
+from assetstore.storage import Storage
+from assetstore.storage.disk.disk import DiskStorage
+
+#: Of the variables with a key, what stands behind `SOURCE_` or `TARGET_`, and the S3 library's name for it.
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "access_key_id",
+    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+    "AWS_SESSION_TOKEN": "session_token",
+}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where one end is.
+
+    Fields:
+        side: `source` or `target`.
+        text: a folder, or `s3://bucket/prefix`.
+        endpoint, region, addressing: of the service, if other than in the settings.
+    """
+
+    side: str
+    text: str
+    endpoint: str | None = None
+    region: str | None = None
+    addressing: str | None = None
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether it is object storage."""
+        return values.is_bucket_url(self.text)
+
+    def plain(self, settings: Settings) -> str:
+        """Returns where it is in a form in which no two of them are the same place. Raises SettingsError."""
+        if self.is_bucket:
+            return f"{self._bucket_url()} at {self._effective(settings).storage_endpoint or 'Amazon'}"
+        return str(Path(self.text).resolve())
+
+    def open(self, settings: Settings, places: Sequence[str], environ: Mapping[str, str]) -> "End":
+        """Opens the store; nothing is asked of it yet. Raises SettingsError.
+
+        Parameters:
+            settings: of the program; what is not said otherwise is taken from them.
+            places: the folders of the collections at this end.
+            environ: the environment, for a key of this end's own.
+        """
+        own = [place for place in places if values.is_bucket_url(place)]
+        if not self.is_bucket:
+            folder = Path(self.text).resolve()
+            if own:
+                raise SettingsError(f"The {self.side} is a folder, but a collection lies in {own[0]}; see --folder.")
+            if not folder.is_dir():
+                raise SettingsError(f"There is no folder {folder}. Is its disk mounted? If it is new, make it.")
+            reserve = settings.reserved_bytes
+            storage = DiskStorage(folder, settings.orig_dir, settings.thumb_dir, places, reserve)
+            return End(storage, lambda place: (folder / place / settings.orig_dir).is_dir())
+        try:
+            from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large, and needs Python 3.11
+        except ImportError as error:
+            reason = f"Object storage needs the library obstore, which needs Python 3.11 or newer: {error}"
+            raise SettingsError(reason) from error
+        return End(open_storage(self._effective(settings), places, self._credentials(environ)))
+
+    def _effective(self, settings: Settings) -> Settings:
+        own = {"endpoint": self.endpoint, "region": self.region, "addressing": self.addressing}
+        given = {f"storage_{name}": value for name, value in own.items() if value is not None}
+        return dataclasses.replace(settings, storage_url=self._bucket_url(), **given)  # type: ignore[arg-type]  # texts
+
+    def _bucket_url(self) -> str:
+        try:
+            return values.bucket_url(self.text)
+        except ValueError as error:
+            raise SettingsError(f"The {self.side} is no address of a bucket; expected {error}.") from None
+
+    def _credentials(self, environ: Mapping[str, str]) -> dict[str, str]:
+        prefix = f"{self.side.upper()}_"
+        return {name: environ[prefix + key] for key, name in _CREDENTIALS.items() if environ.get(prefix + key)}
+
+
+@dataclass(frozen=True)
+class End:
+    """An open end.
+
+    Fields:
+        storage: the store.
+        has_folder: on a disk, says whether there is a folder of originals for a place; None for a bucket.
+    """
+
+    storage: Storage
+    has_folder: Callable[[str], bool] | None = None
+
+    @property
+    def is_disk(self) -> bool:
+        """Whether reading it twice costs little."""
+        return self.has_folder is not None
+
+    def is_new(self, place: str) -> bool:
+        """Whether nothing can be in a place, because nothing has been prepared there yet."""
+        return self.has_folder is not None and not self.has_folder(place)

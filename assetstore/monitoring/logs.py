@@ -1,0 +1,114 @@
+"""The log: lines on standard output, plain for people or JSON for programs (LOG_FORMAT).
+
+A line for each exchange, and what else there is to tell. Never a token, a key or a query.
+"""
+
+import functools
+import json
+import logging
+import os
+import sys
+import time
+from datetime import datetime, timezone
+
+from assetstore.http.request_context import Exchange
+
+PLAIN, JSON = "plain", "json"
+FORMATS = (PLAIN, JSON)
+
+
+def set_up(format: str, is_verbose: bool) -> None:
+    """Sends the log to standard output.
+
+    Parameters:
+        format: PLAIN or JSON.
+        is_verbose: more lines (DEBUG).
+    """
+    handler = _Lines()
+    handler.setFormatter(JsonLines() if format == JSON else PlainLines())
+    logging.basicConfig(level=logging.DEBUG if is_verbose else logging.INFO, handlers=[handler], force=True)
+    # What no line of ours has is not collected (Python's "Logging HOWTO", Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
+    # ExifRead comments on every file without EXIF.
+    logging.getLogger("exifread").setLevel(logging.ERROR)
+
+
+class _Lines(logging.Handler):
+    """Writes each record by a call of the system of its own.
+
+    Without logging's lock: it is held while the system writes, and with many threads that made each request
+    wait for others.
+    """
+
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = memoryview(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+            while line:
+                line = line[os.write(sys.stdout.fileno(), line) :]
+        except Exception:  # noqa: BLE001 - as everywhere in logging: nobody fails because of the log
+            self.handleError(record)
+
+
+class PlainLines(logging.Formatter):
+    """`2026-11-24 10:31:07,123 INFO 192.0.2.7 GET /fileget 'a.jpg' 200 81235 bytes 3 ms 1a2b-…`"""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the lines of a record."""
+        exchange = getattr(record, "exchange", None)
+        if not isinstance(exchange, Exchange):
+            return super().format(record)
+        moment = f"{_second(int(record.created))},{record.msecs:03.0f} {record.levelname}"
+        # As repr: method, path and name are what a stranger sent.
+        request = f"{exchange.client} {exchange.method!r} {exchange.path!r} {exchange.name!r}"
+        return (
+            f"{moment} {request} {exchange.status} {exchange.sent} bytes"
+            f" {exchange.seconds * 1000:.0f} ms {exchange.request_id}"
+        )
+
+
+@functools.lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    """The beginning of all lines within a second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line: time (UTC), level, message; for an exchange its fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line of a record."""
+        moment = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        line: dict[str, object] = {"time": moment, "level": record.levelname}
+        exchange = getattr(record, "exchange", None)
+        if isinstance(exchange, Exchange):
+            line |= {
+                "request_id": exchange.request_id,
+                "client": exchange.client,
+                "method": exchange.method,
+                "path": exchange.path,
+                "route": exchange.route,
+                "name": exchange.name,
+                "status": exchange.status,
+                "bytes_received": exchange.received,
+                "bytes_sent": exchange.sent,
+                "seconds": round(exchange.seconds, 6),
+            }
+        else:
+            line |= {"logger": record.name, "message": record.getMessage()}
+            request_id = getattr(record, "request_id", None)
+            if request_id:
+                line["request_id"] = request_id
+        if record.exc_info:
+            line["story"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)

@@ -1,0 +1,201 @@
+"""Figures for Prometheus, given out on an address of their own (METRICS_ADDRESS), never to the clients.
+
+With several processes, PROMETHEUS_MULTIPROC_DIR names a folder in which they add up their figures
+(`shared_figures`). Whichever process holds the lock answers for all.
+
+Concurrency: counters may be used by any thread. What would cost time is not counted but asked when
+somebody scrapes: free space at once, the size of the store from the last count.
+"""
+
+import logging
+import os
+import socketserver
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from assetstore.errors import AssetError
+from assetstore.http.request_context import Exchange
+from assetstore.originals.service import Originals
+from assetstore.thumbnails.rendering.pool import RenderPool
+
+_log = logging.getLogger(__name__)
+
+_PREFIX = "asset_server_"
+
+_FORBIDDEN = 403
+
+#: Seconds: a kept thumbnail takes milliseconds, a large upload minutes.
+_DURATIONS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+
+#: For how long a count of the store is good, in seconds: it looks at every file's name and size.
+_COUNT_SECONDS = 3600
+
+#: The same for the trash: where it is in object storage, every look at it costs requests.
+_TRASH_SECONDS = 60
+
+
+class Metrics:
+    """All figures of one process.
+
+    Parameters:
+        originals: the store.
+        pool: of render workers.
+    """
+
+    def __init__(self, originals: Originals, pool: RenderPool) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            _PREFIX + "requests", "Requests that were answered.", ("route", "method", "status"), registry=registry
+        )
+        self._received = Counter(_PREFIX + "received_bytes", "Bytes of request bodies.", ("route",), registry=registry)
+        self._sent = Counter(_PREFIX + "sent_bytes", "Bytes of answer bodies.", ("route",), registry=registry)
+        self._seconds = Histogram(
+            _PREFIX + "request_seconds",
+            "From the head of a request to the end of its answer.",
+            ("route",),
+            buckets=_DURATIONS,
+            registry=registry,
+        )
+        self._renders = Counter(
+            _PREFIX + "renders", "Thumbnails that were made.", ("format", "outcome"), registry=registry
+        )
+        self._render_seconds = Histogram(
+            _PREFIX + "render_seconds",
+            "How long making a thumbnail took.",
+            ("format",),
+            buckets=_DURATIONS,
+            registry=registry,
+        )
+        self._changes = Counter(
+            _PREFIX + "changes",
+            "What happened to originals: stored, replaced, deleted …",
+            ("operation",),
+            registry=registry,
+        )
+        self._refused = Counter(_PREFIX + "refused_tokens", "Tokens that were refused.", registry=registry)
+        self._state = _State(originals, pool)
+
+    def count(self, exchange: Exchange) -> None:
+        """Counts an exchange that has ended."""
+        method = exchange.method if exchange.method in ("GET", "HEAD", "POST", "OPTIONS") else "other"
+        self._requests.labels(exchange.route, method, str(exchange.status)).inc()
+        self._received.labels(exchange.route).inc(exchange.received)
+        self._sent.labels(exchange.route).inc(exchange.sent)
+        self._seconds.labels(exchange.route).observe(exchange.seconds)
+        if exchange.status == _FORBIDDEN:
+            self._refused.inc()  # nothing else is ever forbidden here
+
+    def count_render(self, format: str, outcome: str, seconds: float) -> None:
+        """Counts a thumbnail: the format of the original, `made` or the name of the error, and its time."""
+        self._renders.labels(format, outcome).inc()
+        self._render_seconds.labels(format).observe(seconds)
+
+    def count_change(self, operation: str) -> None:
+        """Counts an operation of the journal."""
+        self._changes.labels(operation).inc()
+
+    def page(self) -> bytes:
+        """Returns all figures in Prometheus's text format."""
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no types
+        else:
+            registry = self._registry
+        states = CollectorRegistry()
+        states.register(self._state)
+        return prometheus_client.generate_latest(registry) + prometheus_client.generate_latest(states)
+
+    def serve(self, address: tuple[str, int], ending: threading.Event) -> None:
+        """Answers Prometheus at an address until told to end. Raises OSError if the address cannot be had."""
+
+        def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            start_response("200 OK", [("Content-Type", prometheus_client.CONTENT_TYPE_LATEST)])
+            return [self.page()]
+
+        with _ThreadingServer(address, _QuietHandler) as server:
+            server.set_app(answer)
+            server.timeout = 0.5
+            _log.info("metrics on %s port %s", *server.server_address[:2])
+            while not ending.is_set():
+                server.handle_request()
+
+
+class _State:
+    """What is so at the moment of asking (a collector of prometheus_client)."""
+
+    def __init__(self, originals: Originals, pool: RenderPool) -> None:
+        self._originals = originals
+        self._pool = pool
+        self._counting = threading.Lock()
+        self._counted_at = -float(_COUNT_SECONDS)
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._trash_counted_at = -float(_TRASH_SECONDS)
+        self._trash: list[int] = []
+
+    def collect(self) -> Iterable[Metric]:
+        """Yields the figures; those that cannot be had now are left out."""
+        workers = self._pool.workers()
+        for kind, value in (("most", workers.most), ("running", workers.running), ("busy", workers.busy)):
+            yield _gauge(f"render_workers_{kind}", "Render workers of the answering process.", value)
+        try:
+            free = self._originals.storage.free_bytes()
+            if free is not None:
+                yield _gauge("free_bytes", "Bytes that can still be stored.", free)
+            sizes = self._store_sizes()
+            trash = self._trash_sizes()
+        except AssetError as error:
+            _log.warning("no figures of the store: %s %s", error.public, error.detail)
+            return
+        number = GaugeMetricFamily(_PREFIX + "originals", "Originals, counted hourly.", labels=("place",))
+        size = GaugeMetricFamily(_PREFIX + "originals_bytes", "Their bytes, counted hourly.", labels=("place",))
+        for place, (files, files_size) in sizes.items():
+            number.add_metric((place,), files)
+            size.add_metric((place,), files_size)
+        yield number
+        yield size
+        yield _gauge("trash_files", "Files in the trash.", len(trash))
+        yield _gauge("trash_bytes", "Their bytes.", sum(trash))
+
+    def _trash_sizes(self) -> list[int]:
+        with self._counting:
+            if time.monotonic() - self._trash_counted_at >= _TRASH_SECONDS:
+                self._trash = [entry.size for entry in self._originals.trash()]
+                self._trash_counted_at = time.monotonic()
+            return self._trash
+
+    def _store_sizes(self) -> dict[str, tuple[int, int]]:
+        with self._counting:
+            if time.monotonic() - self._counted_at >= _COUNT_SECONDS:
+                self._sizes = {}
+                for place in self._originals.places:
+                    listed = [entry.size for entry in self._originals.storage.originals(place)]
+                    self._sizes[place] = (len(listed), sum(listed))
+                self._counted_at = time.monotonic()
+            return self._sizes
+
+
+class _ThreadingServer(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's: it looks the host up in the DNS.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Logs nothing: Prometheus asks every few seconds."""
+
+
+def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(_PREFIX + name, meaning, value)

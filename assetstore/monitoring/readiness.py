@@ -1,0 +1,98 @@
+"""The checks that say whether this server is ready: store, space, journal, tools, render workers, verification."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from assetstore.config.loading import Settings
+from assetstore.errors import OutOfSpace
+from assetstore.fixity import schedule
+from assetstore.monitoring.health import ERROR, OK, WARNING, Result
+from assetstore.originals.service import Originals
+from assetstore.serving import tls
+from assetstore.thumbnails.rendering.pool import RenderPool
+from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK
+
+_GIGABYTE = 1_000_000_000
+_DAY = 86_400
+
+
+def checks(settings: Settings, originals: Originals, pool: RenderPool) -> Mapping[str, Callable[[], Result]]:
+    """Returns the checks of a server by name, for `Health`.
+
+    Parameters:
+        settings: the effective settings.
+        originals: the store.
+        pool: of render workers.
+    """
+    certificate = {} if settings.tls_certificate is None else {"certificate": lambda: _certificate(settings)}
+    return {
+        **certificate,
+        "store": lambda: _store(originals),
+        "space": lambda: _space(settings, originals),
+        "journal": lambda: _journal(originals),
+        "tools": _tools,
+        "rendering": lambda: _rendering(pool),
+        "verification": lambda: _verification(settings, originals),
+    }
+
+
+def _certificate(settings: Settings) -> Result:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return Result(OK, "HTTPS is not used.")
+    try:
+        certificate = tls.check(settings.tls_certificate, settings.tls_key)
+    except tls.CertificateError:
+        return Result(ERROR, "The certificate for HTTPS cannot be used; manage.py doctor says why.")
+    is_late = certificate.days_left < tls.WARNING_DAYS
+    return Result(WARNING if is_late else OK, f"The certificate is valid until {certificate.expiry_date}.")
+
+
+def _store(originals: Originals) -> Result:
+    originals.storage.probe()
+    return Result(OK, "The store can be written.")
+
+
+def _space(settings: Settings, originals: Originals) -> Result:
+    free = originals.storage.free_bytes()
+    if free is None:
+        return Result(OK, "The store says nothing of its space.")
+    if free <= settings.reserved_bytes:
+        raise OutOfSpace("The disk is full: uploads are refused.")
+    return Result(OK, f"{free / _GIGABYTE:.1f} GB are free.")
+
+
+def _journal(originals: Originals) -> Result:
+    originals.journal.probe()
+    return Result(OK, "The journal can be written.")
+
+
+def _tools() -> Result:
+    missing = [tool for tool in (IMAGEMAGICK, GHOSTSCRIPT) if tool.find() is None]
+    if missing:
+        packages = ", ".join(f"{tool.title} (package {tool.package})" for tool in missing)
+        return Result(ERROR, f"Not installed: {packages}.")
+    return Result(OK, "ImageMagick and Ghostscript are installed.")
+
+
+def _rendering(pool: RenderPool) -> Result:
+    workers = pool.workers()
+    reason = f"{workers.busy} of {workers.most} workers are busy, {workers.running} are running."
+    return Result(ERROR if workers.closed else OK, reason)
+
+
+def _verification(settings: Settings, originals: Originals) -> Result:
+    """Findings are for the curator; they do not make the server less ready."""
+    last = schedule.last_run(originals)
+    if last is None:
+        return Result(OK, "No verification has been run yet.")
+    if last["ended"] is None:
+        return Result(OK, f"A verification is under way since {_date(last['began'])}.")
+    summary = last["summary"]
+    found = ", ".join(f"{number} {kind}" for kind, number in sorted(summary["findings"].items()))
+    text = f"The verification of {_date(last['ended'])} read {summary['files']} files: {found or 'nothing wrong'}."
+    is_late = settings.verify_days and time.time() - last["ended"] > settings.verify_days * _DAY
+    return Result(WARNING if found or is_late else OK, text)
+
+
+def _date(moment: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(moment))

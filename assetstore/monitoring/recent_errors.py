@@ -1,0 +1,56 @@
+"""The latest refusals and faults, so that the administrator's page can show them.
+
+Concurrency: any thread may count or ask. Each process has its own; a restart forgets them, the log does not.
+"""
+
+import threading
+import time
+from collections import deque
+
+from assetstore.http.request_context import Exchange, Meter
+
+#: Of each status so many are kept: a hundred files that are not there do not push out the one full disk.
+_MOST_OF_A_STATUS = 50
+
+_FIRST_REFUSAL = 400
+
+
+class RecentRefusals:
+    """Remembers exchanges that ended with a refusal or a fault (a `Meter`).
+
+    Parameters:
+        following: counts them, too; None for nobody.
+    """
+
+    def __init__(self, following: Meter | None) -> None:
+        self._following = following
+        self._lock = threading.Lock()
+        self._by_status: dict[int, deque[dict[str, object]]] = {}
+
+    def count(self, exchange: Exchange) -> None:
+        """Remembers an exchange if it was refused; what looks for addresses that do not exist is left out."""
+        if exchange.status >= _FIRST_REFUSAL and exchange.route != "other":
+            refusal: dict[str, object] = {
+                "time": time.time(),
+                "status": exchange.status,
+                "sentence": exchange.sentence,
+                "method": exchange.method,
+                "path": exchange.path,
+                "name": exchange.name,
+                "client": exchange.client,
+                "request_id": exchange.request_id,
+            }
+            with self._lock:
+                self._by_status.setdefault(exchange.status, deque(maxlen=_MOST_OF_A_STATUS)).append(refusal)
+        if self._following is not None:
+            self._following.count(exchange)
+
+    def latest(self) -> list[dict[str, object]]:
+        """Returns them, the newest first."""
+        with self._lock:
+            found = [refusal for refusals in self._by_status.values() for refusal in refusals]
+        return sorted(found, key=_moment, reverse=True)
+
+
+def _moment(refusal: dict[str, object]) -> float:
+    return float(str(refusal["time"]))

@@ -1,0 +1,208 @@
+"""What the administrator's page at /status shows, as plain data, and the one thing that it does: restore.
+
+Everything in it may be what a stranger sent (names, collections, sentences): whoever shows it has to show it as
+text. Nothing in it is a path of the server or a key.
+
+Concurrency: any thread may ask; nothing here is kept but the last survey.
+"""
+
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from assetstore import __version__, formats, media_types
+from assetstore.collections.mapping import Collections
+from assetstore.config.loading import Settings
+from assetstore.errors import AssetError, BadRequest, NotFound
+from assetstore.fixity import schedule
+from assetstore.http.parameters import Parameters
+from assetstore.journal.journal import OPERATIONS, Origin
+from assetstore.monitoring import health
+from assetstore.monitoring.health import Health
+from assetstore.monitoring.recent_errors import RecentRefusals
+from assetstore.originals import search
+from assetstore.originals.search import Found
+from assetstore.originals.service import Originals
+from assetstore.originals.storage_report import Survey
+from assetstore.storage import TrashEntry
+from assetstore.thumbnails.rendering import versions
+from assetstore.thumbnails.rendering.pool import RenderPool
+from assetstore.thumbnails.service import Thumbnails
+
+_NANOSECONDS = 1_000_000_000
+
+#: So many events, entries of the trash and findings are shown at once.
+_MOST = 200
+
+
+@dataclass(frozen=True)
+class Served:
+    """What there is to tell about: settings, store, thumbnails and their workers, health, collections, refusals."""
+
+    settings: Settings
+    originals: Originals
+    thumbnails: Thumbnails
+    pool: RenderPool
+    health: Health
+    collections: Collections
+    refusals: RecentRefusals
+
+
+class Report:
+    """The data of the page.
+
+    Parameters:
+        served: what it is about.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._originals = served.originals
+        settings = served.settings
+        self._survey = Survey(served.originals, settings.reserved_bytes, settings.trash_days > 0)
+        self.parts: dict[str, Callable[[Parameters], dict[str, Any]]] = {
+            "overview": self._overview,
+            "storage": self._storage,
+            "activity": self._activity,
+            "originals": self._find,
+            "trash": self._trash,
+        }
+
+    def restore(self, query: Parameters, origin: Origin) -> TrashEntry:
+        """Makes an entry of the trash the original again and returns it.
+
+        Parameters:
+            query: `place` and `entry` as `trash` gave them; `replace=yes` if today's original of that name may go
+                to the trash.
+            origin: who asks.
+
+        Raises:
+            NotFound: the entry is gone.
+            BadRequest: there is an original of that name, and it may not be replaced.
+            OutOfSpace, StorageFault: see `Originals.restore`.
+        """
+        place, identifier = query.get("place"), query.get("entry")
+        of_place = [] if place is None else self._entries(place)
+        entry = next((entry for entry in of_place if entry.identifier == identifier), None)
+        if entry is None:
+            raise NotFound("This file is not in the trash any more.")
+        if self._exists(entry):
+            if not self._served.settings.trash_days:
+                raise BadRequest("There is a file of that name, and without a trash (TRASH_DAYS) it would be lost.")
+            if query.get("replace") != "yes":
+                raise BadRequest("There is a file of that name now.")
+        self._originals.restore(entry, origin)
+        self._served.thumbnails.discard(entry.place, entry.name)
+        return entry
+
+    def _overview(self, _query: Parameters) -> dict[str, Any]:
+        settings, workers = self._served.settings, self._served.pool.workers()
+        report = self._served.health.report()
+        return {
+            "versions": {"Web Asset Server": __version__, "Python": platform.python_version(), **versions.installed()},
+            "ready": all(result.status != health.ERROR for result in report.values()),
+            "checks": {name: vars(result) for name, result in report.items()},
+            "rendering": {
+                "busy": workers.busy,
+                "most": workers.most,
+                "waiting": self._served.thumbnails.waiting(),
+                "most_waiting": settings.render_queue,
+            },
+            "verification": self._verification(),
+            "collections": self._collections(),
+            "trash_days": settings.trash_days,
+            "most_upload_bytes": settings.max_upload_bytes,
+            "needs_key_to_read": settings.require_key_for_get,
+            "time_tolerance": settings.time_tolerance,
+        }
+
+    def _collections(self) -> list[dict[str, str]]:
+        """Of each folder the name by which it can be asked for; one without a name if all share one."""
+        return [{"place": place, "name": name} for place, name in self._served.collections.named().items()]
+
+    def _verification(self) -> dict[str, Any]:
+        days = self._served.settings.verify_days
+        try:
+            last = schedule.last_run(self._originals)
+            query = "SELECT place, name, time_ns, finding FROM checks WHERE finding != '' ORDER BY time_ns DESC LIMIT ?"
+            with self._originals.journal.reading(query, (_MOST,)) as rows:
+                findings = [
+                    {"place": place, "name": name, "time": time_ns / _NANOSECONDS, "finding": found}
+                    for place, name, time_ns, found in rows
+                ]
+        except AssetError as error:
+            return {"days": days, "last": None, "findings": [], "fault": error.public}
+        return {"days": days, "last": last, "findings": findings, "fault": None}
+
+    def _storage(self, _query: Parameters) -> dict[str, Any]:
+        return self._survey.latest()
+
+    def _activity(self, query: Parameters) -> dict[str, Any]:
+        operation = query.get("operation") or None
+        if operation is not None and operation not in OPERATIONS:
+            raise BadRequest("There is no such operation.")
+        events = self._originals.journal.search(operation=operation, newest_first=True, most=_MOST)
+        return {
+            "operations": list(OPERATIONS),
+            "events": [{**asdict(event), "time": event.time_ns / _NANOSECONDS} for event in events],
+            "refusals": self._served.refusals.latest()[:_MOST],
+        }
+
+    def _find(self, query: Parameters) -> dict[str, Any]:
+        place, name, part = query.get("place"), query.get("name"), query.get("search")
+        if name:
+            found = search.exactly(self._originals, name, place)
+        elif part:
+            found = search.named(self._originals, part, place)
+        else:
+            found = search.latest(self._originals, place)
+        return self._as_data(found)
+
+    def _as_data(self, found: Found) -> dict[str, Any]:
+        types = self._served.settings.can_thumbnail & formats.THUMBNAIL_TYPES
+        originals = [
+            {
+                "place": place,
+                "name": listed.name,
+                "size": listed.size,
+                "time": listed.modified_ns / _NANOSECONDS,
+                "type": media_types.guess(listed.name),
+                "has_thumbnail": media_types.guess(listed.name) in types,
+            }
+            for place, listed in found.originals
+        ]
+        return {"originals": originals, "is_all": found.is_all}
+
+    def _trash(self, query: Parameters) -> dict[str, Any]:
+        name, part = query.get("name"), (query.get("search") or "").casefold()
+        entries = [
+            entry
+            for entry in self._entries(query.get("place"))
+            if (entry.name == name if name else part in entry.name.casefold())
+        ]
+        entries.sort(key=lambda entry: entry.removed_ns, reverse=True)
+        days = self._served.settings.trash_days
+        shown = [
+            {
+                "place": entry.place,
+                "entry": entry.identifier,
+                "name": entry.name,
+                "time": entry.removed_ns / _NANOSECONDS,
+                "reason": entry.reason,
+                "size": entry.size,
+                "exists": self._exists(entry),
+            }
+            for entry in entries[:_MOST]
+        ]
+        return {"entries": shown, "number": len(entries), "bytes": sum(entry.size for entry in entries), "days": days}
+
+    def _entries(self, place: str | None) -> list[TrashEntry]:
+        return [entry for entry in self._originals.trash() if place in (None, entry.place)]
+
+    def _exists(self, entry: TrashEntry) -> bool:
+        try:
+            self._originals.storage.version(entry.place, entry.name)
+        except NotFound:
+            return False
+        return True

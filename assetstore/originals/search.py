@@ -1,0 +1,122 @@
+"""Finds originals by a part of their store name, for people.
+
+The journal is asked first, because it is quick. The files are the truth, so what it says is looked at, and the
+folders are looked through for what it does not know; of very many files only as far as a person likes to wait.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from assetstore.errors import NotFound, StorageFault
+from assetstore.journal import journal as events
+from assetstore.names import is_store_name
+from assetstore.originals.service import Originals
+from assetstore.storage import Listed
+
+_log = logging.getLogger(__name__)
+
+#: So many are shown at once, and so many events are looked at for the latest ones.
+MOST, _MOST_EVENTS = 60, 1000
+
+#: For how long the folders are looked through, in seconds.
+_PATIENCE_SECONDS = 4.0
+
+#: How often, in files, the clock is looked at.
+_FILES_BETWEEN_LOOKS = 1000
+
+
+@dataclass(frozen=True)
+class Found:
+    """Originals with the folders of their collections, newest first, and whether that is all there are."""
+
+    originals: list[tuple[str, Listed]]
+    is_all: bool
+
+
+def named(originals: Originals, part: str, place: str | None) -> Found:
+    """Returns originals whose names have this part, in capitals or not; the one that is named so exactly comes first.
+
+    Parameters:
+        originals: the store.
+        part: of a store name.
+        place: the folder of a collection, None for all.
+
+    Raises StorageFault.
+    """
+    end = time.monotonic() + _PATIENCE_SECONDS
+    exact = exactly(originals, part, place).originals
+    others: dict[tuple[str, str], Listed] = {}
+    is_all = True
+    for number, (where, listed) in enumerate(_candidates(originals, part, _places(originals, place))):
+        if listed is not None and listed.name != part and (where, listed.name) not in others:
+            if len(others) == MOST:
+                is_all = False
+                break
+            others[where, listed.name] = listed
+        if number % _FILES_BETWEEN_LOOKS == 0 and time.monotonic() > end:
+            is_all = False
+            break
+    found = [(where, listed) for (where, _), listed in others.items()]
+    return Found([*exact, *sorted(found, key=lambda entry: entry[1].modified_ns, reverse=True)], is_all)
+
+
+def _candidates(originals: Originals, part: str, places: list[str]) -> Iterator[tuple[str, Listed | None]]:
+    """Yields what fits, first from the journal and then from the folders; None for each file that does not."""
+    for where, name in _remembered(originals, part):
+        if where in places:
+            yield from _of_name(originals, where, name)
+    wanted = part.casefold()
+    for where in places:
+        for listed in originals.storage.originals(where):
+            yield where, listed if wanted in listed.name.casefold() else None
+
+
+def _remembered(originals: Originals, part: str) -> list[tuple[str, str]]:
+    """Names with this part in the journal, the latest first: it looks through a million of them in a moment."""
+    pattern = "%" + "".join(f"\\{character}" if character in "%_\\" else character for character in part) + "%"
+    grouped = "GROUP BY place, name ORDER BY MAX(id) DESC LIMIT ?"
+    query = f"SELECT place, name FROM events WHERE name LIKE ? ESCAPE '\\' {grouped}"  # noqa: S608 - our own words
+    try:
+        with originals.journal.reading(query, (pattern, _MOST_EVENTS)) as rows:
+            return [(place, name) for place, name in rows]
+    except StorageFault as error:
+        _log.error("the journal cannot be asked: %s", error.detail)
+        return []
+
+
+def exactly(originals: Originals, name: str, place: str | None) -> Found:
+    """Returns the originals of just this name. Raises StorageFault."""
+    return Found([found for where in _places(originals, place) for found in _of_name(originals, where, name)], True)
+
+
+def latest(originals: Originals, place: str | None) -> Found:
+    """Returns the originals that came last, by the journal. Raises StorageFault."""
+    found: dict[tuple[str, str], Listed] = {}
+    seen: set[tuple[str, str]] = set()
+    for event in originals.journal.search(place=place, newest_first=True, most=_MOST_EVENTS):
+        key = (event.place, event.name)
+        if key in seen or event.operation == events.PURGED:
+            continue
+        seen.add(key)
+        if event.operation in events.PRESENT and event.place in originals.places:
+            for _, listed in _of_name(originals, event.place, event.name):
+                found[key] = listed
+        if len(found) == MOST:
+            break
+    return Found([(where, listed) for (where, _), listed in found.items()], False)
+
+
+def _places(originals: Originals, place: str | None) -> list[str]:
+    return [where for where in originals.places if place in (None, where)]
+
+
+def _of_name(originals: Originals, place: str, name: str) -> Iterator[tuple[str, Listed]]:
+    if not is_store_name(name):
+        return
+    try:
+        version = originals.storage.version(place, name)
+    except NotFound:
+        return
+    yield place, Listed(name, version.size, version.modified_ns, version.tag)

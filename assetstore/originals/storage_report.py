@@ -1,0 +1,108 @@
+"""A survey of the store: how much there is, how it grew, when the disk will be full.
+
+It looks at the size of every file and at every event, so it is made in a thread of its own, now and then,
+and whoever asks gets the last one at once.
+
+Concurrency: any thread may ask; one survey is made at a time.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from assetstore.errors import AssetError
+from assetstore.originals import growth
+from assetstore.originals.service import Originals
+
+_log = logging.getLogger(__name__)
+
+#: After so many seconds a survey is made anew when somebody asks; after this multiple of its own duration at
+#: the least, so that surveys of millions of files are rare.
+_FRESH_SECONDS, _FRESH_FACTOR = 60, 100
+
+
+class Survey:
+    """The last survey of a store.
+
+    Parameters:
+        originals: the store.
+        reserve: bytes that uploads leave free (RESERVED_BYTES).
+        keeps_trash: whether deleted files stay in the trash for a while.
+    """
+
+    def __init__(self, originals: Originals, reserve: int, keeps_trash: bool) -> None:
+        self._originals = originals
+        self._reserve = reserve
+        self._keeps_trash = keeps_trash
+        self._lock = threading.Lock()
+        self._is_running = False
+        self._last: dict[str, Any] | None = None
+        self._stale_from = 0.0
+
+    def latest(self) -> dict[str, Any]:
+        """Returns the last survey, and begins a new one if need be.
+
+        `ready` is False as long as there is none; `fault` says why it could not be made.
+        """
+        with self._lock:
+            begins = not self._is_running and time.monotonic() >= self._stale_from
+            self._is_running = self._is_running or begins
+            last = self._last
+        if begins:
+            threading.Thread(target=self._run, name="survey", daemon=True).start()
+        return last or {"ready": False, "fault": None}
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        found = {"ready": False, "fault": "The store could not be looked through; the log has more."}
+        try:
+            found = self._made()
+        except AssetError as error:
+            _log.error("the store could not be surveyed: %s %s", error.public, error.detail)
+            found["fault"] = error.public
+        except Exception:  # noqa: BLE001 - a fault of the survey is its result
+            _log.exception("the store could not be surveyed")
+        with self._lock:
+            self._last, self._is_running = found, False
+            ended = time.monotonic()
+            self._stale_from = ended + max(_FRESH_SECONDS, _FRESH_FACTOR * (ended - began))
+
+    def _made(self) -> dict[str, Any]:
+        originals = self._originals
+        now = time.time()
+        places = [self._sizes(place) for place in originals.places]
+        free = originals.storage.free_bytes()
+        room = None if free is None else max(0, free - self._reserve)
+        daily = _or_none(lambda: growth.daily(originals.journal, self._keeps_trash, now))
+        months = _or_none(lambda: growth.months(originals.journal, self._keeps_trash)) or []
+        return {
+            "ready": True,
+            "fault": None,
+            "time": now,
+            "places": places,
+            "files": sum(place["files"] for place in places),
+            "bytes": sum(place["bytes"] for place in places),
+            "trash_bytes": sum(entry.size for entry in originals.trash()),
+            "room": room,
+            "months": [asdict(month) for month in months],
+            "daily": daily,
+            "days_until_full": growth.days_until_full(room, daily),
+        }
+
+    def _sizes(self, place: str) -> dict[str, Any]:
+        files = size = 0
+        for listed in self._originals.storage.originals(place):
+            files, size = files + 1, size + listed.size
+        return {"place": place, "files": files, "bytes": size}
+
+
+def _or_none(ask: Callable[[], Any]) -> Any:
+    """What the journal says; None if it cannot be asked: the files are counted all the same."""
+    try:
+        return ask()
+    except AssetError as error:
+        _log.error("the journal cannot be asked: %s", error.detail)
+        return None

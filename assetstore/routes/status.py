@@ -1,0 +1,159 @@
+"""The HTTP side of the administrator's page at /status; what it shows is in `assetstore.monitoring.status_report`.
+
+The page and its files hold nothing of the store and are given to everybody. The data, and the restoring of
+files, need a token each, which the page makes of the key that is typed into it (`assetstore.auth.status_tokens`).
+There are no cookies, so no other page can act in the administrator's name. What the page uploads, deletes and
+reads goes by the routes that Specify uses.
+
+The policy of the page lets nothing run but its own script files, and none of what the store holds: they carry a
+number that is drawn for each answer.
+"""
+
+import functools
+import json
+import re
+import secrets
+from typing import Any
+
+import bottle
+
+from assetstore import __version__
+from assetstore.app.bootstrap import Opened
+from assetstore.auth import status_tokens
+from assetstore.auth.tokens import Refusals
+from assetstore.collections.mapping import Collections
+from assetstore.config import public_urls
+from assetstore.errors import Forbidden, NotFound
+from assetstore.http.parameters import Parameters
+from assetstore.http.request_context import Meter
+from assetstore.journal.journal import Origin
+from assetstore.monitoring.recent_errors import RecentRefusals
+from assetstore.monitoring.status_report import Report, Served
+from assetstore.routes.responses import VIEWS, exchange, plain
+
+#: The files of the page in views/status; nothing else is served from there.
+FILES = {
+    "activity.js": "text/javascript; charset=UTF-8",
+    "connection.js": "text/javascript; charset=UTF-8",
+    "elements.js": "text/javascript; charset=UTF-8",
+    "files.js": "text/javascript; charset=UTF-8",
+    "hmac-md5.js": "text/javascript; charset=UTF-8",
+    "icon.svg": "image/svg+xml",
+    "main.js": "text/javascript; charset=UTF-8",
+    "overview.js": "text/javascript; charset=UTF-8",
+    "page.css": "text/css; charset=UTF-8",
+    "plot.js": "text/javascript; charset=UTF-8",
+    "server.js": "text/javascript; charset=UTF-8",
+    "storage.js": "text/javascript; charset=UTF-8",
+    "trash.js": "text/javascript; charset=UTF-8",
+    "uploads.js": "text/javascript; charset=UTF-8",
+}
+
+#: An origin that may stand in a policy; whatever else a setting holds does not get there.
+_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+
+_HEADERS = {"X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+
+_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+
+class StatusPage:
+    """The routes of the page.
+
+    Parameters:
+        opened: what the server stands on.
+        report: the data.
+        refused_tokens: counts them by client.
+    """
+
+    def __init__(self, opened: Opened, report: Report, refused_tokens: Refusals) -> None:
+        self._settings = opened.settings
+        self._report = report
+        self._refused_tokens = refused_tokens
+
+    def page(self) -> bottle.HTTPResponse:
+        """The page as everybody gets it; it begins with the question for the key."""
+        nonce = secrets.token_urlsafe(18)
+        text = bottle.template("status", version=__version__, nonce=nonce, template_lookup=VIEWS)
+        base = public_urls.base_url(self._settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
+        origin = _ORIGIN.match(base)
+        # The connection check asks the address that Specify is told, whether or not it is that of the page.
+        asked = f"'self' {origin[0]}" if origin else "'self'"
+        policy = (
+            f"{_NOTHING}; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; connect-src {asked};"
+            " require-trusted-types-for 'script'; trusted-types 'none'"
+        )
+        headers = {**_HEADERS, "Content-Security-Policy": policy, "Content-Type": "text/html; charset=UTF-8"}
+        return bottle.HTTPResponse(text, 200, **headers)
+
+    def file(self, name: str) -> bottle.HTTPResponse:
+        """A file of the page: one of FILES, and nothing else."""
+        if name not in FILES:
+            raise NotFound("There is nothing at this address.")
+        headers = {**_HEADERS, "Content-Security-Policy": _NOTHING, "Content-Type": FILES[name]}
+        return bottle.HTTPResponse(_content(name), 200, **headers)
+
+    def data(self, part: str) -> bottle.HTTPResponse:
+        """A part of the data as JSON."""
+        self._check_token()
+        if part not in self._report.parts:
+            raise NotFound("There is nothing at this address.")
+        return _json(self._report.parts[part](_query()))
+
+    def restore(self) -> bottle.HTTPResponse:
+        """Brings a file back from the trash."""
+        self._check_token()
+        entry = self._report.restore(_query(), Origin("", exchange().client))
+        exchange().name = entry.name
+        return plain("Ok.", **{"Cache-Control": "no-store"})
+
+    def _check_token(self) -> None:
+        environ, current = bottle.request.environ, exchange()
+        request = f"{environ['REQUEST_METHOD']} {current.path}"
+        if environ.get("QUERY_STRING"):
+            request += f"?{environ['QUERY_STRING']}"
+        token = bottle.request.get_header(status_tokens.HEADER)
+        settings = self._settings
+        try:
+            status_tokens.check(settings.key, token, request, current.received_at, settings.time_tolerance)
+        except Forbidden as error:
+            number = self._refused_tokens.count(current.client)
+            raise Forbidden(error.public, f"refused token {number} of {current.client}") from None
+
+
+def install(app: bottle.Bottle, opened: Opened, collections: Collections, refused_tokens: Refusals) -> Meter | None:
+    """Adds the page to *app* if there is to be one (STATUS_PAGE).
+
+    Parameters:
+        app: the application.
+        opened: what the server stands on.
+        collections: the mapping of collections that the routes go by.
+        refused_tokens: counts them by client.
+
+    Returns the meter that counts exchanges from now on: the page's and the metrics'.
+    """
+    if not opened.settings.status_page:
+        return opened.metrics
+    refusals = RecentRefusals(opened.metrics)
+    stands_on = (opened.settings, opened.originals, opened.thumbnails, opened.pool, opened.health)
+    page = StatusPage(opened, Report(Served(*stands_on, collections, refusals)), refused_tokens)
+    app.route("/status", "GET", page.page)
+    app.route("/status/view/<name>", "GET", page.file)
+    app.route("/status/data/<part>", "GET", page.data)
+    app.route("/status/restore", "POST", page.restore)
+    return refusals
+
+
+def _query() -> Parameters:
+    return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
+
+
+def _json(data: dict[str, Any]) -> bottle.HTTPResponse:
+    headers = {**_HEADERS, "Content-Type": "application/json", "Content-Security-Policy": _NOTHING}
+    return bottle.HTTPResponse(json.dumps(data), 200, **headers)
+
+
+@functools.cache
+def _content(name: str) -> bytes:
+    with open(f"{VIEWS[0]}/status/{name}", "rb") as file:
+        return file.read()

@@ -1,0 +1,268 @@
+"""Compares Specify's records with the files of the store, and says in a curator's words what does not fit.
+
+A name counts as the server and Specify count it: exactly. One that differs only in upper and lower
+case, in the way accents are encoded or in blanks around it is told apart from a missing one, because
+the file is there, and must not be taken for one that nobody needs.
+
+Concurrency: runs beside a serving server and only reads. The records are older than the list of
+files. So a file that came since, or not long before, waits for its form to be saved and is no
+fault; and a file that went since went together with its record.
+"""
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from assetstore.errors import NotFound, StorageFault
+from assetstore.journal import journal as events
+from assetstore.names import is_store_name
+from assetstore.originals.service import Originals
+from assetstore.specify import Record
+from assetstore.storage import Listed, TrashEntry
+
+NO_FILE, NO_RECORD, ELSEWHERE = "record without file", "file without record", "file in another collection"
+SPELLING, EMPTY, UNREADABLE, SHARED = "other spelling", "empty file", "unreadable file", "shared file"
+
+#: What can be found.
+KINDS = (NO_FILE, NO_RECORD, ELSEWHERE, SPELLING, EMPTY, UNREADABLE, SHARED)
+
+#: So many records are named; the others are counted.
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How to compare.
+
+    Fields:
+        as_of_ns: the moment of which the records tell, nanoseconds since 1970.
+        grace_ns: so much younger than that, or less, a file may be without a record.
+        folders: COLLECTION_DIRS, names of collections to folders; None if they share one.
+        place: the only folder to look at, to which all records then belong; None for all.
+        opens: whether every file is opened.
+    """
+
+    as_of_ns: int
+    grace_ns: int
+    folders: Mapping[str, str] | None
+    place: str | None
+    opens: bool
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What does not fit.
+
+    Fields:
+        kind: one of KINDS.
+        place, name: the file, or where it should be and its store name.
+        records: the AttachmentIDs concerned.
+        original: the name of the file on the computer from which it came, if a record says so.
+        meaning: a sentence.
+        file: today's file, None if there is none.
+        entry: of the trash, which could be restored; None if there is none.
+    """
+
+    kind: str
+    place: str
+    name: str
+    records: tuple[str, ...]
+    original: str
+    meaning: str
+    file: Listed | None = None
+    entry: TrashEntry | None = None
+
+
+class Comparison:
+    """One comparison of all records with all files.
+
+    Parameters:
+        originals: the store.
+        records: all that point to it.
+        rules: how to compare.
+    """
+
+    def __init__(self, originals: Originals, records: Iterable[Record], rules: Rules) -> None:
+        self._originals = originals
+        self._rules = rules
+        self._places = list(originals.places) if rules.place is None else [rules.place]
+        self._by_name: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            self._by_name[record.location].append(record)
+        storage = originals.storage
+        self._files = {place: {listed.name: listed for listed in storage.originals(place)} for place in self._places}
+        self._users: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
+        self.counted: Counter[str] = Counter()
+
+    @property
+    def number_of_records(self) -> int:
+        """How many records there are."""
+        return sum(map(len, self._by_name.values()))
+
+    @property
+    def number_of_files(self) -> int:
+        """How many files there are."""
+        return sum(map(len, self._files.values()))
+
+    def run(self, progress: Callable[[int], None] = lambda _number: None) -> Iterator[Finding]:
+        """Yields all that does not fit.
+
+        Parameters:
+            progress: called with the number of records and of files that are done.
+
+        Raises:
+            StorageFault: a folder or the journal cannot be read.
+        """
+        for finding in self._all(progress):
+            self.counted[finding.kind] += 1
+            yield finding
+
+    def _all(self, progress: Callable[[int], None]) -> Iterator[Finding]:
+        for name, records in self._by_name.items():
+            yield from self._of_name(name, records)
+            progress(len(records))
+        for (place, name), users in self._users.items():
+            if len(users) > 1:
+                meaning = f"{len(users)} records show this file; who deletes one of them in Specify deletes it for all"
+                yield self._finding(SHARED, place, name, users, meaning, self._files[place][name])
+        suspects = []
+        for place, files in self._files.items():
+            for listed in files.values():
+                finding = self._of_file(place, listed)
+                if finding is not None and finding.kind == UNREADABLE:
+                    suspects.append(finding)
+                elif finding is not None:
+                    yield finding
+                progress(1)
+        yield from self._confirmed(suspects)
+
+    def _of_name(self, name: str, records: list[Record]) -> Iterator[Finding]:
+        """What is wrong with the records that point to one name; notes whose the files are."""
+        held = [place for place in self._places if name in self._files[place]]
+        for record in records:
+            expected = self._expected(record)
+            found = [place for place in held if place in expected]
+            for place in found or held:
+                self._users[place, name].append(record)
+            if found:
+                continue
+            if held:
+                yield self._elsewhere(record, held[0], expected)
+                continue
+            finding = self._near(record) or self._missing(record, expected)
+            if finding is not None:
+                yield finding
+
+    def _elsewhere(self, record: Record, place: str, expected: list[str]) -> Finding:
+        collection = " or ".join(record.collections or ())
+        meaning = f"the file is in the folder “{place}”, but {collection} looks for it in “{' or '.join(expected)}”"
+        return self._finding(ELSEWHERE, place, record.location, [record], meaning, self._files[place][record.location])
+
+    def _near(self, record: Record) -> Finding | None:
+        """The finding if there is a file of nearly this name."""
+        near = self._nearly.get(loose(record.location), []) if record.location else []
+        if not near:
+            return None
+        for place, name in near:
+            self._users[place, name].append(record)
+        place, name = near[0]
+        meaning = f"the record says “{record.location}”, the file is called “{name}”: the server does not find it so"
+        return self._finding(SPELLING, place, record.location, [record], meaning, self._files[place][name])
+
+    def _missing(self, record: Record, expected: list[str]) -> Finding | None:
+        """The finding about a record without a file; None if the file went after the records were read."""
+        name, place = record.location, expected[0]
+        if not name:
+            return self._finding(NO_FILE, place, name, [record], "the record names no file; its upload never ended")
+        if not is_store_name(name):
+            return self._finding(NO_FILE, place, name, [record], "no file can have the name that the record says")
+        entries = [entry for place in expected for entry in self._trash.get((place, name), [])]
+        entry = max(entries, key=lambda entry: entry.removed_ns, default=None)
+        last = self._last_event(expected, name)
+        went = last is not None and last.operation not in events.PRESENT
+        gone_ns = max(entry.removed_ns if entry else 0, last.time_ns if last and went else 0)
+        if gone_ns > self._rules.as_of_ns:
+            return None
+        if entry is not None:
+            meaning = "there is no such file; it is in the trash and can be restored"
+            return self._finding(NO_FILE, entry.place, name, [record], meaning, entry=entry)
+        meaning = "there is no such file, and the journal has never heard of it"
+        if last is not None:
+            meaning = f"there is no such file; the journal's last word on it is “{last.operation}”"
+        return self._finding(NO_FILE, place, name, [record], meaning)
+
+    def _last_event(self, places: list[str], name: str) -> events.Event | None:
+        found = [event for place in places if (event := self._originals.journal.latest(place, name)) is not None]
+        return max(found, key=lambda event: event.time_ns, default=None)
+
+    def _of_file(self, place: str, listed: Listed) -> Finding | None:
+        users = self._users.get((place, listed.name), [])
+        is_young = listed.modified_ns > self._rules.as_of_ns - self._rules.grace_ns
+        if not users and not is_young:
+            meaning = f"no record shows this file of {listed.size} bytes"
+            return self._finding(NO_RECORD, place, listed.name, [], meaning, listed)
+        if not listed.size:
+            return self._finding(EMPTY, place, listed.name, users, "the file has no bytes; upload it again", listed)
+        if self._rules.opens and not self._is_readable(place, listed.name):
+            return self._finding(UNREADABLE, place, listed.name, users, "the file cannot be read", listed)
+        return None
+
+    def _is_readable(self, place: str, name: str) -> bool:
+        try:
+            with self._originals.storage.open_original(place, name) as stored:
+                return bool(stored.file.read(1))
+        except (NotFound, StorageFault, OSError):
+            return False
+
+    def _confirmed(self, suspects: list[Finding]) -> Iterator[Finding]:
+        """Those that are still listed, and still cannot be read: the others were deleted meanwhile."""
+        for place in {finding.place for finding in suspects}:
+            names = {listed.name for listed in self._originals.storage.originals(place)}
+            for finding in suspects:
+                if finding.place == place and finding.name in names and not self._is_readable(place, finding.name):
+                    yield finding
+
+    def _expected(self, record: Record) -> list[str]:
+        """The folders in one of which a record's file may be."""
+        folders = self._rules.folders
+        if self._rules.place is not None or folders is None or record.collections is None:
+            return self._places
+        return sorted({folders[name] for name in record.collections if name in folders}) or self._places
+
+    @cached_property
+    def _nearly(self) -> dict[str, list[tuple[str, str]]]:
+        found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        for place, files in self._files.items():
+            for name in files:
+                found[loose(name)].append((place, name))
+        return dict(found)
+
+    @cached_property
+    def _trash(self) -> dict[tuple[str, str], list[TrashEntry]]:
+        found: defaultdict[tuple[str, str], list[TrashEntry]] = defaultdict(list)
+        for place in self._places:
+            for entry in self._originals.storage.trash(place):
+                found[place, entry.name].append(entry)
+        return dict(found)
+
+    @staticmethod
+    def _finding(  # noqa: PLR0917 - what and where, in the order of the fields
+        kind: str,
+        place: str,
+        name: str,
+        records: list[Record],
+        meaning: str,
+        file: Listed | None = None,
+        *,
+        entry: TrashEntry | None = None,
+    ) -> Finding:
+        identifiers = tuple(record.identifier for record in records[:_MOST_NAMED])
+        original = records[0].original if records else ""
+        return Finding(kind, place, name, identifiers, original, meaning, file, entry)
+
+
+def loose(name: str) -> str:
+    """What names have in common that differ only in case, in the encoding of accents, or in blanks around."""
+    return unicodedata.normalize("NFC", name.strip()).casefold()

@@ -1,0 +1,120 @@
+"""Reads Specify's attachment records from its database, MySQL or MariaDB, without changing anything.
+
+One transaction, which the database itself holds to reading, sees one state of all tables. The
+account needs the right SELECT on `attachment` and `collection`, and no other.
+"""
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from assetstore.errors import BadRequest, Unavailable
+from assetstore.specify import COLLECTION_SCOPE, DISCIPLINE_SCOPE, Record, Records
+
+#: What an address begins with, instead of the name of a file.
+SCHEMES = ("mysql://", "mariadb://")
+
+#: The environment variable for the password: an address on the command line can be seen by everybody.
+PASSWORD_VARIABLE = "SPECIFY_DATABASE_PASSWORD"  # noqa: S105 - a name, no password
+
+_SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER = 20, 600
+
+_RECORDS = "SELECT AttachmentID, AttachmentLocation, OrigFilename, ScopeType, ScopeID FROM attachment"
+_COLLECTIONS = "SELECT UserGroupScopeId, CollectionName, DisciplineID FROM collection"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a database is; *options* are those of the driver."""
+
+    options: Mapping[str, Any]
+
+
+def address(text: str, environ: Mapping[str, str]) -> Address:
+    """Returns the parts of `mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?unix_socket=PATH][&ssl_ca=FILE]`.
+
+    Raises BadRequest.
+    """
+    expected = "expected mysql://USER@HOST:PORT/DATABASE, or …/DATABASE?unix_socket=PATH"
+    try:
+        parts = urlsplit(text)
+        port, database = parts.port or 3306, unquote(parts.path.removeprefix("/"))
+        query = {name: values[-1] for name, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()}
+    except ValueError:
+        raise BadRequest(f"The address of the database cannot be understood; {expected}.") from None
+    if not parts.username or not database or set(query) - {"unix_socket", "ssl_ca"}:
+        raise BadRequest(f"The address of the database cannot be understood; {expected}.")
+    password = unquote(parts.password) if parts.password is not None else environ.get(PASSWORD_VARIABLE, "")
+    options: dict[str, Any] = {"user": unquote(parts.username), "password": password, "database": database, **query}
+    if "unix_socket" not in query:
+        options |= {"host": parts.hostname or "127.0.0.1", "port": port}
+    return Address(options)
+
+
+def read(where: Address) -> Records:
+    """Returns the records of a database as they are now.
+
+    Raises:
+        Unavailable: it cannot be reached or does not let us in.
+        BadRequest: it is not Specify's.
+    """
+    with connected(where) as cursor:
+        as_of_ns = time.time_ns()
+        collections, disciplines = _scopes(cursor)
+        cursor.execute(_RECORDS)
+        records = []
+        for identifier, location, original, scope_type, scope in cursor:
+            names: tuple[str, ...] | None = None
+            if scope_type == COLLECTION_SCOPE:
+                names = collections.get(scope)
+            elif scope_type == DISCIPLINE_SCOPE:
+                names = disciplines.get(scope)
+            records.append(Record(str(identifier), location or "", original or "", names))
+    return Records(tuple(records), as_of_ns)
+
+
+def _scopes(cursor: Any) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[str, ...]]]:
+    """The names of the collections, by the number of the collection and by that of the discipline."""
+    collections: dict[int, tuple[str, ...]] = {}
+    disciplines: defaultdict[int, tuple[str, ...]] = defaultdict(tuple)
+    cursor.execute(_COLLECTIONS)
+    for identifier, name, discipline in cursor:
+        collections[identifier] = (name or "",)
+        disciplines[discipline] += (name or "",)
+    return collections, dict(disciplines)
+
+
+@contextlib.contextmanager
+def connected(where: Address) -> Iterator[Any]:
+    """Gives a cursor in a transaction that the database holds to reading. Raises Unavailable, BadRequest."""
+    import pymysql  # noqa: PLC0415 - only this command needs it
+    import pymysql.cursors  # noqa: PLC0415
+
+    try:
+        connection = pymysql.connect(
+            **where.options,
+            charset="utf8mb4",
+            connect_timeout=_SECONDS_TO_CONNECT,
+            read_timeout=_SECONDS_TO_ANSWER,
+            cursorclass=pymysql.cursors.SSCursor,  # row by row: there may be millions
+            local_infile=False,
+        )
+    except (pymysql.MySQLError, OSError, RuntimeError) as error:
+        raise Unavailable("Specify's database cannot be reached.", _reason(error)) from error
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            yield cursor
+    except pymysql.MySQLError as error:
+        raise BadRequest("The database could not be read as Specify's.", _reason(error)) from error
+    finally:
+        with contextlib.suppress(pymysql.MySQLError, OSError):
+            connection.close()
+
+
+def _reason(error: BaseException) -> str:
+    return str(error.args[1]) if len(error.args) > 1 else str(error)

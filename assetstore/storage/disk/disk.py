@@ -1,0 +1,359 @@
+"""Originals as plain files, in the layout that every Specify attachment server has:
+`BASE/[collection folder/]originals/NAME`.
+
+The files are the truth: whatever somebody copies in by hand is served.
+
+Concurrency: any number of threads and processes may use one tree. Nothing is ever written in
+place: bytes go to a private file on the same file system, are synced, and take their name by
+rename(2), which is atomic. A reader holds an open file, so it reads one whole version even if the
+name is replaced or removed meanwhile. Whoever changes what a name stands for holds that name's
+lock, so that each version that goes is in the trash exactly once.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import stat
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+
+from assetstore.config.values import is_bucket_url
+from assetstore.errors import NotFound, OutOfSpace, StorageFault, Unsynced
+from assetstore.names import is_store_name
+from assetstore.storage import Listed, Past, StoredFile, TrashEntry, Version
+from assetstore.storage.disk.files import (
+    ABSENT,
+    UPLOAD,
+    alone,
+    brought_to,
+    confirm,
+    create_locked,
+    faults,
+    make_private,
+    open_file,
+    private_folder,
+    resolve,
+    sweep,
+    version,
+)
+from assetstore.storage.disk.thumbnails import DiskThumbnails
+from assetstore.storage.disk.trash import BALLAST, TRASH_FOLDER, DiskTrash
+from assetstore.storage.thumbnail_sizes import ThumbnailSizes
+
+_log = logging.getLogger(__name__)
+
+#: After so many bytes of an upload the disk is told to begin with them, so that `sync` has little left to
+#: wait for, and the free space is looked at again: others write, too.
+_BYTES_BETWEEN_LOOKS = 2 << 20
+
+
+class DiskStorage:
+    """The store on a mounted file system.
+
+    Parameters:
+        base: the folder of all attachments (BASE_DIR).
+        originals: name of the folder of originals (ORIG_DIR).
+        thumbnails: name of the folder of thumbnails (THUMB_DIR).
+        places: the folders of the collections below *base*, at least one; empty for *base* itself.
+        reserve: bytes that uploads leave free on the file system.
+    """
+
+    def __init__(self, base: Path, originals: str, thumbnails: str, places: Sequence[str], reserve: int = 0) -> None:
+        self._base = base
+        self._originals = originals
+        self._thumbnails = thumbnails
+        self._places = places
+        self._reserve = reserve
+        self._devices: dict[str, int] = {}
+
+    def prepare(self) -> None:
+        """Makes the folders of all collections, sweeps abandoned files, and tries to write.
+
+        Raises:
+            StorageFault: a folder cannot be made or written; the detail names it.
+        """
+        for place in self._places:
+            self.prepare_place(place)
+
+    def prepare_place(self, place: str) -> None:
+        """The same for one collection, which may have come after the start. Raises StorageFault."""
+        if is_bucket_url(place):
+            raise StorageFault("A collection is to be in a bucket, but STORAGE_URL is not set.", place)
+        spared = {TRASH_FOLDER, BALLAST, ThumbnailSizes.FOLDER}
+        for folder in (self._folder_of(place), self._base / place / self._thumbnails):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                sweep(private_folder(folder), spared)
+                with tempfile.TemporaryFile(dir=private_folder(folder)):
+                    pass
+            except OSError as error:
+                detail = f"{folder}: {error.strerror or error}"
+                raise StorageFault("The attachment folder cannot be written.", detail) from error
+        self._prepare_trash(place)
+
+    def _prepare_trash(self, place: str) -> None:
+        folder = self._folder_of(place)
+        trash = DiskTrash(place, folder)
+        try:
+            trash.prepare()
+            trash.take_ballast()
+            self._devices[place] = folder.stat().st_dev
+        except OSError as error:
+            detail = f"{folder}: {error.strerror or error}"
+            raise StorageFault("The attachment folder cannot be written.", detail) from error
+
+    def thumbnails(self, most_sizes: int) -> DiskThumbnails:
+        """Returns the store of thumbnails beside these originals."""
+        return DiskThumbnails(self._base, self._thumbnails, most_sizes)
+
+    def open_original(self, place: str, name: str, reads: bool = True) -> StoredFile:
+        """Opens an original for reading. Raises NotFound, StorageFault."""
+        try:
+            return open_file(self._base, place, self._originals, name)
+        except NotFound:
+            self._check_disk(place)
+            raise
+
+    def version(self, place: str, name: str) -> Version:
+        """Returns the version of an original. Raises NotFound, StorageFault."""
+        with contextlib.suppress(OSError):
+            status = os.lstat(f"{self._base}/{place}/{self._originals}/{name}")
+            if stat.S_ISREG(status.st_mode):
+                return version(status)
+        with self.open_original(place, name) as original:  # a link, or it says what is wrong
+            return original.version
+
+    @contextlib.contextmanager
+    def local_original(self, place: str, name: str) -> Iterator[Path]:
+        """Gives the path at which tools can read an original. Raises NotFound."""
+        yield resolve(self._folder_of(place) / name, self._base, {self._originals})
+
+    def originals(self, place: str) -> Iterator[Listed]:
+        """Yields all originals of one place. Raises StorageFault."""
+        try:
+            with os.scandir(self._folder_of(place)) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or a link to nowhere
+                        status = entry.stat()
+                        if stat.S_ISREG(status.st_mode) and is_store_name(entry.name):
+                            yield Listed(entry.name, status.st_size, status.st_mtime_ns, version(status).tag)
+        except OSError as error:
+            raise StorageFault("The folder of originals cannot be read.", str(error)) from error
+
+    def receive(
+        self, place: str | None, length: int | None, name: str | None = None, past: Past | None = None
+    ) -> "DiskIncoming":
+        """Begins an upload on the file system of *place*, or of the first collection.
+
+        Raises OutOfSpace at once if so many bytes would go into the reserve; StorageFault.
+        """
+        first = self._places[0] if place is None else place
+        self._check_disk(first)
+        folder = self._folder_of(first)
+        return DiskIncoming(folder, self._folder_of, length or 0, self._reserve, past)
+
+    def delete_original(self, place: str, name: str, keep_old: bool) -> bool:
+        """Removes an original, to the trash if *keep_old*; False if there was none. Raises StorageFault."""
+        path = self._folder_of(place) / name
+        try:
+            if stat.S_ISDIR(path.lstat().st_mode):
+                return False
+            if keep_old:
+                DiskTrash(place, path.parent).move(path)
+            else:
+                path.unlink()
+        except OSError as error:
+            if error.errno in ABSENT:
+                return False
+            with faults():
+                raise
+        confirm(path.parent)
+        return True
+
+    def alone_with_original(self, place: str, name: str) -> AbstractContextManager[None]:
+        """Holds off everybody else, in other processes too, who calls this for the same original."""
+        self._check_disk(place)
+        return alone(self._folder_of(place), name)
+
+    def trash(self, place: str) -> Iterator[TrashEntry]:
+        """Yields what is in the trash of one place, oldest first. Raises StorageFault."""
+        with faults():
+            yield from DiskTrash(place, self._folder_of(place)).entries()
+
+    def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
+        """Makes an entry of the trash the original again; True if it replaced one.
+
+        Raises NotFound (the entry is gone), OutOfSpace, StorageFault.
+        """
+        trash = DiskTrash(entry.place, self._folder_of(entry.place))
+        source, target = trash.path(entry), self._folder_of(entry.place) / entry.name
+        with faults():
+            if not os.path.lexists(source):
+                raise NotFound("This is no longer in the trash.", entry.identifier)
+            replaces = os.path.lexists(target)
+            if replaces:
+                _refuse_folder(target)
+            if replaces and os.path.samestat(source.lstat(), target.lstat()):
+                source.unlink()  # a crash came between keeping the old and placing the new
+            elif replaces and keep_old:
+                trash.replace(source, target)
+            else:
+                os.rename(source, target)
+            with contextlib.suppress(OSError):  # an empty folder stays, which is no entry
+                trash.forget(entry)
+        confirm(target.parent)
+        return replaces
+
+    def purge(self, entry: TrashEntry) -> bool:
+        """Removes an entry of the trash for good; False if it is gone already. Raises StorageFault."""
+        trash = DiskTrash(entry.place, self._folder_of(entry.place))
+        with faults():
+            try:
+                trash.path(entry).unlink()
+            except FileNotFoundError:
+                return False
+            trash.forget(entry)
+        return True
+
+    def probe(self) -> None:
+        """Writes and removes a little file in each folder of originals. Raises OutOfSpace, StorageFault."""
+        with faults():
+            for place in self._places:
+                with tempfile.TemporaryFile(dir=private_folder(self._folder_of(place))) as file:
+                    file.write(b"probe")
+                    file.flush()
+                    os.fsync(file.fileno())
+
+    def free_bytes(self) -> int:
+        """How many bytes are free on the fullest of the file systems. Raises StorageFault."""
+        with faults():
+            return min(shutil.disk_usage(self._folder_of(place)).free for place in self._places)
+
+    def _folder_of(self, place: str) -> Path:
+        return self._base / place / self._originals
+
+    def _check_disk(self, place: str) -> None:
+        """Raises StorageFault if the folder of originals is not the one of the start: its disk is gone.
+
+        Otherwise everything would be taken for deleted, and uploads would go to the disk below.
+        """
+        folder = self._folder_of(place)
+        private = private_folder(folder)
+        if private.is_dir():
+            return
+        with faults():
+            try:
+                if folder.stat().st_dev == self._devices.get(place):
+                    make_private(private)  # somebody was too tidy
+                    return
+            except FileNotFoundError:
+                pass
+        raise StorageFault("The disk with the attachments is not there.", f"{private} is missing")
+
+
+class DiskIncoming:
+    """An upload in a private file, which `commit` renames to its place.
+
+    Parameters:
+        folder: of originals, on whose file system the file is made.
+        folder_of: gives the folder of originals of a place.
+        length: about how many bytes will come, 0 if that is not known.
+        reserve: bytes to leave free.
+        past: of bytes that come from another store.
+    """
+
+    def __init__(
+        self, folder: Path, folder_of: Callable[[str], Path], length: int, reserve: int, past: Past | None = None
+    ) -> None:
+        self._past = past
+        self._folder_of = folder_of
+        self._reserve = reserve
+        private = private_folder(folder)
+        self._path = private / f"{UPLOAD}{uuid.uuid4()}"
+        with faults():
+            self._check_space(private, length)
+            self._descriptor = create_locked(self._path)
+        self._until_look = _BYTES_BETWEEN_LOOKS
+        self._begun = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Adds bytes. Raises OutOfSpace, StorageFault."""
+        self._until_look -= len(data)
+        with faults():
+            if self._until_look < 0:
+                self._check_space(self._path.parent, 0)
+                self._until_look = _BYTES_BETWEEN_LOOKS
+                self._begin_writing()
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+
+    def _begin_writing(self) -> None:
+        """Has the kernel write what came since the last time, without waiting for it."""
+        end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        # Linux begins to write dirty pages of the range and lets go only of clean ones, of which there are hardly
+        # any yet: the thumbnail, which is asked for next, still finds the file in memory.
+        os.posix_fadvise(self._descriptor, self._begun, end - self._begun, os.POSIX_FADV_DONTNEED)
+        self._begun = end
+
+    def sync(self, sha256: str | None = None) -> None:
+        """Waits until all bytes are on the disk. Raises OutOfSpace, StorageFault."""
+        with faults():
+            # The kernel's own time stamps are milliseconds apart; two versions may not be.
+            moment = time.time_ns() if self._past is None else self._past.modified_ns
+            os.utime(self._descriptor, ns=(moment, moment))
+            os.fsync(self._descriptor)
+
+    def commit(self, place: str, name: str, keep_old: bool) -> bool:
+        """Gives the upload its name, durably. Returns True if it replaced a file of that name."""
+        target = self._folder_of(place) / name
+        with faults():
+            replaces = os.path.lexists(target)
+            if replaces:
+                _refuse_folder(target)
+            with brought_to(target.parent, self._path) as source:
+                if replaces and keep_old:
+                    DiskTrash(place, target.parent).replace(source, target)
+                else:
+                    os.rename(source, target)
+        try:
+            confirm(target.parent)
+        except Unsynced as error:
+            error.replaces = replaces
+            raise
+        return replaces
+
+    def _check_space(self, folder: Path, length: int) -> None:
+        if self._reserve and shutil.disk_usage(folder).free - length < self._reserve:
+            raise OutOfSpace(
+                "The server's disk is nearly full and takes no more uploads; nothing was stored.",
+                f"{folder} has less than RESERVED_BYTES free",
+            )
+
+    def __enter__(self) -> "DiskIncoming":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            try:
+                self._path.unlink(missing_ok=True)
+            finally:
+                os.close(self._descriptor)
+        except OSError as failure:
+            # All that matters is done or undone by now; what is left over is swept at the next start.
+            _log.error("an unfinished upload is left over: %s", failure)
+
+
+def _refuse_folder(path: Path) -> None:
+    """Raises IsADirectoryError if there is a folder where a file is to be."""
+    if stat.S_ISDIR(path.lstat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -1,0 +1,234 @@
+"""The trash of one folder of originals: a private folder beside them, on the same file system.
+
+Each entry is a file named `2026-11-24T10.31.07.123456789-deleted-NAME` (UTC, to the nanosecond), so
+that `ls` and `mv` are enough in an emergency and nothing else has to be believed. Moving one there
+needs no space on the disk but an entry in the folder, and a little ballast is kept for that. A
+name too long for that goes into a folder `2026-11-24T10.31.07.123456789-deleted`.
+
+Concurrency: whoever adds or takes out an entry holds the lock of its store name
+(`Storage.alone_with_original`), so two entries of one name are never made at once.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from assetstore.names import LONGEST_NAME, is_store_name
+from assetstore.storage import DELETED, REPLACED, TrashEntry
+from assetstore.storage.disk.files import confirm, exchange, make_private, private_folder, sync_folder
+from assetstore.storage.trash_names import STAMP_PATTERN, moment_ns, stamp
+
+#: The folder inside the private folder of the originals.
+TRASH_FOLDER = "trash"
+
+#: A folder of files that only take space, until that is needed. Small ones, given up one by one, since
+#: whoever else writes takes what becomes free: each lets the trash take some dozens of files more.
+BALLAST = "ballast"
+_BALLAST_PIECES, _PIECE_BYTES = 32, 16 * 1024
+
+#: What the system says where a file cannot have two names.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+_ENTRY = re.compile(rf"{STAMP_PATTERN}-({DELETED}|{REPLACED})(?:-(.+))?", re.ASCII | re.DOTALL)
+
+
+class DiskTrash:
+    """The trash of one place.
+
+    Parameters:
+        place: the folder of the collection, as the entries name it.
+        originals: the folder of originals.
+    """
+
+    def __init__(self, place: str, originals: Path) -> None:
+        self._place = place
+        self._folder = private_folder(originals) / TRASH_FOLDER
+        self._ballast = private_folder(originals) / BALLAST
+
+    def prepare(self) -> None:
+        """Makes the folder, so that a full disk does not keep anything from getting there. Raises OSError."""
+        make_private(self._folder)
+
+    def replace(self, new: Path, original: Path) -> None:
+        """Puts a file of the same file system in the place of an original, which goes to the trash.
+
+        At any moment one of the two has the name, whole. Raises OSError; the original is then in its place.
+        """
+        entry = self._free_path(original.name, REPLACED)
+        try:
+            self._replace(new, original, entry)
+        except BaseException:
+            self._tidy(entry)
+            raise
+
+    def _replace(self, new: Path, original: Path, entry: Path) -> None:
+        try:
+            os.link(original, entry, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self._exchange(new, original, entry)
+            return
+        try:
+            sync_folder(entry.parent)
+            os.rename(new, original)
+        except BaseException:
+            # A file server may have done what it then reports as failed: never remove the only name of the old one.
+            if _is_same(entry, original):
+                entry.unlink()
+            raise
+
+    def _exchange(self, new: Path, original: Path, entry: Path) -> None:
+        """The same where files have one name only, or this user may not give a stranger's file another.
+
+        If the disk does not let us undo a failure either, an entry is left over, and nothing is lost: it holds the
+        bytes that came, as if they had been there, or, at the last resort, the original, which then has no other
+        name. `manage.py trash restore` brings either back, and `manage.py verify` tells of the latter.
+        """
+        arrived = new.lstat()
+        os.rename(new, entry)
+        try:
+            sync_folder(entry.parent)
+            exchange(entry, original)
+        except OSError as error:
+            if not os.path.samestat(entry.lstat(), arrived):
+                raise  # exchanged all the same: the entry is the old version
+            os.rename(entry, new)
+            if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+            # The last resort: for the blink of an eye nobody has the name.
+            os.rename(original, entry)
+            try:
+                sync_folder(entry.parent)
+                os.rename(new, original)
+            except BaseException:
+                os.rename(entry, original)
+                raise
+        confirm(entry.parent)
+
+    def move(self, original: Path) -> None:
+        """Moves a file that is to be deleted. Raises OSError; the file is then still in its place."""
+        entry = self._free_path(original.name, DELETED)
+        try:
+            try:
+                os.rename(original, entry)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._drop_ballast():
+                    raise
+                os.rename(original, entry)
+            try:
+                sync_folder(entry.parent)
+            except BaseException:
+                os.rename(entry, original)
+                raise
+        except BaseException:
+            self._tidy(entry)
+            raise
+
+    def take_ballast(self) -> None:
+        """Keeps a little space for the folder to grow, so that deletes go on when the disk is full. Raises OSError."""
+        make_private(self._ballast)
+        for number in range(_BALLAST_PIECES):
+            piece = self._ballast / str(number)
+            if piece.exists():
+                continue
+            try:
+                piece.write_bytes(bytes(_PIECE_BYTES))
+            except OSError as error:
+                piece.unlink(missing_ok=True)
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                return
+
+    def _drop_ballast(self) -> bool:
+        """Gives up a piece; False if there is none left."""
+        with contextlib.suppress(OSError):
+            for piece in self._ballast.iterdir():
+                piece.unlink()
+                return True
+        return False
+
+    def _tidy(self, entry: Path) -> None:
+        """Removes the folder of an entry that came to nothing."""
+        if entry.parent != self._folder:
+            with contextlib.suppress(OSError):
+                entry.parent.rmdir()
+
+    def entries(self) -> Iterator[TrashEntry]:
+        """Yields the entries, oldest first; what else lies in the folder is passed over. Raises OSError."""
+        try:
+            identifiers = sorted(os.listdir(self._folder))
+        except FileNotFoundError:
+            return
+        for identifier in identifiers:
+            # Somebody restores or purges, or put a file where a folder is expected.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                entry = self._read(identifier)
+                if entry is not None:
+                    yield entry
+
+    def path(self, entry: TrashEntry) -> Path:
+        """Returns where the file of an entry lies."""
+        path = self._folder / entry.identifier
+        return path / entry.name if _has_folder(entry) else path
+
+    def forget(self, entry: TrashEntry) -> None:
+        """Removes what is left of an entry when its file is gone. Raises OSError."""
+        if _has_folder(entry):
+            (self._folder / entry.identifier).rmdir()
+
+    def _free_path(self, name: str, reason: str) -> Path:
+        """A path for a new entry, dated now, or as soon after as there is none yet."""
+        self.prepare()
+        moment = time.time_ns()
+        while True:
+            identifier = f"{stamp(moment)}-{reason}"
+            is_long = len(f"{identifier}-{name}".encode()) > LONGEST_NAME
+            path = self._folder / (identifier if is_long else f"{identifier}-{name}")
+            if not os.path.lexists(path):
+                break
+            moment += 1
+        if not is_long:
+            return path
+        path.mkdir(mode=0o700)
+        sync_folder(self._folder)
+        return path / name
+
+    def _read(self, identifier: str) -> TrashEntry | None:
+        match = _ENTRY.fullmatch(identifier)
+        if match is None:
+            return None
+        path = self._folder / identifier
+        second, fraction, reason, name = match.groups()
+        if name is None:
+            # Empty: a crash came between making the folder and moving the file.
+            name = next(iter(os.listdir(path)), None)
+            if name is None:
+                return None
+            path = path / name
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode) or not is_store_name(name):
+            return None
+        removed_ns = moment_ns(second, fraction)
+        if removed_ns is None:
+            return None
+        return TrashEntry(identifier, self._place, name, removed_ns, reason, status.st_size, status.st_mtime_ns)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two names are certainly those of one file."""
+    try:
+        return os.path.samestat(one.lstat(), other.lstat())
+    except OSError:
+        return False
+
+
+def _has_folder(entry: TrashEntry) -> bool:
+    """Whether the entry is a folder that holds the file, because the name was too long."""
+    match = _ENTRY.fullmatch(entry.identifier)
+    return match is not None and match[4] is None

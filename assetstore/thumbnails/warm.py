@@ -1,0 +1,142 @@
+"""Makes thumbnails before anybody asks for them.
+
+Concurrency: beside a serving server, by the very way in which that makes them: the same locks, the same
+ceiling on sizes, so nothing is made twice and nothing that would not be kept. What is kept already
+costs a look, so a run that was interrupted goes on when it is repeated. All it starts has the least
+priority; a request for a picture that is just being made here waits for it, as for any other.
+"""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+from assetstore.errors import AssetError, BadRequest, NotFound, Unavailable, UnsupportedType
+from assetstore.originals.service import Originals
+from assetstore.storage import Listed
+from assetstore.thumbnails.service import Thumbnails
+
+#: How long to wait, in seconds, when no worker is free, and how often.
+_PAUSE_SECONDS, _ATTEMPTS = 5, 12
+
+#: So many originals are handed out at a time.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An original that cannot be shown, and the sentence why."""
+
+    place: str
+    name: str
+    reason: str
+
+
+@dataclass
+class Warming:
+    """One run.
+
+    Parameters:
+        originals, thumbnails: of the store.
+        sizes: in pixels.
+        since_ns: only originals changed at this moment or later (nanoseconds since 1970); None for all.
+        per_second: how many thumbnails to make in a second at most; None for any number.
+        workers: how many at a time.
+    """
+
+    originals: Originals
+    thumbnails: Thumbnails
+    sizes: Sequence[int]
+    since_ns: int | None
+    per_second: float | None
+    workers: int
+    made: int = field(default=0, init=False)
+    _free_at: float = field(default=0.0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _thread: threading.local = field(default_factory=threading.local, init=False)
+
+    def check(self, places: Sequence[str]) -> None:
+        """Raises BadRequest if thumbnails of one of the sizes are not kept."""
+        for place in places:
+            for size in self.sizes:
+                if not self.thumbnails.keeps(place, size):
+                    raise BadRequest(
+                        f"Thumbnails of {size} pixels would not be kept: there are as many sizes as"
+                        " KEPT_THUMBNAIL_SIZES allows. See: manage.py thumbnails prune --keep-size"
+                    )
+
+    def chosen(self, place: str) -> Iterator[Listed]:
+        """Yields the originals of a folder that can have thumbnails and are new enough. Raises StorageFault."""
+        for listed in self.originals.storage.originals(place):
+            if self.since_ns is not None and listed.modified_ns < self.since_ns:
+                continue
+            try:
+                self.thumbnails.name(listed.name, 1)
+            except UnsupportedType:
+                continue
+            yield listed
+
+    def run(self, place: str) -> Iterator[Failure | None]:
+        """Makes the thumbnails of one folder; yields after each original, with a failure if there is one.
+
+        Raises:
+            Unavailable: pictures cannot be made; a tool is missing, or the server is busy for minutes.
+            OutOfSpace, StorageFault: the store cannot be used.
+        """
+        names = (listed.name for listed in self.chosen(place))
+        threads = ThreadPoolExecutor(self.workers)
+        try:
+            while batch := list(islice(names, _BATCH)):
+                yield from threads.map(lambda name: self._warm(place, name), batch)
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def on_render(self, _format: str, outcome: str, _seconds: float) -> None:
+        """To be told of every picture that this process makes (`RenderPool.on_render`)."""
+        if outcome == "made":
+            self._thread.made = True
+            with self._lock:
+                self.made += 1
+
+    def _warm(self, place: str, name: str) -> Failure | None:
+        try:
+            for size in self.sizes:
+                self._make(place, name, size)
+        except NotFound:
+            return None  # deleted meanwhile
+        except AssetError as error:
+            if error.status == 422:
+                return Failure(place, name, error.public)
+            raise
+        return None
+
+    def _make(self, place: str, name: str, size: int) -> None:
+        for attempt in range(_ATTEMPTS):
+            self._thread.made = False
+            try:
+                self.thumbnails.open(place, name, size).file.close()
+                break
+            except Unavailable as error:
+                if error.retry_after is None or attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+        if self._thread.made and self.per_second is not None:
+            with self._lock:
+                self._free_at = max(self._free_at, time.monotonic()) + 1 / self.per_second
+                pause = self._free_at - time.monotonic()
+            time.sleep(max(0.0, pause))  # only now, when no lock is held for which somebody waits
+
+
+def yield_to_others() -> None:
+    """Gives this process, and all that it will start, the least priority for processors and disk."""
+    os.nice(19)
+    ionice = shutil.which("ionice")
+    if ionice is not None:
+        # Where the disk's scheduler knows no such classes, nothing comes of it.
+        arguments = [ionice, "--class", "idle", "--pid", str(os.getpid())]
+        subprocess.run(arguments, capture_output=True, check=False)  # noqa: S603 - our own
