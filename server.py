@@ -39,7 +39,8 @@ from assetstore.originals.service import Received
 from assetstore.routes import responses, status
 from assetstore.routes.responses import VIEWS, FileAnswer, plain
 from assetstore.serving.admission import Admission
-from assetstore.storage import Incoming, StoredFile
+from assetstore.storage.models import StoredFile
+from assetstore.storage.protocols import Incoming
 
 FOLDER = Path(__file__).resolve().parent
 

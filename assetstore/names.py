@@ -81,3 +81,8 @@ def split_extension(name: str) -> tuple[str, str]:
     if dot <= 0 or not name[:dot].strip("."):
         return name, ""
     return name[:dot], name[dot:]
+
+
+def is_bucket_url(folder: str) -> bool:
+    """Says whether the folder of a collection is a bucket, or a prefix in one."""
+    return folder.startswith("s3://")

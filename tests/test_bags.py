@@ -19,7 +19,7 @@ import pytest
 from assetstore.bags.import_ import Arrival
 from assetstore.concurrency.rate_limit import Pace
 from assetstore.errors import StorageFault
-from assetstore.storage import StoredFile
+from assetstore.storage.models import StoredFile
 from tests import pictures
 from tests.support import PROJECT, RunningServer, run_manage
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from assetstore.errors import RangeNotSatisfiable
 from assetstore.http import file_response
-from assetstore.storage import Version
+from assetstore.storage.models import Version
 
 MODIFIED = 1_000_000_000
 BEFORE, AT, AFTER = "Sun, 09 Sep 2001 01:46:39 GMT", "Sun, 09 Sep 2001 01:46:40 GMT", "Sun, 09 Sep 2001 01:46:41 GMT"

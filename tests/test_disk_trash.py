@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault
 from assetstore.names import is_store_name
-from assetstore.storage import DELETED, REPLACED, TrashEntry
 from assetstore.storage.disk import trash as disk_trash
 from assetstore.storage.disk.disk import DiskStorage
 from assetstore.storage.disk.trash import DiskTrash
+from assetstore.storage.models import DELETED, REPLACED, TrashEntry
 
 STAMP = "2026-11-24T10.31.07.123456789"
 LONG = "ü" * 127 + "x"

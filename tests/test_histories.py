@@ -40,10 +40,10 @@ from assetstore.fixity.verification import Verification
 from assetstore.journal import journal as events
 from assetstore.journal.journal import Event, Journal, Origin
 from assetstore.originals.service import Originals, Received
-from assetstore.storage import TrashEntry
 from assetstore.storage.disk import trash as disk_trash
 from assetstore.storage.disk.disk import DiskStorage
 from assetstore.storage.disk.trash import DiskTrash
+from assetstore.storage.models import TrashEntry
 
 Key = tuple[str, str]
 

@@ -17,15 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from assetstore import migration
 from assetstore.concurrency.rate_limit import Pace
 from assetstore.config import loading
+from assetstore.migration import outcomes as migration_outcomes
 from assetstore.migration.endpoints import Address, End
 from assetstore.migration.runner import Pass
 from assetstore.migration.state import Notebook, Result
 from assetstore.migration.transfer import Rules
-from assetstore.storage import Incoming, Past, Storage, StoredFile
 from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.models import Past, StoredFile
+from assetstore.storage.protocols import Incoming, Storage
 from tests import bad_weather, pictures
 from tests.object_store import BUCKETS, ObjectStore
 from tests.support import KEY, PROJECT, RunningServer
@@ -358,7 +359,7 @@ def test_a_target_that_gives_back_other_bytes_is_found_out(
     target, run = damaging
     target.wrong, target.always = {"a"}, True
     results = run()
-    assert (results["a"].outcome, results["b"].outcome) == (migration.FAILED, migration.COPIED)
+    assert (results["a"].outcome, results["b"].outcome) == (migration_outcomes.FAILED, migration_outcomes.COPIED)
     assert results["a"].detail == "The target does not give back the bytes that it was given."
 
 
@@ -366,11 +367,11 @@ def test_what_rots_at_the_target_is_found_by_comparing_all_and_copied_anew(
     damaging: tuple[Unreliable, Callable[[], dict[str, Result]]],
 ) -> None:
     target, run = damaging
-    assert {result.outcome for result in run().values()} == {migration.COPIED}
+    assert {result.outcome for result in run().values()} == {migration_outcomes.COPIED}
     target.wrong = {"b"}
     results = run()
-    assert (results["a"].outcome, results["b"].outcome) == (migration.UNCHANGED, migration.REPAIRED)
-    assert {result.outcome for result in run().values()} == {migration.UNCHANGED}
+    assert (results["a"].outcome, results["b"].outcome) == (migration_outcomes.UNCHANGED, migration_outcomes.REPAIRED)
+    assert {result.outcome for result in run().values()} == {migration_outcomes.UNCHANGED}
 
 
 def test_an_unreachable_bucket_gives_one_clear_line(between: Callable[[str], Migration]) -> None:

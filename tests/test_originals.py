@@ -20,9 +20,9 @@ from assetstore.errors import AssetError, NotFound, StorageFault
 from assetstore.journal import journal as events
 from assetstore.journal.journal import Event, Journal, Origin
 from assetstore.originals.service import Originals, Received
-from assetstore.storage import DELETED, REPLACED, TrashEntry
 from assetstore.storage.disk.disk import DiskStorage
 from assetstore.storage.disk.trash import DiskTrash
+from assetstore.storage.models import DELETED, REPLACED, TrashEntry
 
 ORIGIN = Origin("KU Fish", "192.0.2.1")
 

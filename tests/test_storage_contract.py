@@ -16,7 +16,8 @@ from assetstore.errors import NotFound
 from assetstore.fixity.verification import Verification
 from assetstore.journal.journal import Origin
 from assetstore.originals.service import Originals, Received
-from assetstore.storage import DELETED, REPLACED, Incoming, PrunableThumbnails, Storage, StoredFile, ThumbnailStore
+from assetstore.storage.models import DELETED, REPLACED, StoredFile
+from assetstore.storage.protocols import Incoming, PrunableThumbnails, Storage, ThumbnailStore
 from tests.support import PROJECT
 
 ORIGIN = Origin("KU Fish", "192.0.2.7")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from assetstore.storage import PrunableThumbnails
+from assetstore.storage.protocols import PrunableThumbnails
 from assetstore.thumbnails import prune as pruning
 from assetstore.thumbnails.prune import Pruning, Wishes
 from tests import pictures

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from assetstore.concurrency.single_flight import SingleFlight
 from assetstore.storage.disk.thumbnails import DiskThumbnail
-from assetstore.thumbnails.rendering import Job
+from assetstore.thumbnails.rendering.job import Job
 from tests import pictures
 from tests.support import RunningServer, is_of_this_run, visible_files
 

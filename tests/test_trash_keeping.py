@@ -13,7 +13,7 @@ from assetstore.errors import StorageFault
 from assetstore.journal import journal as events
 from assetstore.originals.service import Originals
 from assetstore.originals.trash_retention import TrashKeeper, due
-from assetstore.storage import DELETED, TrashEntry
+from assetstore.storage.models import DELETED, TrashEntry
 from tests.support import originals_in
 
 SECOND = 10**9

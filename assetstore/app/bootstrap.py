@@ -29,9 +29,9 @@ from assetstore.monitoring.health import Health
 from assetstore.originals import trash_retention
 from assetstore.originals.service import Originals
 from assetstore.originals.trash_retention import TrashKeeper
-from assetstore.storage import Storage
 from assetstore.storage.disk.disk import DiskStorage
-from assetstore.thumbnails.rendering import Limits
+from assetstore.storage.protocols import Storage
+from assetstore.thumbnails.rendering.job import Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Rules, Thumbnails
 

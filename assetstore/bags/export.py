@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assetstore import __version__
-from assetstore.bags import INVENTORY, Item, payload_path, write_inventory
+from assetstore.bags.inventory import INVENTORY, Item, payload_path, write_inventory
 from assetstore.concurrency.rate_limit import Interrupted, Pace
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unavailable
 from assetstore.journal import journal as events
 from assetstore.originals.service import Originals
-from assetstore.storage import Listed, StoredFile
+from assetstore.storage.models import Listed, StoredFile
 
 #: The work file, in the bag.
 WORK_FILE = "data/export-in-progress.jsonl"

@@ -17,13 +17,13 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from assetstore.bags import INVENTORY, Item, read_inventory
+from assetstore.bags.inventory import INVENTORY, Item, read_inventory
 from assetstore.concurrency.rate_limit import Interrupted, Pace
 from assetstore.errors import BadRequest, NotFound, StorageFault
 from assetstore.journal.journal import Origin
 from assetstore.names import store_name
 from assetstore.originals.service import Originals, Received
-from assetstore.storage import Incoming
+from assetstore.storage.protocols import Incoming
 from assetstore.thumbnails.service import Thumbnails
 
 #: One of these a manifest must have; older algorithms can be forged.

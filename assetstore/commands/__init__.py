@@ -23,7 +23,8 @@ from assetstore.commands import (
     usage,
     verify,
 )
-from assetstore.commands.shared import Workplace, printable
+from assetstore.commands.output import printable
+from assetstore.commands.workplace import Workplace
 from assetstore.config.loading import SettingsError
 from assetstore.errors import AssetError
 

@@ -2,7 +2,9 @@
 
 import click
 
-from assetstore.commands.shared import Moment, Selection, Workplace, as_json_option, show
+from assetstore.commands.output import show
+from assetstore.commands.parameters import Moment, Selection, as_json_option
+from assetstore.commands.workplace import Workplace
 from assetstore.originals import point_in_time
 
 _COLUMNS = ("size", "sha256", "where", "evidence", "place", "name")

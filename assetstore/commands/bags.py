@@ -7,16 +7,9 @@ import click
 
 from assetstore.bags.export import MEANINGS, Export
 from assetstore.bags.import_ import Arrival
-from assetstore.commands.shared import (
-    COMMAND,
-    Selection,
-    Workplace,
-    as_json_option,
-    dry_run_option,
-    printable,
-    progress,
-    show,
-)
+from assetstore.commands.output import printable, progress, show
+from assetstore.commands.parameters import Selection, as_json_option, dry_run_option
+from assetstore.commands.workplace import COMMAND, Workplace
 from assetstore.concurrency.rate_limit import Pace
 from assetstore.config.loading import Settings
 from assetstore.errors import BadRequest

@@ -12,7 +12,9 @@ from pathlib import Path
 import click
 
 from assetstore.collections import added as added_collections
-from assetstore.commands.shared import Workplace, as_json_option, printable, show
+from assetstore.commands.output import printable, show
+from assetstore.commands.parameters import as_json_option
+from assetstore.commands.workplace import Workplace
 from assetstore.config import values
 from assetstore.config.loading import Settings
 from assetstore.errors import BadRequest

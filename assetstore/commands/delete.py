@@ -6,8 +6,9 @@ import click
 
 from assetstore import names
 from assetstore.client.asset_client import RemoteServer
+from assetstore.commands.output import show
+from assetstore.commands.parameters import as_json_option, dry_run_option
 from assetstore.commands.remote_options import connecting, patiently, reason, stops_everything
-from assetstore.commands.shared import as_json_option, dry_run_option, show
 from assetstore.errors import AssetError, NotFound
 
 _COLUMNS = ("outcome", "name")

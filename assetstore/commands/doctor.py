@@ -12,8 +12,10 @@ import click
 
 from assetstore.client.asset_client import RemoteServer
 from assetstore.client.http_client import Address
+from assetstore.commands.output import printable, show
+from assetstore.commands.parameters import as_json_option
 from assetstore.commands.remote_options import key_file_option, own_address, own_key, read_key
-from assetstore.commands.shared import COMMAND, Workplace, as_json_option, printable, show
+from assetstore.commands.workplace import COMMAND, Workplace
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.doctor import address, clock, network, proxy, settings_check, specify, store, tools
 from assetstore.doctor.client_simulation import Visit

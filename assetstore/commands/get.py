@@ -7,9 +7,10 @@ import click
 from assetstore import names
 from assetstore.client import downloads
 from assetstore.client.asset_client import RemoteServer
+from assetstore.commands.output import show
+from assetstore.commands.parameters import as_json_option
 from assetstore.commands.progress import Progress
 from assetstore.commands.remote_options import connecting, patiently, reason, stops_everything
-from assetstore.commands.shared import as_json_option, show
 from assetstore.errors import AssetError, BadRequest
 
 _COLUMNS = ("outcome", "size", "sha256", "file")

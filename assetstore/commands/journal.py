@@ -2,7 +2,9 @@
 
 import click
 
-from assetstore.commands.shared import Selection, Workplace, as_json_option, selecting, show
+from assetstore.commands.output import show
+from assetstore.commands.parameters import Selection, as_json_option, selecting
+from assetstore.commands.workplace import Workplace
 from assetstore.journal import journal as events
 
 _COLUMNS = ("time_ns", "operation", "size", "sha256", "place", "name", "collection", "client")

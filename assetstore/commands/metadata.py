@@ -4,8 +4,9 @@ import click
 
 from assetstore import names
 from assetstore.client.asset_client import RemoteServer
+from assetstore.commands.output import show
+from assetstore.commands.parameters import as_json_option
 from assetstore.commands.remote_options import connecting, patiently
-from assetstore.commands.shared import as_json_option, show
 
 
 @click.command()

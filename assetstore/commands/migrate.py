@@ -15,25 +15,27 @@ from typing import Any
 
 import click
 
-from assetstore import __version__, migration
+from assetstore import __version__
 from assetstore.app import bootstrap
-from assetstore.commands.shared import Workplace, as_json_option, dry_run_option, show
+from assetstore.commands.output import show
+from assetstore.commands.parameters import as_json_option, dry_run_option
+from assetstore.commands.workplace import Workplace
 from assetstore.concurrency.rate_limit import Pace
 from assetstore.config import values
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import StorageFault
-from assetstore.migration import receipt
+from assetstore.migration import outcomes, receipt
 from assetstore.migration.endpoints import Address
 from assetstore.migration.runner import Meter, Pass, Told
 from assetstore.migration.state import Notebook, Result
 from assetstore.migration.transfer import Rules
-from assetstore.storage.disk import private_folder
+from assetstore.storage.disk import files
 
 _MEGABYTE = 1_000_000
 _FOLDER = "migrations"
 
 #: Outcomes that are shown, not only counted.
-_WORTH_A_LINE = (migration.CONFLICT, migration.FAILED, migration.REPAIRED, migration.DELETED, migration.REMOVED)
+_WORTH_A_LINE = (outcomes.CONFLICT, outcomes.FAILED, outcomes.REPAIRED, outcomes.DELETED, outcomes.REMOVED)
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def _notes_folder(settings: Settings) -> Path:
     if not settings.base_dir.is_dir():
         raise SettingsError(f"BASE_DIR: there is no folder {settings.base_dir}; the notes of a migration go there.")
     try:
-        return private_folder.make(settings.base_dir, _FOLDER)
+        return files.make_private_folder(settings.base_dir, _FOLDER)
     except OSError as error:
         raise SettingsError(f"BASE_DIR: the notes of a migration cannot be written there: {error}") from error
 
@@ -224,7 +226,7 @@ def _say_what_would_be_done(run: Pass, wishes: Wishes) -> int:
 def _tell(told: Told, wishes: Wishes) -> None:
     if told.result.outcome in _WORTH_A_LINE:
         row = receipt.row(told.place, told.name, told.result)
-        row["detail"] = told.result.detail or migration.MEANINGS[told.result.outcome]
+        row["detail"] = told.result.detail or outcomes.MEANINGS[told.result.outcome]
         show(row, wishes.as_json, ("outcome", "place", "name", "detail"))
 
 

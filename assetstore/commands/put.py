@@ -15,9 +15,10 @@ import click
 from assetstore import names
 from assetstore.client.asset_client import RemoteServer
 from assetstore.client.receipts import BEGUN, DONE, Line, Receipt
+from assetstore.commands.output import printable, show
+from assetstore.commands.parameters import as_json_option
 from assetstore.commands.progress import Progress
 from assetstore.commands.remote_options import connecting, patiently, reason, stops_everything
-from assetstore.commands.shared import as_json_option, printable, show
 from assetstore.errors import AssetError, BadRequest, NotFound
 
 _BLOCK = 1 << 20

@@ -7,20 +7,14 @@ from pathlib import Path
 
 import click
 
-from assetstore.commands.shared import (
-    COMMAND,
-    Moment,
-    Selection,
-    Workplace,
-    as_json_option,
-    dry_run_option,
-    progress,
-    show,
-)
+from assetstore.commands.output import progress, show
+from assetstore.commands.parameters import Moment, Selection, as_json_option, dry_run_option
+from assetstore.commands.workplace import COMMAND, Workplace
 from assetstore.config.loading import Settings
 from assetstore.errors import AssetError, BadRequest
-from assetstore.specify import Record, Records, comparison, database, plan, table
+from assetstore.specify import comparison, database, plan, table
 from assetstore.specify.comparison import Comparison, Finding, Rules
+from assetstore.specify.records import Record, Records
 
 #: If so many of all files have no record, these are probably not all records: then no plan suggests the trash.
 _DOUBTFUL = 0.5

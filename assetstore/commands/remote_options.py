@@ -11,7 +11,8 @@ import click
 from assetstore.auth import server_key
 from assetstore.client.asset_client import RemoteServer
 from assetstore.client.http_client import Address
-from assetstore.commands.shared import Command, Workplace
+from assetstore.commands.parameters import Command
+from assetstore.commands.workplace import Workplace
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import AssetError, NotFound, RemoteFault, StorageFault
 

@@ -7,18 +7,12 @@ from collections import Counter
 import click
 
 from assetstore.app import bootstrap
-from assetstore.commands.shared import (
-    Moment,
-    Selection,
-    Workplace,
-    as_json_option,
-    dry_run_option,
-    progress,
-    show,
-)
+from assetstore.commands.output import progress, show
+from assetstore.commands.parameters import Moment, Selection, as_json_option, dry_run_option
 from assetstore.commands.usage import size_text
+from assetstore.commands.workplace import Workplace
 from assetstore.errors import BadRequest
-from assetstore.storage import PrunableThumbnails
+from assetstore.storage.protocols import PrunableThumbnails
 from assetstore.thumbnails.prune import MEANINGS, Pruning, Wishes
 from assetstore.thumbnails.warm import Warming, yield_to_others
 

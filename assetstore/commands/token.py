@@ -5,8 +5,8 @@ import json
 import click
 
 from assetstore.client.asset_client import RemoteServer
+from assetstore.commands.parameters import as_json_option
 from assetstore.commands.remote_options import connecting, patiently
-from assetstore.commands.shared import as_json_option
 
 
 @click.command()

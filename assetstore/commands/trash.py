@@ -4,18 +4,11 @@ from collections.abc import Callable, Iterable
 
 import click
 
-from assetstore.commands.shared import (
-    COMMAND,
-    Selection,
-    Workplace,
-    as_json_option,
-    dry_run_option,
-    progress,
-    selecting,
-    show,
-)
+from assetstore.commands.output import progress, show
+from assetstore.commands.parameters import Selection, as_json_option, dry_run_option, selecting
+from assetstore.commands.workplace import COMMAND, Workplace
 from assetstore.errors import AssetError, NotFound
-from assetstore.storage import TrashEntry
+from assetstore.storage.models import TrashEntry
 
 _COLUMNS = ("removed_ns", "reason", "size", "place", "name")
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import click
 
-from assetstore.commands.shared import Selection, Workplace, as_json_option, printable, progress, show
+from assetstore.commands.output import printable, progress, show
+from assetstore.commands.parameters import Selection, as_json_option
+from assetstore.commands.workplace import Workplace
 from assetstore.originals import usage as figures
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")

@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
-from assetstore.commands.shared import COMMAND, Workplace, as_json_option, printable, progress, show
+from assetstore.commands.output import printable, progress, show
+from assetstore.commands.parameters import as_json_option
+from assetstore.commands.workplace import COMMAND, Workplace
 from assetstore.concurrency.rate_limit import Pace
 from assetstore.fixity import verification
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from assetstore import formats
+from assetstore import formats, names
 from assetstore.config import values
-from assetstore.http.proxies import Network
+from assetstore.config.values import Network
 
 #: The folder of the attachments if nothing else is said, below the program's own folder. It alone
 #: is made when missing: any other missing folder may be a disk that is not mounted.
@@ -227,7 +227,7 @@ def _check_buckets(read: Mapping[str, object]) -> None:
     folders = read["COLLECTION_DIRS"]
     if read["STORAGE_URL"] is None:
         buckets = (
-            [folder for folder in folders.values() if values.is_bucket_url(folder)] if isinstance(folders, dict) else []
+            [folder for folder in folders.values() if names.is_bucket_url(folder)] if isinstance(folders, dict) else []
         )
         if buckets:
             raise SettingsError(f"COLLECTION_DIRS has {buckets[0]!r}, but STORAGE_URL is not set; expected both.")

@@ -8,7 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
-from assetstore.names import PRIVATE_FOLDER
+from assetstore.names import PRIVATE_FOLDER, is_bucket_url
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
@@ -170,11 +172,6 @@ def bucket_url(value: object) -> str:
     if match is None or not _is_below(match[2].lstrip("/")):
         raise ValueError("the address of a bucket such as 's3://bucket' or 's3://bucket/prefix', without keys")
     return f"s3://{match[1]}{match[2]}"
-
-
-def is_bucket_url(folder: str) -> bool:
-    """Says whether the folder of a collection is a bucket, or a prefix in one."""
-    return folder.startswith("s3://")
 
 
 def endpoints(value: object) -> str | dict[str, str]:

@@ -14,7 +14,7 @@ from assetstore.doctor import samples
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.errors import AssetError, Unavailable
 from assetstore.monitoring.health import OK
-from assetstore.thumbnails.rendering import Job, Limits
+from assetstore.thumbnails.rendering.job import Job, Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK, Tool
 

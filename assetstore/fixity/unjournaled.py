@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 from assetstore.journal.journal import Event
 from assetstore.originals.service import Originals
-from assetstore.storage import REPLACED, TrashEntry, Version
+from assetstore.storage.models import REPLACED, TrashEntry, Version
 
 _SECOND = 1_000_000_000
 

@@ -24,7 +24,7 @@ from assetstore.fixity.unjournaled import Unnoted, since
 from assetstore.journal import journal as events
 from assetstore.journal.journal import Event
 from assetstore.originals.service import Originals
-from assetstore.storage import StoredFile, Version
+from assetstore.storage.models import StoredFile, Version
 
 CHANGED, MISSING, UNKNOWN, UNNOTED = "changed", "missing", "unknown", "unnoted"
 EMPTY, UNREADABLE, MISNAMED = "empty", "unreadable", "misnamed"

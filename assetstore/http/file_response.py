@@ -14,7 +14,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from urllib.parse import quote
 
 from assetstore.errors import AssetError, RangeNotSatisfiable
-from assetstore.storage import StoredFile, Version
+from assetstore.storage.models import StoredFile, Version
 
 _log = logging.getLogger(__name__)
 

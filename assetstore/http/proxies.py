@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from assetstore.config.values import Network
 
 #: Says for how many seconds the proxy has been receiving the request; nginx knows it as $request_time.
 RECEIVING_SECONDS = "HTTP_X_RECEIVING_SECONDS"

@@ -14,7 +14,7 @@ from assetstore.errors import BadRequest, TooLarge
 from assetstore.http.bodies import RequestBody, body_length
 from assetstore.http.checksum import Checksum
 from assetstore.http.parameters import CHARSETS, UNKNOWN_CHARSET, Parameters
-from assetstore.storage import Incoming
+from assetstore.storage.protocols import Incoming
 
 #: Specify sends eight parts; no client needs as many as this.
 MOST_PARTS = 64

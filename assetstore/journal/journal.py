@@ -27,7 +27,7 @@ from typing import Any
 from assetstore.errors import StorageFault
 from assetstore.journal import preallocate
 from assetstore.names import PRIVATE_FOLDER
-from assetstore.storage.disk import private_folder
+from assetstore.storage.disk import files
 
 _log = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ class Journal:
         if self._connection is not None and self._opened_as[0] == os.getpid():
             self._connection.close()
         self._connection = None
-        private_folder.make(self._base, self._folder.name)
+        files.make_private_folder(self._base, self._folder.name)
         # One process at a time makes the database, or puts a damaged one aside.
         descriptor = os.open(self._folder.with_name("journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -1,35 +1,9 @@
-"""Moving the originals of one store to another: disk to bucket, bucket to disk, bucket to bucket.
+"""Moves the originals of one store to another: disk to bucket, bucket to disk, bucket to bucket.
 
-A *pass* lists both sides, takes over what the target lacks or has an older version of, and reads what arrived.
-A notebook remembers which version went where, so that a pass that was interrupted goes on, and the next one takes
-only what has changed since. The source is only read. At the target, nothing is touched that another hand put there.
+A *pass* (`runner`) lists both sides, copies what the target lacks or has in an older version (`transfer`), and reads
+back what arrived. The `state` records which version was copied, so an interrupted pass resumes, and the next one copies
+only what has changed since. The source is only read. At the target, files that the migration did not put there are
+left alone.
 
-Thumbnails are not taken along: they are made again. The trash and the journal stay where they are.
+Thumbnails are not copied: they are generated again. The trash and the journal stay where they are.
 """
-
-#: What became of an original. These are done:
-COPIED, REPLACED, EQUAL, UNCHANGED, REPAIRED = "copied", "replaced", "equal", "unchanged", "repaired"
-
-#: These are not:
-CONFLICT, FAILED = "conflict", "failed"
-
-#: Gone from the source since it was copied: only said, or moved to the target's trash.
-DELETED, REMOVED = "deleted", "removed"
-
-DONE = (COPIED, REPLACED, EQUAL, UNCHANGED, REPAIRED)
-
-#: What each outcome means.
-MEANINGS = {
-    COPIED: "is new at the target",
-    REPLACED: "was copied before, and has changed at the source",
-    EQUAL: "was at the target already; all bytes were compared",
-    UNCHANGED: "was copied by an earlier pass, and has changed on neither side",
-    REPAIRED: "was damaged at the target",
-    CONFLICT: "the target has other bytes under this name, which this migration did not put there",
-    FAILED: "could not be copied",
-    DELETED: "is no longer at the source, but still at the target",
-    REMOVED: "is no longer at the source, and went to the target's trash",
-}
-
-#: How it was made sure that the right bytes arrived.
-READ_BACK, STORED_CHECKSUM = "read-back", "stored"

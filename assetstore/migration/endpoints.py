@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from assetstore import names
 from assetstore.config import values
 from assetstore.config.loading import Settings, SettingsError
-from assetstore.storage import Storage
 from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.protocols import Storage
 
 #: Of the variables with a key, what stands behind `SOURCE_` or `TARGET_`, and the S3 library's name for it.
 _CREDENTIALS = {
@@ -37,7 +38,7 @@ class Address:
     @property
     def is_bucket(self) -> bool:
         """Whether it is object storage."""
-        return values.is_bucket_url(self.text)
+        return names.is_bucket_url(self.text)
 
     def plain(self, settings: Settings) -> str:
         """Returns where it is in a form in which no two of them are the same place. Raises SettingsError."""
@@ -53,7 +54,7 @@ class Address:
             places: the folders of the collections at this end.
             environ: the environment, for a key of this end's own.
         """
-        own = [place for place in places if values.is_bucket_url(place)]
+        own = [place for place in places if names.is_bucket_url(place)]
         if not self.is_bucket:
             folder = Path(self.text).resolve()
             if own:

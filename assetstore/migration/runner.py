@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from assetstore import migration
 from assetstore.concurrency.rate_limit import Pace
 from assetstore.errors import NotFound, StorageFault
+from assetstore.migration import outcomes as migration_outcomes
 from assetstore.migration.endpoints import End
 from assetstore.migration.state import Notebook, Result, Task
 from assetstore.migration.transfer import Rules, Turn, Work
@@ -46,7 +46,7 @@ class Summary:
     @property
     def is_whole(self) -> bool:
         """Whether all that the source has is at the target."""
-        return not (self.outcomes[migration.CONFLICT] or self.outcomes[migration.FAILED])
+        return not (self.outcomes[migration_outcomes.CONFLICT] or self.outcomes[migration_outcomes.FAILED])
 
 
 class Meter:
@@ -98,7 +98,7 @@ class Pass:
         if not compares_all:
             self._notebook.settle_unchanged()
         self.meter.all_files, self.meter.all_bytes = self._notebook.count(is_open=True)
-        self.summary.outcomes[migration.UNCHANGED] = self.summary.files - self.meter.all_files
+        self.summary.outcomes[migration_outcomes.UNCHANGED] = self.summary.files - self.meter.all_files
         self.summary.only_at_target = self._notebook.strangers()
 
     def tasks(self) -> Iterator[Task]:
@@ -161,12 +161,12 @@ class Pass:
         """
         storage = self._work.target.storage
         for place, name, size, tag in self._notebook.vanished(list(self._work.rules.places)):
-            outcome, target_place = migration.DELETED, self._work.rules.places[place]
+            outcome, target_place = migration_outcomes.DELETED, self._work.rules.places[place]
             if removes:
                 with storage.alone_with_original(target_place, name), contextlib.suppress(NotFound):
                     if storage.version(target_place, name).tag == tag:
                         storage.delete_original(target_place, name, keep_old=True)
                         self._notebook.forget(place, name)
-                        outcome = migration.REMOVED
+                        outcome = migration_outcomes.REMOVED
             self.summary.outcomes[outcome] += 1
             yield Told(place, name, Result(outcome, size))

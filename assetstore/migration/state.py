@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assetstore import migration
 from assetstore.errors import StorageFault
-from assetstore.storage import Listed
+from assetstore.migration import outcomes
+from assetstore.storage.models import Listed
 
 _SCHEMA = """
 create table if not exists notes (
@@ -166,7 +166,7 @@ class Notebook:
     def settle_unchanged(self) -> None:
         """Ticks off what an earlier pass did and neither side has changed since."""
         with self._lock:
-            self._database.execute(_UNCHANGED, (migration.UNCHANGED,))
+            self._database.execute(_UNCHANGED, (outcomes.UNCHANGED,))
 
     def count(self, *, is_open: bool = False) -> tuple[int, int]:
         """Returns how many files the source has, and bytes; or only those of which nothing has become yet."""

@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import UnsupportedOperation
 
-from assetstore import migration
 from assetstore.concurrency.rate_limit import Interrupted, Pace
 from assetstore.errors import AssetError, NotFound, OutOfSpace, StorageFault, Unavailable
+from assetstore.migration import outcomes
 from assetstore.migration.endpoints import End
 from assetstore.migration.state import Notebook, Result, Task
-from assetstore.storage import Past, StoredFile
+from assetstore.storage.models import Past, StoredFile
 
 _CHUNK = 1 << 20
 
@@ -126,33 +126,33 @@ class Turn:
         try:
             return self._migrate()
         except _Vanished:
-            return Result(migration.DELETED, self._task.size)
+            return Result(outcomes.DELETED, self._task.size)
         except _Conflict as conflict:
-            return Result(migration.CONFLICT, self._task.size, detail=str(conflict))
+            return Result(outcomes.CONFLICT, self._task.size, detail=str(conflict))
         except (OutOfSpace, Unavailable, _Damaged):
             raise
         except AssetError as error:
             return self._failed(error)
 
     def _failed(self, error: AssetError) -> Result:
-        return Result(migration.FAILED, self._task.size, detail=f"{error.public} {error.detail}".strip())
+        return Result(outcomes.FAILED, self._task.size, detail=f"{error.public} {error.detail}".strip())
 
     def _migrate(self) -> Result:
         task, rules = self._task, self._work.rules
         if task.target_tag is None:
             if task.note and not (task.is_begun or task.is_changed or rules.replaces):
                 raise _Conflict("it was copied before, and has been deleted at the target since")
-            return self._copy(migration.COPIED)
+            return self._copy(outcomes.COPIED)
         if task.intention == "replace":
-            return self._copy(migration.REPLACED)
-        equal = None if self._has_begun else self._compare(migration.UNCHANGED if task.is_ours else migration.EQUAL)
+            return self._copy(outcomes.REPLACED)
+        equal = None if self._has_begun else self._compare(outcomes.UNCHANGED if task.is_ours else outcomes.EQUAL)
         if equal is not None:
             return equal
         if not (task.is_ours or task.is_begun or rules.replaces):
             raise _Conflict("the target has other bytes under this name")
         if task.is_begun:
-            return self._copy(migration.COPIED)
-        return self._copy(migration.REPAIRED if task.is_ours else migration.REPLACED)
+            return self._copy(outcomes.COPIED)
+        return self._copy(outcomes.REPAIRED if task.is_ours else outcomes.REPLACED)
 
     def _compare(self, outcome: str) -> Result | None:
         """Reads both sides; None if they differ."""
@@ -169,7 +169,7 @@ class Turn:
             raise Unavailable("The file was deleted at the target while it was compared.") from None
         if source.sha256 != target.sha256:
             return None
-        result = Result(outcome, size, source.sha256, migration.READ_BACK)
+        result = Result(outcome, size, source.sha256, outcomes.READ_BACK)
         self._work.notebook.finish(self._task, result, (source.tag, target.tag))
         return result
 
@@ -200,11 +200,11 @@ class Turn:
         """Says how it was made sure that the right bytes arrived. Raises _Damaged if others did."""
         content = arrived.version.content
         if self._work.rules.trusts_checksums and _MD5.fullmatch(content) and content == source.md5:
-            return migration.STORED_CHECKSUM
+            return outcomes.STORED_CHECKSUM
         _forget_cached(arrived)
         if self._digest(arrived).sha256 != source.sha256:
             raise _Damaged("The target does not give back the bytes that it was given.")
-        return migration.READ_BACK
+        return outcomes.READ_BACK
 
     def _refuse_surprise(self) -> None:
         """Raises _Conflict if the target's file is not what it was when the lists were made."""

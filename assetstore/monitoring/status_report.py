@@ -25,7 +25,7 @@ from assetstore.originals import search
 from assetstore.originals.search import Found
 from assetstore.originals.service import Originals
 from assetstore.originals.storage_report import Survey
-from assetstore.storage import TrashEntry
+from assetstore.storage.models import TrashEntry
 from assetstore.thumbnails.rendering import versions
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Thumbnails

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from assetstore.journal import journal as events
 from assetstore.journal.journal import Event
 from assetstore.originals.service import Originals
-from assetstore.storage import Listed, TrashEntry
+from assetstore.storage.models import Listed, TrashEntry
 
 #: Where the bytes of that time are now.
 IN_PLACE, IN_TRASH, LOST = "in place", "in the trash", "no longer kept"

@@ -13,7 +13,7 @@ from assetstore.errors import NotFound, StorageFault
 from assetstore.journal import journal as events
 from assetstore.names import is_store_name
 from assetstore.originals.service import Originals
-from assetstore.storage import Listed
+from assetstore.storage.models import Listed
 
 _log = logging.getLogger(__name__)
 

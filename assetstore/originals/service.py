@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from assetstore.errors import AssetError, StorageFault, Unsynced
 from assetstore.journal import journal as events
 from assetstore.journal.journal import Event, Journal, Origin
-from assetstore.storage import Incoming, Storage, TrashEntry
+from assetstore.storage.models import TrashEntry
+from assetstore.storage.protocols import Incoming, Storage
 
 _log = logging.getLogger(__name__)
 

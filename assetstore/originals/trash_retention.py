@@ -15,7 +15,7 @@ from assetstore.errors import AssetError
 from assetstore.journal.journal import Origin
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.originals.service import Originals
-from assetstore.storage import TrashEntry
+from assetstore.storage.models import TrashEntry
 
 _log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from assetstore.errors import NotFound, StorageFault
 from assetstore.journal import journal as events
 from assetstore.names import is_store_name
 from assetstore.originals.service import Originals
-from assetstore.specify import Record
-from assetstore.storage import Listed, TrashEntry
+from assetstore.specify.records import Record
+from assetstore.storage.models import Listed, TrashEntry
 
 NO_FILE, NO_RECORD, ELSEWHERE = "record without file", "file without record", "file in another collection"
 SPELLING, EMPTY, UNREADABLE, SHARED = "other spelling", "empty file", "unreadable file", "shared file"

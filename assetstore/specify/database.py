@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from assetstore.errors import BadRequest, Unavailable
-from assetstore.specify import COLLECTION_SCOPE, DISCIPLINE_SCOPE, Record, Records
+from assetstore.specify.records import COLLECTION_SCOPE, DISCIPLINE_SCOPE, Record, Records
 
 #: What an address begins with, instead of the name of a file.
 SCHEMES = ("mysql://", "mariadb://")

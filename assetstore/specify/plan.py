@@ -20,7 +20,7 @@ from assetstore.names import is_store_name
 from assetstore.originals.service import Originals
 from assetstore.specify import csv_io
 from assetstore.specify.comparison import EMPTY, NO_FILE, NO_RECORD, Finding
-from assetstore.storage import TrashEntry, Version
+from assetstore.storage.models import TrashEntry, Version
 from assetstore.thumbnails.service import Thumbnails
 
 TRASH, RESTORE = "trash", "restore"

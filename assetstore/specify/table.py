@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from assetstore.specify import COLLECTION_SCOPE, Record, Records, csv_io
+from assetstore.specify import csv_io
+from assetstore.specify.records import COLLECTION_SCOPE, Record, Records
 
 #: How exports write that there is nothing.
 _NOTHING = frozenset(("", "NULL", "\\N", "(NULL)", "<null>"))

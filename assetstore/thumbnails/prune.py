@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from assetstore import formats, media_types
 from assetstore.names import split_extension
 from assetstore.originals.service import Originals
-from assetstore.storage import Kept, PrunableThumbnails
+from assetstore.storage.models import Kept
+from assetstore.storage.protocols import PrunableThumbnails
 
 ORPHAN, STRAY, SIZE, AGE, TOTAL = "orphan", "stray", "size", "age", "total"
 

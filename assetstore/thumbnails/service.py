@@ -29,8 +29,9 @@ from dataclasses import dataclass
 from assetstore import formats, media_types
 from assetstore.concurrency.single_flight import SingleFlight
 from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedType
-from assetstore.storage import NewThumbnail, Storage, StoredFile, ThumbnailStore, Version
-from assetstore.thumbnails.rendering import Job
+from assetstore.storage.models import StoredFile, Version
+from assetstore.storage.protocols import NewThumbnail, Storage, ThumbnailStore
+from assetstore.thumbnails.rendering.job import Job
 from assetstore.thumbnails.rendering.pool import PATIENCE_SECONDS, RenderPool, busy
 
 _log = logging.getLogger(__name__)

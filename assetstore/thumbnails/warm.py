@@ -18,7 +18,7 @@ from itertools import islice
 
 from assetstore.errors import AssetError, BadRequest, NotFound, Unavailable, UnsupportedType
 from assetstore.originals.service import Originals
-from assetstore.storage import Listed
+from assetstore.storage.models import Listed
 from assetstore.thumbnails.service import Thumbnails
 
 #: How long to wait, in seconds, when no worker is free, and how often.

@@ -24,10 +24,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
-from assetstore.config.values import is_bucket_url
 from assetstore.errors import NotFound, OutOfSpace, StorageFault, Unsynced
-from assetstore.names import is_store_name
-from assetstore.storage import Listed, Past, StoredFile, TrashEntry, Version
+from assetstore.names import is_bucket_url, is_store_name
 from assetstore.storage.disk.files import (
     ABSENT,
     UPLOAD,
@@ -45,6 +43,7 @@ from assetstore.storage.disk.files import (
 )
 from assetstore.storage.disk.thumbnails import DiskThumbnails
 from assetstore.storage.disk.trash import BALLAST, TRASH_FOLDER, DiskTrash
+from assetstore.storage.models import Listed, Past, StoredFile, TrashEntry, Version
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
 _log = logging.getLogger(__name__)

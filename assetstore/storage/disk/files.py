@@ -19,7 +19,7 @@ from pathlib import Path
 
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unsynced
 from assetstore.names import PRIVATE_FOLDER
-from assetstore.storage import StoredFile, Version
+from assetstore.storage.models import StoredFile, Version
 
 _log = logging.getLogger(__name__)
 
@@ -272,3 +272,17 @@ def faults() -> Iterator[None]:
         if error.errno == errno.ENAMETOOLONG:
             raise BadRequest("The file name is too long for the server's file system.", str(error)) from error
         raise StorageFault("The server cannot write to its attachment folder.", str(error)) from error
+
+
+def make_private_folder(base: Path, name: str) -> Path:
+    """Returns a folder in the private folder; makes both if need be. Raises OSError.
+
+    Parameters:
+        base: the folder of all attachments.
+        name: of the folder.
+    """
+    folder = base / PRIVATE_FOLDER / name
+    # One by one: mkdir gives its mode only to the last of them.
+    for path in (folder.parent, folder):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from assetstore.errors import StorageFault
-from assetstore.storage import Kept, StoredFile
 from assetstore.storage.disk.files import alone, faults, make_private, open_file, private_folder
+from assetstore.storage.models import Kept, StoredFile
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
 

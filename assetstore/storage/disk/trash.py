@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from assetstore.names import LONGEST_NAME, is_store_name
-from assetstore.storage import DELETED, REPLACED, TrashEntry
 from assetstore.storage.disk.files import confirm, exchange, make_private, private_folder, sync_folder
+from assetstore.storage.models import DELETED, REPLACED, TrashEntry
 from assetstore.storage.trash_names import STAMP_PATTERN, moment_ns, stamp
 
 #: The folder inside the private folder of the originals.

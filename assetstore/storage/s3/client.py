@@ -27,7 +27,7 @@ from assetstore.concurrency import retry_budget
 from assetstore.errors import NotFound, StorageFault
 from assetstore.storage.s3.circuit_breaker import Fuse
 from assetstore.storage.s3.errors import Passing, translated, unreachable
-from assetstore.storage.s3.objects import Found, found
+from assetstore.storage.s3.object_info import Found, found
 
 Result = TypeVar("Result")
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from assetstore.errors import NotFound, StorageFault, TooLarge, Unrenderable
 from assetstore.names import PRIVATE_FOLDER, is_store_name
-from assetstore.storage import DELETED, REPLACED, Listed, Past, StoredFile, TrashEntry, Version
 from assetstore.storage.disk.files import alone
+from assetstore.storage.models import DELETED, REPLACED, Listed, Past, StoredFile, TrashEntry, Version
 from assetstore.storage.s3 import trash
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.objects import opened

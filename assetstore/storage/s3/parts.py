@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from assetstore.errors import AssetError
 from assetstore.storage.s3.client import Bucket, part_size
-from assetstore.storage.s3.objects import Found
+from assetstore.storage.s3.object_info import Found
 
 #: The largest object that a service copies by itself (S3's own limit).
 _LARGEST_COPY = 5 * 1024**3

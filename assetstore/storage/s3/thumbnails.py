@@ -25,11 +25,12 @@ import cachetools
 from assetstore import media_types
 from assetstore.errors import NotFound
 from assetstore.names import PRIVATE_FOLDER, is_store_name
-from assetstore.storage import Kept, StoredFile, Version
 from assetstore.storage.disk.files import alone
+from assetstore.storage.models import Kept, StoredFile, Version
 from assetstore.storage.s3.errors import Overtaken
 from assetstore.storage.s3.layout import Folder, Layout
-from assetstore.storage.s3.objects import Found, StoredObject, begun
+from assetstore.storage.s3.object_info import Found
+from assetstore.storage.s3.objects import StoredObject, begun
 from assetstore.storage.s3.spool import Spool
 
 #: The memory of the cache, in bytes: some thousand thumbnails of a gallery.

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 
 from assetstore.names import is_store_name
-from assetstore.storage import DELETED, REPLACED, TrashEntry
+from assetstore.storage.models import DELETED, REPLACED, TrashEntry
 from assetstore.storage.s3.layout import Folder
-from assetstore.storage.s3.objects import Found
+from assetstore.storage.s3.object_info import Found
 from assetstore.storage.s3.parts import copy
 from assetstore.storage.trash_names import STAMP_PATTERN, moment_ns, stamp
 

@@ -16,12 +16,12 @@ from types import TracebackType
 
 from assetstore import media_types
 from assetstore.errors import AssetError, NotFound, StorageFault
-from assetstore.storage import REPLACED, Past
+from assetstore.storage.models import REPLACED, Past
 from assetstore.storage.s3 import trash
 from assetstore.storage.s3.client import PART_BYTES, Bucket, part_size
 from assetstore.storage.s3.errors import Passing
 from assetstore.storage.s3.layout import Folder
-from assetstore.storage.s3.objects import Found, modified_attribute
+from assetstore.storage.s3.object_info import Found, modified_attribute
 from assetstore.storage.s3.parts import PartsUpload
 from assetstore.storage.s3.spool import Spool, SpoolFile
 

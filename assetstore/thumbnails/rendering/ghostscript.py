@@ -8,7 +8,8 @@ import math
 from pathlib import Path
 
 from assetstore.errors import OutOfSpace, Unrenderable
-from assetstore.thumbnails.rendering import Limits, headers
+from assetstore.thumbnails.rendering import headers
+from assetstore.thumbnails.rendering.job import Limits
 from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, disk_is_full, has_bytes, run
 
 #: Dots per inch as long as the size of the page is unknown: a page of 200 inches, the largest that

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from assetstore.errors import OutOfSpace, Unrenderable
-from assetstore.thumbnails.rendering import Job, Limits, headers
+from assetstore.thumbnails.rendering import headers
+from assetstore.thumbnails.rendering.job import Job, Limits
 from assetstore.thumbnails.rendering.tools import IMAGEMAGICK, POLICY_FOLDER, disk_is_full, has_bytes, run
 
 #: Red, green, blue and opacity, 16 bit each.

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from assetstore.errors import AssetError, Unavailable, Unrenderable
-from assetstore.thumbnails.rendering import Job, Limits
+from assetstore.thumbnails.rendering.job import Job, Limits
 from assetstore.thumbnails.rendering.worker import KINDS
 
 _log = logging.getLogger(__name__)

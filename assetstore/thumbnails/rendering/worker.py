@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assetstore.errors import AssetError, OutOfSpace, Unavailable, Unrenderable
-from assetstore.thumbnails.rendering import Job, Limits, ghostscript, heif, imagemagick
+from assetstore.thumbnails.rendering import ghostscript, heif, imagemagick
+from assetstore.thumbnails.rendering.job import Job, Limits
 from assetstore.thumbnails.rendering.tools import open_source
 
 KINDS: dict[str, type[AssetError]] = {

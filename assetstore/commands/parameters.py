@@ -1,80 +1,22 @@
-"""What the commands share: the store that they work on, moments, selections, and how things are shown."""
+"""Arguments and options that several commands share: times, selections, output."""
 
-import dataclasses
 import fnmatch
-import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from functools import cached_property
-from pathlib import Path
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 
-from assetstore.app import bootstrap
-from assetstore.collections.mapping import Collections
-from assetstore.commands.progress import Progress
 from assetstore.config.loading import Settings
-from assetstore.journal.journal import Origin
-from assetstore.originals.service import Originals
-from assetstore.thumbnails.service import Thumbnails
 
 _NANOSECONDS = 1_000_000_000
 _AGO = re.compile(r"([0-9]{1,6})\s*(m|h|d|w)", re.ASCII)
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
-#: Who acts, for the journal.
-COMMAND = Origin("", "manage.py")
-
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Workplace:
-    """The settings and the store of the program in *folder*, opened when first needed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @cached_property
-    def _loaded(self) -> tuple[Settings, Mapping[str, object]]:
-        return bootstrap.load_settings(self.folder)
-
-    @property
-    def configured(self) -> Settings:
-        """The settings as configured, without the collections that were added since. Raises SettingsError."""
-        return self._loaded[0]
-
-    @property
-    def own(self) -> Mapping[str, object]:
-        """The names and values of settings.py. Raises SettingsError."""
-        return self._loaded[1]
-
-    @cached_property
-    def settings(self) -> Settings:
-        """The effective settings, with all collections that there are now. Raises SettingsError."""
-        return dataclasses.replace(self.configured, collection_dirs=self.collections.folders())
-
-    @cached_property
-    def collections(self) -> Collections:
-        """The mapping from collections to folders. Raises SettingsError."""
-        return bootstrap.open_collections(self.configured)
-
-    @cached_property
-    def originals(self) -> Originals:
-        """The store. Raises SettingsError."""
-        originals = bootstrap.open_originals(self.configured, self.folder, self.collections)
-        context = click.get_current_context(silent=True)
-        if context is not None:
-            context.find_root().call_on_close(originals.journal.close)
-        return originals
-
-    @cached_property
-    def thumbnails(self) -> Thumbnails:
-        """The thumbnails of the store. Raises SettingsError."""
-        return bootstrap.open_thumbnails(self.settings, self.originals)[0]
 
 
 class Moment(click.ParamType[int]):
@@ -164,41 +106,3 @@ def selecting(command: Command) -> Command:
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line, for programs.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-
-
-def moment_text(moment_ns: int) -> str:
-    """Returns a moment as local time in ISO 8601, to the second."""
-    return datetime.fromtimestamp(moment_ns / _NANOSECONDS).astimezone().isoformat(" ", "seconds")
-
-
-def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str]) -> None:
-    """Prints one row: as JSON, or the values of *columns* with tabs between.
-
-    Keys that end in `_ns` hold moments: JSON gets them in UTC, people in local time.
-    """
-    if as_json:
-        values = {key.removesuffix("_ns"): _utc(value) if key.endswith("_ns") else value for key, value in row.items()}
-        click.echo(json.dumps(values, ensure_ascii=False))
-        return
-    texts = []
-    for column in columns:
-        value = row[column]
-        texts.append(moment_text(value) if column.endswith("_ns") and isinstance(value, int) else printable(value))
-    click.echo("\t".join(texts))
-
-
-def printable(value: object) -> str:
-    """Returns a value as one line of text that cannot steer a terminal; a dash for nothing."""
-    text = "" if value is None else str(value)
-    return "".join(character if character.isprintable() else "?" for character in text) or "-"
-
-
-def progress(label: str, length: int) -> Progress:
-    """Returns a progress bar on standard error; `update(number)` moves it."""
-    return Progress(label, length)
-
-
-def _utc(value: object) -> object:
-    if not isinstance(value, int):
-        return value
-    return datetime.fromtimestamp(value / _NANOSECONDS, timezone.utc).isoformat()

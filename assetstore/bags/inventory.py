@@ -1,0 +1,93 @@
+"""The table of the originals in a bag, `attachments.csv`: which file is which original.
+
+Names that another system or the format itself would garble are replaced in the bag.
+"""
+
+import csv
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from assetstore.errors import BadRequest
+from assetstore.names import split_extension
+from assetstore.specify import csv_io
+
+#: The table of the originals in a bag.
+INVENTORY = "attachments.csv"
+
+_COLUMNS = ("path", "collection", "folder", "name", "size", "modified", "sha256")
+
+#: What other file systems, or the lines of a manifest, do not take.
+_ODD = re.compile(r'[<>:"|?*\\%\x7f-\x9f\u2028\u2029]|[. ]$|^\s|\s$')
+_PLAIN_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}", re.ASCII)
+
+_LONGEST_PLAIN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One original in a bag.
+
+    Fields:
+        path: in the bag, with slashes; begins with `data/`.
+        collection: the name by which Specify knows its collection; empty if there are none.
+        place: the folder of the collection in the store that it comes from.
+        name: the store name.
+        size: bytes; modified_ns: time of its last change.
+        sha256: of the bytes, hexadecimal.
+    """
+
+    path: str
+    collection: str
+    place: str
+    name: str
+    size: int
+    modified_ns: int
+    sha256: str
+
+
+def payload_path(place: str, name: str, taken: set[str]) -> str:
+    """Returns where an original goes in a bag, and adds that to *taken* (in lower case).
+
+    Its own name if any file system can hold it and a manifest can say it; else a hash of it.
+    """
+    folders = [folder if _is_plain(folder) else _hashed(folder) for folder in place.split("/") if folder]
+    path = "/".join(("data", *folders, name if _is_plain(name) else _hashed(name)))
+    if path.lower() in taken:  # there is one that differs in upper and lower case only
+        path = "/".join(("data", *folders, _hashed(name)))
+    taken.add(path.lower())
+    return path
+
+
+def _is_plain(name: str) -> bool:
+    is_short = len(name.encode()) <= _LONGEST_PLAIN
+    return is_short and not _ODD.search(name) and unicodedata.normalize("NFC", name) == name
+
+
+def _hashed(name: str) -> str:
+    extension = split_extension(name)[1]
+    digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+    return f"renamed-{digest}{extension if _PLAIN_EXTENSION.fullmatch(extension) else ''}"
+
+
+def write_inventory(path: Path, items: Iterable[Item]) -> None:
+    """Writes the table. Raises OSError."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        for item in items:
+            row = (item.path, item.collection, item.place, item.name, item.size, item.modified_ns, item.sha256)
+            writer.writerow(row)
+
+
+def read_inventory(path: Path) -> Iterator[Item]:
+    """Yields the rows of the table; nothing in them is to be trusted. Raises BadRequest."""
+    for line, row in csv_io.read(path, _COLUMNS):
+        try:
+            size, modified_ns = int(row["size"]), int(row["modified"])
+            yield Item(row["path"], row["collection"], row["folder"], row["name"], size, modified_ns, row["sha256"])
+        except (KeyError, ValueError):
+            raise BadRequest(f"{INVENTORY}, line {line}, cannot be understood.") from None

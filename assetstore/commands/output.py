@@ -1,0 +1,49 @@
+"""How the commands show things: rows as text or JSON, times, progress."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+
+import click
+
+from assetstore.commands.progress import Progress
+
+_NANOSECONDS = 1_000_000_000
+
+
+def moment_text(moment_ns: int) -> str:
+    """Returns a moment as local time in ISO 8601, to the second."""
+    return datetime.fromtimestamp(moment_ns / _NANOSECONDS).astimezone().isoformat(" ", "seconds")
+
+
+def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str]) -> None:
+    """Prints one row: as JSON, or the values of *columns* with tabs between.
+
+    Keys that end in `_ns` hold moments: JSON gets them in UTC, people in local time.
+    """
+    if as_json:
+        values = {key.removesuffix("_ns"): _utc(value) if key.endswith("_ns") else value for key, value in row.items()}
+        click.echo(json.dumps(values, ensure_ascii=False))
+        return
+    texts = []
+    for column in columns:
+        value = row[column]
+        texts.append(moment_text(value) if column.endswith("_ns") and isinstance(value, int) else printable(value))
+    click.echo("\t".join(texts))
+
+
+def printable(value: object) -> str:
+    """Returns a value as one line of text that cannot steer a terminal; a dash for nothing."""
+    text = "" if value is None else str(value)
+    return "".join(character if character.isprintable() else "?" for character in text) or "-"
+
+
+def progress(label: str, length: int) -> Progress:
+    """Returns a progress bar on standard error; `update(number)` moves it."""
+    return Progress(label, length)
+
+
+def _utc(value: object) -> object:
+    if not isinstance(value, int):
+        return value
+    return datetime.fromtimestamp(value / _NANOSECONDS, timezone.utc).isoformat()

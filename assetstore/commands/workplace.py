@@ -1,0 +1,63 @@
+"""The settings and the store that the commands work on."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import click
+
+from assetstore.app import bootstrap
+from assetstore.collections.mapping import Collections
+from assetstore.config.loading import Settings
+from assetstore.journal.journal import Origin
+from assetstore.originals.service import Originals
+from assetstore.thumbnails.service import Thumbnails
+
+#: Who acts, for the journal.
+COMMAND = Origin("", "manage.py")
+
+
+class Workplace:
+    """The settings and the store of the program in *folder*, opened when first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def _loaded(self) -> tuple[Settings, Mapping[str, object]]:
+        return bootstrap.load_settings(self.folder)
+
+    @property
+    def configured(self) -> Settings:
+        """The settings as configured, without the collections that were added since. Raises SettingsError."""
+        return self._loaded[0]
+
+    @property
+    def own(self) -> Mapping[str, object]:
+        """The names and values of settings.py. Raises SettingsError."""
+        return self._loaded[1]
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The effective settings, with all collections that there are now. Raises SettingsError."""
+        return dataclasses.replace(self.configured, collection_dirs=self.collections.folders())
+
+    @cached_property
+    def collections(self) -> Collections:
+        """The mapping from collections to folders. Raises SettingsError."""
+        return bootstrap.open_collections(self.configured)
+
+    @cached_property
+    def originals(self) -> Originals:
+        """The store. Raises SettingsError."""
+        originals = bootstrap.open_originals(self.configured, self.folder, self.collections)
+        context = click.get_current_context(silent=True)
+        if context is not None:
+            context.find_root().call_on_close(originals.journal.close)
+        return originals
+
+    @cached_property
+    def thumbnails(self) -> Thumbnails:
+        """The thumbnails of the store. Raises SettingsError."""
+        return bootstrap.open_thumbnails(self.settings, self.originals)[0]
