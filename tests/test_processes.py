@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests import pictures
+from tests.monitoring.test_metrics import figures, of
 from tests.support import (
     KEY,
     Client,
@@ -31,7 +32,6 @@ from tests.support import (
     with_query,
 )
 from tests.test_live import MEGABYTE, Program, children, holds_pattern, stream_upload
-from tests.test_metrics import figures, of
 
 PROCESSES = 2
 

@@ -14,9 +14,9 @@ from assetstore.concurrency.rate_limit import Interrupted, Pace
 from assetstore.fixity.verification import Verification
 from tests import pictures
 from tests.bad_weather import Way
+from tests.bags.test_bags import is_valid
 from tests.object_store import ObjectStore
 from tests.support import RunningServer, run_manage
-from tests.test_bags import is_valid
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
 

@@ -12,8 +12,8 @@ import pytest
 from assetstore.fixity import verification as fixity
 from assetstore.originals import point_in_time
 from assetstore.originals.service import Originals
+from tests.fixity.test_verification import ORIGIN, found, put, verification
 from tests.support import PROJECT, originals_in
-from tests.test_fixity import ORIGIN, found, put, verification
 
 #: Deletes or replaces the original "a", and is killed where the journal would hear of it.
 KILLED_BEFORE_THE_NOTE = """

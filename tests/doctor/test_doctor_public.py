@@ -23,8 +23,8 @@ from assetstore.doctor.client_simulation import Visit
 from assetstore.doctor.findings import Finding
 from assetstore.errors import RemoteFault
 from assetstore.monitoring.health import OK
+from tests.doctor.test_doctor import KEY, Alarms, free_port, resolve_museum
 from tests.support import PROJECT, RunningServer, two_free_ports, visible_files
-from tests.test_doctor import KEY, Alarms, free_port, resolve_museum
 from tests.test_nginx import NGINX, Front, edited, own_lines
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed; script/bootstrap --dev does that")

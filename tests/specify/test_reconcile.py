@@ -14,9 +14,10 @@ import pytest
 from assetstore.errors import BadRequest
 from assetstore.specify import comparison, plan
 from assetstore.specify import database as specify_database
-from tests import mariadb, specify
+from tests import mariadb
+from tests import specify_database as specify
 from tests.mariadb import Database
-from tests.specify import Specify
+from tests.specify_database import Specify
 from tests.support import PROJECT, RunningServer, run_manage
 
 DOCUMENTATION = (PROJECT / "docs/records.md").read_text(encoding="utf-8")
