@@ -23,12 +23,12 @@ import bottle
 
 from assetstore import __version__, media_types, names
 from assetstore.app import bootstrap, run
-from assetstore.app.bootstrap import Opened
+from assetstore.app.bootstrap import AppContext
 from assetstore.auth import tokens
 from assetstore.config import public_urls
 from assetstore.config.loading import SettingsError
 from assetstore.errors import AssetError, BadRequest, Forbidden, NotFound
-from assetstore.http import file_response, request_context, uploads
+from assetstore.http import file_response, middleware, uploads
 from assetstore.http.parameters import Parameters
 from assetstore.http.proxies import Proxies
 from assetstore.http.unverified_uploads import UnverifiedUploads
@@ -58,16 +58,16 @@ class AssetServer:
     """The routes. One method answers one route of the protocol.
 
     Parameters:
-        opened: settings, of which `key` is None or holds at least one key, store, thumbnails and state.
+        context: settings, of which `key` is None or holds at least one key, store, thumbnails and state.
     """
 
-    def __init__(self, opened: Opened) -> None:
-        self.settings = opened.settings
-        self.originals = opened.originals
-        self.storage = opened.originals.storage
-        self.thumbnails = opened.thumbnails
-        self.health = opened.health
-        self.collections = opened.collections
+    def __init__(self, context: AppContext) -> None:
+        self.settings = context.settings
+        self.originals = context.originals
+        self.storage = context.originals.storage
+        self.thumbnails = context.thumbnails
+        self.health = context.health
+        self.collections = context.collections
         self.refused_tokens = tokens.Refusals()
         self.unverified = UnverifiedUploads(self.settings.unverified_upload_bytes)
 
@@ -100,34 +100,34 @@ class AssetServer:
 
     def fileupload(self) -> bottle.HTTPResponse:
         """Stores an original; thumbnails that clients upload are not needed."""
-        client = responses.exchange().client
+        client = responses.request_context().client
         with self.unverified.of(client) as count, uploads.Upload(self.settings.max_upload_bytes) as upload:
             upload.receive(bottle.request.environ, functools.partial(self._open_upload, upload, count))
             fields = upload.fields
             self._check_token(fields, "store")
             if fields.get("type") == "T":
-                self.collections.place(fields)
+                self.collections.collection_dir(fields)
                 return plain("Ignoring thumbnail upload!")
-            place, name = self._place_and_name(fields, "store")
+            collection_dir, name = self._collection_dir_and_name(fields, "store")
             if upload.incoming is None:
                 raise BadRequest("The upload holds no file.")
             received = Received(upload.incoming, upload.size, upload.sha256)
-            self.originals.store(received, place, name, self._origin(fields))
+            self.originals.store(received, collection_dir, name, self._origin(fields))
             # Who removes a collection looks for files after that; we look for the collection after the file is
             # there. So one of both notices the other.
-            if place not in self.collections.places():
+            if collection_dir not in self.collections.collection_dirs():
                 raise NotFound("The asset server does not know this collection any more.")
             # Also of a new one: there may be some of a namesake that somebody removed by hand.
-            self.thumbnails.discard(place, name)
+            self.thumbnails.discard(collection_dir, name)
         return plain("Ok.")
 
     def filedelete(self) -> bottle.HTTPResponse:
         """Deletes an original and its thumbnails."""
         form = uploads.read_form(bottle.request.environ)
         self._check_token(form, "filename")
-        place, name = self._place_and_name(form, "filename")
-        existed = self.originals.delete(place, name, self._origin(form))
-        self.thumbnails.discard(place, name)
+        collection_dir, name = self._collection_dir_and_name(form, "filename")
+        existed = self.originals.delete(collection_dir, name, self._origin(form))
+        self.thumbnails.discard(collection_dir, name)
         if not existed:
             raise NotFound("There is no such file.")
         return plain("Ok.")
@@ -135,19 +135,21 @@ class AssetServer:
     def fileget(self) -> bottle.HTTPResponse:
         """Gives an original or, with `type=T`, its thumbnail."""
         query = self._guarded_query()
-        place, name = self._place_and_name(query, "filename")
+        collection_dir, name = self._collection_dir_and_name(query, "filename")
         if query.get("type") == "T":
             scale = names.scale(query.get("scale"))
             # The type of the thumbnail's own name may differ from the original's.
-            return self._deliver(self.thumbnails.open(place, name, scale), self.thumbnails.name(name, scale), query)
-        return self._deliver(self.storage.open_original(place, name, self._reads()), name, query)
+            return self._deliver(
+                self.thumbnails.open(collection_dir, name, scale), self.thumbnails.name(name, scale), query
+            )
+        return self._deliver(self.storage.open_original(collection_dir, name, self._reads()), name, query)
 
     def getmetadata(self) -> bottle.HTTPResponse:
         """Gives the EXIF metadata of an original as JSON, or the date it was taken on."""
         query = self._guarded_query()
-        place, name = self._place_and_name(query, "filename")
+        collection_dir, name = self._collection_dir_and_name(query, "filename")
         wants_date = query.get("dt") == "date"
-        with self.storage.open_original(place, name) as original:
+        with self.storage.open_original(collection_dir, name) as original:
             if not wants_date:
                 groups = exif.read_groups(original.file)
                 return bottle.HTTPResponse(json.dumps(groups), 200, **{"Content-Type": "application/json"})
@@ -161,16 +163,16 @@ class AssetServer:
         if not self.settings.allow_static_file_access:
             raise NotFound("Direct links to files are switched off.")
         query = self._query()
-        place, name = self._place_and_name(query, "filename")
+        collection_dir, name = self._collection_dir_and_name(query, "filename")
         if query.get("type") == "T":
-            # Only a kept thumbnail can be linked to, and a smaller one fits as well.
-            scale = self.thumbnails.linkable_scale(place, name, names.scale(query.get("scale")))
-            stored, folder = self.thumbnails.open(place, name, scale), self.settings.thumb_dir
+            # Only a cached thumbnail can be linked to, and a smaller one fits as well.
+            scale = self.thumbnails.linkable_scale(collection_dir, name, names.scale(query.get("scale")))
+            stored, folder = self.thumbnails.open(collection_dir, name, scale), self.settings.thumb_dir
             name = self.thumbnails.name(name, scale)
         else:
-            stored, folder = self.storage.open_original(place, name, reads=False), self.settings.orig_dir
+            stored, folder = self.storage.open_original(collection_dir, name, reads=False), self.settings.orig_dir
         stored.file.close()
-        return plain(public_urls.static_url(self._base_url(), place, folder, name))
+        return plain(public_urls.static_url(self._base_url(), collection_dir, folder, name))
 
     def static(self, path: str) -> bottle.HTTPResponse:
         """Gives a file by its path below the store: originals and thumbnails, nothing else."""
@@ -180,14 +182,17 @@ class AssetServer:
         name = names.store_name(name)
         folder = folders.pop() if folders else ""
         # Only folders that are settings are ever joined to a path. Of a bucket's, `advertised` leaves out a slash.
-        known = {"/".join(filter(None, place.split("/"))): place for place in self.collections.places()}
-        place = known.get("/".join(folders))
-        if place is None:
+        known = {
+            "/".join(filter(None, collection_dir.split("/"))): collection_dir
+            for collection_dir in self.collections.collection_dirs()
+        }
+        collection_dir = known.get("/".join(folders))
+        if collection_dir is None:
             raise NotFound("There is no such file.")
         if folder == self.settings.orig_dir:
-            stored = self.storage.open_original(place, name, self._reads())
+            stored = self.storage.open_original(collection_dir, name, self._reads())
         elif folder == self.settings.thumb_dir:
-            stored = self.thumbnails.open_kept(place, name)
+            stored = self.thumbnails.open_cached(collection_dir, name)
         else:
             raise NotFound("There is no such file.")
         return self._deliver(stored, name, self._query())
@@ -266,22 +271,22 @@ class AssetServer:
             upload.on_data = count
         try:
             is_thumbnail = fields.get("type") == "T"
-            place = self.collections.place(fields)
+            collection_dir = self.collections.collection_dir(fields)
             name = fields.get("store")
         except AssetError:
             # Only a guess is wanted here; the whole form is judged when all of it is there.
             return self.storage.receive(None, length)
         if is_thumbnail:
             return None
-        return self.storage.receive(place, length, name if name and names.is_store_name(name) else None)
+        return self.storage.receive(collection_dir, length, name if name and names.is_store_name(name) else None)
 
-    def _place_and_name(self, parameters: Parameters, name_parameter: str) -> tuple[str, str]:
-        place = self.collections.place(parameters)
+    def _collection_dir_and_name(self, parameters: Parameters, name_parameter: str) -> tuple[str, str]:
+        collection_dir = self.collections.collection_dir(parameters)
         name = parameters.get(name_parameter)
         if name is None:
             raise BadRequest(f"The parameter {name_parameter} is missing.")
-        responses.exchange().name = name
-        return place, names.store_name(name)
+        responses.request_context().name = name
+        return collection_dir, names.store_name(name)
 
     def _guarded_query(self) -> Parameters:
         query = self._query()
@@ -292,7 +297,7 @@ class AssetServer:
     def _check_token(self, parameters: Parameters, signed: str) -> None:
         if self.settings.key is None:
             return  # repeated parameters do not matter then
-        current = responses.exchange()
+        current = responses.request_context()
         try:
             token, name = parameters.get("token"), parameters.get(signed)
             tokens.check(self.settings.key, token, name, current.received_at, self.settings.time_tolerance)
@@ -305,7 +310,7 @@ class AssetServer:
             collection = form.get("coll")
         except BadRequest:
             collection = None  # broken, and ignored where all collections share one folder
-        return Origin(collection or "", responses.exchange().client)
+        return Origin(collection or "", responses.request_context().client)
 
     def _query(self) -> Parameters:
         return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
@@ -314,9 +319,9 @@ class AssetServer:
         return public_urls.base_url(self.settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
 
 
-def make_app(opened: Opened) -> request_context.Observed:
+def make_app(context: AppContext) -> middleware.RequestMiddleware:
     """Returns the WSGI application that serves what was opened."""
-    server = AssetServer(opened)
+    server = AssetServer(context)
     app = bottle.Bottle()
     app.route("/", "GET", server.index)
     app.route("/web_asset_store.xml", "GET", server.web_asset_store)
@@ -330,11 +335,11 @@ def make_app(opened: Opened) -> request_context.Observed:
     app.route("/static/<path:path>", "GET", server.static)
     app.route("/healthz", "GET", server.healthz)
     app.route("/readyz", "GET", server.readyz)
-    meter = status.install(app, opened, server.collections, server.refused_tokens)
+    meter = status.install(app, context, server.collections, server.refused_tokens)
     responses.install(app)
     routes = {"/" + route.rule.split("/")[1] for route in app.routes}
-    admitted = Admission(app, opened.settings.threads, opened.settings.render_queue)
-    return request_context.Observed(admitted, Proxies(opened.settings.trusted_proxies), routes, meter)
+    admitted = Admission(app, context.settings.threads, context.settings.render_queue)
+    return middleware.RequestMiddleware(admitted, Proxies(context.settings.trusted_proxies), routes, meter)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
@@ -348,19 +353,19 @@ _making_application = threading.Lock()
 
 
 @functools.cache
-def _application() -> request_context.Observed:
+def _application() -> middleware.RequestMiddleware:
     return make_application()
 
 
-def make_application() -> request_context.Observed:
+def make_application() -> middleware.RequestMiddleware:
     """Returns the application at once, for web servers that call a factory: bad settings stop their start.
 
     Raises:
         SettingsError: with one line for the administrator.
     """
-    opened = bootstrap.open_all(FOLDER, bottle.server_names)
-    atexit.register(opened.close)
-    return make_app(opened)
+    context = bootstrap.open_all(FOLDER, bottle.server_names)
+    atexit.register(context.close)
+    return make_app(context)
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Kept thumbnails served while `manage.py thumbnails warm` makes 1,000 others: how much longer do requests take?
+"""Cached thumbnails served while `manage.py thumbnails warm` makes 1,000 others: how much longer do requests take?
 
 Quiet and warming turns alternate in one run against one server, so that their ratio holds even if the machine's
 speed drifts. Each warming turn makes another size of the same pictures and lasts until they are all made; a quiet one
@@ -21,7 +21,7 @@ from tests.pictures import encoded
 from tests.support import PROJECT
 from tests.test_live import Client, running
 
-#: So many kept thumbnails are served, to so many clients, each of which looks at one for so many seconds.
+#: So many cached thumbnails are served, to so many clients, each of which looks at one for so many seconds.
 SERVED, CLIENTS, PAUSE = 100, 4, 0.02
 
 FIRST_QUIET_SECONDS = 15.0
@@ -70,7 +70,7 @@ def measure(client: Client, base: Path, arguments: argparse.Namespace) -> None:
 
 
 def served(client: Client, meanwhile: Callable[[], None]) -> list[float]:
-    """Asks for kept thumbnails as long as something lasts; returns how many seconds each took."""
+    """Asks for cached thumbnails as long as something lasts; returns how many seconds each took."""
     found: list[float] = []
     done = threading.Event()
 

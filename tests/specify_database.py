@@ -42,9 +42,9 @@ class Specify:
         self.rows.append((number, location, f"DSC_{number:05}.JPG", scope_type, scope))
         return str(number)
 
-    def file(self, place: str, name: str, content: bytes = b"picture", age: float = _OLD_SECONDS) -> Path:
+    def file(self, collection_dir: str, name: str, content: bytes = b"picture", age: float = _OLD_SECONDS) -> Path:
         """Adds a file of some age."""
-        path = self.base / place / "originals" / name
+        path = self.base / collection_dir / "originals" / name
         path.write_bytes(content)
         moment = time.time() - age
         os.utime(path, (moment, moment))
@@ -86,7 +86,7 @@ def make(base: Path, records: int, each: int) -> Specify:
 def _sound(specify: Specify, number: int) -> None:
     extension = (".att.jpg", ".att.TIF", "", ".bläh", ".pdf")[number % 5]
     name = f"sp6{8478305178990000000 + number}{extension}" if number % 2 else f"{uuid.UUID(int=number)}{extension}"
-    place, scope_type, scope = (
+    collection_dir, scope_type, scope = (
         ("fish", 0, 4),
         ("birds", 0, 32768),
         ("eggs", 1, 7),  # by discipline: either of its collections
@@ -96,7 +96,7 @@ def _sound(specify: Specify, number: int) -> None:
         ("birds", None, None),
     )[number % 7]
     specify.record(name, scope_type, scope)
-    specify.file(place, name, f"picture {number}".encode())
+    specify.file(collection_dir, name, f"picture {number}".encode())
 
 
 def _no_file(specify: Specify, number: int) -> None:

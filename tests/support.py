@@ -112,11 +112,11 @@ def run_manage(base: Path, *arguments: object, **environ: str) -> subprocess.Com
 
 
 @contextlib.contextmanager
-def originals_in(base: Path, *places: str, keeps_trash: bool = True) -> Iterator[Originals]:
+def originals_in(base: Path, *collection_dirs: str, keeps_trash: bool = True) -> Iterator[Originals]:
     """The originals of a store on disk without a server."""
-    storage = DiskStorage(base, "originals", "thumbnails", places)
+    storage = DiskStorage(base, "originals", "thumbnails", collection_dirs)
     storage.prepare()
-    originals = Originals(storage, Journal(base), places, keeps_trash)
+    originals = Originals(storage, Journal(base), collection_dirs, keeps_trash)
     yield originals
     originals.journal.close()
 
@@ -148,9 +148,9 @@ class RunningServer(Client):
     def __init__(self, own: Mapping[str, object], port: int = 0) -> None:
         settings = loading.load(own, {}, PROJECT, 2)
         self.base = settings.base_dir
-        opened = bootstrap.open_store(settings, PROJECT)
-        self.settings, self.opened = opened.settings, opened
-        app = asset_server.make_app(opened)
+        context = bootstrap.open_store(settings, PROJECT)
+        self.settings, self.context = context.settings, context
+        app = asset_server.make_app(context)
         self.http = paste.Server(app, self.settings, sockets.listen("127.0.0.1", port))
         self._thread = threading.Thread(target=self.http.serve_until_stopped)
         self._thread.start()
@@ -162,7 +162,7 @@ class RunningServer(Client):
         self._thread.join()
         for _ in range(self.http.thread_pool.nworkers):
             self.http.thread_pool.queue.put(self.http.thread_pool.SHUTDOWN)
-        self.opened.close()
+        self.context.close()
 
     def restarted(self, **own: object) -> "RunningServer":
         """Another server on the same store, with these settings changed."""

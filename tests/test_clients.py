@@ -93,7 +93,9 @@ def test_specify_6_works_unchanged(start: Callable[..., RunningServer], mapped: 
     for folder in ("originals", "thumbnails"):
         assert not [path for path in server.base.rglob(f"{folder}/*") if path.is_file()]
     originals = bootstrap.open_originals(server.settings, PROJECT)
-    assert not [listed for place in originals.places for listed in originals.storage.originals(place)]
+    assert not [
+        listed for collection_dir in originals.collection_dirs for listed in originals.storage.originals(collection_dir)
+    ]
     originals.journal.close()
 
 

@@ -159,9 +159,9 @@ def test_the_limits_of_the_unit_fit_the_program() -> None:
     assert of_unit("OOMPolicy") == ["continue"]  # or one picture would stop the server
     assert int(of_unit("LimitNOFILE")[0]) >= sockets._OPEN_FILES
     assert int(of_unit("TasksMax")[0]) >= 16 * int(str(defaults["THREADS"]))
-    patience = [*of_unit("TimeoutStopSec"), *re.findall(r"stop_grace_period: (\d+)s", COMPOSE)]
-    assert len(patience) == 2
-    assert min(map(int, patience)) > max(granian_server._STOP_SECONDS, paste.STOP_SECONDS) + 5
+    timeout = [*of_unit("TimeoutStopSec"), *re.findall(r"stop_grace_period: (\d+)s", COMPOSE)]
+    assert len(timeout) == 2
+    assert min(map(int, timeout)) > max(granian_server._STOP_SECONDS, paste.STOP_SECONDS) + 5
 
 
 def test_the_unit_writes_where_it_says_and_so_do_the_documents() -> None:
@@ -287,7 +287,7 @@ def expressions() -> list[str]:
     return [*in_panels, *re.findall(r"^\| .+ \| `(.*asset_server_.+)` \|$", OPERATIONS, re.M)]
 
 
-def test_dashboard_and_alarms_ask_for_figures_and_labels_that_there_are(labels: dict[str, set[str]]) -> None:
+def test_dashboard_and_alarms_ask_for_metrics_and_labels_that_there_are(labels: dict[str, set[str]]) -> None:
     assert len(expressions()) > 20
     for expression in expressions():
         assert expression.count("(") == expression.count(")")
@@ -298,7 +298,7 @@ def test_dashboard_and_alarms_ask_for_figures_and_labels_that_there_are(labels: 
         assert asked <= set.union({"instance"}, *(labels[name] for name in names)), expression
 
 
-def test_the_dashboard_shows_every_figure(labels: dict[str, set[str]]) -> None:
+def test_the_dashboard_shows_every_metric(labels: dict[str, set[str]]) -> None:
     def figure(name: str) -> str:
         return re.sub(r"_(?:bucket|sum|count)$", "", name)
 
@@ -309,9 +309,13 @@ def test_the_dashboard_shows_every_figure(labels: dict[str, set[str]]) -> None:
 def test_the_panels_of_the_dashboard_lie_side_by_side() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= 24
-        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        collection_dir = panel["gridPos"]
+        assert collection_dir["x"] + collection_dir["w"] <= 24
+        cells = {
+            (collection_dir["x"] + x, collection_dir["y"] + y)
+            for x in range(collection_dir["w"])
+            for y in range(collection_dir["h"])
+        }
         assert not taken & cells, panel["title"]
         taken |= cells
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
@@ -439,7 +443,7 @@ def test_a_backup_by_restic_brings_everything_back(busy: RunningServer, tmp_path
 
 
 def test_without_our_folders_nothing_of_this_server_is_left(busy: RunningServer) -> None:
-    busy.opened.originals.journal.close()
+    busy.context.originals.journal.close()
     section = OPERATIONS.split("## Back to the sample server")[1]
     [block] = re.findall(r"```sh\n(.*?)```", section, re.S)
     shell(block.replace("/var/lib/web-asset-server", str(busy.base)))

@@ -102,7 +102,7 @@ def test_the_journal_names_the_client_that_nginx_saw(start: Start, behind: Behin
     for source in ("127.0.0.1", "127.0.0.2"):  # a trusted one, and another
         client = SecureClient(front.port, front.trust, source)
         assert client.upload("a", b"x", {"X-Forwarded-For": "8.8.8.8", "X_Forwarded_For": "8.8.8.8"}).status == 200
-        event = server.opened.originals.journal.latest("", "a")
+        event = server.context.originals.journal.latest("", "a")
         assert event is not None
         assert event.client == source
 

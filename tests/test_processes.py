@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests import pictures
-from tests.monitoring.test_metrics import figures, of
+from tests.monitoring.test_metrics import metrics, of
 from tests.support import (
     KEY,
     Client,
@@ -151,7 +151,7 @@ def test_a_thumbnail_is_made_once_however_many_ask_both_processes(tmp_path: Path
             assert {answer.status for answer in answers} == {200}
             assert len({(answer.body, answer.headers["etag"]) for answer in answers}) == 1
             assert set(Counter(map(process_of, answers)).values()) == {12}
-        assert of(figures(port), "renders_total", format="jpeg", outcome="made") == 3
+        assert of(metrics(port), "renders_total", format="jpeg", outcome="made") == 3
 
 
 def test_both_processes_together_keep_thumbnails_of_no_more_sizes_than_allowed(tmp_path: Path) -> None:
@@ -197,33 +197,33 @@ def test_without_a_key_both_processes_use_the_same_one_which_is_shown_once(tmp_p
         assert program.ended()[1].count(key) == 1
 
 
-def test_figures_add_up_over_the_processes_and_survive_the_death_of_the_one_that_gives_them(tmp_path: Path) -> None:
+def test_metrics_add_up_over_the_processes_and_survive_the_death_of_the_one_that_gives_them(tmp_path: Path) -> None:
     port = free_port()
     with granian(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (program, client):
         with connections(client.port, each=3) as by_process:
             for number, group in enumerate(by_process.values(), 2):
                 for connection in group[:number]:
                     connection.get("/testkey", random="1", token="forged")
-        assert of(figures(port), "refused_tokens_total") == 5
+        assert of(metrics(port), "refused_tokens_total") == 5
         [victim] = holders(tmp_path / "a/.asset-server/metrics.lock")
         assert victim in by_process
         os.kill(victim, signal.SIGKILL)
         client.get("/testkey", random="1", token="forged")
         program.wait_for("Unexpected exit from worker")
         program.wait_for("metrics on 127.0.0.1")
-        assert of(figures(port), "refused_tokens_total") == 6
+        assert of(metrics(port), "refused_tokens_total") == 6
         assert victim not in holders(tmp_path / "a/.asset-server/metrics.lock")
         with connections(client.port, each=1) as by_process:
             assert victim not in by_process
 
 
-def test_the_folder_of_the_figures_is_new_at_each_start_and_gone_at_the_end(tmp_path: Path) -> None:
+def test_the_folder_of_the_metrics_is_new_at_each_start_and_gone_at_the_end(tmp_path: Path) -> None:
     folders = []
     for _ in range(2):
         port = free_port()
         with granian(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (program, client):
             client.get("/testkey", random="1", token="forged")
-            assert of(figures(port), "refused_tokens_total") == 1
+            assert of(metrics(port), "refused_tokens_total") == 1
             # One of the processes has counted; another may not have made its application yet.
             maps = "".join(Path(f"/proc/{process}/maps").read_text() for process in children(program.process.pid))
             mapped = re.search(r"/\S*/asset-server-metrics-\w+(?=/)", maps)

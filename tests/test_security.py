@@ -85,7 +85,7 @@ def test_the_journal_names_the_client_behind_a_trusted_proxy_and_believes_no_one
     for trusted, client in ((("127.0.0.1",), "203.0.113.9"), ((), "127.0.0.1")):
         server = start(TRUSTED_PROXIES=trusted)
         server.upload("a", b"x", {"X-Forwarded-For": "8.8.8.8, 203.0.113.9"})
-        event = server.opened.originals.journal.latest("", "a")
+        event = server.context.originals.journal.latest("", "a")
         assert event is not None
         assert event.client == client
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from assetstore.concurrency.rate_limit import Pace
+from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.fixity.verification import Verification
 from assetstore.journal.journal import Event
 from tests import pictures
@@ -104,8 +104,8 @@ def test_a_wrong_key_is_explained_and_the_right_one_opens_the_page(browser: Brow
 
 def test_what_a_verification_found_is_explained(quiet: Browser, server: RunningServer) -> None:
     (server.originals / "a.jpg").write_bytes(pictures.encoded(pictures.scene(8, 8), "PNG"))
-    pace = Pace(None, threading.Event())
-    list(Verification(server.opened.originals, pace, adopt=False, accept=False, client="test").run(resume=False))
+    rate_limit = RateLimit(None, threading.Event())
+    list(Verification(server.context.originals, rate_limit, adopt=False, accept=False, client="test").run(resume=False))
     quiet.open(server.port)
     quiet.sign_in(KEY)
     quiet.click("#overview summary", "What was found (1)")
@@ -352,13 +352,13 @@ def grow(server: RunningServer) -> None:
             with open(server.originals / name, "wb") as file:
                 file.truncate(size)
             event = Event("stored", "", name, "KU Fish", size, None, "10.0.0.7", moment)
-            server.opened.originals.journal.record(event)
+            server.context.originals.journal.record(event)
 
 
 def test_storage_shows_its_growth_and_how_long_the_disk_lasts(quiet: Browser, start: Start) -> None:
     before = start()
     grow(before)
-    free = before.opened.originals.storage.free_bytes() or 0
+    free = before.context.originals.storage.free_bytes() or 0
     server = start(BASE_DIR=str(before.base), RESERVED_BYTES=max(0, free - 12 * 10**9))
     quiet.open(server.port, "#storage")
     quiet.sign_in(KEY)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from assetstore import __version__
 from assetstore.auth import server_key
 from assetstore.collections import added as added_collections
-from assetstore.collections.mapping import Collections, LivePlaces
-from assetstore.concurrency.periodic_task import Duty
+from assetstore.collections.mapping import Collections, LiveCollectionDirs
+from assetstore.concurrency.periodic_task import PeriodicTask
 from assetstore.config import loading
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import StorageFault
@@ -48,7 +48,7 @@ _METRICS_ROUND_SECONDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Opened:
+class AppContext:
     """What a server stands on: effective settings, the open store, its thumbnails and their workers.
 
     To be closed at the end.
@@ -61,17 +61,17 @@ class Opened:
     pool: RenderPool
     health: Health
     metrics: "Metrics | None"
-    duties: tuple[Duty, ...]
+    tasks: tuple[PeriodicTask, ...]
 
     def close(self) -> None:
         """Ends everything that runs beside the requests."""
         self.pool.close()
-        for duty in self.duties:
-            duty.close()
+        for task in self.tasks:
+            task.close()
         self.originals.journal.close()
 
 
-def open_all(folder: Path, adapters: Iterable[str]) -> Opened:
+def open_all(folder: Path, adapters: Iterable[str]) -> AppContext:
     """Does everything that comes before the first request, in a process of another web server.
 
     Parameters:
@@ -147,36 +147,38 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
     if not base.is_dir():
         raise SettingsError(f"BASE_DIR: there is no folder {base}. Is its disk mounted? If it is new, make it.")
     collections = collections or open_collections(settings)
-    places = LivePlaces(collections)
-    storage = _new_storage(settings, places)
+    collection_dirs = LiveCollectionDirs(collections)
+    storage = _new_storage(settings, collection_dirs)
     try:
         storage.prepare()
     except StorageFault as error:
         raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
-    collections.admit = storage.prepare_place
-    return Originals(storage, Journal(base), places, keeps_trash=settings.trash_days > 0)
+    collections.admit = storage.prepare_collection_dir
+    return Originals(storage, Journal(base), collection_dirs, keeps_trash=settings.trash_days > 0)
 
 
-def _new_storage(settings: Settings, places: Sequence[str]) -> Storage:
+def _new_storage(settings: Settings, collection_dirs: Sequence[str]) -> Storage:
     if settings.storage_url is None:
-        return DiskStorage(settings.base_dir, settings.orig_dir, settings.thumb_dir, places, settings.reserved_bytes)
+        return DiskStorage(
+            settings.base_dir, settings.orig_dir, settings.thumb_dir, collection_dirs, settings.reserved_bytes
+        )
     try:
         from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large, and needs Python 3.11
     except ImportError as error:
         reason = f"STORAGE_URL needs the library obstore, which needs Python 3.11 or newer: {error}"
         raise SettingsError(reason) from error
-    return open_storage(settings, places)
+    return open_storage(settings, collection_dirs)
 
 
 def open_thumbnails(settings: Settings, originals: Originals) -> tuple[Thumbnails, RenderPool]:
     """Opens the thumbnails of a store; the pool starts its processes when they are needed."""
     pool = RenderPool(settings.render_workers, Limits(settings.render_seconds, settings.render_memory))
     rules = Rules(settings.can_thumbnail, settings.max_thumbnail_size, settings.render_queue)
-    kept = originals.storage.thumbnails(settings.kept_thumbnail_sizes)
-    return Thumbnails(originals.storage, kept, pool, rules), pool
+    cached = originals.storage.thumbnails(settings.kept_thumbnail_sizes)
+    return Thumbnails(originals.storage, cached, pool, rules), pool
 
 
-def open_store(settings: Settings, folder: Path) -> Opened:
+def open_store(settings: Settings, folder: Path) -> AppContext:
     """Opens the store with all that serves it, and makes the server's own key if none was configured.
 
     Parameters:
@@ -190,11 +192,11 @@ def open_store(settings: Settings, folder: Path) -> Opened:
     _open_journal(originals.journal)
     thumbnails, pool = open_thumbnails(settings, originals)
     metrics = _metrics(settings, originals, pool)
-    duties = _duties(settings, originals, metrics)
-    for duty in duties:
-        duty.start()
+    tasks = _periodic_tasks(settings, originals, metrics)
+    for task in tasks:
+        task.start()
     health = Health(readiness.checks(settings, originals, pool))
-    return Opened(settings, collections, originals, thumbnails, pool, health, metrics, duties)
+    return AppContext(settings, collections, originals, thumbnails, pool, health, metrics, tasks)
 
 
 def _open_journal(journal: Journal) -> None:
@@ -236,18 +238,18 @@ def _serve_metrics(metrics: "Metrics", address: tuple[str, int], ending: threadi
         _log.error("no metrics: METRICS_ADDRESS %s:%s cannot be listened on: %s", *address, error)
 
 
-def _duties(settings: Settings, originals: Originals, metrics: "Metrics | None") -> tuple[Duty, ...]:
-    base, duties = settings.base_dir, []
+def _periodic_tasks(settings: Settings, originals: Originals, metrics: "Metrics | None") -> tuple[PeriodicTask, ...]:
+    base, tasks = settings.base_dir, []
     if settings.trash_days:
         keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
-        duties.append(Duty("trash", base, trash_retention.ROUND_SECONDS, lambda _ending: keeper.purge()))
+        tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, lambda _ending: keeper.purge()))
     if settings.verify_days:
         verifier = Verifier(originals, settings.verify_days)
-        duties.append(Duty("verification", base, schedule.ROUND_SECONDS, verifier.round))
+        tasks.append(PeriodicTask("verification", base, schedule.ROUND_SECONDS, verifier.round))
     if metrics is not None and settings.metrics_address is not None:
         serve = functools.partial(_serve_metrics, metrics, settings.metrics_address)
-        duties.append(Duty("metrics", base, _METRICS_ROUND_SECONDS, serve))
-    return tuple(duties)
+        tasks.append(PeriodicTask("metrics", base, _METRICS_ROUND_SECONDS, serve))
+    return tuple(tasks)
 
 
 def _announce_key(key: str, path: Path) -> None:

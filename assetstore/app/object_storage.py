@@ -12,12 +12,14 @@ from assetstore.storage.s3.spool import Spool
 _SHARE_THAT_WAITS = 0.6
 
 
-def open_storage(settings: Settings, places: Sequence[str], credentials: Mapping[str, str] | None = None) -> S3Storage:
+def open_storage(
+    settings: Settings, collection_dirs: Sequence[str], credentials: Mapping[str, str] | None = None
+) -> S3Storage:
     """Returns the store.
 
     Parameters:
         settings: with a `storage_url`.
-        places: the folders of all collections.
+        collection_dirs: the folders of all collections.
         credentials: as for `Service`; None for those of the environment.
     """
 
@@ -30,6 +32,6 @@ def open_storage(settings: Settings, places: Sequence[str], credentials: Mapping
         most_waiting = max(1, int(settings.threads * _SHARE_THAT_WAITS))
         return Bucket(name, Service(endpoint, settings.storage_region, is_virtual, most_waiting, credentials or {}))
 
-    layout = Layout(settings.storage_url or "", places, new_bucket)
+    layout = Layout(settings.storage_url or "", collection_dirs, new_bucket)
     folders = Folders(settings.orig_dir, settings.thumb_dir, TRASH_PREFIX)
     return S3Storage(layout, folders, settings.base_dir, Spool(settings.base_dir, settings.storage_spool_bytes))

@@ -9,15 +9,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from assetstore.app.bootstrap import Opened, open_originals, open_store, with_key
+from assetstore.app.bootstrap import AppContext, open_originals, open_store, with_key
 from assetstore.config.loading import GRANIAN, PASTE, Settings, SettingsError
-from assetstore.http.request_context import Application
+from assetstore.http.middleware import Application
 from assetstore.monitoring import multiprocess
 from assetstore.serving import paste, sockets
 
 _log = logging.getLogger(__name__)
 
-MakeApp = Callable[[Opened], Application]
+MakeApp = Callable[[AppContext], Application]
 
 
 def serve(settings: Settings, folder: Path, make_app: MakeApp, run_adapter: Callable[..., None]) -> None:
@@ -34,15 +34,15 @@ def serve(settings: Settings, folder: Path, make_app: MakeApp, run_adapter: Call
         _serve_by_granian(settings, folder, make_app)
         return
     settings = dataclasses.replace(settings, processes=1)
-    opened = open_store(settings, folder)
+    context = open_store(settings, folder)
     try:
-        app = make_app(opened)
+        app = make_app(context)
         if server == PASTE:
             paste.run(app, settings)
         else:
             _serve_by_adapter(app, settings, run_adapter)
     finally:
-        opened.close()
+        context.close()
 
 
 def _chosen(settings: Settings) -> str:
@@ -69,8 +69,8 @@ def _serve_by_granian(settings: Settings, folder: Path, make_app: MakeApp) -> No
     open_originals(settings, folder).journal.close()  # what is wrong with the folders is said once, here
 
     def open_application() -> tuple[Application, Callable[[], None]]:
-        opened = open_store(settings, folder)
-        return make_app(opened), opened.close
+        context = open_store(settings, folder)
+        return make_app(context), context.close
 
     with multiprocess.folder(settings.metrics_address is not None):
         granian.run(open_application, settings)

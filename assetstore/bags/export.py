@@ -21,7 +21,7 @@ from pathlib import Path
 
 from assetstore import __version__
 from assetstore.bags.inventory import INVENTORY, Item, payload_path, write_inventory
-from assetstore.concurrency.rate_limit import Interrupted, Pace
+from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unavailable
 from assetstore.journal import journal as events
 from assetstore.originals.service import Originals
@@ -49,7 +49,7 @@ class Problem:
     """A file that is in the bag with a doubt, or not at all; *kind* is a key of MEANINGS."""
 
     kind: str
-    place: str
+    collection_dir: str
     name: str
 
 
@@ -66,22 +66,27 @@ class Export:
     Parameters:
         originals: the store.
         folder: of the bag; made when missing.
-        places: the folders of the collections to export, each with the name of its collection.
+        collection_dirs: the folders of the collections to export, each with the name of its collection.
         information: further lines of bag-info.txt.
-        pace: how quickly to read.
+        rate_limit: how quickly to read.
 
     Raises:
         BadRequest: there is something else in the folder.
     """
 
     def __init__(
-        self, originals: Originals, folder: Path, places: Mapping[str, str], information: Mapping[str, str], pace: Pace
+        self,
+        originals: Originals,
+        folder: Path,
+        collection_dirs: Mapping[str, str],
+        information: Mapping[str, str],
+        rate_limit: RateLimit,
     ) -> None:
         self._originals = originals
         self._folder = folder
-        self._places = places
+        self._collection_dirs = collection_dirs
         self._information = information
-        self._pace = pace
+        self._rate_limit = rate_limit
         self._taken = {WORK_FILE}
         self._items: list[Item] = []
         self.reused = 0
@@ -109,18 +114,18 @@ class Export:
         """
         with _faults(), self._work_file() as work:
             known = self._resumed(work)
-            for place in self._places:
+            for collection_dir in self._collection_dirs:
                 suspects = []
-                for listed in self._originals.storage.originals(place):
-                    problem = self._add(place, listed, known.get((place, listed.name)), work)
+                for listed in self._originals.storage.originals(collection_dir):
+                    problem = self._add(collection_dir, listed, known.get((collection_dir, listed.name)), work)
                     if problem == UNREADABLE:
                         suspects.append(listed.name)
                     elif problem is not None:
-                        yield Problem(problem, place, listed.name)
+                        yield Problem(problem, collection_dir, listed.name)
                     progress(listed.size)
                 if suspects:  # what is no longer listed was deleted meanwhile
-                    still = {listed.name for listed in self._originals.storage.originals(place)}
-                    yield from (Problem(UNREADABLE, place, name) for name in suspects if name in still)
+                    still = {listed.name for listed in self._originals.storage.originals(collection_dir)}
+                    yield from (Problem(UNREADABLE, collection_dir, name) for name in suspects if name in still)
             self._finish()
             (self._folder / WORK_FILE).unlink()
 
@@ -148,12 +153,12 @@ class Export:
         os.ftruncate(work, sum(len(line.encode()) + 1 for line in lines[:-1]))  # the last was cut off
         for line in lines[:-1]:
             with contextlib.suppress(ValueError, TypeError):
-                copied = _Copied(**json.loads(line))
-                known[copied.place, copied.name] = copied
+                copied = _from_line(line)
+                known[copied.collection_dir, copied.name] = copied
                 self._taken.add(copied.path.lower())
         return known
 
-    def _add(self, place: str, listed: Listed, known: "_Copied | None", work: int) -> str | None:
+    def _add(self, collection_dir: str, listed: Listed, known: "_Copied | None", work: int) -> str | None:
         """Puts a file into the bag if it is not yet there as it is now; returns what is wrong with it."""
         if known is not None and (known.size, known.tag) == (listed.size, listed.tag):
             with contextlib.suppress(FileNotFoundError):
@@ -161,16 +166,16 @@ class Export:
                     self._items.append(known)
                     self.reused += 1
                     return None
-        path = known.path if known is not None else payload_path(place, listed.name, self._taken)
+        path = known.path if known is not None else payload_path(collection_dir, listed.name, self._taken)
         for _ in range(_ATTEMPTS - 1):
             # It was replaced while it was read, or the store is away for a moment.
             with contextlib.suppress(Unavailable):
-                return self._copy(place, listed, path, work)
-        return self._copy(place, listed, path, work)
+                return self._copy(collection_dir, listed, path, work)
+        return self._copy(collection_dir, listed, path, work)
 
-    def _copy(self, place: str, listed: Listed, path: str, work: int) -> str | None:
+    def _copy(self, collection_dir: str, listed: Listed, path: str, work: int) -> str | None:
         try:
-            stored = self._originals.storage.open_original(place, listed.name)
+            stored = self._originals.storage.open_original(collection_dir, listed.name)
         except (NotFound, StorageFault):
             return UNREADABLE
         with stored:
@@ -180,9 +185,11 @@ class Export:
                 (self._folder / path).unlink()
                 return UNREADABLE
             size, modified_ns, tag = stored.version.size, stored.version.modified_ns, stored.version.tag
-        item = _Copied(path, self._places[place], place, listed.name, size, modified_ns, sha256, tag)
+        item = _Copied(
+            path, self._collection_dirs[collection_dir], collection_dir, listed.name, size, modified_ns, sha256, tag
+        )
         self._items.append(item)
-        os.write(work, (json.dumps(asdict(item)) + "\n").encode())
+        os.write(work, _as_line(item))
         return CHANGED if self._is_changed(item, stored.version.etag) else None
 
     def _copied(self, stored: StoredFile, path: str) -> str:
@@ -193,8 +200,8 @@ class Export:
             while data := _read(stored):
                 checksum.update(data)
                 copy.write(data)
-                self._pace.spend(len(data))
-                if self._pace.ending.is_set():
+                self._rate_limit.spend(len(data))
+                if self._rate_limit.ending.is_set():
                     raise Interrupted
             copy.flush()
             os.utime(copy.fileno(), ns=(stored.version.modified_ns, stored.version.modified_ns))
@@ -203,11 +210,11 @@ class Export:
 
     def _is_changed(self, item: Item, etag: str) -> bool:
         """Whether the journal knows this very version of the file with another checksum."""
-        known = self._originals.journal.latest(item.place, item.name)
+        known = self._originals.journal.latest(item.collection_dir, item.name)
         if known is None or known.operation not in events.PRESENT or known.sha256 in (None, item.sha256):
             return False
         try:
-            return self._originals.storage.version(item.place, item.name).etag == etag
+            return self._originals.storage.version(item.collection_dir, item.name).etag == etag
         except NotFound:
             return False
 
@@ -232,7 +239,7 @@ class Export:
         os.sync()
 
     def _bag_information(self) -> dict[str, str]:
-        collections = ", ".join(sorted(name for name in self._places.values() if name))
+        collections = ", ".join(sorted(name for name in self._collection_dirs.values() if name))
         return {
             "Bag-Software-Agent": f"Web Asset Server {__version__}",
             "Bagging-Date": time.strftime("%Y-%m-%d"),
@@ -264,3 +271,15 @@ def _faults() -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OutOfSpace("The bag's disk is full. Make room and repeat the command: it goes on.") from error
         raise StorageFault("The bag cannot be written.", str(error)) from error
+
+
+def _as_line(item: _Copied) -> bytes:
+    row = asdict(item)
+    row["place"] = row.pop("collection_dir")  # exports that earlier versions began can be resumed
+    return (json.dumps(row) + "\n").encode()
+
+
+def _from_line(line: str) -> _Copied:
+    """Raises ValueError, TypeError."""
+    row = dict(json.loads(line))
+    return _Copied(collection_dir=row.pop("place", None), **row)

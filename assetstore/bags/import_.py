@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from assetstore.bags.inventory import INVENTORY, Item, read_inventory
-from assetstore.concurrency.rate_limit import Interrupted, Pace
+from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import BadRequest, NotFound, StorageFault
 from assetstore.journal.journal import Origin
 from assetstore.names import store_name
@@ -40,18 +40,18 @@ class Arrival:
 
     Parameters:
         folder: of the bag.
-        place_of: gives the folder of the store for a collection's name or folder; raises BadRequest.
+        collection_dir_of: gives the folder of the store for a collection's name or folder; raises BadRequest.
 
     Raises:
         BadRequest: it is no bag, is incomplete, or holds what must not be.
     """
 
-    def __init__(self, folder: Path, place_of: Callable[[str], str]) -> None:
+    def __init__(self, folder: Path, collection_dir_of: Callable[[str], str]) -> None:
         self._folder = folder
         _refuse_links(folder)
         self._checksums, self._located = _manifest(folder)
         self.items = list(self._items())
-        self._places = {item.path: place_of(item.collection) for item in self.items}
+        self._collection_dirs = {item.path: collection_dir_of(item.collection) for item in self.items}
 
     @property
     def bytes(self) -> int:
@@ -72,7 +72,7 @@ class Arrival:
             with _named(item.path):
                 store_name(item.name)
             size = self._located[item.path].lstat().st_size
-            yield Item(item.path, item.collection, item.place, item.name, size, item.modified_ns, item.sha256)
+            yield Item(item.path, item.collection, item.collection_dir, item.name, size, item.modified_ns, item.sha256)
 
     @staticmethod
     def _by_path(path: str) -> Item:
@@ -84,7 +84,7 @@ class Arrival:
         originals: Originals,
         thumbnails: Thumbnails,
         client: str,
-        pace: Pace,
+        rate_limit: RateLimit,
         *,
         replace: bool,
         dry_run: bool,
@@ -95,7 +95,7 @@ class Arrival:
         Parameters:
             originals, thumbnails: of the store.
             client: who asks, for the journal.
-            pace: how quickly to read.
+            rate_limit: how quickly to read.
             replace: whether a file of the same name with other bytes goes to the trash; else it stays.
             dry_run: whether only to read and compare.
             progress: called with the number of bytes of every file that is done.
@@ -104,48 +104,52 @@ class Arrival:
             OutOfSpace, StorageFault: the store does not take more; what was taken in stays.
         """
         for item in self.items:
-            place = self._places[item.path]
-            held = self._held(originals, place, item, pace)
+            collection_dir = self._collection_dirs[item.path]
+            held = self._held(originals, collection_dir, item, rate_limit)
             outcome, is_there = _FORGED, False
             if held is True:
                 outcome, is_there = "there already", True
             elif held is False and not replace:
                 outcome = "not imported, there is another file of that name (see --replace)"
-            elif dry_run and self._read(item, None, pace) is not None:
+            elif dry_run and self._read(item, None, rate_limit) is not None:
                 outcome, is_there = "would be imported", True
-            elif not dry_run and self._stored(originals, place, item, client, pace):
-                thumbnails.discard(place, item.name)
+            elif not dry_run and self._stored(originals, collection_dir, item, client, rate_limit):
+                thumbnails.discard(collection_dir, item.name)
                 outcome, is_there = "imported", True
             yield item, outcome, is_there
             progress(item.size)
 
-    def _held(self, originals: Originals, place: str, item: Item, pace: Pace) -> bool | None:
+    def _held(self, originals: Originals, collection_dir: str, item: Item, rate_limit: RateLimit) -> bool | None:
         """Whether the store has a file of that name with the same bytes (True) or others (False); None: it has none."""
         algorithm, expected = self._foretold(item)
         try:
-            with originals.storage.open_original(place, item.name) as stored:
+            with originals.storage.open_original(collection_dir, item.name) as stored:
                 if stored.version.size != item.size:
                     return False
                 checksum = hashlib.new(algorithm)
                 while data := stored.file.read(_CHUNK):
                     checksum.update(data)
-                    pace.spend(len(data))
+                    rate_limit.spend(len(data))
         except NotFound:
             return None
         except OSError as error:
             raise StorageFault(f"The store's {_shown(item.name)} cannot be read.", str(error)) from error
         return checksum.hexdigest() == expected
 
-    def _stored(self, originals: Originals, place: str, item: Item, client: str, pace: Pace) -> bool:
-        with originals.storage.receive(place, item.size, item.name) as incoming:
-            found = self._read(item, incoming, pace)
+    def _stored(
+        self, originals: Originals, collection_dir: str, item: Item, client: str, rate_limit: RateLimit
+    ) -> bool:
+        with originals.storage.receive(collection_dir, item.size, item.name) as incoming:
+            found = self._read(item, incoming, rate_limit)
             if found is None:
                 return False
             size, sha256 = found
-            originals.store(Received(incoming, size, sha256), place, item.name, Origin(item.collection, client))
+            originals.store(
+                Received(incoming, size, sha256), collection_dir, item.name, Origin(item.collection, client)
+            )
         return True
 
-    def _read(self, item: Item, incoming: Incoming | None, pace: Pace) -> tuple[int, str] | None:
+    def _read(self, item: Item, incoming: Incoming | None, rate_limit: RateLimit) -> tuple[int, str] | None:
         """Reads a file, into the store if there is one; returns size and SHA-256, None if they are not as foretold."""
         algorithm, expected = self._foretold(item)
         sha256, other, size = hashlib.sha256(), hashlib.new(algorithm), 0
@@ -158,8 +162,8 @@ class Arrival:
                 size += len(data)
                 if incoming is not None:
                     incoming.write(data)
-                pace.spend(len(data))
-                if pace.ending.is_set():
+                rate_limit.spend(len(data))
+                if rate_limit.ending.is_set():
                     raise Interrupted
         found = sha256 if algorithm == "sha256" else other
         return (size, sha256.hexdigest()) if found.hexdigest() == expected else None

@@ -34,7 +34,7 @@ class Item:
     Fields:
         path: in the bag, with slashes; begins with `data/`.
         collection: the name by which Specify knows its collection; empty if there are none.
-        place: the folder of the collection in the store that it comes from.
+        collection_dir: the folder of the collection in the store that it comes from.
         name: the store name.
         size: bytes; modified_ns: time of its last change.
         sha256: of the bytes, hexadecimal.
@@ -42,19 +42,19 @@ class Item:
 
     path: str
     collection: str
-    place: str
+    collection_dir: str
     name: str
     size: int
     modified_ns: int
     sha256: str
 
 
-def payload_path(place: str, name: str, taken: set[str]) -> str:
+def payload_path(collection_dir: str, name: str, taken: set[str]) -> str:
     """Returns where an original goes in a bag, and adds that to *taken* (in lower case).
 
     Its own name if any file system can hold it and a manifest can say it; else a hash of it.
     """
-    folders = [folder if _is_plain(folder) else _hashed(folder) for folder in place.split("/") if folder]
+    folders = [folder if _is_plain(folder) else _hashed(folder) for folder in collection_dir.split("/") if folder]
     path = "/".join(("data", *folders, name if _is_plain(name) else _hashed(name)))
     if path.lower() in taken:  # there is one that differs in upper and lower case only
         path = "/".join(("data", *folders, _hashed(name)))
@@ -79,7 +79,7 @@ def write_inventory(path: Path, items: Iterable[Item]) -> None:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for item in items:
-            row = (item.path, item.collection, item.place, item.name, item.size, item.modified_ns, item.sha256)
+            row = (item.path, item.collection, item.collection_dir, item.name, item.size, item.modified_ns, item.sha256)
             writer.writerow(row)
 
 

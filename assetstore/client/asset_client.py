@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from assetstore.auth import tokens
-from assetstore.client.http_client import PATIENCE_SECONDS, Address, Answer, ask
+from assetstore.client.http_client import TIMEOUT_SECONDS, Address, Answer, ask
 from assetstore.client.multipart_encoder import UploadForm
 from assetstore.errors import NotFound, RemoteFault
 
@@ -28,14 +28,14 @@ class RemoteServer:
         address: where it is. The routes are asked below it, whatever addresses its XML advertises.
         key: the key that it shares with Specify, None to send no tokens.
         collection: as Specify names it, None to name none.
-        patience: seconds of silence after which it is given up.
+        timeout: seconds of silence after which it is given up.
     """
 
     def __init__(
-        self, address: Address, key: str | None, collection: str | None, *, patience: float = PATIENCE_SECONDS
+        self, address: Address, key: str | None, collection: str | None, *, timeout: float = TIMEOUT_SECONDS
     ) -> None:
         self.address = address
-        self._patience = patience
+        self._timeout = timeout
         self._key = key
         self._collection = collection
         self._skew: float | None = None
@@ -135,7 +135,7 @@ class RemoteServer:
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[Answer]:
         """Sends a request and gives the answer, whatever its status; keeps the server's time. Raises RemoteFault."""
-        with ask(self.address, method, path, body, headers, patience=self._patience) as answer:
+        with ask(self.address, method, path, body, headers, timeout=self._timeout) as answer:
             timestamp = answer.header("X-Timestamp")
             if _TIMESTAMP.fullmatch(timestamp):
                 self._skew = int(timestamp) - time.time()

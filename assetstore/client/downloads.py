@@ -64,11 +64,11 @@ def fetch(
     part = target.with_name(f".part-{identity}")
     version = target.with_name(f".part-{identity}-version")
     with _locked(part) as file:
-        fetched, moment = _receive(remote, name, scale, file=file, version=version, on_progress=on_progress)
+        fetched, last_modified = _receive(remote, name, scale, file=file, version=version, on_progress=on_progress)
         file.flush()
         os.fsync(file.fileno())
-        if moment is not None:
-            os.utime(file.fileno(), (moment, moment))
+        if last_modified is not None:
+            os.utime(file.fileno(), (last_modified, last_modified))
         os.replace(part, target)
         version.unlink(missing_ok=True)
     return fetched

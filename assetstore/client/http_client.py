@@ -18,7 +18,7 @@ from assetstore.errors import BadRequest, RemoteFault
 
 #: After so many seconds of silence a request is given up; the answer to a large upload, or to a new
 #: thumbnail, may take a while.
-PATIENCE_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
 
 _XML = "/web_asset_store.xml"
 _PORTS = {"http": 80, "https": 443}
@@ -105,7 +105,7 @@ def ask(
     body: Iterable[bytes] | bytes | None = None,
     headers: Mapping[str, str] | None = None,
     *,
-    patience: float = PATIENCE_SECONDS,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> Iterator[Answer]:
     """Sends one request and gives the answer, whatever its status.
 
@@ -114,12 +114,12 @@ def ask(
         method, path: of the request; the path is below that of the address, with its query.
         body: bytes, or blocks of bytes; then the headers have to say Content-Length.
         headers: of the request.
-        patience: seconds of silence.
+        timeout: seconds of silence.
 
     Raises:
         RemoteFault: there is no answer; it says why.
     """
-    connection = _connection(address, patience)
+    connection = _connection(address, timeout)
     lines = {"Accept-Encoding": "identity", "User-Agent": "manage.py", "Connection": "close", **(headers or {})}
     try:
         with faults(address):
@@ -134,12 +134,12 @@ def ask(
         connection.close()
 
 
-def _connection(address: Address, patience: float) -> http.client.HTTPConnection:
+def _connection(address: Address, timeout: float) -> http.client.HTTPConnection:
     if address.scheme == "https":
         return http.client.HTTPSConnection(
-            address.host, address.port, timeout=patience, context=ssl.create_default_context()
+            address.host, address.port, timeout=timeout, context=ssl.create_default_context()
         )
-    return http.client.HTTPConnection(address.host, address.port, timeout=patience)
+    return http.client.HTTPConnection(address.host, address.port, timeout=timeout)
 
 
 def _early_answer(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:

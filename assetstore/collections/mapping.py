@@ -51,7 +51,7 @@ class Collections:
         self._version: _Version | None = None
         self._retry_at: float | None = None
         self._folders = folders
-        self.admit: Callable[[str], None] = lambda _place: None
+        self.admit: Callable[[str], None] = lambda _collection_dir: None
         if file is not None:
             self._version = _version(file)
             self._folders = self._merged(added_collections.read(file))
@@ -66,7 +66,7 @@ class Collections:
                     self._reload(self._file, version)
         return self._folders
 
-    def places(self) -> list[str]:
+    def collection_dirs(self) -> list[str]:
         """Returns all folders relative to the store, at least one."""
         folders = self.folders()
         return [""] if folders is None else sorted(set(folders.values()))
@@ -78,7 +78,7 @@ class Collections:
             return {"": ""}
         return {folder: name for name, folder in sorted(folders.items(), reverse=True)}
 
-    def place(self, parameters: Parameters) -> str:
+    def collection_dir(self, parameters: Parameters) -> str:
         """Returns the folder of the collection that the parameter `coll` names.
 
         Raises:
@@ -106,8 +106,8 @@ class Collections:
             return
         try:
             folders = self._merged(added_collections.read(file))
-            for place in sorted(set((folders or {}).values()) - set((self._folders or {}).values())):
-                self.admit(place)
+            for collection_dir in sorted(set((folders or {}).values()) - set((self._folders or {}).values())):
+                self.admit(collection_dir)
         except AssetError as error:
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             _log.error("the collections stay as they were: %s %s", error.public, error.detail)
@@ -122,7 +122,7 @@ class Collections:
         return {**added, **static} or None
 
 
-class LivePlaces(Sequence[str]):
+class LiveCollectionDirs(Sequence[str]):
     """The folders of all collections, as they are whenever somebody looks."""
 
     def __init__(self, collections: Collections) -> None:
@@ -135,13 +135,13 @@ class LivePlaces(Sequence[str]):
     def __getitem__(self, index: slice) -> Sequence[str]: ...
 
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        return self._collections.places()[index]
+        return self._collections.collection_dirs()[index]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._collections.places())  # one mapping from the first to the last
+        return iter(self._collections.collection_dirs())  # one mapping from the first to the last
 
     def __len__(self) -> int:
-        return len(self._collections.places())
+        return len(self._collections.collection_dirs())
 
 
 def _version(file: Path) -> _Version | None:

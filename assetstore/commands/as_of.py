@@ -3,7 +3,7 @@
 import click
 
 from assetstore.commands.output import show
-from assetstore.commands.parameters import Moment, Selection, as_json_option
+from assetstore.commands.parameters import Selection, Timestamp, as_json_option
 from assetstore.commands.workplace import Workplace
 from assetstore.originals import point_in_time
 
@@ -11,12 +11,12 @@ _COLUMNS = ("size", "sha256", "where", "evidence", "place", "name")
 
 
 @click.command("as-of")
-@click.argument("moment", type=Moment())
+@click.argument("timestamp", type=Timestamp())
 @click.argument("names", nargs=-1, metavar="[NAME|PATTERN]...")
 @click.option("--collection", help="Only this collection: its name, or its folder.")
 @as_json_option
 @click.pass_obj
-def as_of(workplace: Workplace, moment: int, names: tuple[str, ...], collection: str | None, as_json: bool) -> None:
+def as_of(workplace: Workplace, timestamp: int, names: tuple[str, ...], collection: str | None, as_json: bool) -> None:
     """Lists the originals that existed at MOMENT: bytes, SHA-256, where those bytes are now, folder, store name.
 
     The evidence is the journal; for files that it did not know then, their date.
@@ -26,12 +26,12 @@ def as_of(workplace: Workplace, moment: int, names: tuple[str, ...], collection:
         manage.py as-of '2026-11-24 10:30' 'sp6*.jpg'
     """
     selection = Selection(names, collection, None, None)
-    selection.place(workplace.settings)
-    for past in point_in_time.existed(workplace.originals, moment):
-        if not selection.fits(workplace.settings, past.place, past.name, moment):
+    selection.collection_dir(workplace.settings)
+    for past in point_in_time.existed(workplace.originals, timestamp):
+        if not selection.fits(workplace.settings, past.collection_dir, past.name, timestamp):
             continue
         row = {
-            "place": past.place,
+            "place": past.collection_dir,
             "name": past.name,
             "size": past.size,
             "sha256": past.sha256,

@@ -10,7 +10,7 @@ from assetstore.bags.import_ import Arrival
 from assetstore.commands.output import printable, progress, show
 from assetstore.commands.parameters import Selection, as_json_option, dry_run_option
 from assetstore.commands.workplace import COMMAND, Workplace
-from assetstore.concurrency.rate_limit import Pace
+from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config.loading import Settings
 from assetstore.errors import BadRequest
 
@@ -49,16 +49,18 @@ def export_bag(
 
     Exit status 1 if a file is not in the bag, or with a doubt.
     """
-    places = _places(workplace.settings, collections)
+    collection_dirs = _collection_dirs(workplace.settings, collections)
     if folder.resolve().is_relative_to(workplace.settings.base_dir.resolve()):
         raise click.UsageError("The bag must not be in the attachment folder itself.")
     originals, problems = workplace.originals, 0
-    run = Export(originals, folder, places, _information(info), _pace(rate))
-    total = sum(listed.size for place in places for listed in originals.storage.originals(place))
+    run = Export(originals, folder, collection_dirs, _information(info), _rate_limit(rate))
+    total = sum(
+        listed.size for collection_dir in collection_dirs for listed in originals.storage.originals(collection_dir)
+    )
     with progress("Exporting", total) as bar:
         for problem in run.run(bar.update):
             problems += 1
-            row = {"finding": problem.kind, "place": problem.place, "name": problem.name}
+            row = {"finding": problem.kind, "place": problem.collection_dir, "name": problem.name}
             show({**row, "meaning": MEANINGS[problem.kind]}, as_json, ("finding", "place", "name", "meaning"))
     if as_json:
         counts = {"files": run.files, "bytes": run.bytes, "from_before": run.reused, "problems": problems}
@@ -100,12 +102,12 @@ def import_bag(
     """
     settings, originals = workplace.settings, workplace.originals
     _refuse_without_trash(settings, replace)
-    chosen = Selection((), collection, None, None).place(settings)
-    arrival = Arrival(folder, lambda name: _place(settings, name) if chosen is None else chosen)
+    chosen = Selection((), collection, None, None).collection_dir(settings)
+    arrival = Arrival(folder, lambda name: _collection_dir(settings, name) if chosen is None else chosen)
     counts = {True: 0, False: 0}
     with progress("Importing", arrival.bytes) as bar:
         for item, outcome, is_there in arrival.take_in(
-            originals, workplace.thumbnails, COMMAND.client, _pace(rate), replace=replace, dry_run=dry_run,
+            originals, workplace.thumbnails, COMMAND.client, _rate_limit(rate), replace=replace, dry_run=dry_run,
             progress=bar.update,
         ):  # fmt: skip
             counts[is_there] += 1
@@ -123,17 +125,19 @@ def _refuse_without_trash(settings: Settings, replace: bool) -> None:
         raise click.UsageError("TRASH_DAYS is 0, so what --replace replaces would be gone for good; nothing was done.")
 
 
-def _places(settings: Settings, collections: tuple[str, ...]) -> dict[str, str]:
+def _collection_dirs(settings: Settings, collections: tuple[str, ...]) -> dict[str, str]:
     """The folders to export, each with the name of its collection."""
     if settings.collection_dirs is None and not collections:
         return {"": ""}
     folders = settings.collection_dirs or {}
-    names = {place: name for name, place in sorted(folders.items(), reverse=True)}
-    chosen = {Selection((), name, None, None).place(settings) for name in collections}
-    return {place: name for place, name in sorted(names.items()) if not chosen or place in chosen}
+    names = {collection_dir: name for name, collection_dir in sorted(folders.items(), reverse=True)}
+    chosen = {Selection((), name, None, None).collection_dir(settings) for name in collections}
+    return {
+        collection_dir: name for collection_dir, name in sorted(names.items()) if not chosen or collection_dir in chosen
+    }
 
 
-def _place(settings: Settings, collection: str) -> str:
+def _collection_dir(settings: Settings, collection: str) -> str:
     """The folder for a collection of a bag."""
     folders = settings.collection_dirs
     if folders is None:
@@ -155,5 +159,5 @@ def _information(pairs: tuple[str, ...]) -> dict[str, str]:
     return lines
 
 
-def _pace(rate: float | None) -> Pace:
-    return Pace(rate * _MEGABYTE if rate else None, threading.Event())
+def _rate_limit(rate: float | None) -> RateLimit:
+    return RateLimit(rate * _MEGABYTE if rate else None, threading.Event())

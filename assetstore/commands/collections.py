@@ -107,7 +107,7 @@ def remove(workplace: Workplace, name: str, as_json: bool) -> None:
             where = "stands in COLLECTION_DIRS; remove it there" if name in (settings.collection_dirs or {}) else ""
             raise BadRequest(f"The collection {name!r} {where or 'is not among those that were added'}.")
         folder = added[name]
-        rest = {other: place for other, place in added.items() if other != name}
+        rest = {other: collection_dir for other, collection_dir in added.items() if other != name}
         originals = workplace.originals
         is_needed = folder not in {**rest, **(settings.collection_dirs or {})}.values()
         if is_needed:
@@ -206,25 +206,25 @@ def _refuse_loose_files(settings: Settings, folder: str) -> None:
         )
 
 
-def _holds_files(originals: Originals, place: str) -> bool:
+def _holds_files(originals: Originals, collection_dir: str) -> bool:
     """Whether there are originals. Prepares the place, for nobody can look into a folder that is not there."""
-    originals.storage.prepare_place(place)
-    return next(iter(originals.storage.originals(place)), None) is not None
+    originals.storage.prepare_collection_dir(collection_dir)
+    return next(iter(originals.storage.originals(collection_dir)), None) is not None
 
 
-def _refuse_files(originals: Originals, place: str, consequence: str) -> None:
+def _refuse_files(originals: Originals, collection_dir: str, consequence: str) -> None:
     """Raises BadRequest if there are originals, or former ones in the trash."""
-    shown = place or "The common folder"
-    if _holds_files(originals, place):
+    shown = collection_dir or "The common folder"
+    if _holds_files(originals, collection_dir):
         raise BadRequest(f"{shown} holds files {consequence}. Move them first; nothing was changed.")
-    if next(iter(originals.storage.trash(place)), None) is not None:
+    if next(iter(originals.storage.trash(collection_dir)), None) is not None:
         raise BadRequest(f"The trash of {shown} holds files {consequence}. Purge it first; nothing was changed.")
 
 
-def _undo_if_files(settings: Settings, before: Mapping[str, str], originals: Originals, place: str) -> None:
+def _undo_if_files(settings: Settings, before: Mapping[str, str], originals: Originals, collection_dir: str) -> None:
     """Takes a change back if an upload was quicker. Raises BadRequest then."""
     try:
-        _refuse_files(originals, place, "that have just been uploaded, and would no longer be found")
+        _refuse_files(originals, collection_dir, "that have just been uploaded, and would no longer be found")
     except BadRequest:
         added_collections.write(_file(settings), before)
         raise

@@ -8,7 +8,7 @@ from assetstore import names
 from assetstore.client.asset_client import RemoteServer
 from assetstore.commands.output import show
 from assetstore.commands.parameters import as_json_option, dry_run_option
-from assetstore.commands.remote_options import connecting, patiently, reason, stops_everything
+from assetstore.commands.remote_options import connecting, reason, stops_everything, with_retries
 from assetstore.errors import AssetError, NotFound
 
 _COLUMNS = ("outcome", "name")
@@ -40,7 +40,7 @@ def delete(store_names: tuple[str, ...], yes: bool, remote: RemoteServer, dry_ru
     failures = 0
     for name in store_names:
         try:
-            outcome = patiently(functools.partial(_delete, remote, name, dry_run))
+            outcome = with_retries(functools.partial(_delete, remote, name, dry_run))
         except AssetError as error:
             failures += 1
             show({"name": name, "outcome": reason(error)}, as_json, _COLUMNS)

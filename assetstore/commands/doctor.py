@@ -27,7 +27,7 @@ from assetstore.names import PRIVATE_FOLDER
 _LOCAL = ("settings", "folders", "time", "tools", "network")
 _THEMES = (*_LOCAL, "public")
 _COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
-_PATIENCE_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 
 #: TIME_TOLERANCE where nobody has set another one.
 _USUAL_TOLERANCE = 150
@@ -126,7 +126,7 @@ def _everything(
         if collection is None and settings is not None:
             collection = _some_collection(workplace)
         target = _Target(Address.parse(url), key, collection, megabytes)
-        remote = RemoteServer(target.address, target.key, target.collection, patience=_PATIENCE_SECONDS)
+        remote = RemoteServer(target.address, target.key, target.collection, timeout=_TIMEOUT_SECONDS)
         visit = Visit(remote)
         try:
             yield from (("public", finding) for finding in _visit(visit, target, settings))

@@ -10,7 +10,7 @@ from assetstore.client.asset_client import RemoteServer
 from assetstore.commands.output import show
 from assetstore.commands.parameters import as_json_option
 from assetstore.commands.progress import Progress
-from assetstore.commands.remote_options import connecting, patiently, reason, stops_everything
+from assetstore.commands.remote_options import connecting, reason, stops_everything, with_retries
 from assetstore.errors import AssetError, BadRequest
 
 _COLUMNS = ("outcome", "size", "sha256", "file")
@@ -76,7 +76,7 @@ def _get(
 ) -> dict[str, object]:
     """Fetches one file unless it is here; returns what to show of it."""
     if target.exists() and not is_replacing:
-        if patiently(lambda: _is_same(remote, name, scale, target)):
+        if with_retries(lambda: _is_same(remote, name, scale, target)):
             return {"outcome": "here already", "size": target.stat().st_size}
         raise BadRequest("Another file of this name is here (see --replace).")
     grown = False
@@ -88,7 +88,7 @@ def _get(
             grown = True
         bar.update(more)
 
-    fetched = patiently(lambda: downloads.fetch(remote, name, scale, target, note))
+    fetched = with_retries(lambda: downloads.fetch(remote, name, scale, target, note))
     outcome = f"fetched, the first {fetched.resumed_at} bytes earlier" if fetched.resumed_at else "fetched"
     return {"outcome": outcome, "size": fetched.size, "sha256": fetched.sha256}
 
@@ -97,7 +97,7 @@ def _is_same(remote: RemoteServer, name: str, scale: int | None, target: Path) -
     """Whether size and date of a file here are those that the server gives."""
     status = target.stat()
     with remote.open(name, scale, method="HEAD") as answer:
-        moment = downloads.modified(answer)
+        last_modified = downloads.modified(answer)
         # To the nanosecond: a file that `get` has written has the server's date, in whole seconds.
-        is_as_old = moment is not None and moment * 1_000_000_000 == status.st_mtime_ns
+        is_as_old = last_modified is not None and last_modified * 1_000_000_000 == status.st_mtime_ns
         return is_as_old and answer.header("Content-Length") == str(status.st_size)

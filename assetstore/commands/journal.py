@@ -31,9 +31,9 @@ def journal(
         manage.py journal sp6847.att.jpg
         manage.py journal --operation deleted --since 2d
     """
-    place = selection.place(workplace.settings)
+    collection_dir = selection.collection_dir(workplace.settings)
     found = workplace.originals.journal.search(
-        place=place,
+        collection_dir=collection_dir,
         operation=operation,
         since_ns=selection.since_ns,
         until_ns=selection.until_ns,
@@ -43,7 +43,7 @@ def journal(
     )
     rows = []
     for event in found:
-        fits = selection.fits(workplace.settings, event.place, event.name, event.time_ns)
+        fits = selection.fits(workplace.settings, event.collection_dir, event.name, event.time_ns)
         if not fits or (sha256 and not (event.sha256 or "").startswith(sha256.lower())):
             continue
         if last is None:

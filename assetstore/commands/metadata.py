@@ -6,7 +6,7 @@ from assetstore import names
 from assetstore.client.asset_client import RemoteServer
 from assetstore.commands.output import show
 from assetstore.commands.parameters import as_json_option
-from assetstore.commands.remote_options import connecting, patiently
+from assetstore.commands.remote_options import connecting, with_retries
 
 
 @click.command()
@@ -20,7 +20,7 @@ def metadata(store_name: str, remote: RemoteServer, as_json: bool) -> int:
         manage.py metadata sp68478305178998511353.att.jpg | grep DateTimeOriginal
     """
     names.store_name(store_name)
-    for group in patiently(lambda: remote.metadata(store_name)):
+    for group in with_retries(lambda: remote.metadata(store_name)):
         for tag, text in dict(group.get("Fields", {})).items():
             show({"group": group.get("Name"), "tag": tag, "text": text}, as_json, ("group", "tag", "text"))
     return 0

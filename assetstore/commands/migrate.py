@@ -20,14 +20,14 @@ from assetstore.app import bootstrap
 from assetstore.commands.output import show
 from assetstore.commands.parameters import as_json_option, dry_run_option
 from assetstore.commands.workplace import Workplace
-from assetstore.concurrency.rate_limit import Pace
+from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config import values
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import StorageFault
 from assetstore.migration import outcomes, receipt
 from assetstore.migration.endpoints import Address
 from assetstore.migration.runner import Meter, Pass, Told
-from assetstore.migration.state import Notebook, Result
+from assetstore.migration.state import MigrationState, Result
 from assetstore.migration.transfer import Rules
 from assetstore.storage.disk import files
 
@@ -39,7 +39,7 @@ _WORTH_A_LINE = (outcomes.CONFLICT, outcomes.FAILED, outcomes.REPAIRED, outcomes
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RunOptions:
     """The options of a pass."""
 
     rate: float | None
@@ -121,48 +121,50 @@ def migrate(workplace: Workplace, /, source: str, target: str, folders: tuple[st
     ]
     if addresses[0].plain(settings) == addresses[1].plain(settings):
         raise click.UsageError("SOURCE and TARGET are the same.")
-    places = _places(settings, folders)
-    wishes = Wishes(**options)
-    with _clear_errors(), _begun(settings, addresses, places, wishes) as (run, notebook, folder):
-        run.list_both(wishes.compare_all)
-        if wishes.dry_run:
-            return _say_what_would_be_done(run, wishes)
-        return _run(run, notebook, wishes, _head(settings, addresses), folder)
+    collection_dirs = _collection_dirs(settings, folders)
+    run_options = RunOptions(**options)
+    with _clear_errors(), _begun(settings, addresses, collection_dirs, run_options) as (run, state, folder):
+        run.list_both(run_options.compare_all)
+        if run_options.dry_run:
+            return _say_what_would_be_done(run, run_options)
+        return _run(run, state, run_options, _head(settings, addresses), folder)
 
 
-def _places(settings: Settings, folders: tuple[str, ...]) -> dict[str, str]:
+def _collection_dirs(settings: Settings, folders: tuple[str, ...]) -> dict[str, str]:
     """The collection folders to be migrated, with their names at the target. Raises click.UsageError."""
-    known = bootstrap.open_collections(settings).places()
+    known = bootstrap.open_collections(settings).collection_dirs()
     if not folders:
-        return {place: place for place in known}
+        return {collection_dir: collection_dir for collection_dir in known}
     pairs = [folder.partition("=") for folder in folders]
-    places = {place: target if is_renamed else place for place, is_renamed, target in pairs}
-    if len(set(places.values())) < len(folders):
+    collection_dirs = {
+        collection_dir: target if is_renamed else collection_dir for collection_dir, is_renamed, target in pairs
+    }
+    if len(set(collection_dirs.values())) < len(folders):
         raise click.UsageError("--folder: two of them are the same.")
-    for place in places:
-        if place not in known:
+    for collection_dir in collection_dirs:
+        if collection_dir not in known:
             shown = ", ".join(known) if known != [""] else "none, all share one folder"
-            raise click.UsageError(f"There is no collection folder {place!r}. Collection folders: {shown}.")
-    return places
+            raise click.UsageError(f"There is no collection folder {collection_dir!r}. Collection folders: {shown}.")
+    return collection_dirs
 
 
 @contextlib.contextmanager
 def _begun(
-    settings: Settings, addresses: list[Address], places: dict[str, str], wishes: Wishes
-) -> Iterator[tuple[Pass, Notebook, Path]]:
+    settings: Settings, addresses: list[Address], collection_dirs: dict[str, str], run_options: RunOptions
+) -> Iterator[tuple[Pass, MigrationState, Path]]:
     """Opens both ends and the notebook."""
-    source = addresses[0].open(settings, list(places), os.environ)
-    target = addresses[1].open(settings, list(places.values()), os.environ)
+    source = addresses[0].open(settings, list(collection_dirs), os.environ)
+    target = addresses[1].open(settings, list(collection_dirs.values()), os.environ)
     folder = _notes_folder(settings)
-    if not wishes.dry_run:
+    if not run_options.dry_run:
         target.storage.prepare()
     identity = "\n".join(address.plain(settings) for address in addresses)
     with contextlib.closing(
-        Notebook(folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.sqlite")
-    ) as notebook:
-        pace = Pace(wishes.rate * _MEGABYTE if wishes.rate else None, threading.Event())
-        rules = Rules(wishes.replace, wishes.trust_checksums, settings.trash_days > 0, places)
-        yield Pass(source, target, notebook, pace, rules, wishes.parallel), notebook, folder
+        MigrationState(folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.sqlite")
+    ) as state:
+        rate_limit = RateLimit(run_options.rate * _MEGABYTE if run_options.rate else None, threading.Event())
+        rules = Rules(run_options.replace, run_options.trust_checksums, settings.trash_days > 0, collection_dirs)
+        yield Pass(source, target, state, rate_limit, rules, run_options.parallel), state, folder
 
 
 def _notes_folder(settings: Settings) -> Path:
@@ -179,19 +181,19 @@ def _head(settings: Settings, addresses: list[Address]) -> dict[str, object]:
     return {**plain, "begun": datetime.now(timezone.utc).isoformat(" ", "seconds"), "version": __version__}
 
 
-def _run(run: Pass, notebook: Notebook, wishes: Wishes, head: dict[str, object], folder: Path) -> int:
+def _run(run: Pass, state: MigrationState, run_options: RunOptions, head: dict[str, object], folder: Path) -> int:
     vanished = []
     try:
         with _bar(run.meter) as look:
             for told in run.take_over(look):
-                _tell(told, wishes)
-        for told in run.tell_vanished(wishes.remove_deleted):
-            vanished.append((told.place, told.name, told.result))
-            _tell(told, wishes)
+                _tell(told, run_options)
+        for told in run.tell_vanished(run_options.remove_deleted):
+            vanished.append((told.collection_dir, told.name, told.result))
+            _tell(told, run_options)
     finally:
-        path = wishes.receipt or folder / time.strftime("receipt-%Y-%m-%dT%H.%M.%S.jsonl")
-        receipt.write(path, head, _all(notebook, vanished), run.summary)
-    if wishes.as_json:
+        path = run_options.receipt or folder / time.strftime("receipt-%Y-%m-%dT%H.%M.%S.jsonl")
+        receipt.write(path, head, _all(state, vanished), run.summary)
+    if run_options.as_json:
         show({**receipt.summary_row(run.summary), "receipt": str(path)}, True, ())
     else:
         _sum_up(run)
@@ -207,27 +209,27 @@ def _clear_errors() -> Iterator[None]:
         raise StorageFault("The notes or the receipt of the migration cannot be written:", str(error)) from error
 
 
-def _all(notebook: Notebook, vanished: list[tuple[str, str, Result]]) -> Iterator[tuple[str, str, Result]]:
-    yield from notebook.results()
+def _all(state: MigrationState, vanished: list[tuple[str, str, Result]]) -> Iterator[tuple[str, str, Result]]:
+    yield from state.results()
     yield from vanished
 
 
-def _say_what_would_be_done(run: Pass, wishes: Wishes) -> int:
+def _say_what_would_be_done(run: Pass, run_options: RunOptions) -> int:
     for task in run.tasks():
-        row = {"would": task.intention, "place": task.place, "name": task.name, "size": task.size}
-        show(row, wishes.as_json, tuple(row))
+        row = {"would": task.intention, "place": task.collection_dir, "name": task.name, "size": task.size}
+        show(row, run_options.as_json, tuple(row))
     for told in run.tell_vanished(removes=False):
-        _tell(told, wishes)
-    if not wishes.as_json:
+        _tell(told, run_options)
+    if not run_options.as_json:
         click.echo(f"{run.meter.all_files} of {run.summary.files} files, {run.meter.all_bytes} bytes.")
     return 0
 
 
-def _tell(told: Told, wishes: Wishes) -> None:
+def _tell(told: Told, run_options: RunOptions) -> None:
     if told.result.outcome in _WORTH_A_LINE:
-        row = receipt.row(told.place, told.name, told.result)
+        row = receipt.row(told.collection_dir, told.name, told.result)
         row["detail"] = told.result.detail or outcomes.MEANINGS[told.result.outcome]
-        show(row, wishes.as_json, ("outcome", "place", "name", "detail"))
+        show(row, run_options.as_json, ("outcome", "place", "name", "detail"))
 
 
 def _sum_up(run: Pass) -> None:

@@ -10,10 +10,13 @@ from assetstore.commands.progress import Progress
 
 _NANOSECONDS = 1_000_000_000
 
+#: Fields whose JSON key and column have another name, which programs rely on.
+_JSON_KEYS = {"collection_dir": "place"}
 
-def moment_text(moment_ns: int) -> str:
+
+def timestamp_text(timestamp_ns: int) -> str:
     """Returns a moment as local time in ISO 8601, to the second."""
-    return datetime.fromtimestamp(moment_ns / _NANOSECONDS).astimezone().isoformat(" ", "seconds")
+    return datetime.fromtimestamp(timestamp_ns / _NANOSECONDS).astimezone().isoformat(" ", "seconds")
 
 
 def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str]) -> None:
@@ -21,6 +24,7 @@ def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str]) -> No
 
     Keys that end in `_ns` hold moments: JSON gets them in UTC, people in local time.
     """
+    row = {_JSON_KEYS.get(key, key): value for key, value in row.items()}
     if as_json:
         values = {key.removesuffix("_ns"): _utc(value) if key.endswith("_ns") else value for key, value in row.items()}
         click.echo(json.dumps(values, ensure_ascii=False))
@@ -28,7 +32,7 @@ def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str]) -> No
     texts = []
     for column in columns:
         value = row[column]
-        texts.append(moment_text(value) if column.endswith("_ns") and isinstance(value, int) else printable(value))
+        texts.append(timestamp_text(value) if column.endswith("_ns") and isinstance(value, int) else printable(value))
     click.echo("\t".join(texts))
 
 

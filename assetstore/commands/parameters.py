@@ -19,13 +19,13 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Moment(click.ParamType[int]):
+class Timestamp(click.ParamType[int]):
     """A moment on the command line, as nanoseconds since 1970.
 
     A date or date and time in ISO 8601, local unless it says otherwise, or how long ago: 30m, 2h, 7d, 4w.
     """
 
-    name = "moment"
+    name = "timestamp"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
         """Returns the moment. Raises click.BadParameter."""
@@ -35,8 +35,8 @@ class Moment(click.ParamType[int]):
         if ago:
             return time.time_ns() - int(ago[1]) * _UNITS[ago[2]] * _NANOSECONDS
         try:
-            moment = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
-            return int(moment.timestamp() * 1_000_000) * 1000
+            timestamp = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
+            return int(timestamp.timestamp() * 1_000_000) * 1000
         except (ValueError, OverflowError, OSError):
             self.fail(f"{value!r} is no moment; expected 2026-11-24, '2026-11-24 10:30' or an age such as 2h or 7d")
 
@@ -61,24 +61,24 @@ class Selection:
         """Whether nothing narrows it down."""
         return self == Selection((), None, None, None)
 
-    def place(self, settings: Settings) -> str | None:
+    def collection_dir(self, settings: Settings) -> str | None:
         """Returns the folder of the collection, None for all. Raises click.UsageError."""
         if self.collection is None:
             return None
         folders = settings.collection_dirs or {}
-        place = folders.get(self.collection, self.collection)
-        if place not in folders.values():
+        collection_dir = folders.get(self.collection, self.collection)
+        if collection_dir not in folders.values():
             known = ", ".join(sorted(folders)) or "none, all share one folder"
             raise click.UsageError(f"There is no collection {self.collection!r}. Collections: {known}.")
-        return place
+        return collection_dir
 
-    def fits(self, settings: Settings, place: str, name: str, moment_ns: int) -> bool:
+    def fits(self, settings: Settings, collection_dir: str, name: str, timestamp_ns: int) -> bool:
         """Says whether something that happened to an original at a moment is selected."""
         return (
             (not self.names or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.names))
-            and self.place(settings) in (None, place)
-            and (self.since_ns is None or moment_ns >= self.since_ns)
-            and (self.until_ns is None or moment_ns <= self.until_ns)
+            and self.collection_dir(settings) in (None, collection_dir)
+            and (self.since_ns is None or timestamp_ns >= self.since_ns)
+            and (self.until_ns is None or timestamp_ns <= self.until_ns)
         )
 
 
@@ -93,9 +93,11 @@ def selecting(command: Command) -> Command:
     select.__doc__, select.__name__ = command.__doc__, command.__name__
     select.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click's
     for decorate in (
-        click.option("--until", type=Moment(), help="Not after this moment."),
+        click.option("--until", type=Timestamp(), help="Not after this moment."),
         click.option(
-            "--since", type=Moment(), help="Not before this moment: 2026-11-24, '2026-11-24 10:30', or an age: 2h, 7d."
+            "--since",
+            type=Timestamp(),
+            help="Not before this moment: 2026-11-24, '2026-11-24 10:30', or an age: 2h, 7d.",
         ),
         click.option("--collection", help="Only this collection: its name, or its folder."),
         click.argument("names", nargs=-1, metavar="[NAME|PATTERN]..."),

@@ -18,7 +18,7 @@ from assetstore.client.receipts import BEGUN, DONE, Line, Receipt
 from assetstore.commands.output import printable, show
 from assetstore.commands.parameters import as_json_option
 from assetstore.commands.progress import Progress
-from assetstore.commands.remote_options import connecting, patiently, reason, stops_everything
+from assetstore.commands.remote_options import connecting, reason, stops_everything, with_retries
 from assetstore.errors import AssetError, BadRequest, NotFound
 
 _BLOCK = 1 << 20
@@ -111,7 +111,7 @@ def _put(
             line = replace(line, store_name=line.store_name or _store_name(remote, path, naming))
             if receipt:
                 receipt.note(line)
-            sha256 = patiently(lambda: _upload(remote, line.store_name, path, size, bar))
+            sha256 = with_retries(lambda: _upload(remote, line.store_name, path, size, bar))
         line = replace(line, size=str(size), sha256=sha256, outcome=DONE)
     except (AssetError, OSError) as error:
         failure = error if isinstance(error, AssetError) else BadRequest(reason(error))
@@ -154,7 +154,7 @@ def _store_name(remote: RemoteServer, path: Path, naming: _Naming) -> str:
     if naming.name is None and not naming.is_local:
         return f"{uuid.uuid4()}{names.split_extension(path.name)[1]}"
     name = names.store_name(naming.name or path.name)
-    if not naming.replaces and patiently(lambda: _exists(remote, name)):
+    if not naming.replaces and with_retries(lambda: _exists(remote, name)):
         raise BadRequest(f"There is a file {name} on the server already (see --replace).")
     return name
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from assetstore.commands.output import progress, show
-from assetstore.commands.parameters import Moment, Selection, as_json_option, dry_run_option
+from assetstore.commands.parameters import Selection, Timestamp, as_json_option, dry_run_option
 from assetstore.commands.workplace import COMMAND, Workplace
 from assetstore.config.loading import Settings
 from assetstore.errors import AssetError, BadRequest
@@ -55,7 +55,7 @@ _OUTCOMES = ("outcome", "place", "name")
 @click.option("--collection", help="Only this collection's folder; all records are taken to belong to it.")
 @click.option("--grace-days", type=click.IntRange(0), default=7, show_default=True,
               help="So old a file must be to be missed by Specify: forms are saved later.")  # fmt: skip
-@click.option("--exported", type=Moment(), help="When TABLE was exported, if not when the file was last changed.")
+@click.option("--exported", type=Timestamp(), help="When TABLE was exported, if not when the file was last changed.")
 @click.option("--scope", "scopes", multiple=True, metavar="ID=NAME",
               help="The collection of a ScopeID, for a TABLE without CollectionName. Repeatable.")  # fmt: skip
 @click.option("--unopened", is_flag=True, help="Do not try to open every file: quicker, finds none unreadable.")
@@ -81,7 +81,7 @@ def reconcile(
 ) -> int:
     """Compares, or carries out a plan; returns the exit status."""
     settings = workplace.settings
-    place = Selection((), collection, None, None).place(settings)
+    collection_dir = Selection((), collection, None, None).collection_dir(settings)
     if not sources and edited_plan is None:
         raise click.UsageError("Say where Specify's records are: a CSV export, or the address of the database.")
     if edited_plan is not None and new_plan is not None:
@@ -94,7 +94,7 @@ def reconcile(
     if edited_plan is not None:
         return _apply(workplace, edited_plan, read, dry_run, as_json)
     as_of_ns = min((records.as_of_ns for records in read), default=time.time_ns())
-    rules = Rules(as_of_ns, grace_days * _DAY_NS, settings.collection_dirs, place, not unopened)
+    rules = Rules(as_of_ns, grace_days * _DAY_NS, settings.collection_dirs, collection_dir, not unopened)
     run = Comparison(workplace.originals, (record for records in read for record in records.records), rules)
     return _compare(run, new_plan, as_json)
 
@@ -126,7 +126,7 @@ def _compare(run: Comparison, new_plan: Path | None, as_json: bool) -> int:
 def _row(finding: Finding, as_json: bool) -> dict[str, object]:
     return {
         "finding": finding.kind,
-        "place": finding.place,
+        "place": finding.collection_dir,
         "name": finding.name,
         "records": list(finding.records) if as_json else " ".join(finding.records),
         "original": finding.original,
@@ -150,7 +150,7 @@ def _scopes(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _apply(workplace: Workplace, edited_plan: Path, read: Sequence[Records], dry_run: bool, as_json: bool) -> int:
-    steps = plan.read(edited_plan, workplace.originals.places)
+    steps = plan.read(edited_plan, workplace.originals.collection_dirs)
     if any(step.action == plan.TRASH for step in steps):
         _refuse_without_trash(workplace.settings)
     shown = {comparison.loose(record.location) for record in _all(read)}

@@ -87,7 +87,7 @@ def own_key(settings: Settings) -> str | None:
         raise StorageFault("The server's key cannot be read.", f"{path}: {error.strerror}") from error
 
 
-def patiently(act: Callable[[], _T]) -> _T:
+def with_retries(act: Callable[[], _T]) -> _T:
     """Does something with the server, again after a pause if it could not be reached or was busy.
 
     Raises what the last attempt raised.

@@ -8,12 +8,12 @@ import click
 
 from assetstore.app import bootstrap
 from assetstore.commands.output import progress, show
-from assetstore.commands.parameters import Moment, Selection, as_json_option, dry_run_option
+from assetstore.commands.parameters import Selection, Timestamp, as_json_option, dry_run_option
 from assetstore.commands.usage import size_text
 from assetstore.commands.workplace import Workplace
 from assetstore.errors import BadRequest
 from assetstore.storage.protocols import PrunableThumbnails
-from assetstore.thumbnails.prune import MEANINGS, Pruning, Wishes
+from assetstore.thumbnails.prune import MEANINGS, PruneOptions, Pruning
 from assetstore.thumbnails.warm import Warming, yield_to_others
 
 _MEGABYTE = 1_000_000
@@ -30,7 +30,7 @@ def thumbnails() -> None:
 @click.option("--size", "sizes", type=click.IntRange(1, 30_000), multiple=True, required=True,
               help="In pixels, as clients ask for it. Repeatable.")  # fmt: skip
 @click.option(
-    "--since", type=Moment(), help="Only originals that came or changed since: 2026-11-24, or an age: 2h, 7d."
+    "--since", type=Timestamp(), help="Only originals that came or changed since: 2026-11-24, or an age: 2h, 7d."
 )
 @_collection_option
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Make at most so many in a second.")
@@ -58,24 +58,26 @@ def warm(
     Exit status 1 if originals cannot be shown; each is named, with the reason.
     """
     settings, originals = workplace.settings, workplace.originals
-    chosen = Selection((), collection, None, None).place(settings)
-    places = list(originals.places) if chosen is None else [chosen]
+    chosen = Selection((), collection, None, None).collection_dir(settings)
+    collection_dirs = list(originals.collection_dirs) if chosen is None else [chosen]
     yield_to_others()
     own = dataclasses.replace(settings, render_workers=workers, render_queue=max(workers, settings.render_queue))
     made, pool = bootstrap.open_thumbnails(own, originals)
     run = Warming(originals, made, sorted(set(sizes)), since, rate, workers)
     pool.on_render = run.on_render
     try:
-        run.check(places)
-        return _make(run, places, as_json)
+        run.check(collection_dirs)
+        return _make(run, collection_dirs, as_json)
     finally:
         pool.close()
 
 
-def _make(run: Warming, places: list[str], as_json: bool) -> int:
+def _make(run: Warming, collection_dirs: list[str], as_json: bool) -> int:
     failures, files = 0, 0
-    with progress("Making thumbnails", sum(1 for place in places for _ in run.chosen(place))) as bar:
-        for failure in (outcome for place in places for outcome in run.run(place)):
+    with progress(
+        "Making thumbnails", sum(1 for collection_dir in collection_dirs for _ in run.chosen(collection_dir))
+    ) as bar:
+        for failure in (outcome for collection_dir in collection_dirs for outcome in run.run(collection_dir)):
             files += 1
             bar.update(1)
             if failure is not None:
@@ -93,7 +95,7 @@ def _make(run: Warming, places: list[str], as_json: bool) -> int:
 @click.option("--strays", is_flag=True, help="Pages that earlier servers left: NAME_200-0.png, NAME_200-1.png …")
 @click.option("--keep-size", "sizes", type=click.IntRange(1), multiple=True,
               help="Those of all other sizes, to make room for new ones. Repeatable.")  # fmt: skip
-@click.option("--before", type=Moment(), help="Those made before: 2026-11-24, or an age: 365d.")
+@click.option("--before", type=Timestamp(), help="Those made before: 2026-11-24, or an age: 365d.")
 @click.option("--most-megabytes", type=click.IntRange(0), help="The oldest, until the rest takes no more than this.")
 @_collection_option
 @dry_run_option
@@ -119,34 +121,41 @@ def prune(
         manage.py thumbnails prune --keep-size 123 --keep-size 200
         manage.py thumbnails prune --most-megabytes 50000
     """
-    wishes = Wishes(
+    options = PruneOptions(
         orphans,
         strays,
         frozenset(sizes) or None,
         before,
         None if most_megabytes is None else most_megabytes * _MEGABYTE,
     )
-    if wishes == Wishes(False, False, None, None, None):
+    if options == PruneOptions(False, False, None, None, None):
         raise click.UsageError("Say which: --orphans, --strays, --keep-size, --before or --most-megabytes.")
     originals, store = workplace.originals, workplace.thumbnails.store
     if not isinstance(store, PrunableThumbnails):
         raise BadRequest("The thumbnails of this store cannot be pruned from here.")
-    chosen = Selection((), collection, None, None).place(workplace.settings)
-    places = list(originals.places) if chosen is None else [chosen]
+    chosen = Selection((), collection, None, None).collection_dir(workplace.settings)
+    collection_dirs = list(originals.collection_dirs) if chosen is None else [chosen]
     # Counting takes time, too, and only a terminal shows how far it has come.
-    number = sum(1 for place in places for _ in store.kept(place)) if sys.stderr.isatty() else 0
-    _prune(Pruning(originals, store, wishes, dry_run), places, number, as_json)
+    number = (
+        sum(1 for collection_dir in collection_dirs for _ in store.cached(collection_dir)) if sys.stderr.isatty() else 0
+    )
+    _prune(Pruning(originals, store, options, dry_run), collection_dirs, number, as_json)
 
 
-def _prune(run: Pruning, places: list[str], number: int, as_json: bool) -> None:
+def _prune(run: Pruning, collection_dirs: list[str], number: int, as_json: bool) -> None:
     sizes, numbers = Counter[str](), Counter[str]()
     with progress("Looking at thumbnails", number) as bar:
-        for pruned in run.run(places, bar.update):
-            sizes[pruned.reason] += pruned.kept.size
+        for pruned in run.run(collection_dirs, bar.update):
+            sizes[pruned.reason] += pruned.cached.size
             numbers[pruned.reason] += 1
             if as_json or run.dry_run:
-                kept = pruned.kept
-                row = {"reason": pruned.reason, "place": pruned.place, "name": kept.name, "size": kept.size}
+                cached = pruned.cached
+                row = {
+                    "reason": pruned.reason,
+                    "place": pruned.collection_dir,
+                    "name": cached.name,
+                    "size": cached.size,
+                }
                 show(row, as_json, ("reason", "size", "place", "name"))
     _report(run, numbers, sizes, as_json)
 

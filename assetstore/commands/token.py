@@ -6,7 +6,7 @@ import click
 
 from assetstore.client.asset_client import RemoteServer
 from assetstore.commands.parameters import as_json_option
-from assetstore.commands.remote_options import connecting, patiently
+from assetstore.commands.remote_options import connecting, with_retries
 
 
 @click.command()
@@ -21,7 +21,7 @@ def token(name: str, remote: RemoteServer, as_json: bool) -> int:
     \b
         curl -F store=a.jpg -F token=$(manage.py token a.jpg) -F file=@a.jpg http://localhost:8080/fileupload
     """
-    signature = patiently(lambda: remote.token(name))
+    signature = with_retries(lambda: remote.token(name))
     if signature is None:
         raise click.UsageError("There is no key: set ASSET_SERVER_KEY, or say --key-file.")
     if as_json:

@@ -48,7 +48,7 @@ def restore(workplace: Workplace, selection: Selection, replace: bool, dry_run: 
         manage.py trash restore --since '2026-11-24 10:30' --until '2026-11-24 10:45'
     """
     _refuse_everything(selection)
-    latest = {(entry.place, entry.name): entry for entry in _selected(workplace, selection)}
+    latest = {(entry.collection_dir, entry.name): entry for entry in _selected(workplace, selection)}
     return _each(latest.values(), lambda entry: _restore(workplace, entry, replace, dry_run), as_json)
 
 
@@ -69,9 +69,9 @@ def purge(workplace: Workplace, selection: Selection, yes: bool, dry_run: bool, 
 
 
 def _selected(workplace: Workplace, selection: Selection) -> Iterable[TrashEntry]:
-    selection.place(workplace.settings)
+    selection.collection_dir(workplace.settings)
     for entry in workplace.originals.trash():
-        if selection.fits(workplace.settings, entry.place, entry.name, entry.removed_ns):
+        if selection.fits(workplace.settings, entry.collection_dir, entry.name, entry.removed_ns):
             yield entry
 
 
@@ -104,7 +104,7 @@ def _restore(workplace: Workplace, entry: TrashEntry, replace: bool, dry_run: bo
     if dry_run:
         return "would be restored", True
     workplace.originals.restore(entry, COMMAND)
-    workplace.thumbnails.discard(entry.place, entry.name)
+    workplace.thumbnails.discard(entry.collection_dir, entry.name)
     return "restored", True
 
 
@@ -117,7 +117,7 @@ def _purge(workplace: Workplace, entry: TrashEntry, dry_run: bool) -> tuple[str,
 
 def _exists(workplace: Workplace, entry: TrashEntry) -> bool:
     try:
-        workplace.originals.storage.version(entry.place, entry.name)
+        workplace.originals.storage.version(entry.collection_dir, entry.name)
     except NotFound:
         return False
     return True

@@ -7,7 +7,7 @@ import click
 from assetstore.commands.output import printable, progress, show
 from assetstore.commands.parameters import Selection, as_json_option
 from assetstore.commands.workplace import Workplace
-from assetstore.originals import usage as figures
+from assetstore.originals import usage as usage_report
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
@@ -30,24 +30,24 @@ def usage(workplace: Workplace, collection: str | None, months: int, duplicates:
         manage.py usage --collection 'KU Fish' --duplicates
         manage.py usage --json | jq 'select(.figure == "forecast")'
     """
-    place = Selection((), collection, None, None).place(workplace.settings)
+    collection_dir = Selection((), collection, None, None).collection_dir(workplace.settings)
     originals = workplace.originals
-    places = list(originals.places) if place is None else [place]
+    collection_dirs = list(originals.collection_dirs) if collection_dir is None else [collection_dir]
     kinds = []
-    with progress("Looking at files", len(places)) as bar:
-        for folder in places:
-            kinds += list(figures.kinds(originals, folder))
+    with progress("Looking at files", len(collection_dirs)) as bar:
+        for folder in collection_dirs:
+            kinds += list(usage_report.kinds(originals, folder))
             bar.update(1)
     _show_kinds(kinds, as_json)
-    _show_trash(workplace, places, as_json)
-    for month in figures.months(originals, places, months):
+    _show_trash(workplace, collection_dirs, as_json)
+    for month in usage_report.months(originals, collection_dirs, months):
         came = f"{month.came} came, {size_text(month.came_bytes)}"
         went = f"{month.went} went, {size_text(month.went_bytes)}"
-        _show("month", vars(month), as_json, month.month, month.place, came, went)
-    forecast = figures.forecast(originals, workplace.settings.reserved_bytes)
+        _show("month", vars(month), as_json, month.month, month.collection_dir, came, went)
+    forecast = usage_report.forecast(originals, workplace.settings.reserved_bytes)
     _show("forecast", vars(forecast), as_json, "Room", _forecast_text(forecast))
     if duplicates:
-        _show_duplicates(list(figures.duplicates(originals, places)), as_json)
+        _show_duplicates(list(usage_report.duplicates(originals, collection_dirs)), as_json)
 
 
 def size_text(size: float) -> str:
@@ -58,23 +58,31 @@ def size_text(size: float) -> str:
     return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or abs(size) >= 99.5 else f"{size:.1f} {_UNITS[unit]}"
 
 
-def _show_kinds(kinds: list[figures.Kind], as_json: bool) -> None:
+def _show_kinds(kinds: list[usage_report.Kind], as_json: bool) -> None:
     for kind in kinds:
-        _show("type", vars(kind), as_json, kind.place, kind.media_type, f"{kind.files} files", size_text(kind.bytes))
+        _show(
+            "type",
+            vars(kind),
+            as_json,
+            kind.collection_dir,
+            kind.media_type,
+            f"{kind.files} files",
+            size_text(kind.bytes),
+        )
     total = {"files": sum(kind.files for kind in kinds), "bytes": sum(kind.bytes for kind in kinds)}
     _show("total", total, as_json, "Total", f"{total['files']} files", size_text(total["bytes"]))
 
 
-def _show_trash(workplace: Workplace, places: list[str], as_json: bool) -> None:
-    sizes = [entry.size for entry in workplace.originals.trash() if entry.place in places]
+def _show_trash(workplace: Workplace, collection_dirs: list[str], as_json: bool) -> None:
+    sizes = [entry.size for entry in workplace.originals.trash() if entry.collection_dir in collection_dirs]
     values = {"files": len(sizes), "bytes": sum(sizes)}
     _show("trash", values, as_json, "Trash", f"{len(sizes)} files", size_text(sum(sizes)))
 
 
-def _show_duplicates(groups: list[figures.Duplicate], as_json: bool) -> None:
+def _show_duplicates(groups: list[usage_report.Duplicate], as_json: bool) -> None:
     for group in groups:
-        files = [{"place": place, "name": name} for place, name in group.files]
-        names = [f"{place}/{name}" if place else name for place, name in group.files]
+        files = [{"place": collection_dir, "name": name} for collection_dir, name in group.files]
+        names = [f"{collection_dir}/{name}" if collection_dir else name for collection_dir, name in group.files]
         values = {"sha256": group.sha256, "size": group.size, "files": files}
         _show("duplicate", values, as_json, group.sha256, size_text(group.size), *names)
     wasted = sum(group.size * (len(group.files) - 1) for group in groups)
@@ -82,16 +90,16 @@ def _show_duplicates(groups: list[figures.Duplicate], as_json: bool) -> None:
     _show("duplicates", values, as_json, "Twice or more", f"{len(groups)} files", f"{size_text(wasted)} too much")
 
 
-def _forecast_text(forecast: figures.Forecast) -> str:
+def _forecast_text(forecast: usage_report.Forecast) -> str:
     if forecast.free_bytes is None:
         return "the store does not say how much it has"
     room = f"{size_text(forecast.free_bytes)} free"
     if not forecast.window_days:
         return f"{room}; the journal is too young for a forecast"
-    pace = f"at {size_text(forecast.bytes_per_day)} a day, as in the last {forecast.window_days} days"
+    rate_limit = f"at {size_text(forecast.bytes_per_day)} a day, as in the last {forecast.window_days} days"
     if forecast.days is None:
-        return f"{room}; not getting full {pace}"
-    return f"{room}; full in {forecast.days} days {pace}"
+        return f"{room}; not getting full {rate_limit}"
+    return f"{room}; full in {forecast.days} days {rate_limit}"
 
 
 def _show(figure: str, values: Mapping[str, object], as_json: bool, *texts: str) -> None:

@@ -8,7 +8,7 @@ import click
 from assetstore.commands.output import printable, progress, show
 from assetstore.commands.parameters import as_json_option
 from assetstore.commands.workplace import COMMAND, Workplace
-from assetstore.concurrency.rate_limit import Pace
+from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.fixity import verification
 
 _MEGABYTE = 1_000_000
@@ -35,8 +35,8 @@ def verify(
         manage.py verify --rate 50        beside a busy server
     """
     originals = workplace.originals
-    pace = Pace(rate * _MEGABYTE if rate else None, threading.Event())
-    run = verification.Verification(originals, pace, adopt=adopt, accept=accept_changes, client=COMMAND.client)
+    rate_limit = RateLimit(rate * _MEGABYTE if rate else None, threading.Event())
+    run = verification.Verification(originals, rate_limit, adopt=adopt, accept=accept_changes, client=COMMAND.client)
     with progress("Verifying", originals.total_size()) as bar:
         for finding in run.run(resume, bar.update):
             _show(finding, as_json)
@@ -50,7 +50,7 @@ def verify(
 
 
 def _show(finding: verification.Finding, as_json: bool) -> None:
-    row: dict[str, Any] = {"finding": ",".join(finding.kinds), "place": finding.place, "name": finding.name}
+    row: dict[str, Any] = {"finding": ",".join(finding.kinds), "place": finding.collection_dir, "name": finding.name}
     meaning = "; ".join(verification.MEANINGS[kind] for kind in finding.kinds)
     row["meaning"] = f"{meaning} ({printable(finding.detail)})" if finding.detail else meaning
     show(row, as_json, ("finding", "place", "name", "meaning"))

@@ -18,7 +18,7 @@ from assetstore.names import PRIVATE_FOLDER
 _log = logging.getLogger(__name__)
 
 
-class Duty:
+class PeriodicTask:
     """Something to do at the start and then every so many seconds.
 
     Parameters:

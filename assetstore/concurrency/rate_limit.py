@@ -8,7 +8,7 @@ import time
 from threading import Event as Signal
 
 
-class Pace:
+class RateLimit:
     """Keeps the reading to an average rate, of all threads together.
 
     Parameters:

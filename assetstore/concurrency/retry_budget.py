@@ -21,7 +21,7 @@ def begin_request() -> None:
     _lost.set(0.0)
 
 
-class Step:
+class RetryBudget:
     """The allowance of one step: what the request has left, or all of it outside of requests."""
 
     def __init__(self) -> None:

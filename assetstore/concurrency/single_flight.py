@@ -19,13 +19,13 @@ class SingleFlight(Generic[Result]):
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[Result]] = {}
 
-    def do(self, key: str, work: Callable[[], Result], patience: float) -> Result:
+    def do(self, key: str, work: Callable[[], Result], timeout: float) -> Result:
         """Returns the result of *work*, done by this thread or by one that began before.
 
         Parameters:
             key: says which results are the same.
             work: what to do if nobody does it.
-            patience: how many seconds to wait for somebody else.
+            timeout: how many seconds to wait for somebody else.
 
         Raises:
             TimeoutError: somebody else took longer.
@@ -38,7 +38,7 @@ class SingleFlight(Generic[Result]):
                 future = self._under_way[key] = Future()
         if not is_mine:
             try:
-                return future.result(patience)
+                return future.result(timeout)
             except FutureTimeoutError:
                 raise TimeoutError from None
         try:

@@ -190,7 +190,7 @@ def _one_advertised(address: Address, url: str, path: str) -> Finding:
     if is_this_machine(told.host) and not is_this_machine(address.host):
         return error("advertised address", f"The XML sends every client to itself: {told}.", nothing, remedy)
     with contextlib.suppress(AssetError):
-        RemoteServer(told, None, None, patience=10).skew()
+        RemoteServer(told, None, None, timeout=10).skew()
         meaning = "Clients go there. That may be meant, if both are this server."
         return warning("advertised address", f"The XML names another address: {told}.", meaning, remedy)
     found = f"The XML names {told}, where no asset server can be reached."

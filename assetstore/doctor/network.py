@@ -10,7 +10,7 @@ from assetstore.config.loading import Settings
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.errors import RemoteFault
 
-_PATIENCE_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 
 
 def examine(settings: Settings, address: Address, key: str | None) -> Iterator[Finding]:
@@ -21,7 +21,7 @@ def examine(settings: Settings, address: Address, key: str | None) -> Iterator[F
         address: where the own server listens.
         key: of the own server, None if there is none.
     """
-    remote = RemoteServer(address, key, None, patience=_PATIENCE_SECONDS)
+    remote = RemoteServer(address, key, None, timeout=_TIMEOUT_SECONDS)
     try:
         remote.skew()
     except RemoteFault as fault:
@@ -58,7 +58,7 @@ def _same_key(remote: RemoteServer) -> Iterator[Finding]:
 
 def _listens(address: Address) -> bool:
     try:
-        with socket.create_connection((address.host, address.port), timeout=_PATIENCE_SECONDS):
+        with socket.create_connection((address.host, address.port), timeout=_TIMEOUT_SECONDS):
             return True
     except OSError:
         return False

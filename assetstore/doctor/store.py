@@ -56,7 +56,7 @@ def _collections(settings: Settings, folder: Path) -> Iterator[Finding]:
     """The folders of the collections; of a store in object storage, the bucket and what is local all the same."""
     base = settings.base_dir
     try:
-        places = bootstrap.open_collections(settings).places()
+        collection_dirs = bootstrap.open_collections(settings).collection_dirs()
     except SettingsError as fault:
         yield error(
             "collections",
@@ -64,17 +64,17 @@ def _collections(settings: Settings, folder: Path) -> Iterator[Finding]:
             "A server that runs keeps the collections that it has; it would not start again.",
             "Correct the file; docs/administration.md describes it.",
         )
-        places = []
+        collection_dirs = []
     if settings.storage_url is not None:
         yield from _bucket(settings, folder)
         yield from _space(base, 0)
         yield from _locks(base)
         return
-    for place in places:
+    for collection_dir in collection_dirs:
         for name in (settings.orig_dir, settings.thumb_dir):
-            yield from _writable(base / place / name, base)
-        yield from _readable(base / place / settings.orig_dir)
-    for path in {_existing(base / place / settings.orig_dir) for place in places}:
+            yield from _writable(base / collection_dir / name, base)
+        yield from _readable(base / collection_dir / settings.orig_dir)
+    for path in {_existing(base / collection_dir / settings.orig_dir) for collection_dir in collection_dirs}:
         yield from _space(path, settings.reserved_bytes)
         yield from _locks(path)
 

@@ -19,7 +19,7 @@ from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK, Tool
 
 _VERSION = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+(?:-[0-9]+)?)?")
-_PATIENCE_SECONDS = 30
+_TIMEOUT_SECONDS = 30
 
 #: Panoramas and scanned drawers are as wide as this; Debian's own policy ends at 16,000.
 _WIDE = 20_000
@@ -68,7 +68,7 @@ def _version(tool: Tool, option: str) -> Finding:
 
 def _run(*command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 - our own arguments
-        command, capture_output=True, text=True, errors="replace", check=False, timeout=_PATIENCE_SECONDS
+        command, capture_output=True, text=True, errors="replace", check=False, timeout=_TIMEOUT_SECONDS
     )
 
 

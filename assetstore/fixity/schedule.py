@@ -10,7 +10,7 @@ import time
 from threading import Event as Signal
 from typing import Any
 
-from assetstore.concurrency.rate_limit import Interrupted, Pace
+from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.fixity.verification import MEANINGS, Verification
 from assetstore.originals.service import Originals
 
@@ -49,16 +49,20 @@ class Verifier:
         if since is not None and not is_unfinished and 0 <= since < self._seconds_per_run:
             return
         size = sum(
-            listed.size for place in self._originals.places for listed in self._originals.storage.originals(place)
+            listed.size
+            for collection_dir in self._originals.collection_dirs
+            for listed in self._originals.storage.originals(collection_dir)
         )
         left = self._seconds_per_run - (since or 0) if is_unfinished else self._seconds_per_run
         rate = max(_LEAST_RATE, size / (_PLANNED * max(left, _DAY)))
         _log.info("verification of %s bytes %s", size, "goes on" if is_unfinished else "begins")
-        run = Verification(self._originals, Pace(rate, ending), adopt=True, accept=False, client="verification")
+        run = Verification(self._originals, RateLimit(rate, ending), adopt=True, accept=False, client="verification")
         try:
             for finding in run.run(resume=True):
                 meaning = "; ".join(MEANINGS[kind] for kind in finding.kinds)
-                _log.warning("verification: %r in %r: %s %s", finding.name, finding.place, meaning, finding.detail)
+                _log.warning(
+                    "verification: %r in %r: %s %s", finding.name, finding.collection_dir, meaning, finding.detail
+                )
         except Interrupted:
             return
         _log.info("verification has ended: %s", run.summary.as_json())

@@ -19,7 +19,7 @@ _SECOND = 1_000_000_000
 _BELIEVED_SECONDS = 60
 
 
-class Unnoted:
+class Unjournaled:
     """What went to the trash without a note.
 
     Parameters:
@@ -38,7 +38,7 @@ class Unnoted:
 
         Raises StorageFault.
         """
-        entry = self._latest(known.place).get(known.name)
+        entry = self._latest(known.collection_dir).get(known.name)
         return entry if entry is not None and entry.removed_ns > known.time_ns else None
 
     def replacement(self, known: Event, now: Version) -> TrashEntry | None:
@@ -58,17 +58,17 @@ class Unnoted:
         is_known = known.sha256 is not None and self._originals.sha256_of(entry) == known.sha256
         return entry if is_known and not is_of_today else None
 
-    def _latest(self, place: str) -> dict[str, TrashEntry]:
+    def _latest(self, collection_dir: str) -> dict[str, TrashEntry]:
         """The last entry of each name in the trash of a place."""
-        listed_at, entries = self._listed.get(place, (0.0, {}))
-        if place not in self._listed or time.monotonic() - listed_at > _BELIEVED_SECONDS:
+        listed_at, entries = self._listed.get(collection_dir, (0.0, {}))
+        if collection_dir not in self._listed or time.monotonic() - listed_at > _BELIEVED_SECONDS:
             listed_at = time.monotonic()
-            entries = {entry.name: entry for entry in self._originals.storage.trash(place)}
-            self._listed[place] = (listed_at, entries)
+            entries = {entry.name: entry for entry in self._originals.storage.trash(collection_dir)}
+            self._listed[collection_dir] = (listed_at, entries)
         return entries
 
 
 def since(entry: TrashEntry) -> str:
     """Says for the administrator where the former original is."""
-    moment = datetime.fromtimestamp(entry.removed_ns // _SECOND, timezone.utc)
-    return f"its last version is in the trash since {moment:%Y-%m-%d %H:%M:%S} UTC"
+    removed_at = datetime.fromtimestamp(entry.removed_ns // _SECOND, timezone.utc)
+    return f"its last version is in the trash since {removed_at:%Y-%m-%d %H:%M:%S} UTC"

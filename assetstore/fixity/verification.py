@@ -18,15 +18,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from assetstore import formats, media_types
-from assetstore.concurrency.rate_limit import Interrupted, Pace
+from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import NotFound, StorageFault, Unavailable
-from assetstore.fixity.unjournaled import Unnoted, since
+from assetstore.fixity.unjournaled import Unjournaled, since
 from assetstore.journal import journal as events
 from assetstore.journal.journal import Event
 from assetstore.originals.service import Originals
 from assetstore.storage.models import StoredFile, Version
 
-CHANGED, MISSING, UNKNOWN, UNNOTED = "changed", "missing", "unknown", "unnoted"
+CHANGED, MISSING, UNKNOWN, UNJOURNALED = "changed", "missing", "unknown", "unnoted"
 EMPTY, UNREADABLE, MISNAMED = "empty", "unreadable", "misnamed"
 
 #: What each finding means.
@@ -34,7 +34,7 @@ MEANINGS = {
     CHANGED: "the bytes are not those that were stored",
     MISSING: "the journal knows it, but there is no file",
     UNKNOWN: "there is a file that the journal does not know",
-    UNNOTED: "it was deleted or replaced without a note in the journal",
+    UNJOURNALED: "it was deleted or replaced without a note in the journal",
     EMPTY: "the file has no bytes",
     UNREADABLE: "the file cannot be read",
     MISNAMED: "the bytes are not what the extension says",
@@ -54,7 +54,7 @@ _ATTEMPTS = 3
 class Finding:
     """What is wrong with one original; *kinds* are keys of MEANINGS, *detail* is for the administrator."""
 
-    place: str
+    collection_dir: str
     name: str
     kinds: tuple[str, ...]
     detail: str = ""
@@ -79,22 +79,22 @@ class Verification:
 
     Parameters:
         originals: the store.
-        pace: how quickly to read, and when to end.
+        rate_limit: how quickly to read, and when to end.
         adopt: whether what the journal did not hear of is noted in it: files that it does not know, and what
             went to the trash unnoted.
         accept: whether changed and missing files are noted as they are now.
         client: who asks, for the journal.
     """
 
-    def __init__(self, originals: Originals, pace: Pace, *, adopt: bool, accept: bool, client: str) -> None:
+    def __init__(self, originals: Originals, rate_limit: RateLimit, *, adopt: bool, accept: bool, client: str) -> None:
         self._originals = originals
         self._journal = originals.journal
         self._storage = originals.storage
-        self._pace = pace
+        self._rate_limit = rate_limit
         self._adopt = adopt
         self._accept = accept
         self._client = client
-        self._unnoted = Unnoted(originals)
+        self._unjournaled = Unjournaled(originals)
         self.summary = Summary()
 
     def run(self, resume: bool, progress: Callable[[int], None] = lambda _bytes: None) -> Iterator[Finding]:
@@ -110,13 +110,15 @@ class Verification:
             Unavailable: the store cannot be reached.
         """
         number, began_ns = self._begin(resume)
-        for place in self._originals.places:
-            for listed in self._storage.originals(place):
-                finding = self._done_before(place, listed.name, began_ns) or self._checked(place, listed.name)
+        for collection_dir in self._originals.collection_dirs:
+            for listed in self._storage.originals(collection_dir):
+                finding = self._done_before(collection_dir, listed.name, began_ns) or self._checked(
+                    collection_dir, listed.name
+                )
                 progress(listed.size)
                 if finding is not None and finding.kinds:
                     yield self._counted(finding)
-            for event in self._journal.state(place):
+            for event in self._journal.state(collection_dir):
                 missing = self._missing(event) if event.operation in events.PRESENT else None
                 if missing is not None:
                     yield self._counted(missing)
@@ -136,27 +138,27 @@ class Verification:
         self.summary.findings.update(finding.kinds)
         return finding
 
-    def _done_before(self, place: str, name: str, began_ns: int) -> Finding | None:
+    def _done_before(self, collection_dir: str, name: str, began_ns: int) -> Finding | None:
         """What this run found before it was interrupted, None if it did not come that far."""
         query = "SELECT finding FROM checks WHERE place = ? AND name = ? AND time_ns >= ?"
-        with self._journal.reading(query, (place, name, began_ns)) as rows:
+        with self._journal.reading(query, (collection_dir, name, began_ns)) as rows:
             row = next(rows, None)
         self.summary.files += row is not None
-        return None if row is None else Finding(place, name, tuple(str(row[0]).split()))
+        return None if row is None else Finding(collection_dir, name, tuple(str(row[0]).split()))
 
-    def _checked(self, place: str, name: str) -> Finding | None:
-        finding = self.check(place, name)
+    def _checked(self, collection_dir: str, name: str) -> Finding | None:
+        finding = self.check(collection_dir, name)
         if finding is not None:
-            row = (place, name, time.time_ns(), " ".join(finding.kinds))
+            row = (collection_dir, name, time.time_ns(), " ".join(finding.kinds))
             self._journal.write("INSERT OR REPLACE INTO checks VALUES (?, ?, ?, ?)", row)
         return finding
 
-    def check(self, place: str, name: str) -> Finding | None:
+    def check(self, collection_dir: str, name: str) -> Finding | None:
         """Reads one original; what is wrong with it, perhaps nothing. None: it is gone, or keeps changing."""
         for attempts_left in reversed(range(_ATTEMPTS)):
-            known = self._journal.latest(place, name)
+            known = self._journal.latest(collection_dir, name)
             try:
-                with self._storage.open_original(place, name) as stored:
+                with self._storage.open_original(collection_dir, name) as stored:
                     sha256, head = self._read(stored)
                     version, own_sha256 = stored.version, stored.sha256
             except NotFound:
@@ -166,75 +168,77 @@ class Verification:
                     raise
                 continue
             except (OSError, StorageFault) as error:
-                return Finding(place, name, (UNREADABLE,), str(getattr(error, "detail", error)))
+                return Finding(collection_dir, name, (UNREADABLE,), str(getattr(error, "detail", error)))
             self.summary.files += 1
             self.summary.bytes += version.size
-            event = Event(events.ADOPTED, place, name, "", version.size, sha256, self._client)
+            event = Event(events.ADOPTED, collection_dir, name, "", version.size, sha256, self._client)
             finding = _compare(event, known, own_sha256, head)
             if not finding.kinds:
                 return finding
-            with self._storage.alone_with_original(place, name):
-                if self._is_still(place, name, version.etag, known):
+            with self._storage.alone_with_original(collection_dir, name):
+                if self._is_still(collection_dir, name, version.etag, known):
                     return self._settled(self._explained(finding, known, version), event)
         return None
 
     def _read(self, stored: StoredFile) -> tuple[str, bytes]:
         checksum, head = hashlib.sha256(), b""
-        self._pace.spend(_OPENING)
+        self._rate_limit.spend(_OPENING)
         while data := stored.file.read(_CHUNK):
             head = head or data[: formats.HEAD_LENGTH]
             checksum.update(data)
-            self._pace.spend(len(data))
-            if self._pace.ending.is_set():
+            self._rate_limit.spend(len(data))
+            if self._rate_limit.ending.is_set():
                 raise Interrupted
         return checksum.hexdigest(), head
 
-    def _is_still(self, place: str, name: str, etag: str, known: Event | None) -> bool:
+    def _is_still(self, collection_dir: str, name: str, etag: str, known: Event | None) -> bool:
         """Whether file and journal are still those that were compared."""
-        with contextlib.suppress(NotFound), self._storage.open_original(place, name, reads=False) as stored:
-            return stored.version.etag == etag and self._journal.latest(place, name) == known
+        with contextlib.suppress(NotFound), self._storage.open_original(collection_dir, name, reads=False) as stored:
+            return stored.version.etag == etag and self._journal.latest(collection_dir, name) == known
         return False
 
     def _explained(self, finding: Finding, known: Event | None, now: Version) -> Finding:
         """The same, but UNNOTED instead of CHANGED if the trash tells that this version came by a replacement."""
         if known is None or CHANGED not in finding.kinds:
             return finding
-        entry = self._unnoted.replacement(known, now)
+        entry = self._unjournaled.replacement(known, now)
         if entry is None:
             return finding
-        kinds = tuple(UNNOTED if kind == CHANGED else kind for kind in finding.kinds)
-        return Finding(finding.place, finding.name, kinds, since(entry))
+        kinds = tuple(UNJOURNALED if kind == CHANGED else kind for kind in finding.kinds)
+        return Finding(finding.collection_dir, finding.name, kinds, since(entry))
 
     def _settled(self, finding: Finding, event: Event) -> Finding:
         """Notes in the journal what is to be adopted or accepted; returns what is still wrong."""
-        settled = ((UNKNOWN, UNNOTED) if self._adopt else ()) + ((CHANGED, UNNOTED) if self._accept else ())
+        settled = ((UNKNOWN, UNJOURNALED) if self._adopt else ()) + ((CHANGED, UNJOURNALED) if self._accept else ())
         if not set(settled).intersection(finding.kinds) or not self._journal.record(event):
             return finding
         self.summary.adopted += 1
-        return Finding(finding.place, finding.name, tuple(kind for kind in finding.kinds if kind not in settled))
+        return Finding(
+            finding.collection_dir, finding.name, tuple(kind for kind in finding.kinds if kind not in settled)
+        )
 
     def _missing(self, event: Event) -> Finding | None:
         """What is wrong if there is no file of which the journal says that there is one; None if there is one.
 
         Notes in the journal what is to be adopted or accepted, and then finds nothing.
         """
-        if self._pace.ending.is_set():
+        if self._rate_limit.ending.is_set():
             raise Interrupted
         try:
-            self._storage.open_original(event.place, event.name, reads=False).file.close()
+            self._storage.open_original(event.collection_dir, event.name, reads=False).file.close()
             return None
         except StorageFault:
             return None  # found unreadable before
         except NotFound:
-            with self._storage.alone_with_original(event.place, event.name):
-                if self._journal.latest(event.place, event.name) != event:
+            with self._storage.alone_with_original(event.collection_dir, event.name):
+                if self._journal.latest(event.collection_dir, event.name) != event:
                     return None
                 return self._settled_missing(event)
 
     def _settled_missing(self, event: Event) -> Finding | None:
-        entry = self._unnoted.removal(event)
+        entry = self._unjournaled.removal(event)
         if self._accept or (self._adopt and entry is not None):
-            gone = Event(events.GONE, event.place, event.name, "", event.size, event.sha256, self._client)
+            gone = Event(events.GONE, event.collection_dir, event.name, "", event.size, event.sha256, self._client)
             if entry is not None:
                 # It went when the trash says; nobody knows any more who asked for that.
                 who = f"unknown, noted by {self._client}"
@@ -243,8 +247,8 @@ class Verification:
                 self.summary.adopted += 1
                 return None
         if entry is None:
-            return Finding(event.place, event.name, (MISSING,))
-        return Finding(event.place, event.name, (UNNOTED,), since(entry))
+            return Finding(event.collection_dir, event.name, (MISSING,))
+        return Finding(event.collection_dir, event.name, (UNJOURNALED,), since(entry))
 
 
 def _compare(found: Event, known: Event | None, own_sha256: str | None, head: bytes) -> Finding:
@@ -263,4 +267,4 @@ def _compare(found: Event, known: Event | None, own_sha256: str | None, head: by
         kinds.append(EMPTY)
     elif formats.is_misnamed(media_types.guess(found.name), head):
         kinds.append(MISNAMED)
-    return Finding(found.place, found.name, tuple(kinds), detail)
+    return Finding(found.collection_dir, found.name, tuple(kinds), detail)

@@ -97,7 +97,7 @@ class Event:
     """
 
     operation: str
-    place: str
+    collection_dir: str
     name: str
     collection: str = ""
     size: int | None = None
@@ -144,13 +144,21 @@ class Journal:
                 self.close()
                 if attempt < _ATTEMPTS and _may_be_gone_from_under_us(error.__cause__):
                     continue
-                what = (event.operation, event.name, event.place)
+                what = (event.operation, event.name, event.collection_dir)
                 _log.error("not in the journal: %s %r in %r: %s", *what, error.detail)
                 break
         return False
 
     def _insert(self, event: Event) -> None:
-        row = (event.operation, event.place, event.name, event.collection, event.size, event.sha256, event.client)
+        row = (
+            event.operation,
+            event.collection_dir,
+            event.name,
+            event.collection,
+            event.size,
+            event.sha256,
+            event.client,
+        )
         with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO events (time_ns, operation, place, name, collection, size, sha256, client)"
@@ -158,20 +166,22 @@ class Journal:
                 _bounded((event.time_ns or time.time_ns(), *row)),
             )
 
-    def latest(self, place: str, name: str) -> Event | None:
+    def latest(self, collection_dir: str, name: str) -> Event | None:
         """Returns the last event of an original of this name, None if there is none. Raises StorageFault."""
-        return self._one("WHERE place = ? AND name = ? AND operation != ? ORDER BY id DESC", (place, name, PURGED))
+        return self._one(
+            "WHERE place = ? AND name = ? AND operation != ? ORDER BY id DESC", (collection_dir, name, PURGED)
+        )
 
-    def latest_present(self, place: str, name: str, until_ns: int) -> Event | None:
+    def latest_present(self, collection_dir: str, name: str, until_ns: int) -> Event | None:
         """Returns the event that made the original which was there at a moment. Raises StorageFault."""
         present = ", ".join(f"'{operation}'" for operation in sorted(PRESENT))
         clauses = f"WHERE place = ? AND name = ? AND time_ns <= ? AND operation IN ({present}) ORDER BY id DESC"
-        return self._one(clauses, (place, name, until_ns))
+        return self._one(clauses, (collection_dir, name, until_ns))
 
     def search(
         self,
         *,
-        place: str | None = None,
+        collection_dir: str | None = None,
         name: str | None = None,
         pattern: str | None = None,
         operation: str | None = None,
@@ -182,7 +192,7 @@ class Journal:
     ) -> Iterator[Event]:
         """Yields events by any of these; *pattern* is a GLOB of names, *most* -1 means all. Raises StorageFault."""
         terms = {
-            "place = ?": place,
+            "place = ?": collection_dir,
             "name = ?": name,
             "name GLOB ?": pattern,
             "operation = ?": operation,
@@ -194,19 +204,19 @@ class Journal:
         where = f"WHERE {' AND '.join(given)}" if given else ""
         yield from self._events(f"{where} ORDER BY id {order} LIMIT ?", (*given.values(), most))
 
-    def state(self, place: str, until_ns: int | None = None) -> Iterator[Event]:
+    def state(self, collection_dir: str, until_ns: int | None = None) -> Iterator[Event]:
         """Yields the last event of every name of a place, or the last up to a moment. Raises StorageFault."""
-        moment = "AND time_ns <= ?" if until_ns is not None else ""
-        arguments = (place,) if until_ns is None else (place, until_ns)
-        where = f"place = ? AND operation != '{PURGED}' {moment}"
+        until = "AND time_ns <= ?" if until_ns is not None else ""
+        arguments = (collection_dir,) if until_ns is None else (collection_dir, until_ns)
+        where = f"place = ? AND operation != '{PURGED}' {until}"
         last = f"SELECT MAX(id) FROM events WHERE {where} GROUP BY name"  # noqa: S608 - our own words
         yield from self._events(f"WHERE id IN ({last}) ORDER BY name", arguments)
 
-    def following(self, place: str, moment_ns: int) -> Iterator[Event]:
+    def following(self, collection_dir: str, timestamp_ns: int) -> Iterator[Event]:
         """Yields the first event of every name of a place after a moment. Raises StorageFault."""
         where = f"place = ? AND operation != '{PURGED}' AND time_ns > ?"
         first = f"SELECT MIN(id) FROM events WHERE {where} GROUP BY name"  # noqa: S608 - our own words
-        yield from self._events(f"WHERE id IN ({first})", (place, moment_ns))
+        yield from self._events(f"WHERE id IN ({first})", (collection_dir, timestamp_ns))
 
     def _events(self, clauses: str, arguments: tuple[object, ...]) -> Iterator[Event]:
         with self.reading(f"{_SELECT} {clauses}", arguments) as rows:

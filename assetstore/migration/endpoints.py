@@ -46,15 +46,15 @@ class Address:
             return f"{self._bucket_url()} at {self._effective(settings).storage_endpoint or 'Amazon'}"
         return str(Path(self.text).resolve())
 
-    def open(self, settings: Settings, places: Sequence[str], environ: Mapping[str, str]) -> "End":
+    def open(self, settings: Settings, collection_dirs: Sequence[str], environ: Mapping[str, str]) -> "End":
         """Opens the store; nothing is asked of it yet. Raises SettingsError.
 
         Parameters:
             settings: of the program; what is not said otherwise is taken from them.
-            places: the folders of the collections at this end.
+            collection_dirs: the folders of the collections at this end.
             environ: the environment, for a key of this end's own.
         """
-        own = [place for place in places if names.is_bucket_url(place)]
+        own = [collection_dir for collection_dir in collection_dirs if names.is_bucket_url(collection_dir)]
         if not self.is_bucket:
             folder = Path(self.text).resolve()
             if own:
@@ -62,14 +62,14 @@ class Address:
             if not folder.is_dir():
                 raise SettingsError(f"There is no folder {folder}. Is its disk mounted? If it is new, make it.")
             reserve = settings.reserved_bytes
-            storage = DiskStorage(folder, settings.orig_dir, settings.thumb_dir, places, reserve)
-            return End(storage, lambda place: (folder / place / settings.orig_dir).is_dir())
+            storage = DiskStorage(folder, settings.orig_dir, settings.thumb_dir, collection_dirs, reserve)
+            return End(storage, lambda collection_dir: (folder / collection_dir / settings.orig_dir).is_dir())
         try:
             from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large, and needs Python 3.11
         except ImportError as error:
             reason = f"Object storage needs the library obstore, which needs Python 3.11 or newer: {error}"
             raise SettingsError(reason) from error
-        return End(open_storage(self._effective(settings), places, self._credentials(environ)))
+        return End(open_storage(self._effective(settings), collection_dirs, self._credentials(environ)))
 
     def _effective(self, settings: Settings) -> Settings:
         own = {"endpoint": self.endpoint, "region": self.region, "addressing": self.addressing}
@@ -104,6 +104,6 @@ class End:
         """Whether reading it twice costs little."""
         return self.has_folder is not None
 
-    def is_new(self, place: str) -> bool:
+    def is_new(self, collection_dir: str) -> bool:
         """Whether nothing can be in a place, because nothing has been prepared there yet."""
-        return self.has_folder is not None and not self.has_folder(place)
+        return self.has_folder is not None and not self.has_folder(collection_dir)

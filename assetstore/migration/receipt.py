@@ -13,9 +13,9 @@ from assetstore.migration.runner import Summary
 from assetstore.migration.state import Result
 
 
-def row(place: str, name: str, result: Result) -> dict[str, object]:
+def row(collection_dir: str, name: str, result: Result) -> dict[str, object]:
     """Returns the line of one original, as a mapping."""
-    return {"place": place, "name": name, **vars(result)}
+    return {"place": collection_dir, "name": name, **vars(result)}
 
 
 def summary_row(summary: Summary) -> dict[str, object]:
@@ -29,8 +29,8 @@ def write(path: Path, head: Mapping[str, object], results: Iterable[tuple[str, s
     draft = path.with_name(f"{path.name}.unfinished")
     with open(draft, "w", encoding="utf-8") as file:
         file.write(json.dumps(head, ensure_ascii=False) + "\n")
-        for place, name, result in results:
-            file.write(json.dumps(row(place, name, result), ensure_ascii=False) + "\n")
+        for collection_dir, name, result in results:
+            file.write(json.dumps(row(collection_dir, name, result), ensure_ascii=False) + "\n")
         file.write(json.dumps(summary_row(summary), ensure_ascii=False) + "\n")
         file.flush()
         os.fsync(file.fileno())

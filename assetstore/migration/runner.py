@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from assetstore.concurrency.rate_limit import Pace
+from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.errors import NotFound, StorageFault
 from assetstore.migration import outcomes as migration_outcomes
 from assetstore.migration.endpoints import End
-from assetstore.migration.state import Notebook, Result, Task
+from assetstore.migration.state import MigrationState, Result, Task
 from assetstore.migration.transfer import Rules, Turn, Work
 
 _LOOK_SECONDS = 0.3
@@ -29,7 +29,7 @@ _LEAST_CUT_OFF = 4
 class Told:
     """What became of one original, for the administrator."""
 
-    place: str
+    collection_dir: str
     name: str
     result: Result
 
@@ -67,20 +67,20 @@ class Pass:
 
     Parameters:
         source, target: the stores; the target's is prepared.
-        notebook: freshly opened.
-        pace: how quickly to read.
+        state: freshly opened.
+        rate_limit: how quickly to read.
         rules: how to migrate.
         threads: how many originals are in hand at the same time.
     """
 
     def __init__(  # noqa: PLR0917 - each has a name of its own
-        self, source: End, target: End, notebook: Notebook, pace: Pace, rules: Rules, threads: int
+        self, source: End, target: End, state: MigrationState, rate_limit: RateLimit, rules: Rules, threads: int
     ) -> None:
         self.meter = Meter()
         self.summary = Summary()
-        self._notebook = notebook
+        self._state = state
         self._threads = threads
-        self._work = Work(source, target, notebook, pace, rules, self.meter.add)
+        self._work = Work(source, target, state, rate_limit, rules, self.meter.add)
 
     def list_both(self, compares_all: bool) -> None:
         """Makes the lists, and ticks off what needs no look. Raises StorageFault, Unavailable.
@@ -88,22 +88,22 @@ class Pass:
         Parameters:
             compares_all: whether also what an earlier pass did is read again, on both sides.
         """
-        for place, target_place in self._work.rules.places.items():
-            if not self._work.target.is_new(target_place):
-                self._notebook.note_target(place, self._work.target.storage.originals(target_place))
-            self._notebook.note_source(place, self._work.source.storage.originals(place))
-        self.summary.files, self.summary.bytes = self._notebook.count()
-        if not self.summary.files and self._notebook.has_notes():
+        for collection_dir, target_dir in self._work.rules.collection_dirs.items():
+            if not self._work.target.is_new(target_dir):
+                self._state.note_target(collection_dir, self._work.target.storage.originals(target_dir))
+            self._state.note_source(collection_dir, self._work.source.storage.originals(collection_dir))
+        self.summary.files, self.summary.bytes = self._state.count()
+        if not self.summary.files and self._state.has_notes():
             raise StorageFault("The source is empty, though files were copied from it before. Is its disk mounted?")
         if not compares_all:
-            self._notebook.settle_unchanged()
-        self.meter.all_files, self.meter.all_bytes = self._notebook.count(is_open=True)
+            self._state.settle_unchanged()
+        self.meter.all_files, self.meter.all_bytes = self._state.count(is_open=True)
         self.summary.outcomes[migration_outcomes.UNCHANGED] = self.summary.files - self.meter.all_files
-        self.summary.only_at_target = self._notebook.strangers()
+        self.summary.only_at_target = self._state.strangers()
 
     def tasks(self) -> Iterator[Task]:
         """Yields what there is to do."""
-        return self._notebook.tasks()
+        return self._state.tasks()
 
     def take_over(self, look: Callable[[], None]) -> Iterator[Told]:
         """Takes over what there is to do, and yields what became of each file, as they are ready.
@@ -134,10 +134,10 @@ class Pass:
                     raise StorageFault("Given up, nothing works any more. What is done is noted; call it again.")
 
     def _settle(self, task: Task, result: Result) -> Told:
-        self._notebook.settle(task, result)
+        self._state.settle(task, result)
         self.summary.outcomes[result.outcome] += 1
         self.meter.files += 1
-        return Told(task.place, task.name, result)
+        return Told(task.collection_dir, task.name, result)
 
     @contextlib.contextmanager
     def _workers(self) -> Iterator[ThreadPoolExecutor]:
@@ -146,7 +146,7 @@ class Pass:
         try:
             yield workers
         except BaseException:
-            self._work.pace.ending.set()
+            self._work.rate_limit.ending.set()
             raise
         finally:
             workers.shutdown(cancel_futures=True)
@@ -160,13 +160,13 @@ class Pass:
         Raises StorageFault, Unavailable.
         """
         storage = self._work.target.storage
-        for place, name, size, tag in self._notebook.vanished(list(self._work.rules.places)):
-            outcome, target_place = migration_outcomes.DELETED, self._work.rules.places[place]
+        for collection_dir, name, size, tag in self._state.vanished(list(self._work.rules.collection_dirs)):
+            outcome, target_dir = migration_outcomes.DELETED, self._work.rules.collection_dirs[collection_dir]
             if removes:
-                with storage.alone_with_original(target_place, name), contextlib.suppress(NotFound):
-                    if storage.version(target_place, name).tag == tag:
-                        storage.delete_original(target_place, name, keep_old=True)
-                        self._notebook.forget(place, name)
+                with storage.alone_with_original(target_dir, name), contextlib.suppress(NotFound):
+                    if storage.version(target_dir, name).tag == tag:
+                        storage.delete_original(target_dir, name, keep_old=True)
+                        self._state.forget(collection_dir, name)
                         outcome = migration_outcomes.REMOVED
             self.summary.outcomes[outcome] += 1
-            yield Told(place, name, Result(outcome, size))
+            yield Told(collection_dir, name, Result(outcome, size))

@@ -76,12 +76,12 @@ class Task:
     """One original to be looked at.
 
     Fields:
-        place, name, size, source_tag: as the source's list has it.
+        collection_dir, name, size, source_tag: as the source's list has it.
         target_size, target_tag: of the target's file of that name, None if there is none.
         note: from an earlier pass, None if there is none.
     """
 
-    place: str
+    collection_dir: str
     name: str
     size: int
     source_tag: str
@@ -123,7 +123,7 @@ class Result:
     detail: str | None = None
 
 
-class Notebook:
+class MigrationState:
     """The notebook of one migration; opening it begins a pass.
 
     Parameters:
@@ -149,18 +149,22 @@ class Notebook:
         self._database.close()
         os.close(self._owner)
 
-    def note_source(self, place: str, listed: Iterable[Listed]) -> None:
+    def note_source(self, collection_dir: str, listed: Iterable[Listed]) -> None:
         """Takes down what the source has."""
-        self._take_down("insert or replace into source (place, name, size, tag) values (?, ?, ?, ?)", place, listed)
+        self._take_down(
+            "insert or replace into source (place, name, size, tag) values (?, ?, ?, ?)", collection_dir, listed
+        )
 
-    def note_target(self, place: str, listed: Iterable[Listed]) -> None:
+    def note_target(self, collection_dir: str, listed: Iterable[Listed]) -> None:
         """Takes down what the target has, under the place that the source has for it."""
-        self._take_down("insert or replace into target (place, name, size, tag) values (?, ?, ?, ?)", place, listed)
+        self._take_down(
+            "insert or replace into target (place, name, size, tag) values (?, ?, ?, ?)", collection_dir, listed
+        )
 
-    def _take_down(self, statement: str, place: str, listed: Iterable[Listed]) -> None:
+    def _take_down(self, statement: str, collection_dir: str, listed: Iterable[Listed]) -> None:
         with self._lock, self._database:
             self._database.execute("begin")
-            rows = ((place, file.name, file.size, file.tag) for file in listed)
+            rows = ((collection_dir, file.name, file.size, file.tag) for file in listed)
             self._database.executemany(statement, rows)
 
     def settle_unchanged(self) -> None:
@@ -186,37 +190,47 @@ class Notebook:
         """Yields what is to be looked at, in the order of places and names."""
         last = ("", "")
         while rows := self._rows(_TASKS, *last):
-            for place, name, size, tag, target_size, target_tag, is_known, *note in rows:
-                yield Task(place, name, size, tag, target_size, target_tag, Note(*note) if is_known else None)
+            for collection_dir, name, size, tag, target_size, target_tag, is_known, *note in rows:
+                yield Task(collection_dir, name, size, tag, target_size, target_tag, Note(*note) if is_known else None)
             last = rows[-1][:2]
 
-    def vanished(self, places: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
+    def vanished(self, collection_dirs: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
         """Yields what this migration copied and the source no longer has: place, name, size, tag at the target."""
-        for place in places:
+        for collection_dir in collection_dirs:
             last = ""
-            while rows := self._rows(_VANISHED, place, last):
+            while rows := self._rows(_VANISHED, collection_dir, last):
                 yield from rows
                 last = rows[-1][1]
 
     def begin(self, task: Task) -> None:
         """Notes that the target's file of that name is ours from now on, whatever it is when we are killed."""
         with self._lock:
-            self._database.execute("insert or replace into notes (place, name) values (?, ?)", (task.place, task.name))
+            self._database.execute(
+                "insert or replace into notes (place, name) values (?, ?)", (task.collection_dir, task.name)
+            )
 
     def finish(self, task: Task, result: Result, tags: tuple[str, str]) -> None:
         """Notes that an original is at the target; *tags* of the versions at source and target."""
-        row = (task.place, task.name, result.size, result.sha256, *tags, result.checked)
+        row = (task.collection_dir, task.name, result.size, result.sha256, *tags, result.checked)
         with self._lock:
             self._database.execute("insert or replace into notes values (?, ?, ?, ?, ?, ?, ?)", row)
 
-    def forget(self, place: str, name: str) -> None:
+    def forget(self, collection_dir: str, name: str) -> None:
         """Removes a note."""
         with self._lock:
-            self._database.execute("delete from notes where place = ? and name = ?", (place, name))
+            self._database.execute("delete from notes where place = ? and name = ?", (collection_dir, name))
 
     def settle(self, task: Task, result: Result) -> None:
         """Takes down what became of an original in this pass."""
-        row = (result.outcome, result.size, result.sha256, result.checked, result.detail, task.place, task.name)
+        row = (
+            result.outcome,
+            result.size,
+            result.sha256,
+            result.checked,
+            result.detail,
+            task.collection_dir,
+            task.name,
+        )
         with self._lock:
             self._database.execute(
                 "update source set outcome = ?, size = ?, sha256 = ?, checked = ?, detail = ?"
@@ -232,8 +246,8 @@ class Notebook:
             " and (place, name) > (?, ?) order by place, name limit 500",
             *last,
         ):
-            for place, name, *result in rows:
-                yield place, name, Result(*result)
+            for collection_dir, name, *result in rows:
+                yield collection_dir, name, Result(*result)
             last = rows[-1][:2]
 
     def _row(self, statement: str) -> tuple[int, ...]:

@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import UnsupportedOperation
 
-from assetstore.concurrency.rate_limit import Interrupted, Pace
+from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import AssetError, NotFound, OutOfSpace, StorageFault, Unavailable
 from assetstore.migration import outcomes
 from assetstore.migration.endpoints import End
-from assetstore.migration.state import Notebook, Result, Task
+from assetstore.migration.state import MigrationState, Result, Task
 from assetstore.storage.models import Past, StoredFile
 
 _CHUNK = 1 << 20
@@ -49,13 +49,13 @@ class Rules:
         replaces: whether conflicts are decided for the source.
         trusts_checksums: whether an MD5 that the target itself made of what arrived saves reading it back.
         keeps_trash: whether what is replaced goes to the target's trash.
-        places: the target's folders of collections by the source's.
+        collection_dirs: the target's folders of collections by the source's.
     """
 
     replaces: bool
     trusts_checksums: bool
     keeps_trash: bool
-    places: Mapping[str, str]
+    collection_dirs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Work:
 
     source: End
     target: End
-    notebook: Notebook
-    pace: Pace
+    state: MigrationState
+    rate_limit: RateLimit
     rules: Rules
     count: Callable[[int], None]
 
@@ -101,7 +101,7 @@ class Turn:
     def __init__(self, work: Work, task: Task) -> None:
         self._work = work
         self._task = task
-        self._place = work.rules.places[task.place]
+        self._collection_dir = work.rules.collection_dirs[task.collection_dir]
         self.is_cut_off = False
         self._has_begun = False
         self._counted = 0
@@ -115,7 +115,7 @@ class Turn:
                     return self._attempt()
                 except (Unavailable, _Damaged) as error:
                     failure = error
-                    self._work.pace.ending.wait(pause if isinstance(error, Unavailable) else 0)
+                    self._work.rate_limit.ending.wait(pause if isinstance(error, Unavailable) else 0)
             self.is_cut_off = isinstance(failure, Unavailable)
             return self._failed(failure)
         finally:
@@ -162,7 +162,7 @@ class Turn:
             source = self._digest(stored, self._count)
             size = stored.version.size
         try:
-            with self._work.target.storage.open_original(self._place, self._task.name) as stored:
+            with self._work.target.storage.open_original(self._collection_dir, self._task.name) as stored:
                 _forget_cached(stored)
                 target = self._digest(stored)
         except NotFound:
@@ -170,7 +170,7 @@ class Turn:
         if source.sha256 != target.sha256:
             return None
         result = Result(outcome, size, source.sha256, outcomes.READ_BACK)
-        self._work.notebook.finish(self._task, result, (source.tag, target.tag))
+        self._work.state.finish(self._task, result, (source.tag, target.tag))
         return result
 
     def _copy(self, outcome: str) -> Result:
@@ -179,21 +179,21 @@ class Turn:
         with self._open_source() as stored:
             past = Past(stored.version.modified_ns, stored.sha256 or self._checksum_in_advance(stored))
             size = stored.version.size
-            with storage.receive(self._place, size, name, past) as incoming:
+            with storage.receive(self._collection_dir, size, name, past) as incoming:
                 source = self._digest(stored, self._count, incoming.write)
                 if past.sha256 not in (None, source.sha256):
                     raise StorageFault("The bytes at the source are not those of which it keeps the checksum.")
                 incoming.sync(source.sha256)
-                with storage.alone_with_original(self._place, name):
+                with storage.alone_with_original(self._collection_dir, name):
                     self._refuse_surprise()
-                    self._work.notebook.begin(self._task)
+                    self._work.state.begin(self._task)
                     self._has_begun = True
-                    incoming.commit(self._place, name, self._work.rules.keeps_trash)
-                    arrived = storage.open_original(self._place, name, not self._work.rules.trusts_checksums)
+                    incoming.commit(self._collection_dir, name, self._work.rules.keeps_trash)
+                    arrived = storage.open_original(self._collection_dir, name, not self._work.rules.trusts_checksums)
         with arrived:
             checked = self._check(arrived, source)
         result = Result(outcome, size, source.sha256, checked)
-        self._work.notebook.finish(self._task, result, (source.tag, arrived.version.tag))
+        self._work.state.finish(self._task, result, (source.tag, arrived.version.tag))
         return result
 
     def _check(self, arrived: StoredFile, source: _Digest) -> str:
@@ -211,7 +211,7 @@ class Turn:
         if self._has_begun:
             return
         try:
-            tag = self._work.target.storage.version(self._place, self._task.name).tag
+            tag = self._work.target.storage.version(self._collection_dir, self._task.name).tag
         except NotFound:
             tag = None
         if tag != self._task.target_tag:
@@ -226,7 +226,7 @@ class Turn:
 
     def _open_source(self) -> StoredFile:
         try:
-            return self._work.source.storage.open_original(self._task.place, self._task.name)
+            return self._work.source.storage.open_original(self._task.collection_dir, self._task.name)
         except NotFound:
             raise _Vanished from None
 
@@ -241,11 +241,11 @@ class Turn:
         return _Digest(sha256.hexdigest(), md5.hexdigest(), stored.version.tag)
 
     def _pieces(self, stored: StoredFile) -> Iterator[bytes]:
-        pace = self._work.pace
-        pace.spend(_OPENING)
+        rate_limit = self._work.rate_limit
+        rate_limit.spend(_OPENING)
         file = stored.section(0, stored.version.size)
         while True:
-            if pace.ending.is_set():
+            if rate_limit.ending.is_set():
                 raise Interrupted
             try:
                 data = file.read(_CHUNK)
@@ -253,7 +253,7 @@ class Turn:
                 raise StorageFault("The file cannot be read.", str(error)) from error
             if not data:
                 return
-            pace.spend(len(data))
+            rate_limit.spend(len(data))
             yield data
 
     def _count(self, data: bytes) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 from datetime import datetime, timezone
 
-from assetstore.http.request_context import Exchange
+from assetstore.http.request_context import RequestContext
 
 PLAIN, JSON = "plain", "json"
 FORMATS = (PLAIN, JSON)
@@ -65,15 +65,15 @@ class PlainLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the lines of a record."""
-        exchange = getattr(record, "exchange", None)
-        if not isinstance(exchange, Exchange):
+        context = getattr(record, "context", None)
+        if not isinstance(context, RequestContext):
             return super().format(record)
-        moment = f"{_second(int(record.created))},{record.msecs:03.0f} {record.levelname}"
+        date = f"{_second(int(record.created))},{record.msecs:03.0f} {record.levelname}"
         # As repr: method, path and name are what a stranger sent.
-        request = f"{exchange.client} {exchange.method!r} {exchange.path!r} {exchange.name!r}"
+        request = f"{context.client} {context.method!r} {context.path!r} {context.name!r}"
         return (
-            f"{moment} {request} {exchange.status} {exchange.sent} bytes"
-            f" {exchange.seconds * 1000:.0f} ms {exchange.request_id}"
+            f"{date} {request} {context.status} {context.sent} bytes"
+            f" {context.seconds * 1000:.0f} ms {context.request_id}"
         )
 
 
@@ -88,21 +88,21 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line of a record."""
-        moment = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
-        line: dict[str, object] = {"time": moment, "level": record.levelname}
-        exchange = getattr(record, "exchange", None)
-        if isinstance(exchange, Exchange):
+        date = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        line: dict[str, object] = {"time": date, "level": record.levelname}
+        context = getattr(record, "context", None)
+        if isinstance(context, RequestContext):
             line |= {
-                "request_id": exchange.request_id,
-                "client": exchange.client,
-                "method": exchange.method,
-                "path": exchange.path,
-                "route": exchange.route,
-                "name": exchange.name,
-                "status": exchange.status,
-                "bytes_received": exchange.received,
-                "bytes_sent": exchange.sent,
-                "seconds": round(exchange.seconds, 6),
+                "request_id": context.request_id,
+                "client": context.client,
+                "method": context.method,
+                "path": context.path,
+                "route": context.route,
+                "name": context.name,
+                "status": context.status,
+                "bytes_received": context.received,
+                "bytes_sent": context.sent,
+                "seconds": round(context.seconds, 6),
             }
         else:
             line |= {"logger": record.name, "message": record.getMessage()}

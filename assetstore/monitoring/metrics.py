@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, multiproces
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from assetstore.errors import AssetError
-from assetstore.http.request_context import Exchange
+from assetstore.http.request_context import RequestContext
 from assetstore.originals.service import Originals
 from assetstore.thumbnails.rendering.pool import RenderPool
 
@@ -31,7 +31,7 @@ _PREFIX = "asset_server_"
 
 _FORBIDDEN = 403
 
-#: Seconds: a kept thumbnail takes milliseconds, a large upload minutes.
+#: Seconds: a cached thumbnail takes milliseconds, a large upload minutes.
 _DURATIONS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 #: For how long a count of the store is good, in seconds: it looks at every file's name and size.
@@ -82,14 +82,14 @@ class Metrics:
         self._refused = Counter(_PREFIX + "refused_tokens", "Tokens that were refused.", registry=registry)
         self._state = _State(originals, pool)
 
-    def count(self, exchange: Exchange) -> None:
+    def count(self, context: RequestContext) -> None:
         """Counts an exchange that has ended."""
-        method = exchange.method if exchange.method in ("GET", "HEAD", "POST", "OPTIONS") else "other"
-        self._requests.labels(exchange.route, method, str(exchange.status)).inc()
-        self._received.labels(exchange.route).inc(exchange.received)
-        self._sent.labels(exchange.route).inc(exchange.sent)
-        self._seconds.labels(exchange.route).observe(exchange.seconds)
-        if exchange.status == _FORBIDDEN:
+        method = context.method if context.method in ("GET", "HEAD", "POST", "OPTIONS") else "other"
+        self._requests.labels(context.route, method, str(context.status)).inc()
+        self._received.labels(context.route).inc(context.received)
+        self._sent.labels(context.route).inc(context.sent)
+        self._seconds.labels(context.route).observe(context.seconds)
+        if context.status == _FORBIDDEN:
             self._refused.inc()  # nothing else is ever forbidden here
 
     def count_render(self, format: str, outcome: str, seconds: float) -> None:
@@ -155,9 +155,9 @@ class _State:
             return
         number = GaugeMetricFamily(_PREFIX + "originals", "Originals, counted hourly.", labels=("place",))
         size = GaugeMetricFamily(_PREFIX + "originals_bytes", "Their bytes, counted hourly.", labels=("place",))
-        for place, (files, files_size) in sizes.items():
-            number.add_metric((place,), files)
-            size.add_metric((place,), files_size)
+        for collection_dir, (files, files_size) in sizes.items():
+            number.add_metric((collection_dir,), files)
+            size.add_metric((collection_dir,), files_size)
         yield number
         yield size
         yield _gauge("trash_files", "Files in the trash.", len(trash))
@@ -174,9 +174,9 @@ class _State:
         with self._counting:
             if time.monotonic() - self._counted_at >= _COUNT_SECONDS:
                 self._sizes = {}
-                for place in self._originals.places:
-                    listed = [entry.size for entry in self._originals.storage.originals(place)]
-                    self._sizes[place] = (len(listed), sum(listed))
+                for collection_dir in self._originals.collection_dirs:
+                    listed = [entry.size for entry in self._originals.storage.originals(collection_dir)]
+                    self._sizes[collection_dir] = (len(listed), sum(listed))
                 self._counted_at = time.monotonic()
             return self._sizes
 

@@ -94,5 +94,5 @@ def _verification(settings: Settings, originals: Originals) -> Result:
     return Result(WARNING if found or is_late else OK, text)
 
 
-def _date(moment: float) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(moment))
+def _date(timestamp: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(timestamp))

@@ -7,7 +7,8 @@ import threading
 import time
 from collections import deque
 
-from assetstore.http.request_context import Exchange, Meter
+from assetstore.http.middleware import Meter
+from assetstore.http.request_context import RequestContext
 
 #: Of each status so many are kept: a hundred files that are not there do not push out the one full disk.
 _MOST_OF_A_STATUS = 50
@@ -27,30 +28,30 @@ class RecentRefusals:
         self._lock = threading.Lock()
         self._by_status: dict[int, deque[dict[str, object]]] = {}
 
-    def count(self, exchange: Exchange) -> None:
+    def count(self, context: RequestContext) -> None:
         """Remembers an exchange if it was refused; what looks for addresses that do not exist is left out."""
-        if exchange.status >= _FIRST_REFUSAL and exchange.route != "other":
+        if context.status >= _FIRST_REFUSAL and context.route != "other":
             refusal: dict[str, object] = {
                 "time": time.time(),
-                "status": exchange.status,
-                "sentence": exchange.sentence,
-                "method": exchange.method,
-                "path": exchange.path,
-                "name": exchange.name,
-                "client": exchange.client,
-                "request_id": exchange.request_id,
+                "status": context.status,
+                "sentence": context.sentence,
+                "method": context.method,
+                "path": context.path,
+                "name": context.name,
+                "client": context.client,
+                "request_id": context.request_id,
             }
             with self._lock:
-                self._by_status.setdefault(exchange.status, deque(maxlen=_MOST_OF_A_STATUS)).append(refusal)
+                self._by_status.setdefault(context.status, deque(maxlen=_MOST_OF_A_STATUS)).append(refusal)
         if self._following is not None:
-            self._following.count(exchange)
+            self._following.count(context)
 
     def latest(self) -> list[dict[str, object]]:
         """Returns them, the newest first."""
         with self._lock:
             found = [refusal for refusals in self._by_status.values() for refusal in refusals]
-        return sorted(found, key=_moment, reverse=True)
+        return sorted(found, key=_time_of, reverse=True)
 
 
-def _moment(refusal: dict[str, object]) -> float:
+def _time_of(refusal: dict[str, object]) -> float:
     return float(str(refusal["time"]))

@@ -17,7 +17,7 @@ from assetstore.config.loading import Settings
 from assetstore.errors import AssetError, BadRequest, NotFound
 from assetstore.fixity import schedule
 from assetstore.http.parameters import Parameters
-from assetstore.journal.journal import OPERATIONS, Origin
+from assetstore.journal.journal import OPERATIONS, Event, Origin
 from assetstore.monitoring import health
 from assetstore.monitoring.health import Health
 from assetstore.monitoring.recent_errors import RecentRefusals
@@ -73,7 +73,8 @@ class Report:
         """Makes an entry of the trash the original again and returns it.
 
         Parameters:
-            query: `place` and `entry` as `trash` gave them; `replace=yes` if today's original of that name may go
+            query: `collection_dir` and `entry` as `trash` gave them; `replace=yes` if today's original of that name may
+            go
                 to the trash.
             origin: who asks.
 
@@ -82,9 +83,9 @@ class Report:
             BadRequest: there is an original of that name, and it may not be replaced.
             OutOfSpace, StorageFault: see `Originals.restore`.
         """
-        place, identifier = query.get("place"), query.get("entry")
-        of_place = [] if place is None else self._entries(place)
-        entry = next((entry for entry in of_place if entry.identifier == identifier), None)
+        collection_dir, identifier = query.get("place"), query.get("entry")
+        of_collection = [] if collection_dir is None else self._entries(collection_dir)
+        entry = next((entry for entry in of_collection if entry.identifier == identifier), None)
         if entry is None:
             raise NotFound("This file is not in the trash any more.")
         if self._exists(entry):
@@ -93,7 +94,7 @@ class Report:
             if query.get("replace") != "yes":
                 raise BadRequest("There is a file of that name now.")
         self._originals.restore(entry, origin)
-        self._served.thumbnails.discard(entry.place, entry.name)
+        self._served.thumbnails.discard(entry.collection_dir, entry.name)
         return entry
 
     def _overview(self, _query: Parameters) -> dict[str, Any]:
@@ -119,7 +120,9 @@ class Report:
 
     def _collections(self) -> list[dict[str, str]]:
         """Of each folder the name by which it can be asked for; one without a name if all share one."""
-        return [{"place": place, "name": name} for place, name in self._served.collections.named().items()]
+        return [
+            {"place": collection_dir, "name": name} for collection_dir, name in self._served.collections.named().items()
+        ]
 
     def _verification(self) -> dict[str, Any]:
         days = self._served.settings.verify_days
@@ -128,8 +131,8 @@ class Report:
             query = "SELECT place, name, time_ns, finding FROM checks WHERE finding != '' ORDER BY time_ns DESC LIMIT ?"
             with self._originals.journal.reading(query, (_MOST,)) as rows:
                 findings = [
-                    {"place": place, "name": name, "time": time_ns / _NANOSECONDS, "finding": found}
-                    for place, name, time_ns, found in rows
+                    {"place": collection_dir, "name": name, "time": time_ns / _NANOSECONDS, "finding": found}
+                    for collection_dir, name, time_ns, found in rows
                 ]
         except AssetError as error:
             return {"days": days, "last": None, "findings": [], "fault": error.public}
@@ -145,32 +148,32 @@ class Report:
         events = self._originals.journal.search(operation=operation, newest_first=True, most=_MOST)
         return {
             "operations": list(OPERATIONS),
-            "events": [{**asdict(event), "time": event.time_ns / _NANOSECONDS} for event in events],
+            "events": [_row(event) for event in events],
             "refusals": self._served.refusals.latest()[:_MOST],
         }
 
     def _find(self, query: Parameters) -> dict[str, Any]:
-        place, name, part = query.get("place"), query.get("name"), query.get("search")
+        collection_dir, name, part = query.get("place"), query.get("name"), query.get("search")
         if name:
-            found = search.exactly(self._originals, name, place)
+            found = search.exactly(self._originals, name, collection_dir)
         elif part:
-            found = search.named(self._originals, part, place)
+            found = search.named(self._originals, part, collection_dir)
         else:
-            found = search.latest(self._originals, place)
+            found = search.latest(self._originals, collection_dir)
         return self._as_data(found)
 
     def _as_data(self, found: Found) -> dict[str, Any]:
         types = self._served.settings.can_thumbnail & formats.THUMBNAIL_TYPES
         originals = [
             {
-                "place": place,
+                "place": collection_dir,
                 "name": listed.name,
                 "size": listed.size,
                 "time": listed.modified_ns / _NANOSECONDS,
                 "type": media_types.guess(listed.name),
                 "has_thumbnail": media_types.guess(listed.name) in types,
             }
-            for place, listed in found.originals
+            for collection_dir, listed in found.originals
         ]
         return {"originals": originals, "is_all": found.is_all}
 
@@ -185,7 +188,7 @@ class Report:
         days = self._served.settings.trash_days
         shown = [
             {
-                "place": entry.place,
+                "place": entry.collection_dir,
                 "entry": entry.identifier,
                 "name": entry.name,
                 "time": entry.removed_ns / _NANOSECONDS,
@@ -197,12 +200,19 @@ class Report:
         ]
         return {"entries": shown, "number": len(entries), "bytes": sum(entry.size for entry in entries), "days": days}
 
-    def _entries(self, place: str | None) -> list[TrashEntry]:
-        return [entry for entry in self._originals.trash() if place in (None, entry.place)]
+    def _entries(self, collection_dir: str | None) -> list[TrashEntry]:
+        return [entry for entry in self._originals.trash() if collection_dir in (None, entry.collection_dir)]
 
     def _exists(self, entry: TrashEntry) -> bool:
         try:
-            self._originals.storage.version(entry.place, entry.name)
+            self._originals.storage.version(entry.collection_dir, entry.name)
         except NotFound:
             return False
         return True
+
+
+def _row(event: Event) -> dict[str, Any]:
+    """An event as the page gets it; its key for the collection folder is older than the name of the field."""
+    row = {**asdict(event), "time": event.time_ns / _NANOSECONDS}
+    row["place"] = row.pop("collection_dir")
+    return row

@@ -22,14 +22,14 @@ class Past:
     """An original that existed at the moment.
 
     Fields:
-        place, name, size: of the original then.
+        collection_dir, name, size: of the original then.
         sha256: of its bytes, None if the journal does not know.
         where: IN_PLACE, IN_TRASH or LOST.
         entry: of the trash, if it is there.
         is_journalled: whether the journal says so; else only the date of the file does.
     """
 
-    place: str
+    collection_dir: str
     name: str
     size: int | None
     sha256: str | None
@@ -38,28 +38,28 @@ class Past:
     is_journalled: bool
 
 
-def existed(originals: Originals, moment_ns: int) -> Iterator[Past]:
+def existed(originals: Originals, timestamp_ns: int) -> Iterator[Past]:
     """Yields the originals that existed at a moment, by place and name.
 
     Parameters:
         originals: the store.
-        moment_ns: nanoseconds since 1970.
+        timestamp_ns: nanoseconds since 1970.
 
     Raises:
         StorageFault: the journal or a folder cannot be read.
     """
-    for place in originals.places:
-        listed = {entry.name: entry for entry in originals.storage.originals(place)}
+    for collection_dir in originals.collection_dirs:
+        listed = {entry.name: entry for entry in originals.storage.originals(collection_dir)}
         went: dict[str, list[TrashEntry]] = {}
         gone: dict[str, TrashEntry] = {}
-        for entry in originals.storage.trash(place):  # the oldest first
-            if entry.removed_ns > moment_ns:
+        for entry in originals.storage.trash(collection_dir):  # the oldest first
+            if entry.removed_ns > timestamp_ns:
                 went.setdefault(entry.name, []).append(entry)
             else:
                 gone[entry.name] = entry
-        known = {event.name: event for event in originals.journal.state(place, moment_ns)}
-        following = {event.name: event for event in originals.journal.following(place, moment_ns)}
-        latest = {event.name: event for event in originals.journal.state(place)}
+        known = {event.name: event for event in originals.journal.state(collection_dir, timestamp_ns)}
+        following = {event.name: event for event in originals.journal.following(collection_dir, timestamp_ns)}
+        latest = {event.name: event for event in originals.journal.state(collection_dir)}
         for name in sorted({*listed, *went, *known}):
             traces = _Traces(
                 known.get(name),
@@ -70,9 +70,9 @@ def existed(originals: Originals, moment_ns: int) -> Iterator[Past]:
                 gone.get(name),
             )
             if traces.known is None:
-                past = traces.by_date(place, name, moment_ns)
+                past = traces.by_date(collection_dir, name, timestamp_ns)
             else:
-                past = traces.by_journal(place, name, originals.sha256_of)
+                past = traces.by_journal(collection_dir, name, originals.sha256_of)
             if past is not None:
                 yield past
 
@@ -95,7 +95,7 @@ class _Traces:
     went: Sequence[TrashEntry]
     gone: TrashEntry | None
 
-    def by_journal(self, place: str, name: str, sha256_of: Callable[[TrashEntry], str | None]) -> Past | None:
+    def by_journal(self, collection_dir: str, name: str, sha256_of: Callable[[TrashEntry], str | None]) -> Past | None:
         """What the journal says, and where those bytes are now; *sha256_of* knows the checksums of the trash."""
         known, latest = self.known, self.latest
         if known is None or known.operation not in events.PRESENT:
@@ -104,28 +104,28 @@ class _Traces:
             return None  # a crash kept the journal from hearing that it went
         is_same = latest == known or (latest is not None and latest.sha256 == known.sha256 is not None)
         if self.listed is not None and is_same:
-            return Past(place, name, known.size, known.sha256, IN_PLACE, None, True)
+            return Past(collection_dir, name, known.size, known.sha256, IN_PLACE, None, True)
         for entry in self.went:
             sha256 = sha256_of(entry)
             # The same bytes are as good, whenever they came; without checksums the times have to tell.
             if self._is_of_then(entry, known) if None in (sha256, known.sha256) else sha256 == known.sha256:
-                return Past(place, name, known.size, known.sha256, IN_TRASH, entry, True)
-        return Past(place, name, known.size, known.sha256, LOST, None, True)
+                return Past(collection_dir, name, known.size, known.sha256, IN_TRASH, entry, True)
+        return Past(collection_dir, name, known.size, known.sha256, LOST, None, True)
 
     def _is_of_then(self, entry: TrashEntry, known: Event) -> bool:
         """Whether an entry of the trash is the version that the journal knew, by times and size."""
         is_later = self.following is not None and entry.removed_ns > self.following.time_ns
         return not is_later and entry.modified_ns <= known.time_ns and known.size in (None, entry.size)
 
-    def by_date(self, place: str, name: str, moment_ns: int) -> Past | None:
+    def by_date(self, collection_dir: str, name: str, timestamp_ns: int) -> Past | None:
         """What the dates say of a file that the journal had not heard of."""
         if self.following is not None and self.following.operation == events.STORED:
             return None  # there was none before that
         listed, latest = self.listed, self.latest
         is_of_then = latest is None or latest.operation in (events.ADOPTED, events.RESTORED)
-        if listed is not None and listed.modified_ns <= moment_ns and is_of_then:
-            return Past(place, name, listed.size, latest.sha256 if latest else None, IN_PLACE, None, False)
+        if listed is not None and listed.modified_ns <= timestamp_ns and is_of_then:
+            return Past(collection_dir, name, listed.size, latest.sha256 if latest else None, IN_PLACE, None, False)
         for entry in self.went:
-            if entry.modified_ns <= moment_ns:
-                return Past(place, name, entry.size, None, IN_TRASH, entry, False)
+            if entry.modified_ns <= timestamp_ns:
+                return Past(collection_dir, name, entry.size, None, IN_TRASH, entry, False)
         return None

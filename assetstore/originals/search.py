@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 MOST, _MOST_EVENTS = 60, 1000
 
 #: For how long the folders are looked through, in seconds.
-_PATIENCE_SECONDS = 4.0
+_SEARCH_SECONDS = 4.0
 
 #: How often, in files, the clock is looked at.
 _FILES_BETWEEN_LOOKS = 1000
@@ -35,21 +35,21 @@ class Found:
     is_all: bool
 
 
-def named(originals: Originals, part: str, place: str | None) -> Found:
+def named(originals: Originals, part: str, collection_dir: str | None) -> Found:
     """Returns originals whose names have this part, in capitals or not; the one that is named so exactly comes first.
 
     Parameters:
         originals: the store.
         part: of a store name.
-        place: the folder of a collection, None for all.
+        collection_dir: the folder of a collection, None for all.
 
     Raises StorageFault.
     """
-    end = time.monotonic() + _PATIENCE_SECONDS
-    exact = exactly(originals, part, place).originals
+    end = time.monotonic() + _SEARCH_SECONDS
+    exact = exactly(originals, part, collection_dir).originals
     others: dict[tuple[str, str], Listed] = {}
     is_all = True
-    for number, (where, listed) in enumerate(_candidates(originals, part, _places(originals, place))):
+    for number, (where, listed) in enumerate(_candidates(originals, part, _collection_dirs(originals, collection_dir))):
         if listed is not None and listed.name != part and (where, listed.name) not in others:
             if len(others) == MOST:
                 is_all = False
@@ -62,13 +62,13 @@ def named(originals: Originals, part: str, place: str | None) -> Found:
     return Found([*exact, *sorted(found, key=lambda entry: entry[1].modified_ns, reverse=True)], is_all)
 
 
-def _candidates(originals: Originals, part: str, places: list[str]) -> Iterator[tuple[str, Listed | None]]:
+def _candidates(originals: Originals, part: str, collection_dirs: list[str]) -> Iterator[tuple[str, Listed | None]]:
     """Yields what fits, first from the journal and then from the folders; None for each file that does not."""
     for where, name in _remembered(originals, part):
-        if where in places:
+        if where in collection_dirs:
             yield from _of_name(originals, where, name)
     wanted = part.casefold()
-    for where in places:
+    for where in collection_dirs:
         for listed in originals.storage.originals(where):
             yield where, listed if wanted in listed.name.casefold() else None
 
@@ -80,43 +80,46 @@ def _remembered(originals: Originals, part: str) -> list[tuple[str, str]]:
     query = f"SELECT place, name FROM events WHERE name LIKE ? ESCAPE '\\' {grouped}"  # noqa: S608 - our own words
     try:
         with originals.journal.reading(query, (pattern, _MOST_EVENTS)) as rows:
-            return [(place, name) for place, name in rows]
+            return [(collection_dir, name) for collection_dir, name in rows]
     except StorageFault as error:
         _log.error("the journal cannot be asked: %s", error.detail)
         return []
 
 
-def exactly(originals: Originals, name: str, place: str | None) -> Found:
+def exactly(originals: Originals, name: str, collection_dir: str | None) -> Found:
     """Returns the originals of just this name. Raises StorageFault."""
-    return Found([found for where in _places(originals, place) for found in _of_name(originals, where, name)], True)
+    return Found(
+        [found for where in _collection_dirs(originals, collection_dir) for found in _of_name(originals, where, name)],
+        True,
+    )
 
 
-def latest(originals: Originals, place: str | None) -> Found:
+def latest(originals: Originals, collection_dir: str | None) -> Found:
     """Returns the originals that came last, by the journal. Raises StorageFault."""
     found: dict[tuple[str, str], Listed] = {}
     seen: set[tuple[str, str]] = set()
-    for event in originals.journal.search(place=place, newest_first=True, most=_MOST_EVENTS):
-        key = (event.place, event.name)
+    for event in originals.journal.search(collection_dir=collection_dir, newest_first=True, most=_MOST_EVENTS):
+        key = (event.collection_dir, event.name)
         if key in seen or event.operation == events.PURGED:
             continue
         seen.add(key)
-        if event.operation in events.PRESENT and event.place in originals.places:
-            for _, listed in _of_name(originals, event.place, event.name):
+        if event.operation in events.PRESENT and event.collection_dir in originals.collection_dirs:
+            for _, listed in _of_name(originals, event.collection_dir, event.name):
                 found[key] = listed
         if len(found) == MOST:
             break
     return Found([(where, listed) for (where, _), listed in found.items()], False)
 
 
-def _places(originals: Originals, place: str | None) -> list[str]:
-    return [where for where in originals.places if place in (None, where)]
+def _collection_dirs(originals: Originals, collection_dir: str | None) -> list[str]:
+    return [where for where in originals.collection_dirs if collection_dir in (None, where)]
 
 
-def _of_name(originals: Originals, place: str, name: str) -> Iterator[tuple[str, Listed]]:
+def _of_name(originals: Originals, collection_dir: str, name: str) -> Iterator[tuple[str, Listed]]:
     if not is_store_name(name):
         return
     try:
-        version = originals.storage.version(place, name)
+        version = originals.storage.version(collection_dir, name)
     except NotFound:
         return
-    yield place, Listed(name, version.size, version.modified_ns, version.tag)
+    yield collection_dir, Listed(name, version.size, version.modified_ns, version.tag)

@@ -37,22 +37,22 @@ class Originals:
     Parameters:
         storage: where they are.
         journal: what happened to them.
-        places: the folders of all collections.
+        collection_dirs: the folders of all collections.
         keeps_trash: whether what is deleted or replaced goes to the trash.
     """
 
-    def __init__(self, storage: Storage, journal: Journal, places: Sequence[str], keeps_trash: bool) -> None:
+    def __init__(self, storage: Storage, journal: Journal, collection_dirs: Sequence[str], keeps_trash: bool) -> None:
         self.storage = storage
         self.journal = journal
-        self.places = places
+        self.collection_dirs = collection_dirs
         self.keeps_trash = keeps_trash
 
-    def store(self, received: Received, place: str, name: str, origin: Origin) -> bool:
+    def store(self, received: Received, collection_dir: str, name: str, origin: Origin) -> bool:
         """Makes an upload the original of that name; True if it replaced one.
 
         Parameters:
             received: all bytes of the upload.
-            place, name: of the original.
+            collection_dir, name: of the original.
             origin: who uploads.
 
         Raises:
@@ -60,22 +60,22 @@ class Originals:
             Unsynced: all has changed, but the disk does not confirm it. So for the other changes.
         """
         received.incoming.sync(received.sha256)
-        with self.storage.alone_with_original(place, name):
-            replaces, doubt = _made(lambda: received.incoming.commit(place, name, self.keeps_trash))
+        with self.storage.alone_with_original(collection_dir, name):
+            replaces, doubt = _made(lambda: received.incoming.commit(collection_dir, name, self.keeps_trash))
             operation = events.REPLACED if replaces else events.STORED
-            self._record(operation, place, name, origin, received.size, received.sha256)
+            self._record(operation, collection_dir, name, origin, received.size, received.sha256)
         if doubt is not None:
             raise doubt
         return replaces
 
-    def delete(self, place: str, name: str, origin: Origin) -> bool:
+    def delete(self, collection_dir: str, name: str, origin: Origin) -> bool:
         """Removes an original; False if there was none. Raises OutOfSpace, StorageFault: nothing has changed then."""
-        with self.storage.alone_with_original(place, name):
-            known = self._known(place, name)
-            existed, doubt = _made(lambda: self.storage.delete_original(place, name, self.keeps_trash))
+        with self.storage.alone_with_original(collection_dir, name):
+            known = self._known(collection_dir, name)
+            existed, doubt = _made(lambda: self.storage.delete_original(collection_dir, name, self.keeps_trash))
             if existed or doubt is not None:
                 size, sha256 = (known.size, known.sha256) if known else (None, None)
-                self._record(events.DELETED, place, name, origin, size, sha256)
+                self._record(events.DELETED, collection_dir, name, origin, size, sha256)
         if doubt is not None:
             raise doubt
         return existed
@@ -85,35 +85,37 @@ class Originals:
 
         Raises NotFound (the entry is gone), OutOfSpace, StorageFault.
         """
-        with self.storage.alone_with_original(entry.place, entry.name):
+        with self.storage.alone_with_original(entry.collection_dir, entry.name):
             sha256 = self.sha256_of(entry)
             replaces, doubt = _made(lambda: self.storage.restore(entry, self.keeps_trash))
-            self._record(events.RESTORED, entry.place, entry.name, origin, entry.size, sha256)
+            self._record(events.RESTORED, entry.collection_dir, entry.name, origin, entry.size, sha256)
         if doubt is not None:
             raise doubt
         return replaces
 
     def purge(self, entry: TrashEntry, origin: Origin) -> bool:
         """Removes an entry of the trash for good; False if it was gone already. Raises StorageFault."""
-        with self.storage.alone_with_original(entry.place, entry.name):
+        with self.storage.alone_with_original(entry.collection_dir, entry.name):
             existed = self.storage.purge(entry)
             if existed:
-                self._record(events.PURGED, entry.place, entry.name, origin, entry.size, None)
+                self._record(events.PURGED, entry.collection_dir, entry.name, origin, entry.size, None)
         return existed
 
     def total_size(self) -> int:
         """Returns how many bytes all originals have together. Raises StorageFault."""
-        return sum(listed.size for place in self.places for listed in self.storage.originals(place))
+        return sum(
+            listed.size for collection_dir in self.collection_dirs for listed in self.storage.originals(collection_dir)
+        )
 
     def trash(self) -> Iterator[TrashEntry]:
         """Yields what is in the trash of all places, the oldest of each first. Raises StorageFault."""
-        for place in self.places:
-            yield from self.storage.trash(place)
+        for collection_dir in self.collection_dirs:
+            yield from self.storage.trash(collection_dir)
 
     def sha256_of(self, entry: TrashEntry) -> str | None:
         """Returns what the journal says of the bytes of an entry of the trash, None if it does not know."""
         try:
-            known = self.journal.latest_present(entry.place, entry.name, entry.removed_ns)
+            known = self.journal.latest_present(entry.collection_dir, entry.name, entry.removed_ns)
         except StorageFault as error:
             _log.error("the journal cannot be asked: %s", error.detail)
             return None
@@ -122,14 +124,14 @@ class Originals:
         return known.sha256
 
     def _record(  # noqa: PLR0917 - the columns of the journal
-        self, operation: str, place: str, name: str, origin: Origin, size: int | None, sha256: str | None
+        self, operation: str, collection_dir: str, name: str, origin: Origin, size: int | None, sha256: str | None
     ) -> None:
-        self.journal.record(Event(operation, place, name, origin.collection, size, sha256, origin.client))
+        self.journal.record(Event(operation, collection_dir, name, origin.collection, size, sha256, origin.client))
 
-    def _known(self, place: str, name: str) -> Event | None:
+    def _known(self, collection_dir: str, name: str) -> Event | None:
         """The journal's word on today's original, None if it has none."""
         try:
-            known = self.journal.latest(place, name)
+            known = self.journal.latest(collection_dir, name)
         except AssetError as error:
             _log.error("the journal cannot be asked: %s", error.detail)
             return None

@@ -73,7 +73,7 @@ class Survey:
     def _made(self) -> dict[str, Any]:
         originals = self._originals
         now = time.time()
-        places = [self._sizes(place) for place in originals.places]
+        collection_dirs = [self._sizes(collection_dir) for collection_dir in originals.collection_dirs]
         free = originals.storage.free_bytes()
         room = None if free is None else max(0, free - self._reserve)
         daily = _or_none(lambda: growth.daily(originals.journal, self._keeps_trash, now))
@@ -82,9 +82,9 @@ class Survey:
             "ready": True,
             "fault": None,
             "time": now,
-            "places": places,
-            "files": sum(place["files"] for place in places),
-            "bytes": sum(place["bytes"] for place in places),
+            "places": collection_dirs,
+            "files": sum(collection_dir["files"] for collection_dir in collection_dirs),
+            "bytes": sum(collection_dir["bytes"] for collection_dir in collection_dirs),
             "trash_bytes": sum(entry.size for entry in originals.trash()),
             "room": room,
             "months": [asdict(month) for month in months],
@@ -92,11 +92,11 @@ class Survey:
             "days_until_full": growth.days_until_full(room, daily),
         }
 
-    def _sizes(self, place: str) -> dict[str, Any]:
+    def _sizes(self, collection_dir: str) -> dict[str, Any]:
         files = size = 0
-        for listed in self._originals.storage.originals(place):
+        for listed in self._originals.storage.originals(collection_dir):
             files, size = files + 1, size + listed.size
-        return {"place": place, "files": files, "bytes": size}
+        return {"place": collection_dir, "files": files, "bytes": size}
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:

@@ -60,7 +60,7 @@ class TrashKeeper:
 
     def __init__(self, originals: Originals, base: Path, days: int, most_bytes: int | None) -> None:
         self._originals = originals
-        self._noted = base / PRIVATE_FOLDER / "trash-purged"
+        self._last_purge = base / PRIVATE_FOLDER / "trash-purged"
         self._days = days
         self._most_bytes = most_bytes
 
@@ -87,10 +87,10 @@ class TrashKeeper:
         """Whether the clock is far from the last round; notes the time for the next one."""
         last = now
         with contextlib.suppress(OSError, ValueError):
-            last = float(self._noted.read_text(encoding="ascii"))
+            last = float(self._last_purge.read_text(encoding="ascii"))
         try:
-            self._noted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._noted.write_text(f"{now:.0f}\n", encoding="ascii")
+            self._last_purge.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._last_purge.write_text(f"{now:.0f}\n", encoding="ascii")
         except OSError as error:
             _log.error("the time of the look at the trash cannot be noted: %s", error)
         return abs(now - last) > _LEAP_SECONDS

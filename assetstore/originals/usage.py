@@ -43,7 +43,7 @@ FROM changes WHERE comes OR goes GROUP BY 1, 2 ORDER BY 1, 2
 class Kind:
     """The originals of one media type in one folder."""
 
-    place: str
+    collection_dir: str
     media_type: str
     files: int
     bytes: int
@@ -53,7 +53,7 @@ class Kind:
 class Month:
     """What came to one folder in one month (UTC, `2026-11`) and what went: files and bytes."""
 
-    place: str
+    collection_dir: str
     month: str
     came: int
     came_bytes: int
@@ -87,24 +87,24 @@ class Duplicate:
     files: tuple[tuple[str, str], ...]
 
 
-def kinds(originals: Originals, place: str) -> Iterator[Kind]:
+def kinds(originals: Originals, collection_dir: str) -> Iterator[Kind]:
     """Yields what there is in a folder, by type, the largest first. Raises StorageFault."""
     files: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
-    for listed in originals.storage.originals(place):
+    for listed in originals.storage.originals(collection_dir):
         media_type = media_types.guess(listed.name)
         files[media_type] += 1
         sizes[media_type] += listed.size
     for media_type, size in sizes.most_common():
-        yield Kind(place, media_type, files[media_type], size)
+        yield Kind(collection_dir, media_type, files[media_type], size)
 
 
-def months(originals: Originals, places: list[str], number: int) -> Iterator[Month]:
+def months(originals: Originals, collection_dirs: list[str], number: int) -> Iterator[Month]:
     """Yields how the folders grew, by folder and month.
 
     Parameters:
         originals: the store.
-        places: the folders.
+        collection_dirs: the folders.
         number: of months, this one included.
 
     Raises:
@@ -115,7 +115,7 @@ def months(originals: Originals, places: list[str], number: int) -> Iterator[Mon
     earliest = f"{first // 12:04}-{first % 12 + 1:02}"
     for row in _changes(originals):
         month = Month(*row)
-        if month.place in places and month.month >= earliest:
+        if month.collection_dir in collection_dirs and month.month >= earliest:
             yield month
 
 
@@ -141,18 +141,18 @@ def forecast(originals: Originals, reserved_bytes: int) -> Forecast:
     return Forecast(free, int(window), per_day, None if days is None else int(days))
 
 
-def duplicates(originals: Originals, places: list[str]) -> Iterator[Duplicate]:
+def duplicates(originals: Originals, collection_dirs: list[str]) -> Iterator[Duplicate]:
     """Yields originals with the same bytes, those first that waste most. Raises StorageFault.
 
     Only files whose checksum the journal knows: `manage.py verify --adopt` makes it know all.
     """
     found: defaultdict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
-    for place in places:
-        sizes = {listed.name: listed.size for listed in originals.storage.originals(place)}
-        for event in originals.journal.state(place):
+    for collection_dir in collection_dirs:
+        sizes = {listed.name: listed.size for listed in originals.storage.originals(collection_dir)}
+        for event in originals.journal.state(collection_dir):
             is_known = event.operation in events.PRESENT and event.sha256 is not None
             if is_known and event.size is not None and sizes.get(event.name) == event.size > 0:
-                found[event.sha256 or "", event.size].append((place, event.name))
+                found[event.sha256 or "", event.size].append((collection_dir, event.name))
     groups = [Duplicate(sha256, size, tuple(files)) for (sha256, size), files in found.items() if len(files) > 1]
     yield from sorted(groups, key=lambda group: (-group.size * (len(group.files) - 1), group.sha256))
 

@@ -16,7 +16,7 @@ import bottle
 
 from assetstore.errors import AssetError, BadRequest, RangeNotSatisfiable
 from assetstore.http import file_response
-from assetstore.http.request_context import EXCHANGE, Exchange
+from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 
 VIEWS = [
     str(Path(__file__).resolve().parents[2] / "views")
@@ -46,9 +46,9 @@ def install(app: bottle.Bottle) -> None:
     app.default_error_handler = _answer_router
 
 
-def exchange() -> Exchange:
+def request_context() -> RequestContext:
     """Returns what is known of the request that is being answered."""
-    found: Exchange = bottle.request.environ[EXCHANGE]
+    found: RequestContext = bottle.request.environ[REQUEST_CONTEXT]
     return found
 
 
@@ -70,7 +70,7 @@ def _answer_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
         except AssetError as error:
             return _refusal(error)
         except Exception as error:  # noqa: BLE001 - a fault becomes an answer and a story in the log
-            request_id = exchange().request_id
+            request_id = request_context().request_id
             _log.exception("%s: unexpected", request_id, extra={"request_id": request_id})
             return _refusal(AssetError("Something went wrong in the asset server.", repr(error)))
 
@@ -79,8 +79,8 @@ def _answer_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 def _refusal(error: AssetError) -> bottle.HTTPResponse:
     """The answer that an error becomes; its story goes to the log under the request id."""
-    request_id = exchange().request_id
-    exchange().sentence = error.public
+    request_id = request_context().request_id
+    request_context().sentence = error.public
     text, level = error.public, logging.INFO
     if error.status in (500, 507):
         text, level = f"{error.public} (Request {request_id})", logging.ERROR

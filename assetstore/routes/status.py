@@ -18,18 +18,18 @@ from typing import Any
 import bottle
 
 from assetstore import __version__
-from assetstore.app.bootstrap import Opened
+from assetstore.app.bootstrap import AppContext
 from assetstore.auth import status_tokens
 from assetstore.auth.tokens import Refusals
 from assetstore.collections.mapping import Collections
 from assetstore.config import public_urls
 from assetstore.errors import Forbidden, NotFound
+from assetstore.http.middleware import Meter
 from assetstore.http.parameters import Parameters
-from assetstore.http.request_context import Meter
 from assetstore.journal.journal import Origin
 from assetstore.monitoring.recent_errors import RecentRefusals
 from assetstore.monitoring.status_report import Report, Served
-from assetstore.routes.responses import VIEWS, exchange, plain
+from assetstore.routes.responses import VIEWS, plain, request_context
 
 #: The files of the page in views/status; nothing else is served from there.
 FILES = {
@@ -61,13 +61,13 @@ class StatusPage:
     """The routes of the page.
 
     Parameters:
-        opened: what the server stands on.
+        context: what the server stands on.
         report: the data.
         refused_tokens: counts them by client.
     """
 
-    def __init__(self, opened: Opened, report: Report, refused_tokens: Refusals) -> None:
-        self._settings = opened.settings
+    def __init__(self, context: AppContext, report: Report, refused_tokens: Refusals) -> None:
+        self._settings = context.settings
         self._report = report
         self._refused_tokens = refused_tokens
 
@@ -103,12 +103,12 @@ class StatusPage:
     def restore(self) -> bottle.HTTPResponse:
         """Brings a file back from the trash."""
         self._check_token()
-        entry = self._report.restore(_query(), Origin("", exchange().client))
-        exchange().name = entry.name
+        entry = self._report.restore(_query(), Origin("", request_context().client))
+        request_context().name = entry.name
         return plain("Ok.", **{"Cache-Control": "no-store"})
 
     def _check_token(self) -> None:
-        environ, current = bottle.request.environ, exchange()
+        environ, current = bottle.request.environ, request_context()
         request = f"{environ['REQUEST_METHOD']} {current.path}"
         if environ.get("QUERY_STRING"):
             request += f"?{environ['QUERY_STRING']}"
@@ -121,22 +121,24 @@ class StatusPage:
             raise Forbidden(error.public, f"refused token {number} of {current.client}") from None
 
 
-def install(app: bottle.Bottle, opened: Opened, collections: Collections, refused_tokens: Refusals) -> Meter | None:
+def install(
+    app: bottle.Bottle, context: AppContext, collections: Collections, refused_tokens: Refusals
+) -> Meter | None:
     """Adds the page to *app* if there is to be one (STATUS_PAGE).
 
     Parameters:
         app: the application.
-        opened: what the server stands on.
+        context: what the server stands on.
         collections: the mapping of collections that the routes go by.
         refused_tokens: counts them by client.
 
     Returns the meter that counts exchanges from now on: the page's and the metrics'.
     """
-    if not opened.settings.status_page:
-        return opened.metrics
-    refusals = RecentRefusals(opened.metrics)
-    stands_on = (opened.settings, opened.originals, opened.thumbnails, opened.pool, opened.health)
-    page = StatusPage(opened, Report(Served(*stands_on, collections, refusals)), refused_tokens)
+    if not context.settings.status_page:
+        return context.metrics
+    refusals = RecentRefusals(context.metrics)
+    stands_on = (context.settings, context.originals, context.thumbnails, context.pool, context.health)
+    page = StatusPage(context, Report(Served(*stands_on, collections, refusals)), refused_tokens)
     app.route("/status", "GET", page.page)
     app.route("/status/view/<name>", "GET", page.file)
     app.route("/status/data/<part>", "GET", page.data)

@@ -20,7 +20,8 @@ from typing import Any
 
 from assetstore.errors import AssetError, Unavailable
 from assetstore.http.bodies import RequestBody, body_length
-from assetstore.http.request_context import EXCHANGE, Application, Closing, StartResponse
+from assetstore.http.middleware import Application, Closing, StartResponse
+from assetstore.http.request_context import REQUEST_CONTEXT
 from assetstore.serving.places import Places
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Admission:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answers a request (PEP 3333)."""
-        client = environ[EXCHANGE].client
+        client = environ[REQUEST_CONTEXT].client
         try:
             length = body_length(environ)
         except AssetError as error:
@@ -109,7 +110,7 @@ def _drain(body: RequestBody, environ: dict[str, Any], places: Places, client: s
 
 
 def _refuse(error: AssetError, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    environ[EXCHANGE].sentence = error.public
+    environ[REQUEST_CONTEXT].sentence = error.public
     body = error.public.encode()
     headers = [("Content-Type", "text/plain; charset=UTF-8"), ("Content-Length", str(len(body)))]
     if error.retry_after is not None:

@@ -20,7 +20,7 @@ from granian import _signals
 from granian.server.mp import MPServer
 
 from assetstore.config.loading import Settings, SettingsError
-from assetstore.http.request_context import Application
+from assetstore.http.middleware import Application
 from assetstore.serving import sockets, tls
 from assetstore.serving.granian_server import Server
 

@@ -16,7 +16,7 @@ from typing import Any
 from paste import httpserver
 
 from assetstore.config.loading import Settings
-from assetstore.http.request_context import Application
+from assetstore.http.middleware import Application
 from assetstore.serving import sockets
 from assetstore.serving.paste_handler import Handler
 

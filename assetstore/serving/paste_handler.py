@@ -22,7 +22,7 @@ from urllib.parse import unquote_to_bytes
 
 from paste import httpserver
 
-from assetstore.http.request_context import RECEIVED_AT
+from assetstore.http.middleware import RECEIVED_AT
 from assetstore.serving.pace import PacedConnection
 from assetstore.serving.paste_head import ABSOLUTE_FORM, COMMON_HEAD, Fields, http_date
 

@@ -40,14 +40,14 @@ class Rules:
         as_of_ns: the moment of which the records tell, nanoseconds since 1970.
         grace_ns: so much younger than that, or less, a file may be without a record.
         folders: COLLECTION_DIRS, names of collections to folders; None if they share one.
-        place: the only folder to look at, to which all records then belong; None for all.
+        collection_dir: the only folder to look at, to which all records then belong; None for all.
         opens: whether every file is opened.
     """
 
     as_of_ns: int
     grace_ns: int
     folders: Mapping[str, str] | None
-    place: str | None
+    collection_dir: str | None
     opens: bool
 
 
@@ -57,7 +57,7 @@ class Finding:
 
     Fields:
         kind: one of KINDS.
-        place, name: the file, or where it should be and its store name.
+        collection_dir, name: the file, or where it should be and its store name.
         records: the AttachmentIDs concerned.
         original: the name of the file on the computer from which it came, if a record says so.
         meaning: a sentence.
@@ -66,7 +66,7 @@ class Finding:
     """
 
     kind: str
-    place: str
+    collection_dir: str
     name: str
     records: tuple[str, ...]
     original: str
@@ -87,12 +87,17 @@ class Comparison:
     def __init__(self, originals: Originals, records: Iterable[Record], rules: Rules) -> None:
         self._originals = originals
         self._rules = rules
-        self._places = list(originals.places) if rules.place is None else [rules.place]
+        self._collection_dirs = (
+            list(originals.collection_dirs) if rules.collection_dir is None else [rules.collection_dir]
+        )
         self._by_name: defaultdict[str, list[Record]] = defaultdict(list)
         for record in records:
             self._by_name[record.location].append(record)
         storage = originals.storage
-        self._files = {place: {listed.name: listed for listed in storage.originals(place)} for place in self._places}
+        self._files = {
+            collection_dir: {listed.name: listed for listed in storage.originals(collection_dir)}
+            for collection_dir in self._collection_dirs
+        }
         self._users: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
         self.counted: Counter[str] = Counter()
 
@@ -123,14 +128,14 @@ class Comparison:
         for name, records in self._by_name.items():
             yield from self._of_name(name, records)
             progress(len(records))
-        for (place, name), users in self._users.items():
+        for (collection_dir, name), users in self._users.items():
             if len(users) > 1:
                 meaning = f"{len(users)} records show this file; who deletes one of them in Specify deletes it for all"
-                yield self._finding(SHARED, place, name, users, meaning, self._files[place][name])
+                yield self._finding(SHARED, collection_dir, name, users, meaning, self._files[collection_dir][name])
         suspects = []
-        for place, files in self._files.items():
+        for collection_dir, files in self._files.items():
             for listed in files.values():
-                finding = self._of_file(place, listed)
+                finding = self._of_file(collection_dir, listed)
                 if finding is not None and finding.kind == UNREADABLE:
                     suspects.append(finding)
                 elif finding is not None:
@@ -140,12 +145,12 @@ class Comparison:
 
     def _of_name(self, name: str, records: list[Record]) -> Iterator[Finding]:
         """What is wrong with the records that point to one name; notes whose the files are."""
-        held = [place for place in self._places if name in self._files[place]]
+        held = [collection_dir for collection_dir in self._collection_dirs if name in self._files[collection_dir]]
         for record in records:
             expected = self._expected(record)
-            found = [place for place in held if place in expected]
-            for place in found or held:
-                self._users[place, name].append(record)
+            found = [collection_dir for collection_dir in held if collection_dir in expected]
+            for collection_dir in found or held:
+                self._users[collection_dir, name].append(record)
             if found:
                 continue
             if held:
@@ -155,30 +160,40 @@ class Comparison:
             if finding is not None:
                 yield finding
 
-    def _elsewhere(self, record: Record, place: str, expected: list[str]) -> Finding:
+    def _elsewhere(self, record: Record, collection_dir: str, expected: list[str]) -> Finding:
         collection = " or ".join(record.collections or ())
-        meaning = f"the file is in the folder “{place}”, but {collection} looks for it in “{' or '.join(expected)}”"
-        return self._finding(ELSEWHERE, place, record.location, [record], meaning, self._files[place][record.location])
+        meaning = (
+            f"the file is in the folder “{collection_dir}”, but {collection} looks for it in “{' or '.join(expected)}”"
+        )
+        return self._finding(
+            ELSEWHERE, collection_dir, record.location, [record], meaning, self._files[collection_dir][record.location]
+        )
 
     def _near(self, record: Record) -> Finding | None:
         """The finding if there is a file of nearly this name."""
         near = self._nearly.get(loose(record.location), []) if record.location else []
         if not near:
             return None
-        for place, name in near:
-            self._users[place, name].append(record)
-        place, name = near[0]
+        for collection_dir, name in near:
+            self._users[collection_dir, name].append(record)
+        collection_dir, name = near[0]
         meaning = f"the record says “{record.location}”, the file is called “{name}”: the server does not find it so"
-        return self._finding(SPELLING, place, record.location, [record], meaning, self._files[place][name])
+        return self._finding(
+            SPELLING, collection_dir, record.location, [record], meaning, self._files[collection_dir][name]
+        )
 
     def _missing(self, record: Record, expected: list[str]) -> Finding | None:
         """The finding about a record without a file; None if the file went after the records were read."""
-        name, place = record.location, expected[0]
+        name, collection_dir = record.location, expected[0]
         if not name:
-            return self._finding(NO_FILE, place, name, [record], "the record names no file; its upload never ended")
+            return self._finding(
+                NO_FILE, collection_dir, name, [record], "the record names no file; its upload never ended"
+            )
         if not is_store_name(name):
-            return self._finding(NO_FILE, place, name, [record], "no file can have the name that the record says")
-        entries = [entry for place in expected for entry in self._trash.get((place, name), [])]
+            return self._finding(
+                NO_FILE, collection_dir, name, [record], "no file can have the name that the record says"
+            )
+        entries = [entry for collection_dir in expected for entry in self._trash.get((collection_dir, name), [])]
         entry = max(entries, key=lambda entry: entry.removed_ns, default=None)
         last = self._last_event(expected, name)
         went = last is not None and last.operation not in events.PRESENT
@@ -187,70 +202,80 @@ class Comparison:
             return None
         if entry is not None:
             meaning = "there is no such file; it is in the trash and can be restored"
-            return self._finding(NO_FILE, entry.place, name, [record], meaning, entry=entry)
+            return self._finding(NO_FILE, entry.collection_dir, name, [record], meaning, entry=entry)
         meaning = "there is no such file, and the journal has never heard of it"
         if last is not None:
             meaning = f"there is no such file; the journal's last word on it is “{last.operation}”"
-        return self._finding(NO_FILE, place, name, [record], meaning)
+        return self._finding(NO_FILE, collection_dir, name, [record], meaning)
 
-    def _last_event(self, places: list[str], name: str) -> events.Event | None:
-        found = [event for place in places if (event := self._originals.journal.latest(place, name)) is not None]
+    def _last_event(self, collection_dirs: list[str], name: str) -> events.Event | None:
+        found = [
+            event
+            for collection_dir in collection_dirs
+            if (event := self._originals.journal.latest(collection_dir, name)) is not None
+        ]
         return max(found, key=lambda event: event.time_ns, default=None)
 
-    def _of_file(self, place: str, listed: Listed) -> Finding | None:
-        users = self._users.get((place, listed.name), [])
+    def _of_file(self, collection_dir: str, listed: Listed) -> Finding | None:
+        users = self._users.get((collection_dir, listed.name), [])
         is_young = listed.modified_ns > self._rules.as_of_ns - self._rules.grace_ns
         if not users and not is_young:
             meaning = f"no record shows this file of {listed.size} bytes"
-            return self._finding(NO_RECORD, place, listed.name, [], meaning, listed)
+            return self._finding(NO_RECORD, collection_dir, listed.name, [], meaning, listed)
         if not listed.size:
-            return self._finding(EMPTY, place, listed.name, users, "the file has no bytes; upload it again", listed)
-        if self._rules.opens and not self._is_readable(place, listed.name):
-            return self._finding(UNREADABLE, place, listed.name, users, "the file cannot be read", listed)
+            return self._finding(
+                EMPTY, collection_dir, listed.name, users, "the file has no bytes; upload it again", listed
+            )
+        if self._rules.opens and not self._is_readable(collection_dir, listed.name):
+            return self._finding(UNREADABLE, collection_dir, listed.name, users, "the file cannot be read", listed)
         return None
 
-    def _is_readable(self, place: str, name: str) -> bool:
+    def _is_readable(self, collection_dir: str, name: str) -> bool:
         try:
-            with self._originals.storage.open_original(place, name) as stored:
+            with self._originals.storage.open_original(collection_dir, name) as stored:
                 return bool(stored.file.read(1))
         except (NotFound, StorageFault, OSError):
             return False
 
     def _confirmed(self, suspects: list[Finding]) -> Iterator[Finding]:
         """Those that are still listed, and still cannot be read: the others were deleted meanwhile."""
-        for place in {finding.place for finding in suspects}:
-            names = {listed.name for listed in self._originals.storage.originals(place)}
+        for collection_dir in {finding.collection_dir for finding in suspects}:
+            names = {listed.name for listed in self._originals.storage.originals(collection_dir)}
             for finding in suspects:
-                if finding.place == place and finding.name in names and not self._is_readable(place, finding.name):
+                if (
+                    finding.collection_dir == collection_dir
+                    and finding.name in names
+                    and not self._is_readable(collection_dir, finding.name)
+                ):
                     yield finding
 
     def _expected(self, record: Record) -> list[str]:
         """The folders in one of which a record's file may be."""
         folders = self._rules.folders
-        if self._rules.place is not None or folders is None or record.collections is None:
-            return self._places
-        return sorted({folders[name] for name in record.collections if name in folders}) or self._places
+        if self._rules.collection_dir is not None or folders is None or record.collections is None:
+            return self._collection_dirs
+        return sorted({folders[name] for name in record.collections if name in folders}) or self._collection_dirs
 
     @cached_property
     def _nearly(self) -> dict[str, list[tuple[str, str]]]:
         found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-        for place, files in self._files.items():
+        for collection_dir, files in self._files.items():
             for name in files:
-                found[loose(name)].append((place, name))
+                found[loose(name)].append((collection_dir, name))
         return dict(found)
 
     @cached_property
     def _trash(self) -> dict[tuple[str, str], list[TrashEntry]]:
         found: defaultdict[tuple[str, str], list[TrashEntry]] = defaultdict(list)
-        for place in self._places:
-            for entry in self._originals.storage.trash(place):
-                found[place, entry.name].append(entry)
+        for collection_dir in self._collection_dirs:
+            for entry in self._originals.storage.trash(collection_dir):
+                found[collection_dir, entry.name].append(entry)
         return dict(found)
 
     @staticmethod
     def _finding(  # noqa: PLR0917 - what and where, in the order of the fields
         kind: str,
-        place: str,
+        collection_dir: str,
         name: str,
         records: list[Record],
         meaning: str,
@@ -260,7 +285,7 @@ class Comparison:
     ) -> Finding:
         identifiers = tuple(record.identifier for record in records[:_MOST_NAMED])
         original = records[0].original if records else ""
-        return Finding(kind, place, name, identifiers, original, meaning, file, entry)
+        return Finding(kind, collection_dir, name, identifiers, original, meaning, file, entry)
 
 
 def loose(name: str) -> str:

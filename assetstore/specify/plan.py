@@ -38,7 +38,7 @@ class Step:
     """One thing to do: TRASH or RESTORE, to a file or with an entry of the trash."""
 
     action: str
-    place: str
+    collection_dir: str
     name: str
     file: str
     entry: str
@@ -64,28 +64,28 @@ def _row(finding: Finding, suggests_trash: bool) -> dict[str, object]:
     return {
         "action": RESTORE if entry is not None else suggested,
         "finding": finding.kind,
-        "place": finding.place,
+        "place": finding.collection_dir,
         "name": finding.name,
         "records": " ".join(finding.records),
         "original": finding.original,
         "size": file.size if file else None,
         "meaning": finding.meaning,
-        "file": _mark(finding.place, file.name, file.size, file.modified_ns) if file else None,
+        "file": _mark(finding.collection_dir, file.name, file.size, file.modified_ns) if file else None,
         "trash entry": entry.identifier if entry else None,
     }
 
 
-def read(path: Path, places: Iterable[str]) -> list[Step]:
+def read(path: Path, collection_dirs: Iterable[str]) -> list[Step]:
     """Returns what an edited plan asks for.
 
     Parameters:
         path: the plan.
-        places: the folders of all collections.
+        collection_dirs: the folders of all collections.
 
     Raises:
         BadRequest: a row asks for what no plan can do; nothing of it is to be done then.
     """
-    steps, known = [], set(places)
+    steps, known = [], set(collection_dirs)
     for line, cells in csv_io.read(path, ("action", "finding", "place", "name", "file", "trash entry")):
         row = {key: csv_io.unguarded(cell) for key, cell in cells.items()}
         action = row.get("action", "").strip().lower()
@@ -97,7 +97,7 @@ def read(path: Path, places: Iterable[str]) -> list[Step]:
         needed = step.file if action == TRASH else step.entry
         if row.get("finding") not in POSSIBLE[action] or not needed:
             raise BadRequest(f"{path}, line {line}: {action} is not possible for {row.get('finding')!r}.")
-        if step.place not in known or not is_store_name(step.name):
+        if step.collection_dir not in known or not is_store_name(step.name):
             raise BadRequest(f"{path}, line {line}: this row has been changed; no such file can be.")
         steps.append(step)
     return steps
@@ -127,25 +127,25 @@ class Repair:
         """
         outcome, is_done = self._to_trash(step) if step.action == TRASH else self._restored(step)
         if is_done and not self._dry_run:
-            self._thumbnails.discard(step.place, step.name)
+            self._thumbnails.discard(step.collection_dir, step.name)
         return outcome, is_done
 
     def _to_trash(self, step: Step) -> tuple[str, bool]:
         version = self._version(step)
         if version is None:
             return "is gone already", True
-        if _mark(step.place, step.name, version.size, version.modified_ns) != step.file:
+        if _mark(step.collection_dir, step.name, version.size, version.modified_ns) != step.file:
             return "not touched, it is another file than when the plan was made", False
         if self._dry_run:
             return "would go to the trash", True
-        self._originals.delete(step.place, step.name, self._origin)
+        self._originals.delete(step.collection_dir, step.name, self._origin)
         return "went to the trash", True
 
     def _restored(self, step: Step) -> tuple[str, bool]:
-        if step.place not in self._trash:
-            listed = self._originals.storage.trash(step.place)
-            self._trash[step.place] = {entry.identifier: entry for entry in listed}
-        entry = self._trash[step.place].get(step.entry)
+        if step.collection_dir not in self._trash:
+            listed = self._originals.storage.trash(step.collection_dir)
+            self._trash[step.collection_dir] = {entry.identifier: entry for entry in listed}
+        entry = self._trash[step.collection_dir].get(step.entry)
         exists = self._version(step) is not None
         if entry is None or entry.name != step.name:
             return ("is back already", True) if exists else ("not restored, it is no longer in the trash", False)
@@ -158,12 +158,12 @@ class Repair:
 
     def _version(self, step: Step) -> Version | None:
         try:
-            return self._originals.storage.version(step.place, step.name)
+            return self._originals.storage.version(step.collection_dir, step.name)
         except NotFound:
             return None
 
 
-def _mark(place: str, name: str, size: int, modified_ns: int) -> str:
+def _mark(collection_dir: str, name: str, size: int, modified_ns: int) -> str:
     """What tells a file from another of its name, as a text that a spreadsheet program leaves alone."""
-    identity = f"{place}\0{name}\0{size}\0{modified_ns // _SECOND}".encode()
+    identity = f"{collection_dir}\0{name}\0{size}\0{modified_ns // _SECOND}".encode()
     return "file-" + hashlib.blake2b(identity, digest_size=8).hexdigest()

@@ -95,7 +95,7 @@ class TrashEntry:
 
     Fields:
         identifier: names the entry within the trash of its place; sorts by time.
-        place, name: where it was.
+        collection_dir, name: where it was.
         removed_ns: when it went, nanoseconds since 1970.
         reason: DELETED or REPLACED.
         size: bytes.
@@ -103,7 +103,7 @@ class TrashEntry:
     """
 
     identifier: str
-    place: str
+    collection_dir: str
     name: str
     removed_ns: int
     reason: str
@@ -112,8 +112,8 @@ class TrashEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A kept thumbnail as a listing shows it: file name, bytes, and when it was made (nanoseconds since 1970)."""
+class CachedThumbnail:
+    """A cached thumbnail as a listing shows it: file name, bytes, and when it was made (nanoseconds since 1970)."""
 
     name: str
     size: int

@@ -1,6 +1,6 @@
 """What a store of originals and a store of thumbnails can do.
 
-`place` is the folder of a collection relative to the store (empty: no folder of its own), `name` a name that
+`collection_dir` is the folder of a collection relative to the store (empty: no folder of its own), `name` a name that
 has passed `assetstore.names.store_name` or that `assetstore.formats` made of one.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from assetstore.storage.models import Kept, Listed, Past, StoredFile, TrashEntry, Version
+from assetstore.storage.models import CachedThumbnail, Listed, Past, StoredFile, TrashEntry, Version
 
 
 class Incoming(Protocol):
@@ -28,11 +28,11 @@ class Incoming(Protocol):
         Raises OutOfSpace, StorageFault.
         """
 
-    def commit(self, place: str, name: str, keep_old: bool) -> bool:
+    def commit(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         """Makes the bytes the original of that name, at once and durably; True if it replaced one.
 
         Parameters:
-            place, name: of the original.
+            collection_dir, name: of the original.
             keep_old: whether the version that it replaces goes to the trash.
 
         Raises BadRequest (the file system takes no such name), OutOfSpace or StorageFault; the old
@@ -59,32 +59,32 @@ class Storage(Protocol):
             most_sizes: of how many sizes thumbnails are kept in each collection.
         """
 
-    def open_original(self, place: str, name: str, reads: bool = True) -> StoredFile:
+    def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original.
 
         Parameters:
-            place, name: of the original.
+            collection_dir, name: of the original.
             reads: whether it will probably be read from its beginning: a store may then fetch that at once.
 
         Raises NotFound, StorageFault.
         """
 
-    def version(self, place: str, name: str) -> Version:
+    def version(self, collection_dir: str, name: str) -> Version:
         """Returns the version of an original. Raises NotFound, StorageFault."""
 
-    def local_original(self, place: str, name: str) -> AbstractContextManager[Path]:
+    def local_original(self, collection_dir: str, name: str) -> AbstractContextManager[Path]:
         """Gives a path at which tools can read an original. Raises NotFound."""
 
-    def originals(self, place: str) -> Iterator[Listed]:
+    def originals(self, collection_dir: str) -> Iterator[Listed]:
         """Yields all originals of one place, in no order. Raises StorageFault."""
 
     def receive(
-        self, place: str | None, length: int | None, name: str | None = None, past: Past | None = None
+        self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
     ) -> Incoming:
         """Begins an upload.
 
         Parameters:
-            place: where it will go, None if that is not known yet.
+            collection_dir: where it will go, None if that is not known yet.
             length: about how many bytes will come, None if that is not known.
             name: of the original that it will be, None if that is not known yet.
             past: of bytes that come from another store, kept with them; None for new ones.
@@ -92,16 +92,16 @@ class Storage(Protocol):
         Raises OutOfSpace when so much cannot be taken, Unavailable, StorageFault.
         """
 
-    def delete_original(self, place: str, name: str, keep_old: bool) -> bool:
+    def delete_original(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         """Removes an original, to the trash if *keep_old*; False if there was none. Raises StorageFault."""
 
-    def alone_with_original(self, place: str, name: str) -> AbstractContextManager[None]:
+    def alone_with_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same original.
 
         Whoever commits, deletes or restores does so inside. Not to be nested. Raises OutOfSpace, StorageFault.
         """
 
-    def trash(self, place: str) -> Iterator[TrashEntry]:
+    def trash(self, collection_dir: str) -> Iterator[TrashEntry]:
         """Yields what is in the trash of one place, oldest first. Raises StorageFault."""
 
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
@@ -112,7 +112,7 @@ class Storage(Protocol):
     def purge(self, entry: TrashEntry) -> bool:
         """Removes an entry of the trash for good; False if it is gone already. Raises StorageFault."""
 
-    def prepare_place(self, place: str) -> None:
+    def prepare_collection_dir(self, collection_dir: str) -> None:
         """Makes the place of a collection ready for use, if it is not. Raises StorageFault."""
 
     def probe(self) -> None:
@@ -125,42 +125,42 @@ class Storage(Protocol):
 class ThumbnailStore(Protocol):
     """A store of thumbnails that were made once and are kept."""
 
-    def open(self, place: str, name: str, modified_ns: int | None = None) -> StoredFile:
-        """Opens a kept thumbnail by its own name.
+    def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
+        """Opens a cached thumbnail by its own name.
 
         Parameters:
-            place, name: of the thumbnail.
+            collection_dir, name: of the thumbnail.
             modified_ns: the time of change that is wanted: a store may then give a copy of its own that has it.
 
         Raises NotFound, StorageFault.
         """
 
-    def new(self, place: str, name: str) -> "AbstractContextManager[NewThumbnail]":
+    def new(self, collection_dir: str, name: str) -> "AbstractContextManager[NewThumbnail]":
         """Gives a place for a thumbnail to be made at; it is visible only once published.
 
         Raises OutOfSpace, StorageFault.
         """
 
-    def delete(self, place: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
-        """Removes the kept thumbnails `ROOT_SCALE.EXT` of one root, none of any other.
+    def delete(self, collection_dir: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
+        """Removes the cached thumbnails `ROOT_SCALE.EXT` of one root, none of any other.
 
         Those whose time of change (to the microsecond) is in *spared* (nanoseconds) stay; it is asked for
         only if there are any. Raises StorageFault.
         """
 
-    def alone_with(self, place: str, name: str) -> AbstractContextManager[None]:
+    def alone_with(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same thumbnail.
 
         Raises OutOfSpace, StorageFault.
         """
 
-    def keeps_size(self, place: str, size: int) -> bool:
+    def caches_size(self, collection_dir: str, size: int) -> bool:
         """Whether thumbnails of this size are kept; the number of sizes that are has a ceiling.
 
         Raises StorageFault.
         """
 
-    def largest_kept_size(self, place: str, size: int) -> int | None:
+    def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
         """The largest size, up to this one, of which thumbnails are kept; None if there is none.
 
         Raises StorageFault.
@@ -173,20 +173,20 @@ class NewThumbnail(Protocol):
     path: Path
 
     def publish(self, modified_ns: int) -> None:
-        """Makes the file at `path` the kept thumbnail, whole and at once, with this time of change."""
+        """Makes the file at `path` the cached thumbnail, whole and at once, with this time of change."""
 
 
 @runtime_checkable
 class PrunableThumbnails(Protocol):
     """What a store of thumbnails can do besides, so that `manage.py thumbnails prune` can tidy it up."""
 
-    def kept(self, place: str) -> Iterator[Kept]:
-        """Yields all kept thumbnails of one place, in no order. Raises StorageFault."""
+    def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
+        """Yields all cached thumbnails of one place, in no order. Raises StorageFault."""
 
-    def remove(self, place: str, kept: Kept) -> bool:
+    def remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
         """Removes a thumbnail; False if there is none, or another one by now. Raises StorageFault."""
 
-    def forget_sizes(self, place: str, but: Set[int]) -> None:
+    def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
         """Makes room under the ceiling: forgets all sizes but these; to be called when none is kept of the others.
 
         Raises StorageFault.

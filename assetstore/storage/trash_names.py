@@ -5,20 +5,20 @@ from datetime import datetime, timezone
 _SECOND = 1_000_000_000
 _STAMP = "%Y-%m-%dT%H.%M.%S"
 
-#: Matches what `stamp` returns; two groups, for `moment_ns`.
+#: Matches what `stamp` returns; two groups, for `timestamp_ns`.
 STAMP_PATTERN = r"(\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d)\.(\d{9})"
 
 
-def stamp(moment_ns: int) -> str:
+def stamp(timestamp_ns: int) -> str:
     """Returns a moment (nanoseconds since 1970) as `2026-11-24T10.31.07.123456789`, in UTC."""
-    second = datetime.fromtimestamp(moment_ns // _SECOND, timezone.utc)
-    return f"{second.strftime(_STAMP)}.{moment_ns % _SECOND:09}"
+    second = datetime.fromtimestamp(timestamp_ns // _SECOND, timezone.utc)
+    return f"{second.strftime(_STAMP)}.{timestamp_ns % _SECOND:09}"
 
 
-def moment_ns(second: str, fraction: str) -> int | None:
+def timestamp_ns(second: str, fraction: str) -> int | None:
     """Returns the moment that a stamp's second and fraction say, None if there is no such day or hour."""
     try:
-        moment = datetime.strptime(second, _STAMP).replace(tzinfo=timezone.utc)
+        date = datetime.strptime(second, _STAMP).replace(tzinfo=timezone.utc)
     except ValueError:
         return None
-    return int(moment.timestamp()) * _SECOND + int(fraction)
+    return int(date.timestamp()) * _SECOND + int(fraction)

@@ -1,4 +1,4 @@
-"""Removes kept thumbnails that nobody needs; whoever asks for one gets it made anew.
+"""Removes cached thumbnails that nobody needs; whoever asks for one gets it made anew.
 
 Concurrency: beside a serving server. A thumbnail that was renewed since the list was made stays, and what
 is younger than a few minutes is no orphan: its original may have come after the list of originals.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from assetstore import formats, media_types
 from assetstore.names import split_extension
 from assetstore.originals.service import Originals
-from assetstore.storage.models import Kept
+from assetstore.storage.models import CachedThumbnail
 from assetstore.storage.protocols import PrunableThumbnails
 
 ORPHAN, STRAY, SIZE, AGE, TOTAL = "orphan", "stray", "size", "age", "total"
@@ -33,7 +33,7 @@ _NAME = re.compile(r"(.+)_([1-9][0-9]{0,8})(-[0-9]+)?", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PruneOptions:
     """What to remove.
 
     Fields:
@@ -56,8 +56,8 @@ class Pruned:
     """A thumbnail that was, or would be, removed, and why (a key of MEANINGS)."""
 
     reason: str
-    place: str
-    kept: Kept
+    collection_dir: str
+    cached: CachedThumbnail
 
 
 @dataclass
@@ -66,82 +66,84 @@ class Pruning:
 
     Parameters:
         originals, store: where originals and thumbnails are.
-        wishes: what to remove.
+        options: what to remove.
         dry_run: whether only to say so.
     """
 
     originals: Originals
     store: PrunableThumbnails
-    wishes: Wishes
+    options: PruneOptions
     dry_run: bool
     bytes_left: int = field(default=0, init=False)
     files_left: int = field(default=0, init=False)
 
-    def run(self, places: Sequence[str], progress: Callable[[int], None] = lambda _number: None) -> Iterator[Pruned]:
+    def run(
+        self, collection_dirs: Sequence[str], progress: Callable[[int], None] = lambda _number: None
+    ) -> Iterator[Pruned]:
         """Removes, and yields what it has removed.
 
         Parameters:
-            places: the folders.
+            collection_dirs: the folders.
             progress: called with the number of thumbnails that were looked at.
 
         Raises:
             StorageFault: a folder cannot be read or written.
         """
-        remaining: list[tuple[int, str, Kept]] = []
-        for place in places:
+        remaining: list[tuple[int, str, CachedThumbnail]] = []
+        for collection_dir in collection_dirs:
             began_ns = time.time_ns()
-            shown = self._shown(place) if self.wishes.orphans else None
+            shown = self._shown(collection_dir) if self.options.orphans else None
             sizes = set()
-            for kept in self.store.kept(place):
+            for cached in self.store.cached(collection_dir):
                 progress(1)
-                reason, size = self._reason(kept, shown, began_ns)
+                reason, size = self._reason(cached, shown, began_ns)
                 if not size:
                     continue
-                if reason is not None and self._remove(place, kept):
-                    yield Pruned(reason, place, kept)
+                if reason is not None and self._remove(collection_dir, cached):
+                    yield Pruned(reason, collection_dir, cached)
                     continue
                 sizes.add(size)
-                self.files_left, self.bytes_left = self.files_left + 1, self.bytes_left + kept.size
-                if self.wishes.most_bytes is not None:
-                    remaining.append((kept.made_ns, place, kept))
-            if self.wishes.sizes is not None and not self.dry_run:
-                self.store.forget_sizes(place, self.wishes.sizes | sizes)
+                self.files_left, self.bytes_left = self.files_left + 1, self.bytes_left + cached.size
+                if self.options.most_bytes is not None:
+                    remaining.append((cached.made_ns, collection_dir, cached))
+            if self.options.sizes is not None and not self.dry_run:
+                self.store.forget_sizes(collection_dir, self.options.sizes | sizes)
         yield from self._down_to_most(remaining)
 
-    def _down_to_most(self, remaining: list[tuple[int, str, Kept]]) -> Iterator[Pruned]:
-        most = self.wishes.most_bytes
-        for _, place, kept in sorted(remaining, key=lambda entry: entry[0]):
+    def _down_to_most(self, remaining: list[tuple[int, str, CachedThumbnail]]) -> Iterator[Pruned]:
+        most = self.options.most_bytes
+        for _, collection_dir, cached in sorted(remaining, key=lambda entry: entry[0]):
             if most is None or self.bytes_left <= most:
                 return
-            if self._remove(place, kept):
-                self.files_left, self.bytes_left = self.files_left - 1, self.bytes_left - kept.size
-                yield Pruned(TOTAL, place, kept)
+            if self._remove(collection_dir, cached):
+                self.files_left, self.bytes_left = self.files_left - 1, self.bytes_left - cached.size
+                yield Pruned(TOTAL, collection_dir, cached)
 
-    def _reason(self, kept: Kept, shown: Set[str] | None, began_ns: int) -> tuple[str | None, int]:
+    def _reason(self, cached: CachedThumbnail, shown: Set[str] | None, began_ns: int) -> tuple[str | None, int]:
         """Why to remove a thumbnail, if at all, and its size (0: it is none)."""
-        stem, extension = split_extension(kept.name)
+        stem, extension = split_extension(cached.name)
         match = _NAME.fullmatch(stem)
         if match is None:
             return None, 0  # whatever it is, it is not ours
         root, size = match[1], int(match[2])
         if match[3]:
-            return (STRAY if self.wishes.strays else None), size
-        if shown is not None and root + "\0" + extension not in shown and kept.made_ns < began_ns - _YOUNG_NS:
+            return (STRAY if self.options.strays else None), size
+        if shown is not None and root + "\0" + extension not in shown and cached.made_ns < began_ns - _YOUNG_NS:
             return ORPHAN, size
-        if self.wishes.sizes is not None and size not in self.wishes.sizes:
+        if self.options.sizes is not None and size not in self.options.sizes:
             return SIZE, size
-        if self.wishes.before_ns is not None and kept.made_ns < self.wishes.before_ns:
+        if self.options.before_ns is not None and cached.made_ns < self.options.before_ns:
             return AGE, size
         return None, size
 
-    def _shown(self, place: str) -> set[str]:
+    def _shown(self, collection_dir: str) -> set[str]:
         """What the thumbnails of all originals of a folder begin and end with."""
         shown = set()
-        for listed in self.originals.storage.originals(place):
+        for listed in self.originals.storage.originals(collection_dir):
             media_type = media_types.guess(listed.name)
             if media_type in formats.THUMBNAIL_TYPES:
                 shown.add("\0".join(formats.thumbnail_parts(listed.name, media_type)))
         return shown
 
-    def _remove(self, place: str, kept: Kept) -> bool:
-        return self.dry_run or self.store.remove(place, kept)
+    def _remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
+        return self.dry_run or self.store.remove(collection_dir, cached)

@@ -1,4 +1,4 @@
-"""Thumbnails: kept ones if they belong to today's original, else made once and kept.
+"""Thumbnails: cached ones if they belong to today's original, else made once and kept.
 
 How a thumbnail knows its source: its time of change is a fingerprint of the source's name, size
 and exact time (or what else the store says of the bytes), written as a moment between 1982 and
@@ -32,7 +32,7 @@ from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedTyp
 from assetstore.storage.models import StoredFile, Version
 from assetstore.storage.protocols import NewThumbnail, Storage, ThumbnailStore
 from assetstore.thumbnails.rendering.job import Job
-from assetstore.thumbnails.rendering.pool import PATIENCE_SECONDS, RenderPool, busy
+from assetstore.thumbnails.rendering.pool import TIMEOUT_SECONDS, RenderPool, busy
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Thumbnails:
 
     Parameters:
         storage: holds the originals.
-        store: holds the kept thumbnails.
+        store: holds the cached thumbnails.
         pool: makes new ones.
         rules: which and how many.
     """
@@ -89,32 +89,32 @@ class Thumbnails:
 
     @property
     def store(self) -> ThumbnailStore:
-        """Where the kept thumbnails are."""
+        """Where the cached thumbnails are."""
         return self._store
 
-    def keeps(self, place: str, scale: int) -> bool:
+    def caches(self, collection_dir: str, scale: int) -> bool:
         """Whether thumbnails of this size are kept in this folder; the number of sizes that are has a ceiling."""
-        return self._store.keeps_size(place, min(scale, self._rules.largest))
+        return self._store.caches_size(collection_dir, min(scale, self._rules.largest))
 
-    def linkable_scale(self, place: str, name: str, scale: int) -> int:
+    def linkable_scale(self, collection_dir: str, name: str, scale: int) -> int:
         """Returns the scale of a thumbnail that can be linked to: this one if such are kept, else a smaller one.
 
         Raises NotFound: no such original, or thumbnails of no such size are kept.
         """
-        self._version(place, name)
+        self._version(collection_dir, name)
         size = min(scale, self._rules.largest)
-        if self._store.keeps_size(place, size):
+        if self._store.caches_size(collection_dir, size):
             return size
-        smaller = self._store.largest_kept_size(place, size)
+        smaller = self._store.largest_cached_size(collection_dir, size)
         if smaller is None:
             raise NotFound("The server keeps no thumbnails as small as this to link to.")
         return smaller
 
-    def open(self, place: str, name: str, scale: int) -> StoredFile:
+    def open(self, collection_dir: str, name: str, scale: int) -> StoredFile:
         """Opens the thumbnail of an original, after making it if need be.
 
         Parameters:
-            place: the folder of the collection.
+            collection_dir: the folder of the collection.
             name: the store name of the original.
             scale: the thumbnail fits into a square of so many pixels.
 
@@ -124,73 +124,73 @@ class Thumbnails:
             Unrenderable, Unavailable, OutOfSpace, StorageFault, AssetError: it cannot be made.
         """
         for _ in range(_ATTEMPTS):
-            wish = self._wish(place, name, scale)
+            request = self._request(collection_dir, name, scale)
             try:
-                return self._open(wish)
+                return self._open(request)
             except AssetError:
                 # A file that was replaced or deleted while it was read makes tools say anything.
-                if self._version(place, name) == wish.version:
+                if self._version(collection_dir, name) == request.version:
                     raise
         raise busy(f"{name!r} keeps changing")
 
-    def kept(self, place: str, name: str, scale: int) -> StoredFile | None:
+    def cached(self, collection_dir: str, name: str, scale: int) -> StoredFile | None:
         """Opens the thumbnail if it is there already, made of the present version of its original; else None.
 
         Raises NotFound (no such original), UnsupportedType, StorageFault; the parameters are those of `open`.
         """
-        return self._kept(self._wish(place, name, scale))
+        return self._cached(self._request(collection_dir, name, scale))
 
-    def _wish(self, place: str, name: str, scale: int) -> "_Wish":
-        version = self._version(place, name)
-        return _Wish(place, name, version, self.name(name, scale), min(scale, self._rules.largest))
+    def _request(self, collection_dir: str, name: str, scale: int) -> "ThumbnailRequest":
+        version = self._version(collection_dir, name)
+        return ThumbnailRequest(collection_dir, name, version, self.name(name, scale), min(scale, self._rules.largest))
 
-    def _open(self, wish: "_Wish") -> StoredFile:
-        kept = self._kept(wish)
-        if kept is not None:
-            return kept
-        self._failures.check(wish)
+    def _open(self, request: "ThumbnailRequest") -> StoredFile:
+        cached = self._cached(request)
+        if cached is not None:
+            return cached
+        self._failures.check(request)
         if not self._places_to_wait.acquire(blocking=False):
             raise busy(f"{self._rules.waiting} requests are waiting for thumbnails")
         try:
             # Everybody's key has the version: who asks after a replacement waits for the new picture.
-            key = f"{wish.place}/{wish.thumbnail}/{wish.version.etag}"
-            picture = self._flights.do(key, lambda: self._produce(wish), PATIENCE_SECONDS)
+            key = f"{request.collection_dir}/{request.thumbnail}/{request.version.etag}"
+            picture = self._flights.do(key, lambda: self._produce(request), TIMEOUT_SECONDS)
         except TimeoutError:
-            raise busy(f"another request took over {PATIENCE_SECONDS} seconds for the same thumbnail") from None
+            raise busy(f"another request took over {TIMEOUT_SECONDS} seconds for the same thumbnail") from None
         finally:
             self._places_to_wait.release()
         # Kept under a name that it may share: by now somebody's picture of another original can be there.
-        return self._kept(wish) or _in_memory(picture, wish)
+        return self._cached(request) or _in_memory(picture, request)
 
     def waiting(self) -> int:
         """Returns how many requests wait for thumbnails, those included that are being made."""
         return self._rules.waiting - self._places_to_wait._value
 
-    def open_kept(self, place: str, thumbnail: str) -> StoredFile:
-        """Opens a kept thumbnail by its own file name, whatever it was made of. Raises NotFound, StorageFault."""
-        return _as_served(self._store.open(place, thumbnail))
+    def open_cached(self, collection_dir: str, thumbnail: str) -> StoredFile:
+        """Opens a cached thumbnail by its own file name, whatever it was made of. Raises NotFound, StorageFault."""
+        return _as_served(self._store.open(collection_dir, thumbnail))
 
-    def discard(self, place: str, name: str) -> None:
-        """Removes the kept thumbnails of an original that was deleted or replaced, and no other's.
+    def discard(self, collection_dir: str, name: str) -> None:
+        """Removes the cached thumbnails of an original that was deleted or replaced, and no other's.
 
         Raises nothing: the original is dealt with already, and a thumbnail left over is of no
         version that there is, so nobody will be shown it.
         """
         try:
-            self._discard(place, name)
+            self._discard(collection_dir, name)
         except AssetError as error:
             _log.error("thumbnails of %r are left over: %s %s", name, error.public, error.detail)
 
-    def _discard(self, place: str, name: str) -> None:
+    def _discard(self, collection_dir: str, name: str) -> None:
         media_type = media_types.guess(name)
         if media_type not in formats.THUMBNAIL_TYPES:
             return
         root, extension = formats.thumbnail_parts(name, media_type)
 
         def of_others() -> frozenset[int]:
-            return frozenset(_stamp(other, version) for other, version in self._namesakes(place, name))
+            return frozenset(_stamp(other, version) for other, version in self._namesakes(collection_dir, name))
 
-        self._store.delete(place, root, extension, of_others)
+        self._store.delete(collection_dir, root, extension, of_others)
 
     def _media_type(self, name: str) -> str:
         media_type = media_types.guess(name)
@@ -198,100 +198,100 @@ class Thumbnails:
             raise UnsupportedType("Files of this type have no thumbnails.", f"{name!r} is {media_type}")
         return media_type
 
-    def _version(self, place: str, name: str) -> Version:
-        return self._storage.version(place, name)
+    def _version(self, collection_dir: str, name: str) -> Version:
+        return self._storage.version(collection_dir, name)
 
-    def _kept(self, wish: "_Wish") -> StoredFile | None:
-        """The kept thumbnail if it was made of this version of this original."""
-        stamp = _stamp(wish.name, wish.version)
+    def _cached(self, request: "ThumbnailRequest") -> StoredFile | None:
+        """The cached thumbnail if it was made of this version of this original."""
+        stamp = _stamp(request.name, request.version)
         try:
-            kept = self._store.open(wish.place, wish.thumbnail, stamp)
+            cached = self._store.open(request.collection_dir, request.thumbnail, stamp)
         except NotFound:
             return None
-        if _bears(kept.version, stamp):
-            return _as_served(kept)
-        kept.file.close()
+        if _bears(cached.version, stamp):
+            return _as_served(cached)
+        cached.file.close()
         return None
 
-    def _produce(self, wish: "_Wish") -> bytes:
+    def _produce(self, request: "ThumbnailRequest") -> bytes:
         """Makes or adopts a thumbnail and returns it; keeps it if its size is kept."""
-        with self._store.alone_with(wish.place, wish.thumbnail):
-            found = self._kept(wish) or self._adopt(wish)
+        with self._store.alone_with(request.collection_dir, request.thumbnail):
+            found = self._cached(request) or self._adopt(request)
             if found is not None:
                 with found:
                     return found.file.read()
             began = time.monotonic()
             try:
-                picture = self._make(wish)
+                picture = self._make(request)
             except Unrenderable as failure:
-                self._failures.remember(wish, failure)
+                self._failures.remember(request, failure)
                 raise
-            _log.debug("made thumbnail %r in %.0f ms", wish.thumbnail, (time.monotonic() - began) * 1000)
+            _log.debug("made thumbnail %r in %.0f ms", request.thumbnail, (time.monotonic() - began) * 1000)
         # If somebody else than this server changed the original meanwhile, nobody else will remove the picture.
         try:
-            if self._version(wish.place, wish.name) != wish.version:
-                self.discard(wish.place, wish.name)
+            if self._version(request.collection_dir, request.name) != request.version:
+                self.discard(request.collection_dir, request.name)
         except NotFound:
-            self.discard(wish.place, wish.name)
+            self.discard(request.collection_dir, request.name)
             raise
         return picture
 
-    def _adopt(self, wish: "_Wish") -> StoredFile | None:
+    def _adopt(self, request: "ThumbnailRequest") -> StoredFile | None:
         """Takes over the thumbnail of an earlier server if it is certainly of this original."""
         try:
-            with self._store.open(wish.place, wish.thumbnail) as found:
-                is_younger = found.version.modified_ns >= wish.version.changed_ns
-                if not is_younger or any(self._namesakes(wish.place, wish.name)):
+            with self._store.open(request.collection_dir, request.thumbnail) as found:
+                is_younger = found.version.modified_ns >= request.version.changed_ns
+                if not is_younger or any(self._namesakes(request.collection_dir, request.name)):
                     return None
                 picture = found.file.read()
         except NotFound:
             return None
-        if not _is_complete(picture, formats.encoder(self._media_type(wish.name))):
+        if not _is_complete(picture, formats.encoder(self._media_type(request.name))):
             return None
-        with self._store.new(wish.place, wish.thumbnail) as new:
+        with self._store.new(request.collection_dir, request.thumbnail) as new:
             new.path.write_bytes(picture)
-            self._publish(new, wish)
-        return self._kept(wish)
+            self._publish(new, request)
+        return self._cached(request)
 
-    def _make(self, wish: "_Wish") -> bytes:
-        with self._storage.open_original(wish.place, wish.name) as original:
+    def _make(self, request: "ThumbnailRequest") -> bytes:
+        with self._storage.open_original(request.collection_dir, request.name) as original:
             decoder = formats.recognise(original.file.read(formats.HEAD_LENGTH))
         if decoder is None:
-            detail = f"{wish.name!r} has an unknown signature"
+            detail = f"{request.name!r} has an unknown signature"
             raise Unrenderable("The file is not the picture that its name says.", detail)
         with (
-            self._storage.local_original(wish.place, wish.name) as source,
-            self._store.new(wish.place, wish.thumbnail) as new,
+            self._storage.local_original(request.collection_dir, request.name) as source,
+            self._store.new(request.collection_dir, request.thumbnail) as new,
         ):
-            encoder = formats.encoder(self._media_type(wish.name))
-            self._pool.render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, wish.size))
+            encoder = formats.encoder(self._media_type(request.name))
+            self._pool.render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, request.size))
             picture = new.path.read_bytes()
-            if self._store.keeps_size(wish.place, wish.size):
-                self._publish(new, wish)
+            if self._store.caches_size(request.collection_dir, request.size):
+                self._publish(new, request)
             return picture
 
-    def _publish(self, new: NewThumbnail, wish: "_Wish") -> None:
+    def _publish(self, new: NewThumbnail, request: "ThumbnailRequest") -> None:
         """Keeps a thumbnail if its original is still the same: a web server in front shows what is kept unasked."""
-        with self._storage.alone_with_original(wish.place, wish.name), contextlib.suppress(NotFound):
-            if self._version(wish.place, wish.name) == wish.version:
-                new.publish(_stamp(wish.name, wish.version))
+        with self._storage.alone_with_original(request.collection_dir, request.name), contextlib.suppress(NotFound):
+            if self._version(request.collection_dir, request.name) == request.version:
+                new.publish(_stamp(request.name, request.version))
 
-    def _namesakes(self, place: str, name: str) -> Iterator[tuple[str, Version]]:
+    def _namesakes(self, collection_dir: str, name: str) -> Iterator[tuple[str, Version]]:
         """Other originals whose thumbnails have the same names as those of *name*."""
         parts = formats.thumbnail_parts(name, media_types.guess(name))
         for other in formats.same_root(name):
             if other != name and formats.thumbnail_parts(other, media_types.guess(other)) == parts:
                 try:
-                    yield other, self._version(place, other)
+                    yield other, self._version(collection_dir, other)
                 except NotFound:
                     continue
 
 
 @dataclass(frozen=True)
-class _Wish:
+class ThumbnailRequest:
     """A thumbnail that somebody wants: of which version of which original, its file name and size."""
 
-    place: str
+    collection_dir: str
     name: str
     version: Version
     thumbnail: str
@@ -305,15 +305,15 @@ class _Failures:
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, str, str], tuple[float, Unrenderable]] = OrderedDict()
 
-    def remember(self, wish: _Wish, failure: Unrenderable) -> None:
+    def remember(self, request: ThumbnailRequest, failure: Unrenderable) -> None:
         with self._lock:
-            self._known[(wish.place, wish.name, wish.version.etag)] = (time.monotonic(), failure)
+            self._known[(request.collection_dir, request.name, request.version.etag)] = (time.monotonic(), failure)
             while len(self._known) > _MOST_FAILURES:
                 self._known.popitem(last=False)
 
-    def check(self, wish: _Wish) -> None:
+    def check(self, request: ThumbnailRequest) -> None:
         """Raises the failure of this version again if it is known and young."""
-        key = (wish.place, wish.name, wish.version.etag)
+        key = (request.collection_dir, request.name, request.version.etag)
         with self._lock:
             since, failure = self._known.get(key, (0.0, None))
             if failure is None:
@@ -331,10 +331,10 @@ def _as_served(stored: StoredFile) -> StoredFile:
     return StoredFile(stored.file, made, stored.path)
 
 
-def _in_memory(picture: bytes, wish: _Wish) -> StoredFile:
+def _in_memory(picture: bytes, request: ThumbnailRequest) -> StoredFile:
     """A thumbnail that is not kept, or no longer, as an open file."""
     tag = hashlib.blake2b(picture, digest_size=16).hexdigest()
-    changed = wish.version.changed_ns
+    changed = request.version.changed_ns
     return StoredFile(io.BytesIO(picture), Version(len(picture), changed, changed, f'"{tag}"'))
 
 
@@ -347,12 +347,12 @@ def _stamp(name: str, version: Version) -> int:
 
 def _bears(thumbnail: Version, stamp: int) -> bool:
     """Whether a thumbnail bears this stamp, on file systems that keep whole seconds, too."""
-    kept = thumbnail.modified_ns
-    is_whole_second = kept % _SECOND == 0
-    return kept // _MICROSECOND == stamp // _MICROSECOND or (is_whole_second and kept // _SECOND == stamp // _SECOND)
+    own = thumbnail.modified_ns
+    is_whole_second = own % _SECOND == 0
+    return own // _MICROSECOND == stamp // _MICROSECOND or (is_whole_second and own // _SECOND == stamp // _SECOND)
 
 
 def _is_complete(picture: bytes, format: formats.Format) -> bool:
-    """Whether a kept thumbnail is whole: it begins and ends as its format does."""
+    """Whether a cached thumbnail is whole: it begins and ends as its format does."""
     ends = {formats.JPEG: b"\xff\xd9", formats.PNG: b"IEND\xaeB`\x82", formats.GIF: b"\x3b"}
     return formats.recognise(picture[: formats.HEAD_LENGTH]) == format and picture.endswith(ends[format])

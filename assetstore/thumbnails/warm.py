@@ -32,7 +32,7 @@ _BATCH = 64
 class Failure:
     """An original that cannot be shown, and the sentence why."""
 
-    place: str
+    collection_dir: str
     name: str
     reason: str
 
@@ -60,19 +60,19 @@ class Warming:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _thread: threading.local = field(default_factory=threading.local, init=False)
 
-    def check(self, places: Sequence[str]) -> None:
+    def check(self, collection_dirs: Sequence[str]) -> None:
         """Raises BadRequest if thumbnails of one of the sizes are not kept."""
-        for place in places:
+        for collection_dir in collection_dirs:
             for size in self.sizes:
-                if not self.thumbnails.keeps(place, size):
+                if not self.thumbnails.caches(collection_dir, size):
                     raise BadRequest(
                         f"Thumbnails of {size} pixels would not be kept: there are as many sizes as"
                         " KEPT_THUMBNAIL_SIZES allows. See: manage.py thumbnails prune --keep-size"
                     )
 
-    def chosen(self, place: str) -> Iterator[Listed]:
+    def chosen(self, collection_dir: str) -> Iterator[Listed]:
         """Yields the originals of a folder that can have thumbnails and are new enough. Raises StorageFault."""
-        for listed in self.originals.storage.originals(place):
+        for listed in self.originals.storage.originals(collection_dir):
             if self.since_ns is not None and listed.modified_ns < self.since_ns:
                 continue
             try:
@@ -81,18 +81,18 @@ class Warming:
                 continue
             yield listed
 
-    def run(self, place: str) -> Iterator[Failure | None]:
+    def run(self, collection_dir: str) -> Iterator[Failure | None]:
         """Makes the thumbnails of one folder; yields after each original, with a failure if there is one.
 
         Raises:
             Unavailable: pictures cannot be made; a tool is missing, or the server is busy for minutes.
             OutOfSpace, StorageFault: the store cannot be used.
         """
-        names = (listed.name for listed in self.chosen(place))
+        names = (listed.name for listed in self.chosen(collection_dir))
         threads = ThreadPoolExecutor(self.workers)
         try:
             while batch := list(islice(names, _BATCH)):
-                yield from threads.map(lambda name: self._warm(place, name), batch)
+                yield from threads.map(lambda name: self._warm(collection_dir, name), batch)
         finally:
             threads.shutdown(cancel_futures=True)
 
@@ -103,23 +103,23 @@ class Warming:
             with self._lock:
                 self.made += 1
 
-    def _warm(self, place: str, name: str) -> Failure | None:
+    def _warm(self, collection_dir: str, name: str) -> Failure | None:
         try:
             for size in self.sizes:
-                self._make(place, name, size)
+                self._make(collection_dir, name, size)
         except NotFound:
             return None  # deleted meanwhile
         except AssetError as error:
             if error.status == 422:
-                return Failure(place, name, error.public)
+                return Failure(collection_dir, name, error.public)
             raise
         return None
 
-    def _make(self, place: str, name: str, size: int) -> None:
+    def _make(self, collection_dir: str, name: str, size: int) -> None:
         for attempt in range(_ATTEMPTS):
             self._thread.made = False
             try:
-                self.thumbnails.open(place, name, size).file.close()
+                self.thumbnails.open(collection_dir, name, size).file.close()
                 break
             except Unavailable as error:
                 if error.retry_after is None or attempt == _ATTEMPTS - 1:

@@ -17,7 +17,7 @@ import bagit
 import pytest
 
 from assetstore.bags.import_ import Arrival
-from assetstore.concurrency.rate_limit import Pace
+from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.errors import StorageFault
 from assetstore.storage.models import StoredFile
 from tests import pictures
@@ -157,7 +157,7 @@ def test_a_resumed_export_does_not_read_again_what_is_there(
     server.upload("b.bin", b"y")
     bag = tmp_path / "bag"
     (bag / "data").mkdir(parents=True)
-    version = server.opened.originals.storage.version("", "a.bin")
+    version = server.context.originals.storage.version("", "a.bin")
     checksum = hashlib.sha256(b"x").hexdigest()
     item = {"path": "data/a.bin", "collection": "", "place": "", "name": "a.bin", "size": 1, "sha256": checksum}
     work = bag / "data/export-in-progress.jsonl"
@@ -274,12 +274,12 @@ def test_a_file_of_the_store_that_cannot_be_read_is_named(
 
     server.upload("a.txt", b"here")
     bag = Arrival(make_bag(tmp_path / "bag", {"a.txt": b"bag!"}), lambda _collection: "")
-    originals, thumbnails = server.opened.originals, server.opened.thumbnails
+    originals, thumbnails = server.context.originals, server.context.thumbnails
     broken = StoredFile(BadSector(), originals.storage.version("", "a.txt"))
-    monkeypatch.setattr(originals.storage, "open_original", lambda _place, _name: broken)
-    pace = Pace(None, threading.Event())
+    monkeypatch.setattr(originals.storage, "open_original", lambda _collection_dir, _name: broken)
+    rate_limit = RateLimit(None, threading.Event())
     with pytest.raises(StorageFault, match=r"a\.txt cannot be read"):
-        list(bag.take_in(originals, thumbnails, "test", pace, replace=False, dry_run=True))
+        list(bag.take_in(originals, thumbnails, "test", rate_limit, replace=False, dry_run=True))
 
 
 def test_a_file_whose_bytes_the_manifest_did_not_foretell_is_not_imported(

@@ -123,11 +123,11 @@ class Obstacle:
 def obstacle(server: RunningServer) -> Iterator[Callable[..., Obstacle]]:
     running: list[Obstacle] = []
 
-    def place(cuts: list[int], *, downwards: bool) -> Obstacle:
+    def collection_dir(cuts: list[int], *, downwards: bool) -> Obstacle:
         running.append(Obstacle(server.port, cuts, downwards=downwards))
         return running[-1]
 
-    yield place
+    yield collection_dir
     for one in running:
         one.stop()
 

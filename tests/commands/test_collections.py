@@ -121,12 +121,12 @@ def test_an_upload_whose_folder_is_given_up_in_its_last_moment_is_not_called_sto
     server = start(COLLECTION_DIRS=before)
     if change[0] == "remove":
         assert manage("add", "KU Plants", "plants", static=before).returncode == 0
-    storage, waits, answers = server.opened.originals.storage, threading.Event(), []
+    storage, waits, answers = server.context.originals.storage, threading.Event(), []
     alone_with_original = storage.alone_with_original
 
-    def noticed(place: str, name: str) -> AbstractContextManager[None]:
+    def noticed(collection_dir: str, name: str) -> AbstractContextManager[None]:
         waits.set()
-        return alone_with_original(place, name)
+        return alone_with_original(collection_dir, name)
 
     monkeypatch.setattr(storage, "alone_with_original", noticed)
     upload = threading.Thread(target=lambda: answers.append(server.upload("a", b"x", **into)))
@@ -163,8 +163,8 @@ def test_the_first_collection_and_the_last_one(start: Start, manage: Manage) -> 
     assert "fish holds files which would no longer be found" in run.stderr
     server.delete("a", coll="KU Fish")
     assert "Purge it first" in manage("remove", "KU Fish").stderr
-    for entry in server.opened.originals.trash():
-        server.opened.originals.storage.purge(entry)
+    for entry in server.context.originals.trash():
+        server.context.originals.storage.purge(entry)
     run = manage("remove", "KU Fish")
     assert run.returncode == 0
     assert "share one folder" in run.stderr

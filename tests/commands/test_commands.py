@@ -34,9 +34,9 @@ def rows(run: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
 def now() -> str:
     """This moment as the command line takes it; the next thing that happens comes after it."""
     time.sleep(0.002)
-    moment = datetime.now(timezone.utc).isoformat()
+    timestamp = datetime.now(timezone.utc).isoformat()
     time.sleep(0.002)
-    return moment
+    return timestamp
 
 
 def test_deleted_files_come_back_by_name(server: RunningServer, manage: Manage) -> None:
@@ -65,9 +65,7 @@ def test_a_time_window_brings_back_what_went_in_it_and_nothing_else(server: Runn
     assert visible_files(server.originals) == ["within"]
 
 
-def test_of_several_versions_the_last_comes_back_or_the_one_until_a_moment(
-    server: RunningServer, manage: Manage
-) -> None:
+def test_of_several_versions_the_last_comes_back_or_the_one_until_a_time(server: RunningServer, manage: Manage) -> None:
     server.upload("a", b"first")
     server.upload("a", b"second")
     until = now()
@@ -136,11 +134,11 @@ def test_nothing_is_restored_or_purged_without_saying_what(manage: Manage) -> No
 def test_as_of_shows_what_existed_and_where_it_is_now(server: RunningServer, manage: Manage) -> None:
     for name in ("kept", "replaced", "deleted"):
         server.upload(name, name.encode())
-    moment = now()
+    timestamp = now()
     server.upload("replaced", b"newer")
     server.delete("deleted")
     server.upload("later", b"later")
-    found = rows(manage("as-of", moment, "--json"))
+    found = rows(manage("as-of", timestamp, "--json"))
     assert [(row["name"], row["size"], row["where"]) for row in found] == [
         ("deleted", 7, "in the trash"),
         ("kept", 4, "in place"),
@@ -173,14 +171,14 @@ def test_collections_are_named_as_in_specify_or_by_their_folder(start: Callable[
         server.delete("a", coll=collection)
     environ = {"BASE_DIR": str(server.base), "COLLECTION_DIRS": '{"KU Fish": "fish", "KU Herps": "herps"}'}
 
-    def places(*arguments: str) -> list[str]:
+    def collection_dirs(*arguments: str) -> list[str]:
         command = [sys.executable, str(PROJECT / "manage.py"), "trash", "list", "--json", *arguments]
         run = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         return [str(row["place"]) for row in rows(run)] if run.returncode == 0 else [run.stderr]
 
-    assert places() == ["fish", "herps"]
-    assert places("--collection", "KU Herps") == places("--collection", "herps") == ["herps"]
-    assert "Collections: KU Fish, KU Herps." in places("--collection", "KU Birds")[0]
+    assert collection_dirs() == ["fish", "herps"]
+    assert collection_dirs("--collection", "KU Herps") == collection_dirs("--collection", "herps") == ["herps"]
+    assert "Collections: KU Fish, KU Herps." in collection_dirs("--collection", "KU Birds")[0]
 
 
 def test_verify_tells_by_its_exit_status_and_takes_notes_when_asked(server: RunningServer, manage: Manage) -> None:
@@ -214,9 +212,9 @@ def test_verify_says_where_a_file_is_whose_delete_a_crash_kept_from_the_journal(
     assert manage("verify").stdout == "1 files, 1 bytes: nothing wrong; 0 noted.\n"
 
 
-@pytest.mark.parametrize("moment", ["yesterday", "2026-13-01", "2026-11-24 25:00", "5x", ""])
-def test_a_moment_that_is_none_says_what_was_expected(manage: Manage, moment: str) -> None:
-    run = manage("as-of", moment)
+@pytest.mark.parametrize("timestamp", ["yesterday", "2026-13-01", "2026-11-24 25:00", "5x", ""])
+def test_a_time_that_is_none_says_what_was_expected(manage: Manage, timestamp: str) -> None:
+    run = manage("as-of", timestamp)
     assert run.returncode == 2
     assert "expected 2026-11-24" in run.stderr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assetstore.bags.export import Export
-from assetstore.concurrency.rate_limit import Interrupted, Pace
+from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.fixity.verification import Verification
 from tests import pictures
 from tests.bad_weather import Way
@@ -107,20 +107,20 @@ def test_an_interrupted_export_does_not_read_again_what_has_not_changed(server: 
     for name in ("a.bin", "b.bin", "c.bin"):
         server.upload(name, name.encode(), coll="KU Fish")
     ending = threading.Event()
-    export = Export(server.opened.originals, tmp_path / "bag", {"fish": "KU Fish"}, {}, Pace(None, ending))
+    export = Export(server.context.originals, tmp_path / "bag", {"fish": "KU Fish"}, {}, RateLimit(None, ending))
     with pytest.raises(Interrupted):
         for _ in export.run(lambda _: ending.set() if export.files == 2 else None):
             pass
     server.upload("a.bin", b"other", coll="KU Fish")
     ending.clear()
-    export = Export(server.opened.originals, tmp_path / "bag", {"fish": "KU Fish"}, {}, Pace(None, ending))
+    export = Export(server.context.originals, tmp_path / "bag", {"fish": "KU Fish"}, {}, RateLimit(None, ending))
     assert list(export.run()) == []
     assert (export.files, export.reused) == (3, 1)
     assert is_valid(tmp_path / "bag")
     assert (tmp_path / "bag/data/fish/a.bin").read_bytes() == b"other"
 
 
-class Replacing(Pace):
+class Replacing(RateLimit):
     """As soon as the first bytes have been read, the file is another one, and the connection breaks."""
 
     def __init__(self, server: RunningServer, way: Way, content: bytes) -> None:
@@ -141,10 +141,10 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_anew(
     server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint}, COLLECTION_DIRS=FOLDERS)
     old, new = os.urandom(30_000_000), os.urandom(30_000_000)
     server.upload("a.bin", old, coll="KU Fish")
-    export = Export(server.opened.originals, tmp_path / "bag", {"fish": "KU Fish"}, {}, Replacing(server, way, new))
+    export = Export(server.context.originals, tmp_path / "bag", {"fish": "KU Fish"}, {}, Replacing(server, way, new))
     assert list(export.run()) == []
     assert (tmp_path / "bag/data/fish/a.bin").read_bytes() == new
-    pace = Replacing(server, way, old)
-    run = Verification(server.opened.originals, pace, adopt=False, accept=False, client="test")
+    rate_limit = Replacing(server, way, old)
+    run = Verification(server.context.originals, rate_limit, adopt=False, accept=False, client="test")
     assert list(run.run(resume=False)) == []
     assert run.summary.bytes == 30_000_000

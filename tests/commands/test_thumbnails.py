@@ -12,13 +12,13 @@ import pytest
 
 from assetstore.storage.protocols import PrunableThumbnails
 from assetstore.thumbnails import prune as pruning
-from assetstore.thumbnails.prune import Pruning, Wishes
+from assetstore.thumbnails.prune import PruneOptions, Pruning
 from tests import pictures
 from tests.support import PROJECT, RunningServer, run_manage, visible_files
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 
-NOTHING = Wishes(False, False, None, None, None)
+NOTHING = PruneOptions(False, False, None, None, None)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def manage(server: RunningServer) -> Manage:
 def renders(server: RunningServer) -> list[str]:
     """The pictures that the server itself makes."""
     made: list[str] = []
-    server.opened.pool.on_render = lambda kind, outcome, _seconds: made.append(f"{kind} {outcome}")
+    server.context.pool.on_render = lambda kind, outcome, _seconds: made.append(f"{kind} {outcome}")
     return made
 
 
@@ -42,12 +42,14 @@ def prune(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     """Prunes in this process; what was made a moment ago may be an orphan."""
     monkeypatch.setattr(pruning, "_YOUNG_NS", 0)
 
-    def run(dry_run: bool = False, **wishes: object) -> list[tuple[str, str]]:
-        store = server.opened.thumbnails.store
+    def run(dry_run: bool = False, **options: object) -> list[tuple[str, str]]:
+        store = server.context.thumbnails.store
         assert isinstance(store, PrunableThumbnails)
         time.sleep(0.02)  # the clock of the file system ticks every few milliseconds
-        pruned = Pruning(server.opened.originals, store, Wishes(**{**vars(NOTHING), **wishes}), dry_run).run([""])  # type: ignore[arg-type]
-        return sorted((one.reason, one.kept.name) for one in pruned)
+        pruned = Pruning(server.context.originals, store, PruneOptions(**{**vars(NOTHING), **options}), dry_run).run(
+            [""]
+        )  # type: ignore[arg-type]
+        return sorted((one.reason, one.cached.name) for one in pruned)
 
     return run
 
@@ -72,8 +74,8 @@ def test_what_was_warmed_is_served_without_being_made_again(
 def test_only_what_is_new_is_looked_at(server: RunningServer, manage: Manage) -> None:
     for name, age in (("old.jpg", 10 * 86_400), ("new.jpg", 3600)):
         server.upload(name, pictures.jpeg())
-        moment = time.time() - age
-        os.utime(server.originals / name, (moment, moment))
+        timestamp = time.time() - age
+        os.utime(server.originals / name, (timestamp, timestamp))
     assert manage("warm", "--size", 100, "--since", "1d").returncode == 0
     assert visible_files(server.thumbnails) == ["new_100.jpg"]
 
@@ -171,15 +173,15 @@ def test_by_age_and_by_total_the_oldest_go(server: RunningServer, prune: Callabl
 def test_a_thumbnail_that_was_renewed_meanwhile_stays(server: RunningServer) -> None:
     server.upload("a.jpg", pictures.jpeg())
     server.thumbnail("a.jpg", 100)
-    store = server.opened.thumbnails.store
+    store = server.context.thumbnails.store
     assert isinstance(store, PrunableThumbnails)
-    kept = next(store.kept(""))
+    kept = next(store.cached(""))
     time.sleep(0.02)
     server.upload("a.jpg", pictures.jpeg(orientation=3))
     server.thumbnail("a.jpg", 100)
     assert not store.remove("", kept)
     assert visible_files(server.thumbnails) == ["a_100.jpg"]
-    assert store.remove("", next(store.kept("")))
+    assert store.remove("", next(store.cached("")))
     assert not store.remove("", kept), "gone already"
 
 

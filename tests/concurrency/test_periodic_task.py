@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from assetstore.concurrency.periodic_task import Duty
+from assetstore.concurrency.periodic_task import PeriodicTask
 
 
 def done(tmp_path: Path, work: Callable[[threading.Event], object]) -> None:
     """Does a duty until its work tells it to end."""
-    duty = Duty("tidying", tmp_path, 0.001, work)
-    duty.start()
-    assert duty._ending.wait(60)
-    duty.close()
+    task = PeriodicTask("tidying", tmp_path, 0.001, work)
+    task.start()
+    assert task._ending.wait(60)
+    task.close()
 
 
 @pytest.mark.parametrize("fault", [BlockingIOError("a pipe is full"), ValueError("a mistake"), OSError("a disk")])
-def test_a_duty_that_fails_is_in_the_log_and_goes_on(
+def test_a_task_that_fails_is_in_the_log_and_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Exception
 ) -> None:
     rounds = []
@@ -35,13 +35,13 @@ def test_a_duty_that_fails_is_in_the_log_and_goes_on(
     assert caplog.text.count(str(fault)) >= 2
 
 
-def test_a_duty_that_another_process_does_is_left_to_it_and_taken_over_when_that_ends(tmp_path: Path) -> None:
+def test_a_task_that_another_process_does_is_left_to_it_and_taken_over_when_that_ends(tmp_path: Path) -> None:
     at_work, may_end = threading.Event(), threading.Event()
-    first = Duty("tidying", tmp_path, 3600, lambda _: (at_work.set(), may_end.wait(60)))
+    first = PeriodicTask("tidying", tmp_path, 3600, lambda _: (at_work.set(), may_end.wait(60)))
     first.start()
     assert at_work.wait(60)
     turns = []
-    second = Duty("tidying", tmp_path, 3600, lambda _: turns.append("second"))
+    second = PeriodicTask("tidying", tmp_path, 3600, lambda _: turns.append("second"))
     second._do_alone()
     assert turns == []
     may_end.set()

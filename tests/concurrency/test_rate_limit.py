@@ -5,15 +5,15 @@ import time
 
 import pytest
 
-from assetstore.concurrency.rate_limit import Pace
+from assetstore.concurrency.rate_limit import RateLimit
 
 
-def test_a_pace_spreads_the_reading_and_ends_at_once_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rate_limit_spreads_the_reading_and_ends_at_once_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)  # however long it takes to come here
     ending = threading.Event()
     slept: list[float] = []
     ending.wait = slept.append  # type: ignore[method-assign,assignment]
-    pace = Pace(1000, ending)
+    rate_limit = RateLimit(1000, ending)
     for _ in range(4):
-        pace.spend(500)
+        rate_limit.spend(500)
     assert slept == [0.5, 1.0, 1.5, 2.0]

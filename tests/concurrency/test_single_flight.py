@@ -57,7 +57,7 @@ def test_work_that_is_done_is_done_anew_when_asked_again() -> None:
     assert [flight.do("key", lambda: next(numbers), 1) for _ in range(3)] == [0, 1, 2]
 
 
-def test_patience_ends() -> None:
+def test_the_timeout_ends() -> None:
     flight: SingleFlight[None] = SingleFlight()
     gate, begun = threading.Event(), threading.Event()
 

@@ -106,7 +106,7 @@ def behind(tmp_path: Path, museum_certificate: Path, monkeypatch: pytest.MonkeyP
 
 
 def visit_to(url: str, key: str | None = KEY, collection: str | None = None) -> Visit:
-    return Visit(RemoteServer(Address.parse(url), key, collection, patience=20))
+    return Visit(RemoteServer(Address.parse(url), key, collection, timeout=20))
 
 
 def alarms(found: Iterator[Finding]) -> Alarms:
@@ -134,8 +134,8 @@ def tidy(start: Start) -> Iterator[Start]:
 
     yield start_server
     for server in running:
-        for place in server.opened.originals.places:
-            assert visible_files(server.base / place / "originals") == []
+        for collection_dir in server.context.originals.collection_dirs:
+            assert visible_files(server.base / collection_dir / "originals") == []
 
 
 # --- good ones -------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_deploy_nginx_conf_as_it_stands_raises_no_alarm_and_nothing_is_left(
     assert {"certificate", "CORS", "upload", "thumbnails", "metadata", "body limit", "buffering", "left behind"} <= {
         finding["check"] for finding in found
     }
-    assert [entry for entry in server.opened.originals.trash() if entry.size] == [], "not even in the trash"
+    assert [entry for entry in server.context.originals.trash() if entry.size] == [], "not even in the trash"
 
 
 def test_a_server_without_anything_in_front_raises_no_alarm(tidy: Start) -> None:

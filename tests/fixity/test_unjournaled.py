@@ -52,7 +52,7 @@ def test_what_a_crash_kept_from_the_journal_is_found_in_the_trash(
     put(originals, "a", b"old")
     killed_in(act, tmp_path)
     (finding,) = verification(originals).run(resume=False)
-    assert (finding.name, finding.kinds) == ("a", (fixity.UNNOTED,))
+    assert (finding.name, finding.kinds) == ("a", (fixity.UNJOURNALED,))
     (entry,) = originals.trash()
     assert finding.detail.startswith("its last version is in the trash since 20")
     assert found(originals, adopt=True) == {}, "noted"
@@ -65,7 +65,7 @@ def test_what_a_crash_kept_from_the_journal_is_found_in_the_trash(
     assert found(originals) == {}
 
 
-def test_a_delete_that_is_noted_late_bears_the_time_at_which_it_was(originals: Originals, tmp_path: Path) -> None:
+def test_a_delete_that_is_journaled_late_bears_the_time_at_which_it_was(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"old")
     killed_in("delete", tmp_path)
     (entry,) = originals.trash()
@@ -77,7 +77,7 @@ def test_a_delete_that_is_noted_late_bears_the_time_at_which_it_was(originals: O
     assert list(point_in_time.existed(originals, entry.removed_ns)) == []
 
 
-def test_what_existed_at_a_moment_does_not_hang_on_the_note(originals: Originals, tmp_path: Path) -> None:
+def test_what_existed_at_a_time_does_not_hang_on_the_note(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"old")
     killed_in("delete", tmp_path)
     (entry,) = originals.trash()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assetstore.concurrency.rate_limit import Interrupted, Pace
+from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.fixity import schedule
 from assetstore.fixity import verification as fixity
 from assetstore.fixity.schedule import Verifier
@@ -26,23 +26,23 @@ def originals(tmp_path: Path) -> Iterator[Originals]:
         yield store
 
 
-def put(originals: Originals, name: str, content: bytes, place: str = "") -> None:
+def put(originals: Originals, name: str, content: bytes, collection_dir: str = "") -> None:
     import hashlib
 
-    with originals.storage.receive(place, None) as incoming:
+    with originals.storage.receive(collection_dir, None) as incoming:
         incoming.write(content)
         checksum = hashlib.sha256(content).hexdigest()
-        originals.store(Received(incoming, len(content), checksum), place, name, ORIGIN)
+        originals.store(Received(incoming, len(content), checksum), collection_dir, name, ORIGIN)
 
 
 def verification(originals: Originals, ending: threading.Event | None = None, **options: bool) -> Verification:
     choices = {"adopt": False, "accept": False, **options}
-    return Verification(originals, Pace(None, ending or threading.Event()), client="test", **choices)
+    return Verification(originals, RateLimit(None, ending or threading.Event()), client="test", **choices)
 
 
 def found(originals: Originals, resume: bool = False, **options: bool) -> dict[str, tuple[str, ...]]:
     run = verification(originals, **options)
-    return {f"{finding.place}/{finding.name}": finding.kinds for finding in run.run(resume)}
+    return {f"{finding.collection_dir}/{finding.name}": finding.kinds for finding in run.run(resume)}
 
 
 def test_what_was_stored_and_not_touched_is_right(originals: Originals) -> None:

@@ -3,12 +3,12 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from assetstore.http import request_context
+from assetstore.http import middleware
 from tests.support import RunningServer
 
 
 def test_many_threads_at_once_get_request_ids_of_their_own() -> None:
-    ids = request_context.RequestIds()
+    ids = middleware.RequestIds()
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

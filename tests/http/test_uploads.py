@@ -26,7 +26,7 @@ class MemoryIncoming:
     def sync(self) -> None:
         pass
 
-    def commit(self, place: str, name: str, keep_old: bool) -> bool:
+    def commit(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         return False
 
     def __enter__(self) -> "MemoryIncoming":

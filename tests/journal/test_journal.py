@@ -38,9 +38,9 @@ def names(journal: Journal, **terms: object) -> list[str]:
     return [event.name for event in journal.search(**terms)]  # type: ignore[arg-type]
 
 
-def record(journal: Journal, *all_names: str, operation: str = events.STORED, place: str = "") -> None:
+def record(journal: Journal, *all_names: str, operation: str = events.STORED, collection_dir: str = "") -> None:
     for name in all_names:
-        assert journal.record(Event(operation, place, name)) is True
+        assert journal.record(Event(operation, collection_dir, name)) is True
 
 
 def timed(journal: Journal, *rows: tuple[str, str, int]) -> None:
@@ -65,9 +65,9 @@ def test_an_event_without_a_time_happens_now(journal: Journal, monkeypatch: pyte
     assert event.time_ns == 1_795_000_000_123_456_789
 
 
-def test_the_latest_event_of_a_name_is_that_of_its_place(journal: Journal) -> None:
-    record(journal, "a", place="fish")
-    record(journal, "a", operation=events.DELETED, place="birds")
+def test_the_latest_event_of_a_name_is_that_of_its_collection_folder(journal: Journal) -> None:
+    record(journal, "a", collection_dir="fish")
+    record(journal, "a", operation=events.DELETED, collection_dir="birds")
     latest = journal.latest("fish", "a")
     assert latest is not None
     assert latest.operation == events.STORED
@@ -91,7 +91,7 @@ def test_the_order_is_that_of_recording_also_when_the_clock_goes_back(journal: J
     assert [event.time_ns for event in journal.search()] == [100, 50]
 
 
-def test_what_was_there_at_a_moment_is_what_was_made_last_until_then(journal: Journal) -> None:
+def test_what_was_there_at_a_time_is_what_was_made_last_until_then(journal: Journal) -> None:
     rows = [(events.STORED, 10), (events.DELETED, 20), (events.RESTORED, 30), (events.PURGED, 35), (events.GONE, 40)]
     timed(journal, *[(operation, "a", time_ns) for operation, time_ns in rows], (events.ADOPTED, "a", 50))
     expected = {9: None, 10: 10, 19: 10, 25: 10, 30: 30, 39: 30, 45: 30, 50: 50, 10**19 // 10: 50}
@@ -102,7 +102,7 @@ def test_what_was_there_at_a_moment_is_what_was_made_last_until_then(journal: Jo
 
 def test_the_state_is_the_last_event_of_every_name_by_name(journal: Journal) -> None:
     timed(journal, (events.STORED, "b", 1), (events.STORED, "a", 2), (events.DELETED, "b", 3), (events.STORED, "c", 4))
-    record(journal, "d", place="elsewhere")
+    record(journal, "d", collection_dir="elsewhere")
     assert [(event.name, event.operation, event.time_ns) for event in journal.state("p")] == [
         ("a", events.STORED, 2),
         ("b", events.DELETED, 3),
@@ -115,11 +115,11 @@ def test_the_state_is_the_last_event_of_every_name_by_name(journal: Journal) -> 
 
 def test_a_search_takes_any_terms_together(journal: Journal) -> None:
     timed(journal, (events.STORED, "a", 1), (events.DELETED, "a", 2), (events.STORED, "b", 3), (events.STORED, "a", 4))
-    record(journal, "a", place="elsewhere")
+    record(journal, "a", collection_dir="elsewhere")
     assert names(journal) == ["a", "a", "b", "a", "a"]
-    assert names(journal, place="p", name="a", operation=events.STORED) == ["a", "a"]
-    assert [event.time_ns for event in journal.search(place="p", since_ns=2, until_ns=3)] == [2, 3]
-    assert [event.time_ns for event in journal.search(place="p", newest_first=True, most=2)] == [4, 3]
+    assert names(journal, collection_dir="p", name="a", operation=events.STORED) == ["a", "a"]
+    assert [event.time_ns for event in journal.search(collection_dir="p", since_ns=2, until_ns=3)] == [2, 3]
+    assert [event.time_ns for event in journal.search(collection_dir="p", newest_first=True, most=2)] == [4, 3]
     assert names(journal, name="absent") == []
     assert names(journal, most=0) == []
 
@@ -144,7 +144,7 @@ def test_a_pattern_is_a_glob_and_knows_upper_from_lower_case(journal: Journal, p
     assert names(journal, pattern=pattern) == found
 
 
-def test_moments_beyond_all_events_can_be_asked_for(journal: Journal) -> None:
+def test_times_beyond_all_events_can_be_asked_for(journal: Journal) -> None:
     timed(journal, (events.STORED, "a", 10), (events.STORED, "late", 10**20))
     year_1, year_9999 = -62_135_596_800 * 10**9, 253_402_300_799 * 10**9
     assert names(journal, since_ns=year_1, until_ns=year_9999) == ["a", "late"]

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from assetstore.concurrency.rate_limit import Pace
+from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config import loading
 from assetstore.migration import outcomes as migration_outcomes
 from assetstore.migration.endpoints import Address, End
 from assetstore.migration.runner import Pass
-from assetstore.migration.state import Notebook, Result
+from assetstore.migration.state import MigrationState, Result
 from assetstore.migration.transfer import Rules
 from assetstore.storage.disk.disk import DiskStorage
 from assetstore.storage.models import Past, StoredFile
@@ -310,8 +310,8 @@ class Unreliable(DiskStorage):
     wrong: AbstractSet[str] = frozenset()
     always = False
 
-    def open_original(self, place: str, name: str, reads: bool = True) -> StoredFile:
-        stored = super().open_original(place, name, reads)
+    def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
+        stored = super().open_original(collection_dir, name, reads)
         if name in self.wrong:
             content = stored.file.read()
             stored.file.close()
@@ -322,11 +322,11 @@ class Unreliable(DiskStorage):
         return stored
 
     def receive(
-        self, place: str | None, length: int | None, name: str | None = None, past: Past | None = None
+        self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
     ) -> Incoming:
         if not self.always:
             self.wrong = self.wrong - {name}
-        return super().receive(place, length, name, past)
+        return super().receive(collection_dir, length, name, past)
 
 
 @pytest.fixture
@@ -344,9 +344,9 @@ def damaging(tmp_path: Path) -> tuple[Unreliable, Callable[[], dict[str, Result]
         (tmp_path / "DiskStorage" / "originals" / name).write_bytes(name.encode() * 1000)
 
     def run() -> dict[str, Result]:
-        with contextlib.closing(Notebook(tmp_path / "notes.sqlite")) as notebook:
-            rules = Rules(replaces=False, trusts_checksums=True, keeps_trash=True, places={"": ""})
-            run = Pass(End(source), End(target, lambda _: True), notebook, Pace(None, threading.Event()), rules, 2)
+        with contextlib.closing(MigrationState(tmp_path / "notes.sqlite")) as state:
+            rules = Rules(replaces=False, trusts_checksums=True, keeps_trash=True, collection_dirs={"": ""})
+            run = Pass(End(source), End(target, lambda _: True), state, RateLimit(None, threading.Event()), rules, 2)
             run.list_both(compares_all=True)
             return {told.name: told.result for told in run.take_over(lambda: None)}
 
@@ -429,17 +429,17 @@ def test_collections_are_moved_into_folders_and_buckets_of_their_own(
 ) -> None:
     migrate = between("disk to s3")
     migrate.environ["COLLECTION_DIRS"] = json.dumps({"Fish": "fish", "Herps": "herps"})
-    for place in ("fish", "herps"):
-        folder = Path(migrate.source) / place / "originals"
+    for collection_dir in ("fish", "herps"):
+        folder = Path(migrate.source) / collection_dir / "originals"
         folder.mkdir(parents=True)
-        (folder / "a").write_bytes(place.encode())
+        (folder / "a").write_bytes(collection_dir.encode())
     own = f"s3://{BUCKETS[1]}/{uuid.uuid4().hex}"
     run = migrate.run("--folder", "fish", "--folder", f"herps={own}")
     assert run.returncode == 0, run.stderr
     settings = loading.load({}, migrate.environ, PROJECT, 2)
     target = Address("target", migrate.target).open(settings, ["fish", own], {}).storage
-    for place, content in (("fish", b"fish"), (own, b"herps")):
-        with target.open_original(place, "a") as stored:
+    for collection_dir, content in (("fish", b"fish"), (own, b"herps")):
+        with target.open_original(collection_dir, "a") as stored:
             assert stored.file.read() == content
     wrong = migrate.run("--folder", "birds")
     assert (wrong.returncode, "There is no collection folder 'birds'" in wrong.stderr) == (2, True)
@@ -449,9 +449,9 @@ def test_a_collection_that_was_added_later_is_moved_too(between: Callable[[str],
     migrate = between("disk to disk")
     migrate.source = str(migrate.base)
     migrate.environ["COLLECTION_DIRS"] = json.dumps({"Fish": "fish"})
-    for place in ("fish", "birds"):
-        (migrate.base / place / "originals").mkdir(parents=True)
-        (migrate.base / place / "originals" / f"{place}.txt").write_text(place)
+    for collection_dir in ("fish", "birds"):
+        (migrate.base / collection_dir / "originals").mkdir(parents=True)
+        (migrate.base / collection_dir / "originals" / f"{collection_dir}.txt").write_text(collection_dir)
     add = [sys.executable, str(PROJECT / "manage.py"), "collections", "add", "Birds", "birds", "--existing"]
     subprocess.run(add, env=migrate.environ, check=True, capture_output=True)
     assert migrate.outcomes() == {"fish.txt": "copied", "birds.txt": "copied"}

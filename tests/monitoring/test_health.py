@@ -62,7 +62,7 @@ def test_what_a_verification_found_is_a_warning_and_no_reason_to_stop(start: Cal
     (server.originals / "a.txt").write_bytes(b"y")
     from assetstore.fixity.schedule import Verifier
 
-    Verifier(server.opened.originals, 30).round(threading.Event())
+    Verifier(server.context.originals, 30).round(threading.Event())
     page = json.loads(server.get("/readyz").text)
     assert page["ready"] is True
     assert page["checks"]["verification"]["status"] == "warning"

@@ -18,7 +18,7 @@ def free_port() -> int:
     return port
 
 
-def figures(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def metrics(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     for _ in range(100):
         try:
             page = Client(port).get("/metrics")
@@ -56,7 +56,7 @@ def test_requests_renders_and_changes_are_counted(measured: RunningServer, free_
     measured.get("/testkey", random="1", token="forged")
     measured.get("/no/such/route")
     measured.delete("a.jpg")
-    found = figures(free_port)
+    found = metrics(free_port)
     assert of(found, "requests_total", route="/fileupload", method="POST", status="200") == 3
     assert of(found, "requests_total", route="/fileget", method="GET", status="200") == 3
     assert of(found, "requests_total", route="other", method="GET", status="404") == 1

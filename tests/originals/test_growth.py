@@ -23,8 +23,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def note(journal: Journal, operation: str, days_ago: float, size: int | None) -> None:
-    moment = int((NOW - days_ago * DAY) * 10**9)
-    assert journal.record(Event(operation, "", "a", size=size, time_ns=moment))
+    timestamp = int((NOW - days_ago * DAY) * 10**9)
+    assert journal.record(Event(operation, "", "a", size=size, time_ns=timestamp))
 
 
 def test_months_have_uploads_and_what_left_for_good(journal: Journal) -> None:

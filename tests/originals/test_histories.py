@@ -34,7 +34,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from assetstore.concurrency.rate_limit import Pace
+from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.errors import AssetError, NotFound
 from assetstore.fixity.verification import Verification
 from assetstore.journal import journal as events
@@ -48,7 +48,7 @@ from assetstore.storage.models import TrashEntry
 Key = tuple[str, str]
 
 ORIGIN = Origin("", "test")
-PLACES = ["", "fish"]
+COLLECTION_DIRS = ["", "fish"]
 
 #: The second is so long that its entries in the trash need a folder. The third is left alone by
 #: crashes and hands, so that the journal must be right about it to the end.
@@ -226,9 +226,9 @@ class Histories(RuleBasedStateMachine):
         shutil.rmtree(self.base)
 
     def opened(self, keeps_trash: bool) -> Originals:
-        storage = DiskStorage(self.base, "originals", "thumbnails", PLACES)
+        storage = DiskStorage(self.base, "originals", "thumbnails", COLLECTION_DIRS)
         storage.prepare()
-        return Originals(storage, WatchedJournal(self.base, self.system), PLACES, keeps_trash)
+        return Originals(storage, WatchedJournal(self.base, self.system), COLLECTION_DIRS, keeps_trash)
 
     # What is done.
 
@@ -368,10 +368,10 @@ class Histories(RuleBasedStateMachine):
     def chosen(self, number: int) -> tuple[TrashEntry, Key, bytes]:
         entries = list(self.originals.trash())
         entry = entries[number % len(entries)]
-        return entry, (entry.place, entry.name), self.path_in_trash(entry).read_bytes()
+        return entry, (entry.collection_dir, entry.name), self.path_in_trash(entry).read_bytes()
 
     def path_in_trash(self, entry: TrashEntry) -> Path:
-        return DiskTrash(entry.place, self.base / entry.place / "originals").path(entry)
+        return DiskTrash(entry.collection_dir, self.base / entry.collection_dir / "originals").path(entry)
 
     def path(self, key: Key) -> Path:
         return self.base / key[0] / "originals" / key[1]
@@ -385,22 +385,22 @@ class Histories(RuleBasedStateMachine):
 
     def age_leftovers(self) -> None:
         """Lets two days go by for what lies in the private folders, so that it is swept."""
-        for place in PLACES:
-            for path in (self.base / place).glob("*/.asset-server/*"):
+        for collection_dir in COLLECTION_DIRS:
+            for path in (self.base / collection_dir).glob("*/.asset-server/*"):
                 os.utime(path, (0, 0))
 
     def verification(self, accept: bool) -> Verification:
-        pace = Pace(None, threading.Event())
-        return Verification(self.originals, pace, adopt=accept, accept=accept, client="test")
+        rate_limit = RateLimit(None, threading.Event())
+        return Verification(self.originals, rate_limit, adopt=accept, accept=accept, client="test")
 
     # What must hold.
 
     @invariant()
     def names_hold_what_they_must(self) -> None:
         assert {key: self.found(key) for key in KEYS} == {key: self.content.get(key) for key in KEYS}
-        for place in PLACES:
-            there = set(os.listdir(self.base / place / "originals"))
-            assert there == {".asset-server", *(name for other, name in self.content if other == place)}
+        for collection_dir in COLLECTION_DIRS:
+            there = set(os.listdir(self.base / collection_dir / "originals"))
+            assert there == {".asset-server", *(name for other, name in self.content if other == collection_dir)}
 
     @invariant()
     def what_went_is_in_the_trash(self) -> None:
@@ -408,7 +408,7 @@ class Histories(RuleBasedStateMachine):
         for entry in self.originals.trash():
             content = self.path_in_trash(entry).read_bytes()
             assert entry.size == len(content)
-            kept[entry.place, entry.name][content] += 1
+            kept[entry.collection_dir, entry.name][content] += 1
         for key in KEYS:
             assert +self.owed[key] <= kept[key], key
             assert key in self.touched or +self.owed[key] == kept[key], "once, not twice"
@@ -417,7 +417,9 @@ class Histories(RuleBasedStateMachine):
     def the_journal_is_right(self) -> None:
         for key in set(KEYS) - self.touched:
             self.agree(key)
-        wrong = {(finding.place, finding.name) for finding in self.verification(accept=False).run(resume=False)}
+        wrong = {
+            (finding.collection_dir, finding.name) for finding in self.verification(accept=False).run(resume=False)
+        }
         assert wrong <= self.touched
 
     def agree(self, key: Key) -> None:
@@ -519,7 +521,7 @@ class Outcome:
     end: int | str
     error: BaseException | None
     state: State
-    is_noted: bool
+    is_journaled: bool
 
     def has_all(self, operation: str) -> bool:
         """Whether each version that was there before is still somewhere."""
@@ -542,9 +544,9 @@ def outcomes(operation: str, key: Key, disk: Disk, fails_with: int) -> Iterator[
         except (Crash, Exception) as raised:
             error = raised
         victim.system.bury()
-        is_noted = len(list(victim.originals.journal.search())) > events_before
+        is_journaled = len(list(victim.originals.journal.search())) > events_before
         try:
-            yield victim, Outcome(end, error, victim.state(), is_noted)
+            yield victim, Outcome(end, error, victim.state(), is_journaled)
         finally:
             victim.teardown()
         if error is None and victim.system.calls < int(end):
@@ -567,7 +569,7 @@ def test_wherever_the_process_dies_the_name_is_whole_and_no_version_is_lost(
         assert victim.state() == outcome.state
         assert outcome.state[0] in right, outcome
         assert outcome.has_all(operation), outcome
-        assert outcome.error or (outcome.state, outcome.is_noted) == (after, True)
+        assert outcome.error or (outcome.state, outcome.is_journaled) == (after, True)
         # And life goes on.
         victim.send(key, b"next")
         assert victim.found(key) == b"next"
@@ -582,15 +584,15 @@ def test_whichever_call_fails_no_version_is_lost(operation: str, key: Key, disk:
     after = OPERATIONS[operation][1]
     for _, outcome in outcomes(operation, key, disk, fails_with=errno.EIO):
         assert outcome.has_all(operation), outcome
-        assert outcome.error or (outcome.state, outcome.is_noted) == (after, True)
+        assert outcome.error or (outcome.state, outcome.is_journaled) == (after, True)
 
 
 @ON_ALL_DISKS
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_after_a_failure_all_is_as_before_or_done_and_noted(operation: str, disk: Disk) -> None:
+def test_after_a_failure_all_is_as_before_or_done_and_journaled(operation: str, disk: Disk) -> None:
     before, after = OPERATIONS[operation]
     for _, outcome in outcomes(operation, KEYS[0], disk, errno.EIO):
-        if outcome.is_noted:
+        if outcome.is_journaled:
             assert outcome.state == after, outcome
             continue
         assert outcome.state[0] == before[0], outcome

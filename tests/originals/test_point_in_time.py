@@ -55,11 +55,11 @@ class Store:
         self.clock.now = second
         return self
 
-    def put(self, content: bytes, name: str = "a", place: str = "") -> None:
-        with self.originals.storage.receive(place, None) as incoming:
+    def put(self, content: bytes, name: str = "a", collection_dir: str = "") -> None:
+        with self.originals.storage.receive(collection_dir, None) as incoming:
             incoming.write(content)
             received = Received(incoming, len(content), hashlib.sha256(content).hexdigest())
-            self.originals.store(received, place, name, ORIGIN)
+            self.originals.store(received, collection_dir, name, ORIGIN)
 
     def delete(self, name: str = "a") -> None:
         assert self.originals.delete("", name, ORIGIN)
@@ -73,8 +73,8 @@ class Store:
     def copy_in_by_hand(self, content: bytes, changed_at: float, name: str = "a") -> None:
         path = self.base / "originals" / name
         path.write_bytes(content)
-        moment = int((BEGIN + changed_at) * SECOND)
-        os.utime(path, ns=(moment, moment))
+        timestamp = int((BEGIN + changed_at) * SECOND)
+        os.utime(path, ns=(timestamp, timestamp))
 
     def existed(self, second: float) -> list[Past]:
         return list(point_in_time.existed(self.originals, int((BEGIN + second) * SECOND)))
@@ -95,8 +95,10 @@ class Store:
         """The bytes to which the answer leads."""
         (past,) = self.existed(second)
         if past.entry is None:
-            return (self.base / past.place / "originals" / past.name).read_bytes()
-        return DiskTrash(past.place, self.base / past.place / "originals").path(past.entry).read_bytes()
+            return (self.base / past.collection_dir / "originals" / past.name).read_bytes()
+        return (
+            DiskTrash(past.collection_dir, self.base / past.collection_dir / "originals").path(past.entry).read_bytes()
+        )
 
 
 @pytest.fixture
@@ -249,12 +251,12 @@ def test_a_file_that_was_found_missing_and_accepted_was_gone_from_then_on(store:
     assert [store.told(second) for second in (15, 25)] == [LOST, None]
 
 
-def test_the_moment_of_an_event_itself_is_after_it(store: Store) -> None:
+def test_the_time_of_an_event_itself_is_after_it(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).delete()
     stored, deleted = store.originals.journal.search()
-    moments = [stored.time_ns, deleted.time_ns - 1, deleted.time_ns]
-    found = [[past.name for past in point_in_time.existed(store.originals, moment)] for moment in moments]
+    timestamps = [stored.time_ns, deleted.time_ns - 1, deleted.time_ns]
+    found = [[past.name for past in point_in_time.existed(store.originals, timestamp)] for timestamp in timestamps]
     assert found == [["a"], ["a"], []]
 
 
@@ -270,12 +272,12 @@ def test_without_a_journal_the_dates_of_files_and_trash_tell(store: Store) -> No
     assert [store.bytes_of(second) for second in (15, 25)] == [b"first", b"second version"]
 
 
-def test_all_places_are_told_by_place_and_name(store: Store) -> None:
+def test_all_collection_folders_are_listed_by_folder_and_name(store: Store) -> None:
     store.at(10)
     for name in ("b", "a", "ü"):
         store.put(b"x", name)
         store.put(b"x", name, "fish")
-    found = [(past.place, past.name) for past in store.existed(20)]
+    found = [(past.collection_dir, past.name) for past in store.existed(20)]
     assert found == [("", "a"), ("", "b"), ("", "ü"), ("fish", "a"), ("fish", "b"), ("fish", "ü")]
 
 

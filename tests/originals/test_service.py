@@ -44,14 +44,14 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def put(originals: Originals, name: str, content: bytes, place: str = "") -> bool:
-    with originals.storage.receive(place, len(content)) as incoming:
+def put(originals: Originals, name: str, content: bytes, collection_dir: str = "") -> bool:
+    with originals.storage.receive(collection_dir, len(content)) as incoming:
         incoming.write(content)
-        return originals.store(Received(incoming, len(content), sha256(content)), place, name, ORIGIN)
+        return originals.store(Received(incoming, len(content), sha256(content)), collection_dir, name, ORIGIN)
 
 
-def read(originals: Originals, name: str, place: str = "") -> bytes:
-    with originals.storage.open_original(place, name) as stored:
+def read(originals: Originals, name: str, collection_dir: str = "") -> bytes:
+    with originals.storage.open_original(collection_dir, name) as stored:
         return stored.file.read()
 
 
@@ -98,10 +98,12 @@ def test_events_say_who_where_and_of_which_collection(originals: Originals) -> N
         originals.purge(entry, ORIGIN)
     found = list(originals.journal.search())
     assert len(found) == 5
-    assert {(event.place, event.collection, event.client) for event in found} == {("fish", "KU Fish", "192.0.2.1")}
+    assert {(event.collection_dir, event.collection, event.client) for event in found} == {
+        ("fish", "KU Fish", "192.0.2.1")
+    }
 
 
-def test_what_changes_nothing_is_not_noted(originals: Originals) -> None:
+def test_what_changes_nothing_is_not_journaled(originals: Originals) -> None:
     put(originals, "a", b"x")
     put(originals, "a", b"y")
     (entry,) = originals.trash()
@@ -192,7 +194,7 @@ def test_a_journal_that_cannot_be_used_stops_nothing(
     assert sum("not in the journal" in line for line in lines) == 6
 
 
-def test_a_change_that_fails_is_not_noted(originals: Originals, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_fails_is_not_journaled(originals: Originals, monkeypatch: pytest.MonkeyPatch) -> None:
     put(originals, "a", b"1")
 
     def fail(*arguments: object) -> None:
@@ -227,7 +229,7 @@ def test_a_lock_that_cannot_be_removed_is_let_go_all_the_same(
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_sizes_and_trash_are_those_of_all_places(originals: Originals, tmp_path: Path) -> None:
+def test_sizes_and_trash_are_those_of_all_collection_folders(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"1")
     put(originals, "a", b"22")
     put(originals, "b", b"333", "fish")
@@ -235,7 +237,7 @@ def test_sizes_and_trash_are_those_of_all_places(originals: Originals, tmp_path:
     originals.delete("fish", "b", ORIGIN)
     (tmp_path / "originals/by hand").write_bytes(bytes(100))
     assert originals.total_size() == 2 + 4 + 100
-    found = [(entry.place, entry.name, entry.reason, entry.size) for entry in originals.trash()]
+    found = [(entry.collection_dir, entry.name, entry.reason, entry.size) for entry in originals.trash()]
     assert found == [("", "a", REPLACED, 1), ("fish", "b", DELETED, 3)]
 
 
@@ -274,7 +276,7 @@ def run_processes(work: Callable[[Path, int], None], base: Path) -> None:
 
 
 def content_of(entry: TrashEntry, base: Path) -> bytes:
-    return DiskTrash(entry.place, base / entry.place / "originals").path(entry).read_bytes()
+    return DiskTrash(entry.collection_dir, base / entry.collection_dir / "originals").path(entry).read_bytes()
 
 
 def test_of_versions_that_come_at_once_all_but_the_last_are_in_the_trash_once(

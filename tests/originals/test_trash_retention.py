@@ -40,10 +40,15 @@ def leaving(*entries: TrashEntry, days: int = 90, most_bytes: int | None = None)
     return [gone.name for gone in due(entries, NOW, days, most_bytes)]
 
 
-def lay(base: Path, name: str, days: float, size: int = 1, place: str = "") -> None:
+def lay(base: Path, name: str, days: float, size: int = 1, collection_dir: str = "") -> None:
     """Puts a file into the trash as if it had gone so many days before NOW."""
-    moment = datetime.fromtimestamp(NOW - days * DAY, timezone.utc)
-    path = base / place / "originals/.asset-server/trash" / f"{moment:%Y-%m-%dT%H.%M.%S}.000000000-deleted-{name}"
+    timestamp = datetime.fromtimestamp(NOW - days * DAY, timezone.utc)
+    path = (
+        base
+        / collection_dir
+        / "originals/.asset-server/trash"
+        / f"{timestamp:%Y-%m-%dT%H.%M.%S}.000000000-deleted-{name}"
+    )
     path.write_bytes(bytes(size))
     os.utime(path, (NOW - days * DAY, NOW - days * DAY))
 
@@ -117,7 +122,7 @@ def test_what_stays_is_young_fits_and_is_newer_than_what_leaves_for_its_size(
 # Who purges.
 
 
-def test_what_is_due_leaves_all_places_and_is_noted(
+def test_what_is_due_leaves_all_collection_folders_and_is_journaled(
     originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -127,7 +132,7 @@ def test_what_is_due_leaves_all_places_and_is_noted(
     keeper = TrashKeeper(originals, tmp_path, 90, None)
     assert keeper.purge(NOW) == 2
     assert kept(originals) == ["young"]
-    found = [(event.operation, event.place, event.name, event.client) for event in originals.journal.search()]
+    found = [(event.operation, event.collection_dir, event.name, event.client) for event in originals.journal.search()]
     assert found == [
         (events.PURGED, "", "old", "housekeeping"),
         (events.PURGED, "fish", "old fish", "housekeeping"),
@@ -136,7 +141,7 @@ def test_what_is_due_leaves_all_places_and_is_noted(
     assert keeper.purge(NOW) == 0
 
 
-def test_the_limit_of_size_holds_for_all_places_together(originals: Originals, tmp_path: Path) -> None:
+def test_the_limit_of_size_holds_for_all_collection_folders_together(originals: Originals, tmp_path: Path) -> None:
     lay(tmp_path, "a", 1, 60)
     lay(tmp_path, "b", 2, 60, "fish")
     lay(tmp_path, "c", 3, 60)

@@ -27,11 +27,11 @@ def originals(tmp_path: Path) -> Iterator[Originals]:
 
 
 def note(
-    originals: Originals, operation: str, name: str, size: int | None, days_ago: float, place: str = "fish"
+    originals: Originals, operation: str, name: str, size: int | None, days_ago: float, collection_dir: str = "fish"
 ) -> None:
     """An event of the past."""
-    moment = time.time_ns() - int(days_ago * DAY * 1_000_000_000)
-    assert originals.journal.record(Event(operation, place, name, size=size, time_ns=moment))
+    timestamp = time.time_ns() - int(days_ago * DAY * 1_000_000_000)
+    assert originals.journal.record(Event(operation, collection_dir, name, size=size, time_ns=timestamp))
 
 
 def month_of(days_ago: float) -> str:
@@ -81,11 +81,11 @@ def test_a_replacement_comes_and_goes_and_what_was_adopted_is_no_growth(original
     note(originals, "restored", "a.jpg", 150, 40)
     note(originals, "restored", "a.jpg", 100, 40)
     note(originals, "deleted", "never heard of.jpg", None, 40)
-    note(originals, "stored", "b.jpg", 7, 40, place="birds")
+    note(originals, "stored", "b.jpg", 7, 40, collection_dir="birds")
     found = list(usage.months(originals, ["fish"], 12))
     came, went = 100 + 150 + 5 + 150 + 100, 100 + 10**9 + 150 + 150
     assert [vars(month) for month in found] == [
-        {"place": "fish", "month": month_of(40), "came": 5, "came_bytes": came, "went": 5, "went_bytes": went}
+        {"collection_dir": "fish", "month": month_of(40), "came": 5, "came_bytes": came, "went": 5, "went_bytes": went}
     ]
 
 

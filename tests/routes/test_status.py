@@ -204,20 +204,22 @@ def test_the_overview_tells_health_versions_queue_and_limits(start: Start) -> No
 
 
 def test_a_waiting_request_shows_in_the_queue(server: RunningServer) -> None:
-    with server.opened.thumbnails._places_to_wait:
+    with server.context.thumbnails._places_to_wait:
         assert data(server, "overview")["rendering"]["waiting"] == 1
 
 
 def test_the_overview_tells_what_the_last_verification_found(server: RunningServer) -> None:
     import threading
 
-    from assetstore.concurrency.rate_limit import Pace
+    from assetstore.concurrency.rate_limit import RateLimit
     from assetstore.fixity.verification import Verification
 
     server.upload("good.txt", b"good")
     server.upload("bad.txt", b"bad")
     (server.originals / "bad.txt").write_bytes(b"rotten")
-    run = Verification(server.opened.originals, Pace(None, threading.Event()), adopt=False, accept=False, client="test")
+    run = Verification(
+        server.context.originals, RateLimit(None, threading.Event()), adopt=False, accept=False, client="test"
+    )
     list(run.run(False))
     told = data(server, "overview")["verification"]
     assert told["last"]["summary"]["findings"] == {"changed": 1}
@@ -321,7 +323,7 @@ def test_a_search_goes_without_the_journal(server: RunningServer) -> None:
     server.upload("other fish.txt", b"x")
     assert names(server, search="fish") == ["other fish.txt"], "the journal knows both"
     journal = server.base / ".asset-server/journal"
-    server.opened.originals.journal.close()
+    server.context.originals.journal.close()
     shutil.rmtree(journal)
     journal.write_bytes(b"no folder")
     assert names(server, search="fish") == ["other fish.txt"]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from assetstore.http.request_context import EXCHANGE, Closing, Exchange
+from assetstore.http.middleware import Closing
+from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 from assetstore.serving.admission import FORM_BYTES, LARGE_RESPONSE_BYTES, Admission
 from assetstore.serving.places import Places
 
@@ -18,8 +19,8 @@ class Call:
     """A request through the middleware: `status` and headers as they came, `finish` ends the response."""
 
     def __init__(self, admission: Admission, client: str, length: int = 0, method: str = "POST", **more: Any) -> None:
-        context = Exchange("id", client, method, "/", 0.0, 0.0, "/")
-        environ = {EXCHANGE: context, "REQUEST_METHOD": method, "SERVER_PROTOCOL": "HTTP/1.1", **more}
+        context = RequestContext("id", client, method, "/", 0.0, 0.0, "/")
+        environ = {REQUEST_CONTEXT: context, "REQUEST_METHOD": method, "SERVER_PROTOCOL": "HTTP/1.1", **more}
         environ |= {"CONTENT_LENGTH": str(length), "wsgi.input": io.BytesIO(bytes(length))}
         self.stream = environ["wsgi.input"]
         self.status = 0
@@ -87,7 +88,7 @@ def test_forms_have_places_of_their_own_and_take_others_when_those_are_full(admi
         assert Call(admission, "b", 100).status == 200
 
 
-def test_some_threads_are_left_when_all_places_are_taken() -> None:
+def test_some_threads_are_left_when_all_collection_folders_are_taken() -> None:
     admission = Admission(application, threads=256, waiting=128)
     assert admission.slow.number + admission.forms.number + 128 < 256
 
@@ -134,8 +135,8 @@ def test_bodies_whose_length_is_not_known_are_refused(
     admission: Admission, environ: dict[str, Any], status: int
 ) -> None:
     started: list[Any] = []
-    context = Exchange("id", "a", "POST", "/", 0.0, 0.0, "/")
-    request = {EXCHANGE: context, "REQUEST_METHOD": "POST", "SERVER_PROTOCOL": "HTTP/1.1", "CONTENT_LENGTH": "5"}
+    context = RequestContext("id", "a", "POST", "/", 0.0, 0.0, "/")
+    request = {REQUEST_CONTEXT: context, "REQUEST_METHOD": "POST", "SERVER_PROTOCOL": "HTTP/1.1", "CONTENT_LENGTH": "5"}
     body = admission({**request, **environ}, lambda *arguments: started.append(arguments))
     assert started[0][0].startswith(str(status))
     assert b"Content-Length" in b"".join(body)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assetstore.app import bootstrap
-from assetstore.concurrency.rate_limit import Pace
+from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config import loading
 from assetstore.errors import NotFound
 from assetstore.fixity.verification import Verification
@@ -58,22 +58,22 @@ def begin(storage: Storage, name: str, length: int, way: str) -> Incoming:
     return storage.receive(FISH, length, name) if way == "name first" else storage.receive(None, None)
 
 
-def put(originals: Originals, name: str, content: bytes, place: str = FISH, way: str = "name first") -> bool:
+def put(originals: Originals, name: str, content: bytes, collection_dir: str = FISH, way: str = "name first") -> bool:
     receive = originals.storage.receive
-    with receive(place, len(content), name) if way == "name first" else receive(None, None) as incoming:
+    with receive(collection_dir, len(content), name) if way == "name first" else receive(None, None) as incoming:
         for first in range(0, len(content), 300_000):
             incoming.write(content[first : first + 300_000])
         received = Received(incoming, len(content), hashlib.sha256(content).hexdigest())
-        return originals.store(received, place, name, ORIGIN)
+        return originals.store(received, collection_dir, name, ORIGIN)
 
 
-def read(storage: Storage, name: str, place: str = FISH) -> bytes:
-    with storage.open_original(place, name) as stored:
+def read(storage: Storage, name: str, collection_dir: str = FISH) -> bytes:
+    with storage.open_original(collection_dir, name) as stored:
         return stored.file.read()
 
 
-def names(storage: Storage, place: str = FISH) -> list[str]:
-    return sorted(listed.name for listed in storage.originals(place))
+def names(storage: Storage, collection_dir: str = FISH) -> list[str]:
+    return sorted(listed.name for listed in storage.originals(collection_dir))
 
 
 @pytest.mark.parametrize("way", ["name first", "file first"])
@@ -104,12 +104,12 @@ def test_a_name_is_never_more_than_a_name(originals: Originals, name: str) -> No
     assert list(originals.trash()) == []
 
 
-def test_places_have_nothing_to_do_with_each_other(originals: Originals) -> None:
+def test_collection_folders_have_nothing_to_do_with_each_other(originals: Originals) -> None:
     put(originals, "a", b"fish")
     put(originals, "a", b"herps", HERPS)
     originals.delete(FISH, "a", ORIGIN)
     assert read(originals.storage, "a", HERPS) == b"herps"
-    assert [entry.place for entry in originals.trash()] == [FISH]
+    assert [entry.collection_dir for entry in originals.trash()] == [FISH]
 
 
 def test_what_is_not_there_is_not_found(storage: Storage, thumbnails: ThumbnailStore) -> None:
@@ -283,7 +283,7 @@ def test_of_all_that_change_one_name_at_once_each_version_ends_in_its_place_or_i
 def test_fixity_finds_nothing_wrong_with_what_was_stored(originals: Originals) -> None:
     put(originals, "small.txt", b"small")
     put(originals, "large.bin", bytes(10 * MEGABYTE))
-    run = Verification(originals, Pace(None, threading.Event()), adopt=False, accept=False, client="test")
+    run = Verification(originals, RateLimit(None, threading.Event()), adopt=False, accept=False, client="test")
     assert list(run.run(resume=False)) == []
     assert run.summary.files == 2
 
@@ -302,7 +302,7 @@ def shown(thumbnails: ThumbnailStore, name: str, modified_ns: int | None = None)
 STAMP = 500_000_000_123_456_000
 
 
-def test_a_thumbnail_is_kept_with_its_time_of_change(thumbnails: ThumbnailStore) -> None:
+def test_a_thumbnail_is_cached_with_its_time_of_change(thumbnails: ThumbnailStore) -> None:
     make(thumbnails, "a_100.jpg", b"picture", STAMP)
     for wanted in (None, STAMP, STAMP + 1000):
         assert shown(thumbnails, "a_100.jpg", wanted) == (b"picture", STAMP)
@@ -334,7 +334,7 @@ def test_an_original_s_own_thumbnails_are_removed_and_no_other_s(thumbnails: Thu
     own = ["sp61.att_1.jpg", "sp61.att_20.jpg"]
     others = ["sp61.att_20.png", "sp612.att_20.jpg", "sp61_20.jpg", "sp61.att_1_20.jpg", "sp61.att_20.JPG"]
     for size in (1, 20):
-        assert thumbnails.keeps_size(FISH, size)
+        assert thumbnails.caches_size(FISH, size)
     for name in own + others:
         make(thumbnails, name, b"picture", STAMP)
     thumbnails.delete(FISH, "sp61.att", ".jpg", frozenset)
@@ -346,7 +346,7 @@ def test_an_original_s_own_thumbnails_are_removed_and_no_other_s(thumbnails: Thu
 
 def test_a_namesake_s_thumbnails_are_spared(thumbnails: ThumbnailStore) -> None:
     for size, stamp in ((1, STAMP), (20, STAMP + 7_000)):
-        assert thumbnails.keeps_size(FISH, size)
+        assert thumbnails.caches_size(FISH, size)
         make(thumbnails, f"a_{size}.png", b"picture", stamp)
     thumbnails.delete(FISH, "a", ".png", lambda: frozenset([STAMP]))
     assert shown(thumbnails, "a_1.png")[0] == b"picture"
@@ -354,20 +354,20 @@ def test_a_namesake_s_thumbnails_are_spared(thumbnails: ThumbnailStore) -> None:
         thumbnails.open(FISH, "a_20.png")
 
 
-def test_the_number_of_kept_sizes_has_a_ceiling(thumbnails: ThumbnailStore) -> None:
-    assert thumbnails.largest_kept_size(FISH, 1000) is None
-    assert [thumbnails.keeps_size(FISH, size) for size in (100, 200, 300, 400, 200)] == [True] * 3 + [False, True]
-    assert thumbnails.largest_kept_size(FISH, 1000) == 300
-    assert thumbnails.largest_kept_size(FISH, 299) == 200
-    assert thumbnails.largest_kept_size(HERPS, 299) is None
+def test_the_number_of_cached_sizes_has_a_ceiling(thumbnails: ThumbnailStore) -> None:
+    assert thumbnails.largest_cached_size(FISH, 1000) is None
+    assert [thumbnails.caches_size(FISH, size) for size in (100, 200, 300, 400, 200)] == [True] * 3 + [False, True]
+    assert thumbnails.largest_cached_size(FISH, 1000) == 300
+    assert thumbnails.largest_cached_size(FISH, 299) == 200
+    assert thumbnails.largest_cached_size(HERPS, 299) is None
 
 
 def test_thumbnails_can_be_listed_removed_and_their_sizes_forgotten(thumbnails: ThumbnailStore) -> None:
     assert isinstance(thumbnails, PrunableThumbnails)
     for size in (100, 200, 300):
-        assert thumbnails.keeps_size(FISH, size)
+        assert thumbnails.caches_size(FISH, size)
         make(thumbnails, f"a_{size}.jpg", b"picture", STAMP)
-    kept = sorted(thumbnails.kept(FISH), key=lambda kept: kept.name)
+    kept = sorted(thumbnails.cached(FISH), key=lambda kept: kept.name)
     assert [(one.name, one.size) for one in kept] == [(f"a_{size}.jpg", 7) for size in (100, 200, 300)]
     assert all(abs(one.made_ns - time.time_ns()) < 60e9 for one in kept)
     assert thumbnails.remove(FISH, kept[0]) is True
@@ -375,8 +375,8 @@ def test_thumbnails_can_be_listed_removed_and_their_sizes_forgotten(thumbnails: 
     make(thumbnails, "a_200.jpg", b"another one", STAMP)
     assert thumbnails.remove(FISH, kept[1]) is False
     thumbnails.forget_sizes(FISH, frozenset([200, 300]))
-    assert thumbnails.keeps_size(FISH, 400) is True
-    assert thumbnails.keeps_size(FISH, 100) is False
+    assert thumbnails.caches_size(FISH, 400) is True
+    assert thumbnails.caches_size(FISH, 100) is False
 
 
 def test_locks_keep_others_out(storage: Storage) -> None:

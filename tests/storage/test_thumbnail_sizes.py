@@ -24,7 +24,7 @@ def test_a_ceiling_of_none_keeps_nothing(tmp_path: Path) -> None:
     assert ThumbnailSizes(tmp_path, 0).admits(100) is False
 
 
-def test_the_sizes_of_an_earlier_server_are_noted_once(tmp_path: Path) -> None:
+def test_the_sizes_of_an_earlier_server_are_journaled_once(tmp_path: Path) -> None:
     for name in ("a_100.jpg", "b.att_200.PNG", "c_300-0.png", "d_50", "e.jpg", "f_x.jpg", "g_0.jpg", "h_7_9.gif"):
         (tmp_path / name).touch()
     assert sorted(ThumbnailSizes(tmp_path, 1).known()) == [9, 50, 100, 200, 300]
@@ -33,9 +33,9 @@ def test_the_sizes_of_an_earlier_server_are_noted_once(tmp_path: Path) -> None:
 
 
 def test_processes_keep_the_ceiling_together(tmp_path: Path) -> None:
-    wishes = [(tmp_path, size) for size in range(1, 61)]
+    options = [(tmp_path, size) for size in range(1, 61)]
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as processes:
-        assert sum(processes.map(admit, wishes)) == 5
+        assert sum(processes.map(admit, options)) == 5
 
 
 def test_many_may_take_stock_at_once(tmp_path: Path) -> None:

@@ -132,11 +132,11 @@ def test_a_replaced_original_shows_its_new_picture(server: RunningServer) -> Non
 
 
 @pytest.mark.parametrize("change", ["replaced", "deleted"])
-def test_a_picture_of_an_original_that_changed_while_it_was_made_is_never_kept(
+def test_a_picture_of_an_original_that_changed_while_it_was_made_is_never_cached(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     # nginx may show what is kept without asking, so it must not be there even for a moment.
-    pool, render, publish = server.opened.pool, server.opened.pool.render, DiskThumbnail.publish
+    pool, render, publish = server.context.pool, server.context.pool.render, DiskThumbnail.publish
     published: list[bool] = []
 
     def render_too_late(job: Job) -> None:
@@ -415,7 +415,7 @@ def test_when_the_queue_is_full_clients_are_asked_to_come_back(
         waiting.result()
 
 
-def test_of_sizes_beyond_the_ceiling_nothing_is_kept(start: Callable[..., RunningServer]) -> None:
+def test_of_sizes_beyond_the_ceiling_nothing_is_cached(start: Callable[..., RunningServer]) -> None:
     server = start(KEPT_THUMBNAIL_SIZES=3)
     server.upload("a.png", pictures.png())
     for scale in range(20, 40):
@@ -427,7 +427,7 @@ def test_of_sizes_beyond_the_ceiling_nothing_is_kept(start: Callable[..., Runnin
     assert visible_files(server.thumbnails) == []
 
 
-def test_a_link_leads_to_a_kept_thumbnail_that_fits(start: Callable[..., RunningServer]) -> None:
+def test_a_link_leads_to_a_cached_thumbnail_that_fits(start: Callable[..., RunningServer]) -> None:
     server = start(KEPT_THUMBNAIL_SIZES=2)
     server.upload("a.png", pictures.png())
     for scale, linked in ((50, 50), (100, 100), (200, 100), (70, 50), (50, 50)):

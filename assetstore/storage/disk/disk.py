@@ -42,7 +42,7 @@ from assetstore.storage.disk.files import (
     version,
 )
 from assetstore.storage.disk.thumbnails import DiskThumbnails
-from assetstore.storage.disk.trash import BALLAST, TRASH_FOLDER, DiskTrash
+from assetstore.storage.disk.trash import RESERVE_FOLDER, TRASH_FOLDER, DiskTrash
 from assetstore.storage.models import Listed, Past, StoredFile, TrashEntry, Version
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
@@ -60,15 +60,17 @@ class DiskStorage:
         base: the folder of all attachments (BASE_DIR).
         originals: name of the folder of originals (ORIG_DIR).
         thumbnails: name of the folder of thumbnails (THUMB_DIR).
-        places: the folders of the collections below *base*, at least one; empty for *base* itself.
+        collection_dirs: the folders of the collections below *base*, at least one; empty for *base* itself.
         reserve: bytes that uploads leave free on the file system.
     """
 
-    def __init__(self, base: Path, originals: str, thumbnails: str, places: Sequence[str], reserve: int = 0) -> None:
+    def __init__(
+        self, base: Path, originals: str, thumbnails: str, collection_dirs: Sequence[str], reserve: int = 0
+    ) -> None:
         self._base = base
         self._originals = originals
         self._thumbnails = thumbnails
-        self._places = places
+        self._collection_dirs = collection_dirs
         self._reserve = reserve
         self._devices: dict[str, int] = {}
 
@@ -78,15 +80,15 @@ class DiskStorage:
         Raises:
             StorageFault: a folder cannot be made or written; the detail names it.
         """
-        for place in self._places:
-            self.prepare_place(place)
+        for collection_dir in self._collection_dirs:
+            self.prepare_collection_dir(collection_dir)
 
-    def prepare_place(self, place: str) -> None:
+    def prepare_collection_dir(self, collection_dir: str) -> None:
         """The same for one collection, which may have come after the start. Raises StorageFault."""
-        if is_bucket_url(place):
-            raise StorageFault("A collection is to be in a bucket, but STORAGE_URL is not set.", place)
-        spared = {TRASH_FOLDER, BALLAST, ThumbnailSizes.FOLDER}
-        for folder in (self._folder_of(place), self._base / place / self._thumbnails):
+        if is_bucket_url(collection_dir):
+            raise StorageFault("A collection is to be in a bucket, but STORAGE_URL is not set.", collection_dir)
+        spared = {TRASH_FOLDER, RESERVE_FOLDER, ThumbnailSizes.FOLDER}
+        for folder in (self._folder_of(collection_dir), self._base / collection_dir / self._thumbnails):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 sweep(private_folder(folder), spared)
@@ -95,15 +97,15 @@ class DiskStorage:
             except OSError as error:
                 detail = f"{folder}: {error.strerror or error}"
                 raise StorageFault("The attachment folder cannot be written.", detail) from error
-        self._prepare_trash(place)
+        self._prepare_trash(collection_dir)
 
-    def _prepare_trash(self, place: str) -> None:
-        folder = self._folder_of(place)
-        trash = DiskTrash(place, folder)
+    def _prepare_trash(self, collection_dir: str) -> None:
+        folder = self._folder_of(collection_dir)
+        trash = DiskTrash(collection_dir, folder)
         try:
             trash.prepare()
-            trash.take_ballast()
-            self._devices[place] = folder.stat().st_dev
+            trash.fill_reserve()
+            self._devices[collection_dir] = folder.stat().st_dev
         except OSError as error:
             detail = f"{folder}: {error.strerror or error}"
             raise StorageFault("The attachment folder cannot be written.", detail) from error
@@ -112,32 +114,32 @@ class DiskStorage:
         """Returns the store of thumbnails beside these originals."""
         return DiskThumbnails(self._base, self._thumbnails, most_sizes)
 
-    def open_original(self, place: str, name: str, reads: bool = True) -> StoredFile:
+    def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original for reading. Raises NotFound, StorageFault."""
         try:
-            return open_file(self._base, place, self._originals, name)
+            return open_file(self._base, collection_dir, self._originals, name)
         except NotFound:
-            self._check_disk(place)
+            self._check_disk(collection_dir)
             raise
 
-    def version(self, place: str, name: str) -> Version:
+    def version(self, collection_dir: str, name: str) -> Version:
         """Returns the version of an original. Raises NotFound, StorageFault."""
         with contextlib.suppress(OSError):
-            status = os.lstat(f"{self._base}/{place}/{self._originals}/{name}")
+            status = os.lstat(f"{self._base}/{collection_dir}/{self._originals}/{name}")
             if stat.S_ISREG(status.st_mode):
                 return version(status)
-        with self.open_original(place, name) as original:  # a link, or it says what is wrong
+        with self.open_original(collection_dir, name) as original:  # a link, or it says what is wrong
             return original.version
 
     @contextlib.contextmanager
-    def local_original(self, place: str, name: str) -> Iterator[Path]:
+    def local_original(self, collection_dir: str, name: str) -> Iterator[Path]:
         """Gives the path at which tools can read an original. Raises NotFound."""
-        yield resolve(self._folder_of(place) / name, self._base, {self._originals})
+        yield resolve(self._folder_of(collection_dir) / name, self._base, {self._originals})
 
-    def originals(self, place: str) -> Iterator[Listed]:
+    def originals(self, collection_dir: str) -> Iterator[Listed]:
         """Yields all originals of one place. Raises StorageFault."""
         try:
-            with os.scandir(self._folder_of(place)) as entries:
+            with os.scandir(self._folder_of(collection_dir)) as entries:
                 for entry in entries:
                     with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or a link to nowhere
                         status = entry.stat()
@@ -147,25 +149,25 @@ class DiskStorage:
             raise StorageFault("The folder of originals cannot be read.", str(error)) from error
 
     def receive(
-        self, place: str | None, length: int | None, name: str | None = None, past: Past | None = None
+        self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
     ) -> "DiskIncoming":
-        """Begins an upload on the file system of *place*, or of the first collection.
+        """Begins an upload on the file system of *collection_dir*, or of the first collection.
 
         Raises OutOfSpace at once if so many bytes would go into the reserve; StorageFault.
         """
-        first = self._places[0] if place is None else place
+        first = self._collection_dirs[0] if collection_dir is None else collection_dir
         self._check_disk(first)
         folder = self._folder_of(first)
         return DiskIncoming(folder, self._folder_of, length or 0, self._reserve, past)
 
-    def delete_original(self, place: str, name: str, keep_old: bool) -> bool:
+    def delete_original(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         """Removes an original, to the trash if *keep_old*; False if there was none. Raises StorageFault."""
-        path = self._folder_of(place) / name
+        path = self._folder_of(collection_dir) / name
         try:
             if stat.S_ISDIR(path.lstat().st_mode):
                 return False
             if keep_old:
-                DiskTrash(place, path.parent).move(path)
+                DiskTrash(collection_dir, path.parent).move(path)
             else:
                 path.unlink()
         except OSError as error:
@@ -176,23 +178,23 @@ class DiskStorage:
         confirm(path.parent)
         return True
 
-    def alone_with_original(self, place: str, name: str) -> AbstractContextManager[None]:
+    def alone_with_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same original."""
-        self._check_disk(place)
-        return alone(self._folder_of(place), name)
+        self._check_disk(collection_dir)
+        return alone(self._folder_of(collection_dir), name)
 
-    def trash(self, place: str) -> Iterator[TrashEntry]:
+    def trash(self, collection_dir: str) -> Iterator[TrashEntry]:
         """Yields what is in the trash of one place, oldest first. Raises StorageFault."""
         with faults():
-            yield from DiskTrash(place, self._folder_of(place)).entries()
+            yield from DiskTrash(collection_dir, self._folder_of(collection_dir)).entries()
 
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
         """Makes an entry of the trash the original again; True if it replaced one.
 
         Raises NotFound (the entry is gone), OutOfSpace, StorageFault.
         """
-        trash = DiskTrash(entry.place, self._folder_of(entry.place))
-        source, target = trash.path(entry), self._folder_of(entry.place) / entry.name
+        trash = DiskTrash(entry.collection_dir, self._folder_of(entry.collection_dir))
+        source, target = trash.path(entry), self._folder_of(entry.collection_dir) / entry.name
         with faults():
             if not os.path.lexists(source):
                 raise NotFound("This is no longer in the trash.", entry.identifier)
@@ -212,7 +214,7 @@ class DiskStorage:
 
     def purge(self, entry: TrashEntry) -> bool:
         """Removes an entry of the trash for good; False if it is gone already. Raises StorageFault."""
-        trash = DiskTrash(entry.place, self._folder_of(entry.place))
+        trash = DiskTrash(entry.collection_dir, self._folder_of(entry.collection_dir))
         with faults():
             try:
                 trash.path(entry).unlink()
@@ -224,8 +226,8 @@ class DiskStorage:
     def probe(self) -> None:
         """Writes and removes a little file in each folder of originals. Raises OutOfSpace, StorageFault."""
         with faults():
-            for place in self._places:
-                with tempfile.TemporaryFile(dir=private_folder(self._folder_of(place))) as file:
+            for collection_dir in self._collection_dirs:
+                with tempfile.TemporaryFile(dir=private_folder(self._folder_of(collection_dir))) as file:
                     file.write(b"probe")
                     file.flush()
                     os.fsync(file.fileno())
@@ -233,23 +235,25 @@ class DiskStorage:
     def free_bytes(self) -> int:
         """How many bytes are free on the fullest of the file systems. Raises StorageFault."""
         with faults():
-            return min(shutil.disk_usage(self._folder_of(place)).free for place in self._places)
+            return min(
+                shutil.disk_usage(self._folder_of(collection_dir)).free for collection_dir in self._collection_dirs
+            )
 
-    def _folder_of(self, place: str) -> Path:
-        return self._base / place / self._originals
+    def _folder_of(self, collection_dir: str) -> Path:
+        return self._base / collection_dir / self._originals
 
-    def _check_disk(self, place: str) -> None:
+    def _check_disk(self, collection_dir: str) -> None:
         """Raises StorageFault if the folder of originals is not the one of the start: its disk is gone.
 
         Otherwise everything would be taken for deleted, and uploads would go to the disk below.
         """
-        folder = self._folder_of(place)
+        folder = self._folder_of(collection_dir)
         private = private_folder(folder)
         if private.is_dir():
             return
         with faults():
             try:
-                if folder.stat().st_dev == self._devices.get(place):
+                if folder.stat().st_dev == self._devices.get(collection_dir):
                     make_private(private)  # somebody was too tidy
                     return
             except FileNotFoundError:
@@ -306,20 +310,20 @@ class DiskIncoming:
         """Waits until all bytes are on the disk. Raises OutOfSpace, StorageFault."""
         with faults():
             # The kernel's own time stamps are milliseconds apart; two versions may not be.
-            moment = time.time_ns() if self._past is None else self._past.modified_ns
-            os.utime(self._descriptor, ns=(moment, moment))
+            timestamp = time.time_ns() if self._past is None else self._past.modified_ns
+            os.utime(self._descriptor, ns=(timestamp, timestamp))
             os.fsync(self._descriptor)
 
-    def commit(self, place: str, name: str, keep_old: bool) -> bool:
+    def commit(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         """Gives the upload its name, durably. Returns True if it replaced a file of that name."""
-        target = self._folder_of(place) / name
+        target = self._folder_of(collection_dir) / name
         with faults():
             replaces = os.path.lexists(target)
             if replaces:
                 _refuse_folder(target)
             with brought_to(target.parent, self._path) as source:
                 if replaces and keep_old:
-                    DiskTrash(place, target.parent).replace(source, target)
+                    DiskTrash(collection_dir, target.parent).replace(source, target)
                 else:
                     os.rename(source, target)
         try:

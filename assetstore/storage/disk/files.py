@@ -53,11 +53,11 @@ def make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def open_file(base: Path, place: str, folder: str, name: str) -> StoredFile:
+def open_file(base: Path, collection_dir: str, folder: str, name: str) -> StoredFile:
     """Opens a regular file `BASE/[PLACE/]FOLDER/NAME` for reading.
 
     Parameters:
-        base, place, folder, name: where it is. A symbolic link is followed only to a file below
+        base, collection_dir, folder, name: where it is. A symbolic link is followed only to a file below
             *base* that lies directly in a folder of this name.
 
     Raises:
@@ -65,7 +65,7 @@ def open_file(base: Path, place: str, folder: str, name: str) -> StoredFile:
         StorageFault: it cannot be read.
     """
     # Plain texts: every read of a thumbnail comes here twice, and Path takes its time.
-    shown: str | None = f"{place}/{folder}/{name}" if place else f"{folder}/{name}"
+    shown: str | None = f"{collection_dir}/{folder}/{name}" if collection_dir else f"{folder}/{name}"
     path = f"{base}/{shown}"
     try:
         try:

@@ -1,4 +1,4 @@
-"""Kept thumbnails as plain files, `BASE/[collection folder/]thumbnails/ROOT_SCALE.EXT`.
+"""Cached thumbnails as plain files, `BASE/[collection folder/]thumbnails/ROOT_SCALE.EXT`.
 
 Concurrency: as in `assetstore.storage.disk.disk`. The only locks are those by which processes avoid
 making the same thumbnail twice.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from assetstore.errors import StorageFault
 from assetstore.storage.disk.files import alone, faults, make_private, open_file, private_folder
-from assetstore.storage.models import Kept, StoredFile
+from assetstore.storage.models import CachedThumbnail, StoredFile
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
 
@@ -34,14 +34,14 @@ class DiskThumbnails:
         self._folder = folder
         self._most_sizes = most_sizes
 
-    def open(self, place: str, name: str, modified_ns: int | None = None) -> StoredFile:
-        """Opens a kept thumbnail by its own name. Raises NotFound, StorageFault."""
-        return open_file(self._base, place, self._folder, name)
+    def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
+        """Opens a cached thumbnail by its own name. Raises NotFound, StorageFault."""
+        return open_file(self._base, collection_dir, self._folder, name)
 
     @contextlib.contextmanager
-    def new(self, place: str, name: str) -> Iterator["DiskThumbnail"]:
+    def new(self, collection_dir: str, name: str) -> Iterator["DiskThumbnail"]:
         """Gives a private path for a thumbnail to be made at; whatever is not published is removed."""
-        thumbnails = self._folder_of(place)
+        thumbnails = self._folder_of(collection_dir)
         with faults():
             thumbnails.mkdir(exist_ok=True)  # somebody may have thrown all thumbnails away
             make_private(private_folder(thumbnails))
@@ -52,16 +52,16 @@ class DiskThumbnails:
             # A tool that was killed may still be closing its files there; what stays is swept at the next start.
             shutil.rmtree(folder, ignore_errors=True)
 
-    def delete(self, place: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
+    def delete(self, collection_dir: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
         """Removes the thumbnails `ROOT_SCALE.EXT` of one root, except those changed at a time in *spared*.
 
         Raises StorageFault.
         """
-        folder = self._folder_of(place)
+        folder = self._folder_of(collection_dir)
         spared_microseconds: set[int] | None = None
         try:
             # Not by a look through the folder: that would take ever longer.
-            for size in self._sizes_of(place).known():
+            for size in self._sizes_of(collection_dir).known():
                 names = itertools.chain(
                     [f"{root}_{size}{extension}"],
                     # Earlier servers left `-0`, `-1` … of pages behind the scale.
@@ -80,56 +80,56 @@ class DiskThumbnails:
         except OSError as error:
             raise StorageFault("The thumbnails cannot be deleted.", str(error)) from error
 
-    def alone_with(self, place: str, name: str) -> AbstractContextManager[None]:
+    def alone_with(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same thumbnail."""
-        folder = self._folder_of(place)
+        folder = self._folder_of(collection_dir)
         with faults():
             folder.mkdir(exist_ok=True)
             make_private(private_folder(folder))
         return alone(folder, name)
 
-    def keeps_size(self, place: str, size: int) -> bool:
+    def caches_size(self, collection_dir: str, size: int) -> bool:
         """Whether thumbnails of this size are kept; registers the size if there is room for one more."""
         with faults():
-            return self._sizes_of(place).admits(size)
+            return self._sizes_of(collection_dir).admits(size)
 
-    def largest_kept_size(self, place: str, size: int) -> int | None:
+    def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
         """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
         with faults():
-            return max((known for known in self._sizes_of(place).known() if known <= size), default=None)
+            return max((known for known in self._sizes_of(collection_dir).known() if known <= size), default=None)
 
-    def kept(self, place: str) -> Iterator[Kept]:
-        """Yields all kept thumbnails of one place, in no order. Raises StorageFault."""
-        with faults(), contextlib.suppress(FileNotFoundError), os.scandir(self._folder_of(place)) as entries:
+    def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
+        """Yields all cached thumbnails of one place, in no order. Raises StorageFault."""
+        with faults(), contextlib.suppress(FileNotFoundError), os.scandir(self._folder_of(collection_dir)) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
                         # Its time of change is a fingerprint; when it was made, the inode knows.
-                        yield Kept(entry.name, status.st_size, status.st_ctime_ns)
+                        yield CachedThumbnail(entry.name, status.st_size, status.st_ctime_ns)
 
-    def remove(self, place: str, kept: Kept) -> bool:
+    def remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
         """Removes a thumbnail; False if there is none, or another one by now. Raises StorageFault."""
-        path = self._folder_of(place) / kept.name
+        path = self._folder_of(collection_dir) / cached.name
         with faults():
             try:
-                if path.lstat().st_ctime_ns != kept.made_ns:
+                if path.lstat().st_ctime_ns != cached.made_ns:
                     return False
                 path.unlink()
             except FileNotFoundError:
                 return False
         return True
 
-    def forget_sizes(self, place: str, but: Set[int]) -> None:
+    def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
         """Makes room under the ceiling: forgets all sizes but these. Raises StorageFault."""
         with faults():
-            self._sizes_of(place).forget(but)
+            self._sizes_of(collection_dir).forget(but)
 
-    def _sizes_of(self, place: str) -> ThumbnailSizes:
-        return ThumbnailSizes(self._folder_of(place), self._most_sizes)
+    def _sizes_of(self, collection_dir: str) -> ThumbnailSizes:
+        return ThumbnailSizes(self._folder_of(collection_dir), self._most_sizes)
 
-    def _folder_of(self, place: str) -> Path:
-        return self._base / place / self._folder
+    def _folder_of(self, collection_dir: str) -> Path:
+        return self._base / collection_dir / self._folder
 
 
 class DiskThumbnail:

@@ -21,15 +21,15 @@ from pathlib import Path
 from assetstore.names import LONGEST_NAME, is_store_name
 from assetstore.storage.disk.files import confirm, exchange, make_private, private_folder, sync_folder
 from assetstore.storage.models import DELETED, REPLACED, TrashEntry
-from assetstore.storage.trash_names import STAMP_PATTERN, moment_ns, stamp
+from assetstore.storage.trash_names import STAMP_PATTERN, stamp, timestamp_ns
 
 #: The folder inside the private folder of the originals.
 TRASH_FOLDER = "trash"
 
 #: A folder of files that only take space, until that is needed. Small ones, given up one by one, since
 #: whoever else writes takes what becomes free: each lets the trash take some dozens of files more.
-BALLAST = "ballast"
-_BALLAST_PIECES, _PIECE_BYTES = 32, 16 * 1024
+RESERVE_FOLDER = "ballast"
+_RESERVE_PIECES, _PIECE_BYTES = 32, 16 * 1024
 
 #: What the system says where a file cannot have two names.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -41,14 +41,14 @@ class DiskTrash:
     """The trash of one place.
 
     Parameters:
-        place: the folder of the collection, as the entries name it.
+        collection_dir: the folder of the collection, as the entries name it.
         originals: the folder of originals.
     """
 
-    def __init__(self, place: str, originals: Path) -> None:
-        self._place = place
+    def __init__(self, collection_dir: str, originals: Path) -> None:
+        self._collection_dir = collection_dir
         self._folder = private_folder(originals) / TRASH_FOLDER
-        self._ballast = private_folder(originals) / BALLAST
+        self._reserve_folder = private_folder(originals) / RESERVE_FOLDER
 
     def prepare(self) -> None:
         """Makes the folder, so that a full disk does not keep anything from getting there. Raises OSError."""
@@ -118,7 +118,7 @@ class DiskTrash:
             try:
                 os.rename(original, entry)
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._drop_ballast():
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._release_reserve():
                     raise
                 os.rename(original, entry)
             try:
@@ -130,11 +130,11 @@ class DiskTrash:
             self._tidy(entry)
             raise
 
-    def take_ballast(self) -> None:
+    def fill_reserve(self) -> None:
         """Keeps a little space for the folder to grow, so that deletes go on when the disk is full. Raises OSError."""
-        make_private(self._ballast)
-        for number in range(_BALLAST_PIECES):
-            piece = self._ballast / str(number)
+        make_private(self._reserve_folder)
+        for number in range(_RESERVE_PIECES):
+            piece = self._reserve_folder / str(number)
             if piece.exists():
                 continue
             try:
@@ -145,10 +145,10 @@ class DiskTrash:
                     raise
                 return
 
-    def _drop_ballast(self) -> bool:
+    def _release_reserve(self) -> bool:
         """Gives up a piece; False if there is none left."""
         with contextlib.suppress(OSError):
-            for piece in self._ballast.iterdir():
+            for piece in self._reserve_folder.iterdir():
                 piece.unlink()
                 return True
         return False
@@ -185,14 +185,14 @@ class DiskTrash:
     def _free_path(self, name: str, reason: str) -> Path:
         """A path for a new entry, dated now, or as soon after as there is none yet."""
         self.prepare()
-        moment = time.time_ns()
+        timestamp = time.time_ns()
         while True:
-            identifier = f"{stamp(moment)}-{reason}"
+            identifier = f"{stamp(timestamp)}-{reason}"
             is_long = len(f"{identifier}-{name}".encode()) > LONGEST_NAME
             path = self._folder / (identifier if is_long else f"{identifier}-{name}")
             if not os.path.lexists(path):
                 break
-            moment += 1
+            timestamp += 1
         if not is_long:
             return path
         path.mkdir(mode=0o700)
@@ -214,10 +214,12 @@ class DiskTrash:
         status = path.lstat()
         if stat.S_ISDIR(status.st_mode) or not is_store_name(name):
             return None
-        removed_ns = moment_ns(second, fraction)
+        removed_ns = timestamp_ns(second, fraction)
         if removed_ns is None:
             return None
-        return TrashEntry(identifier, self._place, name, removed_ns, reason, status.st_size, status.st_mtime_ns)
+        return TrashEntry(
+            identifier, self._collection_dir, name, removed_ns, reason, status.st_size, status.st_mtime_ns
+        )
 
 
 def _is_same(one: Path, other: Path) -> bool:

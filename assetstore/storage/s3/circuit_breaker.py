@@ -24,7 +24,7 @@ _TRIAL_SECONDS, _TRIAL_LASTS_SECONDS = 1.0, 5.0
 _DOUBTFUL_SECONDS = 1.0
 
 
-class Fuse:
+class CircuitBreaker:
     """One fuse; *most_waiting* is how many calls may wait at the same time for a service that is silent."""
 
     def __init__(self, most_waiting: int) -> None:

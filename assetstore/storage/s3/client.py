@@ -25,7 +25,7 @@ from obstore.store import S3Store
 
 from assetstore.concurrency import retry_budget
 from assetstore.errors import NotFound, StorageFault
-from assetstore.storage.s3.circuit_breaker import Fuse
+from assetstore.storage.s3.circuit_breaker import CircuitBreaker
 from assetstore.storage.s3.errors import Passing, translated, unreachable
 from assetstore.storage.s3.object_info import Found, found
 
@@ -103,7 +103,7 @@ class Bucket:
     def __init__(self, name: str, service: Service) -> None:
         self.name = name
         self._service = service
-        self._fuse = Fuse(service.most_waiting)
+        self._circuit_breaker = CircuitBreaker(service.most_waiting)
         self._store = cache(self._new_store)
         self._seen_at = -float(_SEEN_SECONDS)
 
@@ -204,7 +204,7 @@ class Bucket:
         store = self._store(_PART_SECONDS, _PART_RETRIES)
         options: dict[str, Any] = {"use_multipart": True, "chunk_size": size_of_parts, "max_concurrency": 2}
         _refuse_after_fork()
-        with self._fuse.guard(waits=False):
+        with self._circuit_breaker.guard(waits=False):
             try:
                 obstore.put(store, key, pieces, attributes=dict(attributes), **options)
             except Exception as error:  # noqa: BLE001 - whatever the library raises
@@ -250,18 +250,18 @@ class Bucket:
     def _call(self, attempt: Callable[[S3Store], Result], seconds: float = 0, insist: bool = False) -> Result:
         """Makes a call, again if the service failed and the request has time left. Raises errors of ours."""
         _refuse_after_fork()
-        step = retry_budget.Step()
-        if step.left <= 0 and not insist:
+        budget = retry_budget.RetryBudget()
+        if budget.left <= 0 and not insist:
             raise unreachable("the request has lost all its time")
         for number in range(_ATTEMPTS):
             began = time.monotonic()
             try:
-                with self._fuse.guard():
+                with self._circuit_breaker.guard():
                     return self._attempt(attempt, max(seconds, _QUICK))
             except Passing:
                 pause = random.uniform(0.5, 1.5) * _PAUSES[min(number, len(_PAUSES) - 1)]  # noqa: S311 - no secret
-                step.lose(time.monotonic() - began + pause)
-                if number + 1 >= _ATTEMPTS or step.left <= 0:
+                budget.lose(time.monotonic() - began + pause)
+                if number + 1 >= _ATTEMPTS or budget.left <= 0:
                     raise
                 time.sleep(pause)
         raise AssertionError

@@ -45,27 +45,27 @@ class Layout:
 
     Parameters:
         url: `s3://bucket` or `s3://bucket/prefix` (STORAGE_URL).
-        places: the folders of all collections; others may come later.
+        collection_dirs: the folders of all collections; others may come later.
         new_bucket: gives a bucket by its name; asked once for each.
 
     Concurrency: any thread may ask.
     """
 
-    def __init__(self, url: str, places: Sequence[str], new_bucket: Callable[[str], Bucket]) -> None:
+    def __init__(self, url: str, collection_dirs: Sequence[str], new_bucket: Callable[[str], Bucket]) -> None:
         self._url = url
-        self._places = places
+        self._collection_dirs = collection_dirs
         self._new_bucket = new_bucket
         self._lock = threading.Lock()
         self._buckets: dict[str, Bucket] = {}
 
-    def folder(self, place: str, name: str) -> Folder:
-        """Returns a folder of the collection whose folder is *place*."""
-        root = self.root(place)
+    def folder(self, collection_dir: str, name: str) -> Folder:
+        """Returns a folder of the collection whose folder is *collection_dir*."""
+        root = self.root(collection_dir)
         return Folder(root.bucket, root.prefix + name)
 
-    def root(self, place: str) -> Root:
-        """Returns where the files of the collection are whose folder is *place*."""
-        address = place if place.startswith(_SCHEME) else f"{self._url}/{place}".rstrip("/")
+    def root(self, collection_dir: str) -> Root:
+        """Returns where the files of the collection are whose folder is *collection_dir*."""
+        address = collection_dir if collection_dir.startswith(_SCHEME) else f"{self._url}/{collection_dir}".rstrip("/")
         name, _, prefix = address.removeprefix(_SCHEME).partition("/")
         with self._lock:
             bucket = self._buckets.get(name) or self._buckets.setdefault(name, self._new_bucket(name))
@@ -73,5 +73,5 @@ class Layout:
 
     def roots(self) -> list[Root]:
         """Returns one root for each bucket."""
-        roots = [self.root(place) for place in self._places]
+        roots = [self.root(collection_dir) for collection_dir in self._collection_dirs]
         return list({root.bucket.name: root for root in roots}.values())

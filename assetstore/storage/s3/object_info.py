@@ -70,8 +70,8 @@ def found(meta: Any, attributes: Mapping[str, str]) -> Found:
     """Returns what the library says of an object. Raises StorageFault if that is too little."""
     if not meta["e_tag"]:
         raise StorageFault("The file storage does not tell versions of files apart.", f"no ETag of {meta['path']!r}")
-    moment = meta["last_modified"]
-    stored_ns = int(moment.timestamp()) * _SECOND + moment.microsecond * 1000
+    modified = meta["last_modified"]
+    stored_ns = int(modified.timestamp()) * _SECOND + modified.microsecond * 1000
     return Found(meta["path"], meta["size"], stored_ns, meta["e_tag"], attributes)
 
 

@@ -65,20 +65,20 @@ class S3Storage:
         """Returns the store of thumbnails beside these originals."""
         return S3Thumbnails(self._layout, self._names.thumbnails, most_sizes, self._base, self._spool)
 
-    def open_original(self, place: str, name: str, reads: bool = True) -> StoredFile:
+    def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original; with its first bytes, if *reads*. Raises NotFound, Unavailable, StorageFault."""
-        folder = self._folder(place)
+        folder = self._folder(collection_dir)
         return opened(folder.bucket, folder.key(name), reads)
 
-    def version(self, place: str, name: str) -> Version:
+    def version(self, collection_dir: str, name: str) -> Version:
         """Returns the version of an original. Raises NotFound, Unavailable, StorageFault."""
-        folder = self._folder(place)
+        folder = self._folder(collection_dir)
         return folder.bucket.head(folder.key(name)).version
 
     @contextlib.contextmanager
-    def local_original(self, place: str, name: str) -> Iterator[Path]:
+    def local_original(self, collection_dir: str, name: str) -> Iterator[Path]:
         """Gives a path at which tools can read a copy. Raises NotFound, Unrenderable, Unavailable, StorageFault."""
-        with self.open_original(place, name) as original, self._spool.file() as local:
+        with self.open_original(collection_dir, name) as original, self._spool.file() as local:
             try:
                 local.reserve(original.version.size)
             except TooLarge as error:
@@ -88,48 +88,54 @@ class S3Storage:
                 local.write(data)
             yield local.path
 
-    def originals(self, place: str) -> Iterator[Listed]:
+    def originals(self, collection_dir: str) -> Iterator[Listed]:
         """Yields all originals of one place, dated when they came to the bucket. Raises Unavailable, StorageFault."""
-        folder = self._folder(place)
+        folder = self._folder(collection_dir)
         for object in folder.bucket.list(folder.path):
             name = folder.name(object.key)
             if is_store_name(name):
                 yield Listed(name, object.size, object.stored_ns, object.version.tag)
 
     def receive(
-        self, place: str | None, length: int | None, name: str | None = None, past: Past | None = None
+        self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
     ) -> S3Incoming:
         """Begins an upload: into the bucket at once, if place and name are known. Raises nothing yet."""
-        goal = None if place is None or name is None else (place, name)
-        return S3Incoming(lambda place: (self._folder(place), self._trash_of(place)), self._spool, goal, length, past)
+        goal = None if collection_dir is None or name is None else (collection_dir, name)
+        return S3Incoming(
+            lambda collection_dir: (self._folder(collection_dir), self._trash_of(collection_dir)),
+            self._spool,
+            goal,
+            length,
+            past,
+        )
 
-    def delete_original(self, place: str, name: str, keep_old: bool) -> bool:
+    def delete_original(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         """Removes an original, to the trash if *keep_old*; False if there was none. Raises Unavailable, …"""
-        folder = self._folder(place)
+        folder = self._folder(collection_dir)
         try:
             original = folder.bucket.head(folder.key(name))
             if keep_old:
-                trash.keep(self._trash_of(place), original, name, DELETED)
+                trash.keep(self._trash_of(collection_dir), original, name, DELETED)
         except NotFound:
             return False
         folder.bucket.delete([original.key])
         return True
 
-    def alone_with_original(self, place: str, name: str) -> AbstractContextManager[None]:
+    def alone_with_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else on this machine who calls this for the same original."""
-        folder = self._folder(place)
+        folder = self._folder(collection_dir)
         return alone(self._base, f"{folder.bucket.name}/{folder.key(name)}")
 
-    def trash(self, place: str) -> Iterator[TrashEntry]:
+    def trash(self, collection_dir: str) -> Iterator[TrashEntry]:
         """Yields what is in the trash of one place, oldest first. Raises Unavailable, StorageFault."""
-        return trash.entries(self._trash_of(place), place)
+        return trash.entries(self._trash_of(collection_dir), collection_dir)
 
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
         """Makes an entry of the trash the original again; True if it replaced one.
 
         Raises NotFound (the entry is gone), OutOfSpace, Unavailable, StorageFault.
         """
-        folder, trash_folder = self._folder(entry.place), self._trash_of(entry.place)
+        folder, trash_folder = self._folder(entry.collection_dir), self._trash_of(entry.collection_dir)
         try:
             kept = trash_folder.bucket.head(trash_folder.key(entry.identifier))
         except NotFound as error:
@@ -145,7 +151,7 @@ class S3Storage:
 
     def purge(self, entry: TrashEntry) -> bool:
         """Removes an entry of the trash for good; False if it is gone already. Raises Unavailable, StorageFault."""
-        folder = self._trash_of(entry.place)
+        folder = self._trash_of(entry.collection_dir)
         try:
             kept = folder.bucket.head(folder.key(entry.identifier))
         except NotFound:
@@ -153,7 +159,7 @@ class S3Storage:
         folder.bucket.delete([kept.key])
         return True
 
-    def prepare_place(self, place: str) -> None:
+    def prepare_collection_dir(self, collection_dir: str) -> None:
         """Needs nothing: a bucket knows no folders."""
 
     def probe(self) -> None:
@@ -166,8 +172,8 @@ class S3Storage:
     def free_bytes(self) -> None:
         """Nobody knows."""
 
-    def _folder(self, place: str) -> Folder:
-        return self._layout.folder(place, self._names.originals)
+    def _folder(self, collection_dir: str) -> Folder:
+        return self._layout.folder(collection_dir, self._names.originals)
 
-    def _trash_of(self, place: str) -> Folder:
-        return self._layout.folder(place, self._names.trash)
+    def _trash_of(self, collection_dir: str) -> Folder:
+        return self._layout.folder(collection_dir, self._names.trash)

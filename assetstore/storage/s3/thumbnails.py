@@ -1,4 +1,4 @@
-"""Kept thumbnails as objects, `[prefix/][collection folder/]thumbnails/ROOT_SCALE.EXT`, with a cache in front.
+"""Cached thumbnails as objects, `[prefix/][collection folder/]thumbnails/ROOT_SCALE.EXT`, with a cache in front.
 
 An object's date cannot be chosen, so the time of change by which a thumbnail tells its source
 (`assetstore.thumbnails.service`) stands in its metadata, as `source`. The cache gives only thumbnails that bear the
@@ -26,7 +26,7 @@ from assetstore import media_types
 from assetstore.errors import NotFound
 from assetstore.names import PRIVATE_FOLDER, is_store_name
 from assetstore.storage.disk.files import alone
-from assetstore.storage.models import Kept, StoredFile, Version
+from assetstore.storage.models import CachedThumbnail, StoredFile, Version
 from assetstore.storage.s3.errors import Overtaken
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.object_info import Found
@@ -64,31 +64,31 @@ class S3Thumbnails:
         self._cache = _Cache()
         self._sizes = _Sizes(most_sizes)
 
-    def open(self, place: str, name: str, modified_ns: int | None = None) -> StoredFile:
-        """Opens a kept thumbnail; from the cache if that has the one wanted. Raises NotFound, Unavailable, …"""
-        folder = self._folder(place)
+    def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
+        """Opens a cached thumbnail; from the cache if that has the one wanted. Raises NotFound, Unavailable, …"""
+        folder = self._folder(collection_dir)
         if modified_ns is None:
             object, file = begun(folder.bucket, folder.key(name))
             return StoredObject(cast(BinaryIO, file), _version(object))
-        cached = self._cache.get(place, name)
+        cached = self._cache.get(collection_dir, name)
         if cached is None or cached[0].modified_ns != modified_ns:
             try:
                 cached = _fetched(folder, name)
             except Overtaken:  # a large one, by another server
                 cached = _fetched(folder, name)
-            self._cache.put(place, name, cached)
+            self._cache.put(collection_dir, name, cached)
         version, data = cached
         return StoredFile(io.BytesIO(data), version)
 
     @contextlib.contextmanager
-    def new(self, place: str, name: str) -> Iterator["S3Thumbnail"]:
+    def new(self, collection_dir: str, name: str) -> Iterator["S3Thumbnail"]:
         """Gives a local path for a thumbnail to be made at; whatever is not published is removed."""
         with self._spool.path() as path:
-            yield S3Thumbnail(path, self._folder(place), name)
+            yield S3Thumbnail(path, self._folder(collection_dir), name)
 
-    def delete(self, place: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
+    def delete(self, collection_dir: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
         """Removes the thumbnails `ROOT_SCALE.EXT` of one root. Raises Unavailable, StorageFault."""
-        folder = self._folder(place)
+        folder = self._folder(collection_dir)
         own = re.compile(rf"{re.escape(root)}_[1-9][0-9]*(?:-[0-9]+)?{re.escape(extension)}", re.ASCII)
         first = folder.key(f"{root}_")
         keys = []
@@ -100,51 +100,51 @@ class S3Thumbnails:
                 keys.append(object.key)
         if not keys:
             return
-        kept = {time_ns // 1000 for time_ns in spared()}
-        if kept:
-            keys = [key for key in keys if _version(folder.bucket.head(key)).modified_ns // 1000 not in kept]
+        spared_us = {time_ns // 1000 for time_ns in spared()}
+        if spared_us:
+            keys = [key for key in keys if _version(folder.bucket.head(key)).modified_ns // 1000 not in spared_us]
         folder.bucket.delete(keys)
 
-    def alone_with(self, place: str, name: str) -> AbstractContextManager[None]:
+    def alone_with(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else on this machine who calls this for the same thumbnail."""
-        folder = self._folder(place)
+        folder = self._folder(collection_dir)
         return alone(self._base, f"{folder.bucket.name}/{folder.key(name)}")
 
-    def keeps_size(self, place: str, size: int) -> bool:
+    def caches_size(self, collection_dir: str, size: int) -> bool:
         """Whether thumbnails of this size are kept; registers the size if there is room for one more."""
-        return self._sizes.admits(self._folder(place), size)
+        return self._sizes.admits(self._folder(collection_dir), size)
 
-    def largest_kept_size(self, place: str, size: int) -> int | None:
+    def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
         """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
-        return max((known for known in self._sizes.known(self._folder(place)) if known <= size), default=None)
+        return max((known for known in self._sizes.known(self._folder(collection_dir)) if known <= size), default=None)
 
-    def kept(self, place: str) -> Iterator[Kept]:
-        """Yields all kept thumbnails of one place. Raises Unavailable, StorageFault."""
-        folder = self._folder(place)
+    def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
+        """Yields all cached thumbnails of one place. Raises Unavailable, StorageFault."""
+        folder = self._folder(collection_dir)
         for object in folder.bucket.list(folder.path):
             name = folder.name(object.key)
             if is_store_name(name):  # the sizes lie deeper
-                yield Kept(name, object.size, object.stored_ns)
+                yield CachedThumbnail(name, object.size, object.stored_ns)
 
-    def remove(self, place: str, kept: Kept) -> bool:
+    def remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
         """Removes a thumbnail; False if there is none, or another one by now. Raises Unavailable, StorageFault."""
-        folder = self._folder(place)
+        folder = self._folder(collection_dir)
         try:
-            object = folder.bucket.head(folder.key(kept.name))
+            object = folder.bucket.head(folder.key(cached.name))
         except NotFound:
             return False
         # A listing may tell fractions of the second, this does not.
-        if (object.size, object.stored_ns // _SECOND) != (kept.size, kept.made_ns // _SECOND):
+        if (object.size, object.stored_ns // _SECOND) != (cached.size, cached.made_ns // _SECOND):
             return False
         folder.bucket.delete([object.key])
         return True
 
-    def forget_sizes(self, place: str, but: Set[int]) -> None:
+    def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
         """Makes room under the ceiling: forgets all sizes but these. Raises Unavailable, StorageFault."""
-        self._sizes.forget(self._folder(place), but)
+        self._sizes.forget(self._folder(collection_dir), but)
 
-    def _folder(self, place: str) -> Folder:
-        return self._layout.folder(place, self._name)
+    def _folder(self, collection_dir: str) -> Folder:
+        return self._layout.folder(collection_dir, self._name)
 
 
 class S3Thumbnail:
@@ -184,16 +184,16 @@ class _Cache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: cachetools.LRUCache[tuple[str, str], tuple[Version, bytes]]
-        self._kept = cachetools.LRUCache(CACHE_BYTES, getsizeof=lambda entry: len(entry[1]) + 1000)
+        self._entries: cachetools.LRUCache[tuple[str, str], tuple[Version, bytes]]
+        self._entries = cachetools.LRUCache(CACHE_BYTES, getsizeof=lambda entry: len(entry[1]) + 1000)
 
-    def get(self, place: str, name: str) -> tuple[Version, bytes] | None:
+    def get(self, collection_dir: str, name: str) -> tuple[Version, bytes] | None:
         with self._lock:
-            return self._kept.get((place, name))
+            return self._entries.get((collection_dir, name))
 
-    def put(self, place: str, name: str, entry: tuple[Version, bytes]) -> None:
+    def put(self, collection_dir: str, name: str, entry: tuple[Version, bytes]) -> None:
         with self._lock, contextlib.suppress(ValueError):  # one that is larger than all of it
-            self._kept[(place, name)] = entry
+            self._entries[(collection_dir, name)] = entry
 
 
 class _Sizes:

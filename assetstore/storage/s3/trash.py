@@ -16,7 +16,7 @@ from assetstore.storage.models import DELETED, REPLACED, TrashEntry
 from assetstore.storage.s3.layout import Folder
 from assetstore.storage.s3.object_info import Found
 from assetstore.storage.s3.parts import copy
-from assetstore.storage.trash_names import STAMP_PATTERN, moment_ns, stamp
+from assetstore.storage.trash_names import STAMP_PATTERN, stamp, timestamp_ns
 
 _ENTRY = re.compile(rf"{STAMP_PATTERN}-({DELETED}|{REPLACED})-(\d{{1,20}})/(.+)", re.ASCII | re.DOTALL)
 
@@ -27,13 +27,13 @@ def keep(folder: Folder, original: Found, name: str, reason: str) -> None:
     copy(folder.bucket, original, folder.key(identifier))
 
 
-def entries(folder: Folder, place: str) -> Iterator[TrashEntry]:
+def entries(folder: Folder, collection_dir: str) -> Iterator[TrashEntry]:
     """Yields the entries, oldest first; other objects are passed over. Raises Unavailable, StorageFault."""
     for object in folder.bucket.list(folder.path):
         identifier = folder.name(object.key)
         match = _ENTRY.fullmatch(identifier)
         if match is None or not is_store_name(match[5]):
             continue
-        removed_ns = moment_ns(match[1], match[2])
+        removed_ns = timestamp_ns(match[1], match[2])
         if removed_ns is not None:
-            yield TrashEntry(identifier, place, match[5], removed_ns, match[3], object.size, int(match[4]))
+            yield TrashEntry(identifier, collection_dir, match[5], removed_ns, match[3], object.size, int(match[4]))

@@ -75,8 +75,8 @@ class S3Incoming:
         if self._goal is None:
             # Room is taken as bytes come: whoever only promises many must not keep others out.
             return self._closing.enter_context(self._spool.file())
-        place, name = self._goal
-        originals, _ = self._folders(place)
+        collection_dir, name = self._goal
+        originals, _ = self._folders(collection_dir)
         upload = PartsUpload(originals.bucket, originals.key(name), self._attributes(name), part_size(self._length))
         self._closing.callback(upload.abort)
         return upload
@@ -85,15 +85,17 @@ class S3Incoming:
         """Takes note of the checksum; the bytes are safe when `commit` returns."""
         self._sha256 = sha256 or self._sha256
 
-    def commit(self, place: str, name: str, keep_old: bool) -> bool:
+    def commit(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         """Makes the bytes the original of that name; True if it replaced one.
 
         Raises BadRequest, OutOfSpace, Unavailable or StorageFault; the old version is then still there, and may
         be in the trash, too.
         """
-        if self._goal not in (None, (place, name)):
-            raise StorageFault("The upload contradicts itself.", f"{(place, name)!r} instead of {self._goal!r}")
-        originals, trash_folder = self._folders(place)
+        if self._goal not in (None, (collection_dir, name)):
+            raise StorageFault(
+                "The upload contradicts itself.", f"{(collection_dir, name)!r} instead of {self._goal!r}"
+            )
+        originals, trash_folder = self._folders(collection_dir)
         key = originals.key(name)
         old = _existing(originals.bucket, key)
         if old is not None and keep_old:

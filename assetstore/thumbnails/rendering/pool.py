@@ -35,7 +35,7 @@ _CODE = (
 )
 
 #: How long a job may wait for a worker; browsers do not wait much longer.
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class RenderPool:
             AssetError: the worker failed.
         """
         try:
-            worker = self._idle.get(timeout=PATIENCE_SECONDS)
+            worker = self._idle.get(timeout=TIMEOUT_SECONDS)
         except queue.Empty:
-            raise busy(f"no worker was free for {PATIENCE_SECONDS} seconds") from None
+            raise busy(f"no worker was free for {TIMEOUT_SECONDS} seconds") from None
         began, outcome = time.monotonic(), "made"
         try:
             worker.render(job)

@@ -23,15 +23,15 @@ def storage(tmp_path: Path) -> DiskStorage:
     return store
 
 
-def put(storage: DiskStorage, name: str, content: bytes, place: str = "") -> bool:
-    with storage.receive(place, len(content)) as incoming:
+def put(storage: DiskStorage, name: str, content: bytes, collection_dir: str = "") -> bool:
+    with storage.receive(collection_dir, len(content)) as incoming:
         incoming.write(content)
         incoming.sync()
-        return incoming.commit(place, name, keep_old=False)
+        return incoming.commit(collection_dir, name, keep_old=False)
 
 
-def read(storage: DiskStorage, name: str, place: str = "") -> bytes:
-    with storage.open_original(place, name) as stored:
+def read(storage: DiskStorage, name: str, collection_dir: str = "") -> bytes:
+    with storage.open_original(collection_dir, name) as stored:
         return stored.file.read()
 
 

@@ -497,12 +497,12 @@ def test_a_delete_whose_trash_cannot_be_synced_changes_nothing(
     assert read(storage, "a") == b"old"
 
 
-def test_entries_know_their_place(tmp_path: Path) -> None:
+def test_entries_know_their_collection_folder(tmp_path: Path) -> None:
     store = DiskStorage(tmp_path, "originals", "thumbnails", ["fish", "birds"])
     store.prepare()
     (tmp_path / "fish/originals/a").write_bytes(b"x")
     store.delete_original("fish", "a", keep_old=True)
     assert list(store.trash("birds")) == []
     (entry,) = store.trash("fish")
-    assert (entry.place, entry.name) == ("fish", "a")
+    assert (entry.collection_dir, entry.name) == ("fish", "a")
     assert DiskTrash("fish", tmp_path / "fish/originals").path(entry).read_bytes() == b"x"

@@ -201,7 +201,7 @@ def test_an_upload_whose_answer_is_lost_counts_as_made(server: RunningServer, wa
     way.breaks_after = 0  # the very next answer of the storage
     assert server.upload("a.bin", b"short").status == 200
     assert server.get("/fileget", filename="a.bin").body == b"short"
-    [event, *_] = server.opened.originals.journal.search(newest_first=True)
+    [event, *_] = server.context.originals.journal.search(newest_first=True)
     assert event.sha256 == hashlib.sha256(b"short").hexdigest()
 
 

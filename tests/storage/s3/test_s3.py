@@ -120,7 +120,7 @@ def test_what_others_copy_into_the_bucket_is_served(server: RunningServer, prefi
     assert server.get("/fileget", filename="empty.txt").body == b""
     assert server.get("/fileget", filename="packed.txt.gz").headers["content-type"] == "application/gzip"
     assert Image.open(io.BytesIO(server.thumbnail("dated.jpg", 50).body)).size[0] == 50
-    listed = {entry.name for entry in server.opened.originals.storage.originals("")}
+    listed = {entry.name for entry in server.context.originals.storage.originals("")}
     assert listed == {"copied.jpg", "dated.jpg", "packed.txt.gz", "empty.txt"}
     prefix.put("originals/copied.jpg", picture(10, 10))
     assert Image.open(io.BytesIO(server.thumbnail("copied.jpg", 50).body)).size == (10, 10)
@@ -128,7 +128,7 @@ def test_what_others_copy_into_the_bucket_is_served(server: RunningServer, prefi
 
 def test_a_thumbnail_of_an_earlier_server_is_taken_over(server: RunningServer, prefix: Prefix) -> None:
     prefix.put("originals/a.jpg", pictures.jpeg())
-    seen_ns = server.opened.originals.storage.version("", "a.jpg").changed_ns
+    seen_ns = server.context.originals.storage.version("", "a.jpg").changed_ns
     while time.time_ns() < seen_ns + 1e9:  # the service tells whole seconds only
         time.sleep(0.05)
     earlier = picture(33, 33)
@@ -150,7 +150,7 @@ def test_two_servers_on_one_bucket_are_like_one(
     assert one.delete("a.jpg").status == 200
     assert [server.get("/fileget", filename="a.jpg").status for server in (one, other)] == [404, 404]
     assert [server.thumbnail("a.jpg", 100).status for server in (one, other)] == [404, 404]
-    assert len(list(other.opened.originals.trash())) == 2
+    assert len(list(other.context.originals.trash())) == 2
 
 
 def test_conditions_and_ranges_are_those_of_the_disk(server: RunningServer) -> None:
@@ -233,8 +233,8 @@ def test_what_is_too_large_for_a_copy_by_the_service_goes_through_the_server(
     content = os.urandom(100_000)
     server.upload("a.bin", content)
     server.delete("a.bin")
-    [entry] = server.opened.originals.trash()
-    server.opened.originals.storage.restore(entry, keep_old=True)
+    [entry] = server.context.originals.trash()
+    server.context.originals.storage.restore(entry, keep_old=True)
     assert server.get("/fileget", filename="a.bin").body == content
     assert prefix.headers("originals/a.bin")["x-amz-meta-sha256"] == hashlib.sha256(content).hexdigest()
 
@@ -255,9 +255,9 @@ def test_the_local_disk_is_used_within_its_bound_only(
 def test_what_a_crash_left_on_the_local_disk_is_swept(server: RunningServer) -> None:
     spool = server.base / ".asset-server/spool"
     (spool / "upload-of-nobody").write_bytes(b"left over")
-    with server.opened.originals.storage.receive(None, None) as incoming:
+    with server.context.originals.storage.receive(None, None) as incoming:
         incoming.write(bytes(9 * MEGABYTE))
-        server.opened.originals.storage.prepare()
+        server.context.originals.storage.prepare()
         assert len(list(spool.iterdir())) == 1, "what has an owner stays"
     assert list(spool.iterdir()) == []
 

@@ -1,0 +1,147 @@
+"""The middleware around the application: the context of each request, the headers of every response, the access log.
+
+It is a WSGI layer of its own, so it also covers what the web framework answers by itself.
+
+Concurrency: any number of threads.
+"""
+
+import itertools
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from assetstore.concurrency import retry_budget
+from assetstore.http.proxies import Proxies
+from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
+
+#: In the WSGI environment, from web servers that know it: when the request began to arrive, seconds since 1970.
+RECEIVED_AT = "assetstore.received_at"
+
+_log = logging.getLogger("assetserver.access")
+
+#: What trusted proxies may call a request; whatever else they send gets an id of ours.
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+
+#: What every answer has besides (protocol.md, "Rules for every answer"). The last one lets pages of
+#: Specify on another origin embed the pictures, whatever a proxy may say.
+ON_EVERY_ANSWER = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Access-Control-Allow-Origin", "*"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+]
+
+StartResponse = Callable[..., Any]
+Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+class Meter(Protocol):
+    """Counts exchanges that have ended."""
+
+    def count(self, context: RequestContext) -> None:
+        """Counts one."""
+
+
+class RequestMiddleware:
+    """A WSGI application whose exchanges are framed, logged and counted.
+
+    Parameters:
+        application: what answers.
+        proxies: whose word counts.
+        routes: the first parts of the paths that the application knows.
+        meter: counts exchanges; None for nobody.
+    """
+
+    def __init__(
+        self, application: Application, proxies: Proxies, routes: Iterable[str], meter: Meter | None = None
+    ) -> None:
+        self._application = application
+        self._proxies = proxies
+        self._routes = frozenset(routes)
+        self._meter = meter
+        self._ids = RequestIds()
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answers a request (PEP 3333)."""
+        context = environ[REQUEST_CONTEXT] = self._begin(environ)
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            context.status = int(status[:3])
+            for name, value in headers:
+                if name == "Content-Length":
+                    context.sent = int(value) if environ["REQUEST_METHOD"] != "HEAD" else 0
+            timestamp = ("X-Timestamp", str(int(time.time())))
+            all_headers = [*headers, *ON_EVERY_ANSWER, timestamp, ("X-Request-Id", context.request_id)]
+            return start_response(status, all_headers, *((exc_info,) if exc_info else ()))
+
+        body = self._application(environ, start)
+        if isinstance(body, list | tuple):
+            self._end(context)  # no need to wait: there is nothing left to do but to send it
+            return body
+        return Closing(body, lambda: self._end(context))
+
+    def _begin(self, environ: dict[str, Any]) -> RequestContext:
+        retry_budget.begin_request()
+        proxies = self._proxies
+        path = str(environ.get("PATH_INFO", ""))
+        route = path[: path.find("/", 1)] if "/" in path[1:] else path
+        environ["wsgi.url_scheme"] = proxies.scheme(environ)
+        passed_on = proxies.request_id(environ)
+        length = str(environ.get("CONTENT_LENGTH") or "0")
+        return RequestContext(
+            request_id=passed_on if REQUEST_ID.fullmatch(passed_on) else self._ids.new(),
+            client=proxies.client(environ),
+            method=str(environ["REQUEST_METHOD"]),
+            path=path.encode("latin-1", "replace").decode("utf-8", "replace"),
+            received_at=proxies.received_at(environ, environ.get(RECEIVED_AT) or time.time()),
+            began=time.monotonic(),
+            route=route if route in self._routes else "other",
+            received=int(length) if length.isdecimal() and len(length) <= 18 else 0,
+        )
+
+    def _end(self, context: RequestContext) -> None:
+        # The query stays out of the log: it can hold a token.
+        _log.info("%s", context.path, extra={"context": context})
+        if self._meter is not None:
+            self._meter.count(context)
+
+
+class Closing:
+    """The body of a response with something to do at its end, or failure (PEP 3333, `close`).
+
+    Parameters:
+        body: of the response.
+        end: called once the body is closed.
+    """
+
+    def __init__(self, body: Iterable[bytes], end: Callable[[], None]) -> None:
+        self._body = body
+        self._end = end
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        """Closes the body, then does the rest."""
+        try:
+            getattr(self._body, "close", lambda: None)()
+        finally:
+            self._end()
+
+
+class RequestIds:
+    """Ids that no other process and no later start gives out: random, then counted.
+
+    Concurrency: any thread may ask; a step of `itertools.count` is one for the interpreter.
+    """
+
+    def __init__(self) -> None:
+        self._start = f"{os.getpid():x}-{secrets.token_hex(4)}"
+        self._numbers = itertools.count(1)
+
+    def new(self) -> str:
+        """Returns an id that was never given out."""
+        return f"{self._start}-{next(self._numbers):x}"
