@@ -57,7 +57,7 @@ class ObjectStore:
         self, method: str, path: str, query: str, body: bytes, headers: Mapping[str, str] | None
     ) -> tuple[bytes, dict[str, str]]:
         host, path = urlsplit(self.endpoint).netloc, quote(path)
-        stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
         signed = {"host": host, "x-amz-content-sha256": hashlib.sha256(body).hexdigest(), "x-amz-date": stamp}
         signed |= {name.lower(): value for name, value in (headers or {}).items()}
         names = ";".join(sorted(signed))

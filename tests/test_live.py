@@ -259,7 +259,7 @@ def test_without_its_library_object_storage_stops_the_start_in_one_clear_line(tm
     environ = {"BASE_DIR": str(tmp_path), "KEY": KEY, "STORAGE_URL": "s3://bucket", "AWS_ACCESS_KEY_ID": "a"}
     status, printed = Program({**environ, "PORT": "0"}, ("-c", without)).ended()
     assert status == 1
-    line = "STORAGE_URL needs the library obstore, which needs Python 3.11 or newer: "
+    line = "STORAGE_URL requires the library obstore, which is not installed: "
     assert printed.splitlines()[-1].startswith(f"The asset server does not start. {line}")
     assert "Traceback" not in printed
 

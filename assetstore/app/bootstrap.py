@@ -163,9 +163,9 @@ def _new_storage(settings: Settings, collection_dirs: Sequence[str]) -> Storage:
             settings.base_dir, settings.orig_dir, settings.thumb_dir, collection_dirs, settings.reserved_bytes
         )
     try:
-        from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large, and needs Python 3.11
+        from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large, and not for every processor
     except ImportError as error:
-        reason = f"STORAGE_URL needs the library obstore, which needs Python 3.11 or newer: {error}"
+        reason = f"STORAGE_URL requires the library obstore, which is not installed: {error}"
         raise SettingsError(reason) from error
     return open_storage(settings, collection_dirs)
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,7 @@ def _notes_folder(settings: Settings) -> Path:
 
 def _head(settings: Settings, addresses: list[Address]) -> dict[str, object]:
     plain = {address.side: address.plain(settings) for address in addresses}
-    return {**plain, "begun": datetime.now(timezone.utc).isoformat(" ", "seconds"), "version": __version__}
+    return {**plain, "begun": datetime.now(UTC).isoformat(" ", "seconds"), "version": __version__}
 
 
 def _run(run: Pass, state: MigrationState, run_options: RunOptions, head: dict[str, object], folder: Path) -> int:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import click
 
@@ -50,4 +50,4 @@ def progress(label: str, length: int) -> Progress:
 def _utc(value: object) -> object:
     if not isinstance(value, int):
         return value
-    return datetime.fromtimestamp(value / _NANOSECONDS, timezone.utc).isoformat()
+    return datetime.fromtimestamp(value / _NANOSECONDS, UTC).isoformat()

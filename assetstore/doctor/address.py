@@ -89,7 +89,7 @@ def _certificate(address: Address) -> Finding:
 
 def _period(end: str) -> Finding:
     """How long a certificate is still good."""
-    utc = datetime.timezone.utc
+    utc = datetime.UTC
     ends = datetime.datetime.fromtimestamp(ssl.cert_time_to_seconds(end), utc)
     days = (ends - datetime.datetime.now(utc)).days
     if days < _FEW_DAYS:

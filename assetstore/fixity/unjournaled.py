@@ -7,7 +7,7 @@ Concurrency: for one thread. The lock of a store name keeps its entries as they 
 """
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from assetstore.journal.journal import Event
 from assetstore.originals.service import Originals
@@ -70,5 +70,5 @@ class Unjournaled:
 
 def since(entry: TrashEntry) -> str:
     """Says for the administrator where the former original is."""
-    removed_at = datetime.fromtimestamp(entry.removed_ns // _SECOND, timezone.utc)
+    removed_at = datetime.fromtimestamp(entry.removed_ns // _SECOND, UTC)
     return f"its last version is in the trash since {removed_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -65,9 +65,9 @@ class Address:
             storage = DiskStorage(folder, settings.orig_dir, settings.thumb_dir, collection_dirs, reserve)
             return End(storage, lambda collection_dir: (folder / collection_dir / settings.orig_dir).is_dir())
         try:
-            from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large, and needs Python 3.11
+            from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large
         except ImportError as error:
-            reason = f"Object storage needs the library obstore, which needs Python 3.11 or newer: {error}"
+            reason = f"Object storage requires the library obstore, which is not installed: {error}"
             raise SettingsError(reason) from error
         return End(open_storage(self._effective(settings), collection_dirs, self._credentials(environ)))
 

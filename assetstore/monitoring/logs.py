@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from assetstore.http.request_context import RequestContext
 
@@ -88,7 +88,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line of a record."""
-        date = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        date = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, object] = {"time": date, "level": record.levelname}
         context = getattr(record, "context", None)
         if isinstance(context, RequestContext):

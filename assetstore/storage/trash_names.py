@@ -1,6 +1,6 @@
 """How entries of a trash are dated: the moment stands in their names, readable, so that these sort by time."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 _SECOND = 1_000_000_000
 _STAMP = "%Y-%m-%dT%H.%M.%S"
@@ -11,14 +11,14 @@ STAMP_PATTERN = r"(\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d)\.(\d{9})"
 
 def stamp(timestamp_ns: int) -> str:
     """Returns a moment (nanoseconds since 1970) as `2026-11-24T10.31.07.123456789`, in UTC."""
-    second = datetime.fromtimestamp(timestamp_ns // _SECOND, timezone.utc)
+    second = datetime.fromtimestamp(timestamp_ns // _SECOND, UTC)
     return f"{second.strftime(_STAMP)}.{timestamp_ns % _SECOND:09}"
 
 
 def timestamp_ns(second: str, fraction: str) -> int | None:
     """Returns the moment that a stamp's second and fraction say, None if there is no such day or hour."""
     try:
-        date = datetime.strptime(second, _STAMP).replace(tzinfo=timezone.utc)
+        date = datetime.strptime(second, _STAMP).replace(tzinfo=UTC)
     except ValueError:
         return None
     return int(date.timestamp()) * _SECOND + int(fraction)

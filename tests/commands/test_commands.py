@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ def rows(run: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
 def now() -> str:
     """This moment as the command line takes it; the next thing that happens comes after it."""
     time.sleep(0.002)
-    timestamp = datetime.now(timezone.utc).isoformat()
+    timestamp = datetime.now(UTC).isoformat()
     time.sleep(0.002)
     return timestamp
 

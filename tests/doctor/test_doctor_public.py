@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -77,7 +77,7 @@ def make_certificate(folder: Path, host: str = HOST, days: int = 60) -> None:
     subprocess.run(new, cwd=folder, check=True, capture_output=True)
     if subprocess.run([*sign, "-days", str(days)], cwd=folder, check=False, capture_output=True).returncode:
         # From OpenSSL 3.5 on, days are never negative, and dates can be given instead.
-        dates = [f"{(datetime.now(timezone.utc) + timedelta(days=day)):%Y%m%d%H%M%SZ}" for day in (days - 1, days)]
+        dates = [f"{(datetime.now(UTC) + timedelta(days=day)):%Y%m%d%H%M%SZ}" for day in (days - 1, days)]
         sign += ["-not_before", dates[0], "-not_after", dates[1]]
         subprocess.run(sign, cwd=folder, check=True, capture_output=True)
 

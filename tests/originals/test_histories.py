@@ -11,7 +11,6 @@ import errno
 import hashlib
 import io
 import os
-import pathlib
 import shutil
 import tempfile
 import threading
@@ -115,11 +114,9 @@ class System:
         """Runs a process that dies, or whose call fails, at this point."""
         self._end, self.calls, self._is_dead = end, 0, False
         with contextlib.ExitStack() as patches:
-            for owner in (os, getattr(pathlib, "_NormalAccessor", None)):  # the latter in Python 3.10
-                for name in _CHANGING:
-                    if hasattr(owner, name):
-                        call = self._changing(name, getattr(os, name))
-                        patches.enter_context(mock.patch.object(owner, name, staticmethod(call)))
+            for name in _CHANGING:
+                call = self._changing(name, getattr(os, name))
+                patches.enter_context(mock.patch.object(os, name, staticmethod(call)))
             call = self._changing("exchange", disk_trash.exchange)
             patches.enter_context(mock.patch.object(disk_trash, "exchange", call))
             patches.enter_context(mock.patch.object(os, "open", self._opening(os.open)))

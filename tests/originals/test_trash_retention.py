@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ def leaving(*entries: TrashEntry, days: int = 90, most_bytes: int | None = None)
 
 def lay(base: Path, name: str, days: float, size: int = 1, collection_dir: str = "") -> None:
     """Puts a file into the trash as if it had gone so many days before NOW."""
-    timestamp = datetime.fromtimestamp(NOW - days * DAY, timezone.utc)
+    timestamp = datetime.fromtimestamp(NOW - days * DAY, UTC)
     path = (
         base
         / collection_dir

@@ -4,7 +4,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,7 @@ def note(
 
 
 def month_of(days_ago: float) -> str:
-    return datetime.fromtimestamp(time.time() - days_ago * DAY, timezone.utc).strftime("%Y-%m")
+    return datetime.fromtimestamp(time.time() - days_ago * DAY, UTC).strftime("%Y-%m")
 
 
 def manage(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[str]:
