@@ -18,7 +18,7 @@ from assetstore.auth import server_key
 from assetstore.collections import added as added_collections
 from assetstore.collections.mapping import Collections, LiveCollectionDirs
 from assetstore.concurrency.periodic_task import PeriodicTask
-from assetstore.config import loading
+from assetstore.config import announcement, loading
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import StorageFault
 from assetstore.fixity import schedule
@@ -119,9 +119,9 @@ def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
 def announce(settings: Settings, own: Mapping[str, object]) -> None:
     """Logs the version, the effective settings and what the administrator should know."""
     _log.info("Web Asset Server %s", __version__)
-    for line in loading.describe(settings):
+    for line in announcement.describe(settings):
         _log.info("  %s", line)
-    for warning in loading.warnings(settings, own, os.environ):
+    for warning in announcement.warnings(settings, own, os.environ):
         _log.warning("WARNING: %s", warning)
 
 

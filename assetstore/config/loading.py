@@ -7,7 +7,7 @@ A value that cannot be used stops the start with the variable, the value and wha
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from assetstore import formats, names
@@ -23,11 +23,6 @@ PASTE, GRANIAN = "paste", "granian"
 
 #: Beside originals and thumbnails in a bucket: what was deleted or replaced.
 TRASH_PREFIX = "trash"
-
-#: Keys that stand in examples all over the internet.
-EXAMPLE_KEYS = frozenset(
-    ("test_attachment_key", "your_asset_server_access_key", "attachment_key", "asset_server_key", "secret", "changeme")
-)
 
 
 class SettingsError(Exception):
@@ -164,6 +159,9 @@ REMOVED = {"GATEKEEPER_ADDRESS": "the server checks private thumbnails itself"}
 #: The share of the disk that stays free if RESERVED_BYTES is not set, and the most that this may be, in bytes.
 _RESERVED_SHARE, _MOST_RESERVED = 0.01, 5_000_000_000
 
+#: In front of a setting's name: its environment variable that cannot be mistaken for another program's.
+PREFIX = "ASSETSTORE_"
+
 #: Only from the environment: the key that is being replaced, so that both are valid for a while.
 PREVIOUS_KEY_VARIABLE = "ATTACHMENT_KEY_PREVIOUS"
 
@@ -235,59 +233,21 @@ def _check_buckets(read: Mapping[str, object]) -> None:
         raise SettingsError(f"ORIG_DIR or THUMB_DIR is {TRASH_PREFIX!r}; in a bucket that is where deleted files go.")
 
 
-def describe(settings: Settings) -> list[str]:
-    """Returns the effective settings as lines `NAME = value`, secrets as stars."""
-    lines = []
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if field.name == "key" and value:
-            value = ["*****"] * len(value) if len(value) > 1 else "*****"
-        elif isinstance(value, frozenset):
-            value = sorted(value)
-        elif field.name == "trusted_proxies":
-            value = [str(network) for network in value]
-        lines.append(f"{field.name.upper()} = {str(value) if isinstance(value, Path) else value!r}")
-    return lines
+def _variables(name: str, setting: Setting, environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment variables that set a setting; ASSETSTORE_… wins, because other names may collide."""
+    if environ.get(PREFIX + name):
+        return {PREFIX + name: environ[PREFIX + name]}
+    set_ones = {variable: environ[variable] for variable in (name, *setting.other_names) if environ.get(variable)}
+    return {variable: value for variable, value in set_ones.items() if not is_of_others(variable, value)}
 
 
-def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str, str]) -> list[str]:
-    """Returns what the administrator should know at every start, a sentence each.
-
-    Parameters:
-        settings: the effective settings.
-        own, environ: the names and values of settings.py, and the environment.
-    """
-    found = [
-        f"{name} has no effect any more: {reason}."
-        for name, reason in REMOVED.items()
-        if own.get(name) is not None or environ.get(name)
-    ]
-    if settings.key is None:
-        found.append("KEY is None: anybody who reaches this server can upload and delete files.")
-    elif EXAMPLE_KEYS.intersection(settings.key):
-        found.append("KEY IS A WELL-KNOWN EXAMPLE: anybody can upload and delete files. Choose a key of your own.")
-    if settings.require_key_for_get and settings.allow_static_file_access:
-        found.append(
-            "REQUIRE_KEY_FOR_GET asks for a token at /fileget, but ALLOW_STATIC_FILE_ACCESS gives the same"
-            " files at /static/ without one."
-        )
-    if settings.storage_url and settings.accel_redirect:
-        found.append("ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot find the files.")
-    if settings.storage_redirect_seconds and not settings.storage_url:
-        found.append("STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL.")
-    if settings.storage_url and settings.key == ():
-        found.append("No KEY is configured: servers that share a bucket need the same one.")
-    unknown = settings.can_thumbnail - formats.THUMBNAIL_TYPES
-    if unknown:
-        found.append(f"CAN_THUMBNAIL names types that get no thumbnails here: {', '.join(sorted(unknown))}.")
-    strangers = sorted(name for name in own if name.isupper() and name not in {*SETTINGS, *REMOVED})
-    if strangers:
-        found.append(f"settings.py has names that mean nothing to this server: {', '.join(strangers)}.")
-    return found
+def is_of_others(variable: str, value: str) -> bool:
+    """Says whether a variable without our prefix was set by something else: Kubernetes, or a build tool."""
+    return value.startswith("tcp://") or (variable == "DEBUG" and not values.is_flag(value))
 
 
 def _read(name: str, setting: Setting, own: Mapping[str, object], environ: Mapping[str, str]) -> object:
-    variables = {variable: environ[variable] for variable in (name, *setting.other_names) if environ.get(variable)}
+    variables = _variables(name, setting, environ)
     if len(set(variables.values())) > 1:
         raise SettingsError(f"The environment variables {' and '.join(variables)} contradict each other; set one.")
     source, value = f"{name} in settings.py", own.get(name, setting.default)

@@ -38,6 +38,11 @@ def flag(value: object) -> bool:
     raise ValueError("True or False")
 
 
+def is_flag(text: str) -> bool:
+    """Says whether a text is one that `flag` reads."""
+    return text.strip().lower() in (*_TRUE, *_FALSE)
+
+
 def whole_number(least: int, most: int) -> Callable[[object], int]:
     """Returns a reader of whole numbers in these bounds."""
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from assetstore.auth import server_key
-from assetstore.config import loading, public_urls
-from assetstore.config.loading import EXAMPLE_KEYS, Settings
+from assetstore.config import announcement, public_urls
+from assetstore.config.announcement import EXAMPLE_KEYS
+from assetstore.config.loading import Settings
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.serving import tls
 
@@ -27,7 +28,7 @@ def examine(settings: Settings, own: Mapping[str, object]) -> Iterator[Finding]:
     yield ok("settings", "All settings can be used.")
     yield from _keys(settings)
     yield from _own_key(settings)
-    for sentence in loading.warnings(settings, own, os.environ):
+    for sentence in announcement.warnings(settings, own, os.environ):
         if not sentence.startswith("KEY"):
             yield warning("settings", sentence, "Something may not work as you expect.", "Correct settings.py.")
     yield from _advertised(settings)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from assetstore.config import loading
+from assetstore.config import announcement, loading
 from assetstore.config.loading import SETTINGS, Settings, SettingsError
 from tests.support import PROJECT
 
@@ -53,7 +53,7 @@ def test_settings_of_the_sample_server_work_unchanged(tmp_path: Path) -> None:
     assert settings.base_dir == Path("/home/specify/attachments")
     assert "application/pdf" in settings.can_thumbnail
     assert settings.threads == 256, "what the sample server does not know has its default"
-    assert loading.warnings(settings, own, {}) == [
+    assert announcement.warnings(settings, own, {}) == [
         "KEY IS A WELL-KNOWN EXAMPLE: anybody can upload and delete files. Choose a key of your own."
     ]
 
@@ -174,7 +174,7 @@ def test_no_key_and_no_checking_are_different_things() -> None:
     assert load().key == ()
     assert load({"KEY": ""}).key == ()
     assert load({"KEY": None}).key is None
-    assert "anybody" in loading.warnings(load({"KEY": None}), {}, {})[0]
+    assert "anybody" in announcement.warnings(load({"KEY": None}), {}, {})[0]
 
 
 def test_collections_may_be_left_out_in_every_way() -> None:
@@ -275,7 +275,7 @@ def test_all_processes_together_make_as_many_pictures_at_a_time_as_there_are_cor
 
 
 def test_the_settings_are_shown_with_stars_for_secrets() -> None:
-    lines = loading.describe(load({"KEY": ["first secret", "second secret"]}))
+    lines = announcement.describe(load({"KEY": ["first secret", "second secret"]}))
     assert "KEY = ['*****', '*****']" in lines
     assert not any("secret" in line for line in lines)
     assert {line.partition(" = ")[0] for line in lines} == set(SETTINGS)
@@ -283,7 +283,7 @@ def test_the_settings_are_shown_with_stars_for_secrets() -> None:
 
 def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
     own = {"REQUIRE_KEY_FOR_GETS": True, "KEY": "own", "CAN_THUMBNAIL": {"image/x-fits"}, "lower": 1}
-    found = loading.warnings(load({**own, "REQUIRE_KEY_FOR_GET": True}), own, {})
+    found = announcement.warnings(load({**own, "REQUIRE_KEY_FOR_GET": True}), own, {})
     assert [warning.split()[0] for warning in found] == ["REQUIRE_KEY_FOR_GET", "CAN_THUMBNAIL", "settings.py"]
     assert "REQUIRE_KEY_FOR_GETS" in found[2]
     assert "lower" not in found[2]
@@ -291,20 +291,20 @@ def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
 
 def test_settings_of_one_kind_of_storage_are_told_to_have_no_effect_on_the_other() -> None:
     bucket = {"STORAGE_URL": "s3://bucket", "KEY": "secret key"}
-    assert loading.warnings(load({"STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == [
+    assert announcement.warnings(load({"STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == [
         "STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL."
     ]
-    assert loading.warnings(load({**bucket, "ACCEL_REDIRECT": "/protected"}), {}, {}) == [
+    assert announcement.warnings(load({**bucket, "ACCEL_REDIRECT": "/protected"}), {}, {}) == [
         "ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot find the files."
     ]
-    assert loading.warnings(load({**bucket, "STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == []
+    assert announcement.warnings(load({**bucket, "STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == []
 
 
 @pytest.mark.parametrize("source", ["settings.py", "environment"])
 def test_a_setting_that_is_gone_is_named_with_what_became_of_it(source: str) -> None:
     given = {"GATEKEEPER_ADDRESS": "127.0.0.1:8081"}
     own, environ = (given, {}) if source == "settings.py" else ({}, given)
-    assert loading.warnings(load(own), own, environ) == [
+    assert announcement.warnings(load(own), own, environ) == [
         "GATEKEEPER_ADDRESS has no effect any more: the server checks private thumbnails itself."
     ]
 
@@ -313,3 +313,25 @@ def test_one_percent_of_the_disk_is_reserved_for_deletes_but_never_more_than_5_g
     total = shutil.disk_usage(tmp_path).total
     assert load({"BASE_DIR": str(tmp_path / "not made yet")}).reserved_bytes == min(5 * 10**9, total // 100)
     assert load({"RESERVED_BYTES": 0}).reserved_bytes == 0
+
+
+def test_a_variable_with_our_prefix_wins_over_every_other() -> None:
+    given = {"PORT": "1", "ASSETSTORE_PORT": "2", "ATTACHMENT_KEY": "old", "KEY": "other", "ASSETSTORE_KEY": "new"}
+    settings = load({"PORT": 3}, **given)
+    assert (settings.port, settings.key) == (2, ("new",))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SERVER_PORT", "tcp://10.0.0.7:80"), ("PORT", "tcp://10.0.0.7:80"), ("DEBUG", "release")]
+)
+def test_variables_of_other_programs_are_ignored_with_a_warning(name: str, value: str) -> None:
+    settings = load({}, **{name: value})
+    assert (settings.port, settings.server_port, settings.debug) == (8080, 8080, False)
+    [warning] = announcement.warnings(settings, {}, {name: value})
+    assert f"use ASSETSTORE_{name}" in warning
+    assert announcement.warnings(settings, {}, {name: value, f"ASSETSTORE_{name}": "1"}) == []
+
+
+def test_a_wrong_value_behind_our_prefix_stops_the_start_with_its_name() -> None:
+    with pytest.raises(SettingsError, match="ASSETSTORE_PORT is 'tcp:"):
+        load({}, ASSETSTORE_PORT="tcp://10.0.0.7:80")
