@@ -1,33 +1,40 @@
 """Settings of the Web Asset Server.
 
-Edit the values here, or set an environment variable of the same name, which wins. A value that
-cannot be used stops the start and says what was expected. The start prints what is in force.
-A settings.py written for Specify's sample server works unchanged.
+Edit settings.py, or set environment variables, which win: the name with the prefix ASSETSTORE_, such as
+ASSETSTORE_PORT, or the name alone. If both are set, the one with the prefix wins. Names alone may collide with other
+programs: a value that another program seems to have set, such as tcp://10.0.0.1:80 by Kubernetes, is ignored with a
+warning. Write None, True and False as such.
+
+A value that cannot be used stops the start, and the message says what was expected. At the start, the server prints
+the settings in effect. A settings.py written for Specify's sample server works unchanged.
 """
 
-# --- Who may do what -----------------------------------------------------------------------------
+# docs/settings.md is generated from this file by script/settings_doc.py: comments become descriptions.
 
-# The secret that Specify and this server share: Specify 6 preference attachment.key, Specify 7
-# ASSET_SERVER_KEY. Empty: the first start makes one, keeps it inside BASE_DIR and prints it once.
-# A list, newest first, while you change the key: all of them are accepted.
-# None: nothing is checked, anybody can upload and delete. Environment: ATTACHMENT_KEY, and
-# ATTACHMENT_KEY_PREVIOUS for the old one.
+# --- Access --------------------------------------------------------------------------------------
+
+# The secret that Specify and this server share: Specify 6 preference attachment.key, Specify 7 setting
+# ASSET_SERVER_KEY. Empty: the first start creates a key, saves it in BASE_DIR/.asset-server/key and prints it once.
+# A list, newest first: all keys in it are valid, so that you can change the key without an outage. None: no token is
+# checked, anybody can upload and delete. The environment variable ATTACHMENT_KEY_PREVIOUS adds an old key.
 KEY = ""
 
-# By how many seconds the clock in a token may differ from the server's. None: by any time.
+# By how many seconds the time in a token may differ from the server's clock. The difference must be less than this.
+# None: by any time.
 TIME_TOLERANCE = 150
 
-# Whether reading files and metadata needs a token, too. Off, as in the sample server, because the
-# Web Portal and shared links send none.
+# Whether reading files and metadata requires a token too. Off, as in the sample server, because the Web Portal and
+# shared links send no token.
 REQUIRE_KEY_FOR_GET = False
 
-# Whether files can be read under /static/ without a token, which some web pages use.
+# Whether files can be read under /static/ without a token. Some web pages depend on it.
 ALLOW_STATIC_FILE_ACCESS = True
 
-# Whether there is the administrator's page at /status. It asks for the key, and shows nothing without it.
+# Whether the status page for administrators is available at /status (docs/status.md). It asks for the key, and shows
+# nothing without it.
 STATUS_PAGE = True
 
-# --- Where clients find the server ---------------------------------------------------------------
+# --- Address -------------------------------------------------------------------------------------
 
 # The name of this machine as clients know it.
 HOST = "localhost"
@@ -35,102 +42,110 @@ HOST = "localhost"
 # The port on which the server listens.
 PORT = 8080
 
-# What the server tells clients about its address. None: HOST and PORT. They differ behind a proxy
-# or in a container.
+# The name and port that clients are told, if they differ from HOST and PORT, as behind a proxy or in a container.
+# With port 443, the addresses are https. None: HOST and PORT.
 SERVER_NAME = None
 SERVER_PORT = None
 
-# The whole address that clients use, when there is more to it, e.g. "https://assets.museum.org" or
-# "https://museum.org/assets". Wins over SERVER_NAME and SERVER_PORT. None: made of these.
+# The complete address that clients use, such as "https://assets.museum.org" or "https://museum.org/assets". It wins
+# over SERVER_NAME and SERVER_PORT. None: the address consists of these two.
 PUBLIC_URL = None
 
-# The network address to listen on: "0.0.0.0" is every one of this machine, "127.0.0.1" only
-# programs on this machine, such as a proxy.
+# The network address to listen on: "0.0.0.0" for all addresses of this machine, "127.0.0.1" for programs on this
+# machine only, such as a proxy.
 BIND_ADDRESS = "0.0.0.0"
 
-# The proxies in front of this server, as addresses or networks: ["127.0.0.1"] for nginx on this
-# machine. They alone are believed what they say of the client: its address (X-Forwarded-For) and for
-# how long they have been receiving its request (X-Receiving-Seconds).
+# The proxies in front of this server, as addresses or networks: ["127.0.0.1"] for nginx on this machine. Only these
+# addresses may set the client's address (X-Forwarded-For) and how long they have been receiving its request
+# (X-Receiving-Seconds). In the environment: separated by commas.
 TRUSTED_PROXIES = ()
 
-# The address in nginx behind which it finds BASE_DIR, as in deploy/nginx.conf: "/protected-store". This
-# server then checks requests, and nginx sends the files. None: this server sends them itself.
+# The internal location in nginx that maps to BASE_DIR, as in deploy/nginx.conf: "/protected-store". This server then
+# checks requests, and nginx sends the files. None: this server sends the files itself.
 ACCEL_REDIRECT = None
 
 # The port for SERVER = "wsgiref". None: PORT.
 DEVELOPMENT_PORT = None
 
-# --- Where the files are -------------------------------------------------------------------------
+# --- Folders -------------------------------------------------------------------------------------
 
-# The folder of all attachments. If it is relative, it is below the folder of this program.
+# The folder of all attachments. A relative path is relative to the folder of this program.
 BASE_DIR = "attachments"
 
-# The folders inside it, or inside each collection's folder.
+# The folders of originals and thumbnails, inside BASE_DIR or inside each collection's folder.
 ORIG_DIR = "originals"
 THUMB_DIR = "thumbnails"
 
-# None: all collections share one folder, and nothing else is needed. Otherwise a folder below
-# BASE_DIR for each collection, by the name that Specify sends:
+# None: all collections share one folder. This is right for most museums. Otherwise a folder below BASE_DIR for each
+# collection, by the name that Specify sends:
+#
 #     COLLECTION_DIRS = {"KU Fish": "ichthyology", "KU Herps": "herpetology"}
-# Requests for other collections then get 404. Environment: the same in JSON.
+#
+# Missing folders are created. Requests for other collections get 404. `manage.py collections` adds collections without
+# a restart (docs/administration.md#collections). In the environment: JSON.
+#
+# One folder per collection is a trap. A file is found only by the collection that stored it. Records that collections
+# share, such as agents, taxa, localities or loans, show no attachments in the other collection. Unless your folders
+# are separate already, leave this at None, or set WEB_ATTACHMENT_COLLECTION of Specify 7 to one name.
 COLLECTION_DIRS = None
 
-# --- Files in object storage instead (docs/scaling.md) --------------------------------------------
+# --- Object storage ------------------------------------------------------------------------------
 
-# The bucket, and a prefix in it, that holds originals and thumbnails: "s3://bucket" or
-# "s3://bucket/prefix". BASE_DIR then holds only the journal, the key and files for a moment.
-# COLLECTION_DIRS may name a bucket of its own for a collection, "s3://other-bucket/prefix".
-# None: everything is in BASE_DIR. Keys are never written here, but into the environment, as
-# AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+# The bucket for originals and thumbnails, and a prefix in it: "s3://bucket" or "s3://bucket/prefix"
+# (docs/scaling.md). BASE_DIR then holds only the journal, the key and temporary files. COLLECTION_DIRS may name
+# another bucket for a collection, "s3://other-bucket/prefix". None: everything is in BASE_DIR. Credentials come from
+# the environment only, never from this file: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or the role
+# of the machine.
 STORAGE_URL = None
 
-# The address of the service, "https://s3.museum.org", or of each bucket's, {"bucket": "https://…"}.
-# None: Amazon. Environment: also AWS_ENDPOINT_URL.
+# The address of the S3 service, such as "https://s3.museum.org", or an address for each bucket,
+# {"bucket": "https://…"}. None: Amazon. In the environment: the text, or JSON for several buckets.
 STORAGE_ENDPOINT = None
 
-# The region of the buckets. Most services other than Amazon take any. Environment: also AWS_REGION.
+# The region of the buckets. Most services other than Amazon accept any.
 STORAGE_REGION = "us-east-1"
 
-# Whether a bucket's name goes into the "path" of an address or, "virtual", into the host name.
-# None: virtual at Amazon, path elsewhere.
+# Where the bucket's name goes in addresses: "path", or "virtual" for the host name. None: "virtual" at Amazon, "path"
+# elsewhere.
 STORAGE_ADDRESSING = None
 
-# How many bytes of the disk below BASE_DIR one process may use for files on their way: uploads
-# that come before their names, and originals whose thumbnails are being made.
+# How many bytes below BASE_DIR one process may use for files on their way to or from the bucket: uploads whose names
+# come after the file, and originals whose thumbnails are being rendered.
 STORAGE_SPOOL_BYTES = 10_000_000_000
 
-# For how many seconds an address in the bucket is valid to which browsers are sent for originals, so that the
-# bytes do not go through this server. None: they do. Needs a bucket that browsers can reach. See docs/scaling.md.
+# Redirect browsers to the bucket for originals, by a signed address that is valid for this many seconds, so that the
+# bytes do not pass through this server. Browsers must be able to reach the bucket (docs/scaling.md). None: all bytes
+# pass through this server.
 STORAGE_REDIRECT_SECONDS = None
 
-# --- Uploads, and what protects the files --------------------------------------------------------
+# --- Uploads and protection of files -------------------------------------------------------------
 
 # The largest file that may be uploaded, in bytes. None: as large as the disk can hold.
 MAX_UPLOAD_BYTES = None
 
-# Free space to reserve on disk, in bytes: uploads that would use it are refused, while reading and
-# deleting go on. None: 1 % of the disk, at most 5 GB. 0: uploads may fill the disk.
+# Free space to reserve on disk, in bytes. Uploads that would use it get 507, while reading and deleting go on.
+# None: 1 % of the disk, at most 5 GB. 0: uploads may fill the disk.
 RESERVED_BYTES = None
 
-# How many bytes of unfinished uploads each process may store before it knows their tokens: Specify 7 sends
-# the file first. One client address may use half of it, so this is also twice the largest such upload.
+# How many bytes of unfinished uploads each process may store before it knows their tokens: Specify 7 sends the file
+# first. One client address may use half of it, so set this to twice the largest such upload, or more.
 UNVERIFIED_UPLOAD_BYTES = 20_000_000_000
 
-# For how many days a deleted or replaced file stays in the trash, from where `manage.py trash restore`
-# brings it back. 0: no trash, what is deleted is gone.
+# For how many days deleted and replaced files stay in the trash (docs/recovery.md#trash). 0: nothing is put into the
+# trash, deleted files are gone, and what is in the trash stays there until `manage.py trash purge`.
 TRASH_DAYS = 30
 
-# How many bytes the trash of all collections may hold together; above that the oldest files leave it
-# early. None: any number.
+# How many bytes the trash of all collections may hold together. Above that, the oldest files are purged early.
+# None: no limit.
 TRASH_BYTES = None
 
-# Within how many days each original is read again and compared with its checksum. 0: never by itself,
-# only by `manage.py verify`.
+# The server reads each original again at least once in this many days, and compares it with its checksum
+# (docs/recovery.md#checksums). 0: only `manage.py verify` does so.
 VERIFY_DAYS = 0
 
 # --- Thumbnails ----------------------------------------------------------------------------------
 
-# The types that get thumbnails.
+# The media types that get thumbnails (docs/thumbnails.md).
 CAN_THUMBNAIL = {
     "application/pdf",
     "image/avif",
@@ -144,59 +159,62 @@ CAN_THUMBNAIL = {
     "image/webp",
 }
 
-# The largest thumbnail in pixels; whoever asks for more gets this size.
+# The largest thumbnail in pixels. Requests for a larger one get this size.
 MAX_THUMBNAIL_SIZE = 4000
 
-# Of how many different sizes thumbnails are kept in each collection. Further sizes are made anew each
-# time, so that nobody can fill the disk by asking for one size after the other.
+# How many different sizes of thumbnails are cached in each collection. Thumbnails of further sizes are rendered for
+# each request, so that nobody can fill the disk by requesting one size after the other.
 KEPT_THUMBNAIL_SIZES = 32
 
-# How many pictures each process makes at the same time. None: all together one per processor core.
+# How many thumbnails each process renders at the same time. None: all processes together one per processor core.
 RENDER_WORKERS = None
 
-# How many requests may wait for thumbnails; further ones get 503 and the advice to try again. Each
-# holds one of THREADS, so keep this well below.
+# How many requests may wait for thumbnails. Further ones get 503 with the advice to try again. Each waiting request
+# holds one of THREADS, so this must be less than THREADS.
 RENDER_QUEUE = 128
 
-# After how many seconds the work on one picture is given up.
+# After how many seconds rendering of one thumbnail is cancelled.
 RENDER_SECONDS = 60
 
-# How much memory one picture may take, in megabytes; as much again may go to temporary files.
-# ImageMagick needs 8 bytes for each pixel, so 1024 is enough for 260 megapixels. Larger pictures get
-# no thumbnail.
+# How much memory rendering of one thumbnail may take, in megabytes, and as much again in temporary files. ImageMagick
+# needs 8 bytes for each pixel, so 1024 is enough for 260 megapixels. Larger pictures get no thumbnail.
 RENDER_MEMORY = 1024
 
-# --- The web server ------------------------------------------------------------------------------
+# --- Web server ----------------------------------------------------------------------------------
 
-# "paste": one process, works everywhere. "granian": for production, with HTTPS and several processes; the
-# default of the container and the systemd unit. Or any other adapter of Bottle that you install, such as
-# "wsgiref". docs/serving.md compares them.
+# The web server: "paste" has one process and works everywhere; "granian" is for production, with HTTPS and several
+# processes. The image, docker-compose.yml and the systemd unit set "granian" in the environment. Also possible:
+# "wsgiref" for development, or another adapter of Bottle that you install. docs/serving.md compares them.
 SERVER = "paste"
 
-# How many processes serve, for machines with several cores and many readers: at most one per core. More
-# than 1 requires Granian, which is then used. Each takes about 60 MB.
+# How many processes serve requests, at most one per core. More than 1 requires Granian, which is then used. All
+# together behave like one server. Each takes about 60 MB.
 PROCESSES = 1
 
-# How many requests each process serves at the same time. A slow upload or download holds one thread each.
+# How many requests each process serves at the same time. A slow upload or download holds one thread
+# (docs/serving.md#who-may-hold-a-thread).
 THREADS = 256
 
-# How many seconds a client may be silent before the connection is closed.
+# After how many seconds of silence from a client its connection is closed. The head of a request must arrive within
+# 20 seconds.
 SOCKET_TIMEOUT = 60
 
-# With Granian: the memory of a process, in MiB, above which another one takes its place. None: any.
+# Granian only: the memory of a process, in MiB, above which it is replaced by a new one. None: no limit.
 WORKER_MEMORY = None
 
-# With Granian: certificate (with intermediate certificates) and private key for HTTPS, as PEM files. SIGHUP
-# loads new ones. None: plain HTTP.
+# Granian only: certificate (with its intermediate certificates) and private key (without a password) for HTTPS, as PEM
+# files (docs/serving.md#https-without-a-proxy). SIGHUP loads new ones. None: plain HTTP.
 TLS_CERTIFICATE = None
 TLS_KEY = None
 
-# More lines in the log. Answers never contain more than the error's sentence.
+# --- Log and metrics -----------------------------------------------------------------------------
+
+# More lines in the log. Responses never contain more than the sentence of the error.
 DEBUG = False
 
-# How the log is written: "plain" for people, "json" for programs, an object per line.
+# The format of the log: "plain" for people, "json" for programs, one object per line.
 LOG_FORMAT = "plain"
 
-# Where Prometheus gets its figures, as address and port, e.g. "127.0.0.1:9101"; whoever reaches it can
-# read them. None: nowhere.
+# The address and port at which Prometheus reads metrics, such as "127.0.0.1:9101". Everybody who can reach it can read
+# them. None: no metrics.
 METRICS_ADDRESS = None

@@ -39,6 +39,7 @@ DEPLOY = sorted(path for path in (PROJECT / "deploy").iterdir() if path.is_file(
 DOCS = sorted((PROJECT / "docs").glob("*.md"))
 UNIT = (PROJECT / "deploy/web-asset-server.service").read_text(encoding="utf-8")
 OPERATIONS = (PROJECT / "docs/operations.md").read_text(encoding="utf-8")
+INSTALL = (PROJECT / "docs/install.md").read_text(encoding="utf-8")
 SERVING = (PROJECT / "docs/serving.md").read_text(encoding="utf-8")
 COMPOSE = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
 DOCKERFILE = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
@@ -52,7 +53,7 @@ INSTALLED = "/opt/web-asset-server"
 FOREIGN = re.compile(
     r"(?:AF|CAP|CERT|PROTOCOL)_[A-Z0-9_]+|RENEWED_LINEAGE|(?:COMPOSE|RESTIC|AWS)_[A-Z_]+"
     r"|(?:SOURCE|TARGET)_AWS_[A-Z_]+"
-    r"|EXIF|ROOT_SCALE|NAME_[0-9]+|SSL_CERT_FILE|OPTIONS|WEB_ATTACHMENT_COLLECTION"
+    r"|EXIF|PYTHON|ROOT_SCALE|NAME_[0-9]+|SSL_CERT_FILE|OPTIONS|WEB_ATTACHMENT_COLLECTION"
     r"|ASSET_SERVER_(?:KEY|URL)|SPECIFY_DATABASE_PASSWORD"
 )
 
@@ -80,7 +81,7 @@ def ids(paths: list[Path]) -> list[str]:
 def test_every_setting_that_is_named_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     known = {*SETTINGS, *(other for setting in SETTINGS.values() for other in setting.other_names)}
-    known.add(loading.PREVIOUS_KEY_VARIABLE)
+    known |= {loading.PREFIX + name for name in SETTINGS} | {loading.PREVIOUS_KEY_VARIABLE, loading.PREFIX}
     known |= set(re.findall(r"\$\{([A-Z_]+)", COMPOSE))
     named = set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b", text))
     named |= set(re.findall(r"`([A-Z]{3,})(?==|`)", text)) | set(re.findall(r"^Environment=([A-Z_]+)=", text, re.M))
@@ -132,7 +133,7 @@ def of_unit(name: str) -> list[str]:
 @needs_systemd
 @pytest.mark.parametrize(
     "override",
-    ["", *re.findall(r"```ini\n(.*?)```", OPERATIONS + SERVING, re.S)],
+    ["", *re.findall(r"```ini\n(.*?)```", INSTALL + OPERATIONS + SERVING, re.S)],
     ids=lambda text: text.splitlines()[:1],
 )
 def test_systemd_finds_nothing_wrong_with_the_unit_and_what_can_be_added_to_it(tmp_path: Path, override: str) -> None:
@@ -167,7 +168,7 @@ def test_the_limits_of_the_unit_fit_the_program() -> None:
 def test_the_unit_writes_where_it_says_and_so_do_the_documents() -> None:
     [base] = re.findall(r"^Environment=BASE_DIR=(\S+)", UNIT, re.M)
     assert of_unit("ReadWritePaths") == of_unit("RequiresMountsFor") == [base]
-    assert all(base in document for document in (OPERATIONS, (PROJECT / "README.md").read_text(encoding="utf-8")))
+    assert all(base in document for document in (OPERATIONS, INSTALL))
 
 
 def test_unit_and_image_serve_by_granian_unless_told_otherwise() -> None:

@@ -1,27 +1,30 @@
-"""The README is true: its example runs, and it documents every setting as it is."""
+"""README, docs/recovery.md and docs/settings.md are true: their examples run, and every setting is described."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from assetstore.config import loading
 from assetstore.config.loading import SETTINGS
+from assetstore.fixity.verification import MEANINGS
+from script import settings_doc
 from tests import pictures
 from tests.support import KEY, PROJECT, RunningServer
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-SECTIONS = dict(zip(re.findall(r"^## (.+)$", README, re.M), re.split(r"^## .+$", README, flags=re.M)[1:], strict=True))
+RECOVERY = (PROJECT / "docs/recovery.md").read_text(encoding="utf-8")
+INSTALL = (PROJECT / "docs/install.md").read_text(encoding="utf-8")
+SETTINGS_PAGE = (PROJECT / "docs/settings.md").read_text(encoding="utf-8")
 
 
-TOKEN_FUNCTION = "A first upload"
+def section(page: str, title: str) -> str:
+    return page.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def console(section: str) -> list[tuple[str, str]]:
+def console(text: str) -> list[tuple[str, str]]:
     """The commands of a section's terminal example, each with what it printed."""
-    block = re.search(r"```console\n(.*?)```", SECTIONS[section], re.S)
+    block = re.search(r"```console\n(.*?)```", text, re.S)
     assert block
     steps: list[tuple[str, str]] = []
     for line in block[1].splitlines():
@@ -34,24 +37,30 @@ def console(section: str) -> list[tuple[str, str]]:
     return steps
 
 
+FIRST_UPLOAD = console(section(README, "First upload"))
+
+
+def test_the_readme_is_short() -> None:
+    assert README.count("\n") <= 150
+
+
 def test_the_first_upload_goes_as_the_readme_shows(server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "specimen.jpg").write_bytes(pictures.jpeg())
-    steps = console("A first upload")
     script = "set -e\n"
-    for command, _ in steps:
+    for command, _ in FIRST_UPLOAD:
         script += command.replace("localhost:8080", f"127.0.0.1:{server.port}") + "\n"
         script += "echo; echo ----\n"
     script = script.replace("the-key-that-the-server-printed", KEY)
     run = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    printed = [part.strip() for part in run.stdout.split("----\n")][: len(steps)]
-    assert printed == [expected.strip() for _, expected in steps]
-    assert len([expected for _, expected in steps if expected]) == 6
+    printed = [part.strip() for part in run.stdout.split("----\n")][: len(FIRST_UPLOAD)]
+    assert printed == [expected.strip() for _, expected in FIRST_UPLOAD]
+    assert len([expected for _, expected in FIRST_UPLOAD if expected]) == 6
 
 
-def test_the_restore_drill_goes_as_the_readme_shows(server: RunningServer, tmp_path: Path) -> None:
+def test_the_restore_drill_goes_as_shown(server: RunningServer, tmp_path: Path) -> None:
     number = "40"  # instead of the thousand: starting curl and openssl takes its time
-    steps = console("Undo")
-    preparation = "\n".join(command for command, _ in console(TOKEN_FUNCTION)[:3])
+    steps = console(section(RECOVERY, "Restore drill"))
+    preparation = "\n".join(command for command, _ in FIRST_UPLOAD[:3])
     manage = f'manage() {{ BASE_DIR={server.base} KEY={KEY} {sys.executable} {PROJECT}/manage.py "$@"; }}'
     script = "\n".join(["set -e", preparation, manage, *(f"{command}\necho; echo ----" for command, _ in steps)])
     script = script.replace("localhost:8080", f"127.0.0.1:{server.port}").replace("seq 1000", f"seq {number}")
@@ -61,42 +70,45 @@ def test_the_restore_drill_goes_as_the_readme_shows(server: RunningServer, tmp_p
     assert printed == [" ".join(expected.split()).replace("1000", number) for _, expected in steps], run.stderr
 
 
-def documented_settings() -> dict[str, tuple[str, str]]:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.+) \|$", SECTIONS["Settings"], re.M)
-    return {name: (default, meaning) for name, default, meaning in rows}
+def test_every_finding_of_verify_is_described() -> None:
+    assert re.findall(r"^\| (\w+) \|", section(RECOVERY, "Checksums"), re.M)[1:] == list(MEANINGS)
 
 
-def test_every_setting_is_documented_and_every_documented_setting_exists() -> None:
-    assert set(documented_settings()) == set(SETTINGS)
+def test_the_page_of_settings_is_what_the_generator_makes() -> None:
+    assert settings_doc.page() == SETTINGS_PAGE, "run: .venv/bin/python -m script.settings_doc"
 
 
-@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {"CAN_THUMBNAIL"}))
-def test_the_documented_default_is_the_default(name: str) -> None:
-    default = SETTINGS[name].default
-    shown = f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
-    assert documented_settings()[name][0] == shown
+def test_every_setting_is_described_once() -> None:
+    headings = re.findall(r"^### (.+)$", SETTINGS_PAGE, re.M)
+    described = [name for heading in headings for name in heading.split(", ")]
+    assert sorted(described) == sorted(SETTINGS)
 
 
-def test_every_variable_of_the_environment_is_documented() -> None:
+def test_every_variable_of_the_environment_is_described() -> None:
     variables = {variable for setting in SETTINGS.values() for variable in setting.other_names}
     for variable in {*variables, loading.PREVIOUS_KEY_VARIABLE}:
-        assert f"`{variable}`" in SECTIONS["Settings"]
+        assert f"`{variable}`" in SETTINGS_PAGE
 
 
-def test_links_inside_the_readme_lead_somewhere() -> None:
-    anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^##+ (.+)$", README, re.M)}
+def test_links_of_the_readme_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
-        if target.startswith("#"):
-            assert target[1:] in anchors
-        elif "://" not in target:
-            path, _, anchor = target.partition("#")
-            headings = re.findall(r"^##+ (.+)$", (PROJECT / path).read_text(encoding="utf-8"), re.M) if anchor else []
-            assert (PROJECT / path).exists()
-            assert not anchor or anchor in [heading.lower().replace(" ", "-") for heading in headings]
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = PROJECT / (path or "README.md")
+        assert file.exists(), target
+        headings = re.findall(r"^##+ (.+)$", file.read_text(encoding="utf-8"), re.M) if anchor else []
+        assert not anchor or anchor in [heading.lower().replace(" ", "-") for heading in headings], target
+
+
+def test_the_readme_names_every_document() -> None:
+    assert [path.name for path in (PROJECT / "docs").glob("*.md") if f"](docs/{path.name})" not in README] == []
 
 
 def test_the_compose_file_sets_the_documented_variables() -> None:
     compose = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
     variables = re.findall(r"^      - ([A-Z_]+)=", compose, re.M)
     assert variables == ["SERVER_NAME", "SERVER_PORT", "ATTACHMENT_KEY", "DEBUG_MODE", "SERVER"]
-    assert all(f"| `{variable}` |" in SECTIONS["Docker"] for variable in variables)
+    assert all(f"| `{variable}` |" in section(README, "Docker") for variable in variables[:4])
+    passed_on = re.findall(r"^      - ([A-Z_]+)$", compose, re.M)
+    assert all(f"`{variable}`" in section(INSTALL, "Docker") for variable in [variables[4], *passed_on])

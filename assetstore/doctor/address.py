@@ -69,7 +69,7 @@ def examine(visit: Visit) -> Iterator[Finding]:
 def _certificate(address: Address) -> Finding:
     meaning = "Browsers and Specify refuse the address: no attachments."
     no_https = f"Port {address.port} speaks no HTTPS."
-    http_remedy = "Use http:// in the address, or set up HTTPS on this port: README, Deployment."
+    http_remedy = "Use http:// in the address, or set up HTTPS on this port: docs/install.md."
     try:
         plain = socket.create_connection((address.host, address.port), timeout=_CONNECT_SECONDS)
     except OSError as fault:

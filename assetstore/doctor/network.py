@@ -74,7 +74,7 @@ def _free(settings: Settings) -> Finding:
             probe.bind((settings.bind_address, settings.port))
     except OSError as fault:
         if fault.errno == errno.EACCES:
-            remedy = "CAP_NET_BIND_SERVICE in the systemd unit, or authbind: README, Deployment."
+            remedy = "CAP_NET_BIND_SERVICE in the systemd unit, or authbind: docs/install.md."
             return error("port", f"Port {settings.port} needs rights that this user has not.", meaning, remedy)
         if fault.errno == errno.EADDRINUSE:
             remedy = "Stop that program, or choose another PORT."

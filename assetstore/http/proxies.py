@@ -1,7 +1,7 @@
 """What a reverse proxy says of the client in front of it, believed only if the proxy is trusted.
 
 With TRUSTED_PROXIES empty everything here is what the connection itself says. A proxy must *set*
-these headers, not add to what the client sent; deploy/nginx.conf and the README show how.
+these headers, not add to what the client sent; deploy/nginx.conf shows how.
 """
 
 import functools

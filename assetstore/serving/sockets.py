@@ -56,7 +56,7 @@ def clear_socket_errors(host: str, port: int) -> Iterator[None]:
     except OSError as error:
         reasons = {
             errno.EADDRINUSE: f"PORT {port} is in use by another program.",
-            errno.EACCES: f"PORT {port} needs rights that this user has not; docs/operations.md tells how to get them.",
+            errno.EACCES: f"PORT {port} needs rights that this user has not; docs/install.md tells how to get them.",
             errno.EADDRNOTAVAIL: f"BIND_ADDRESS is {host!r}; this machine has no such address.",
         }
         if error.errno not in reasons:

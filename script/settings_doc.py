@@ -1,0 +1,77 @@
+"""Generates docs/settings.md from settings.py and the table of settings: `.venv/bin/python -m script.settings_doc`.
+
+Headings and comments of settings.py become sections and descriptions. Defaults and other names of environment
+variables come from `assetstore.config.loading`.
+"""
+
+import re
+from pathlib import Path
+
+from assetstore.config.loading import SETTINGS
+
+_PROJECT = Path(__file__).resolve().parent.parent
+PAGE = _PROJECT / "docs/settings.md"
+
+_HEAD = """# Settings
+
+<!-- Generated from settings.py. Change the comments there, then: .venv/bin/python -m script.settings_doc -->
+
+"""
+
+# A comment and the assignments that it describes; then what becomes a link, and what may become code.
+_SETTINGS = re.compile(r"((?:^#.*\n)+)((?:^[A-Z_]+ = (?:\{\n(?:^ .*\n)+\}|.*)\n)+)", re.M)
+_LINK = re.compile(r"\b(?:docs/[a-z]+\.md(?:#[a-z_-]+)?|deploy/[a-z.-]+\.conf)")
+_CODE = re.compile(
+    r'`[^`]*`|\["[^]]*\]|\{"[^}]*\}|[A-Z]+ = "[^"]*"|"[^" ]+"'
+    r"|\b[A-Z]+(?:_[A-Z]+)+\b(?:/[\w./-]+\w)?|\b[a-z-]+\.(?:py|yml)\b|\w+"
+)
+
+
+def page() -> str:
+    """Returns the text of docs/settings.md."""
+    _, introduction, rest = (_PROJECT / "settings.py").read_text(encoding="utf-8").split('"""', 2)
+    sections = re.split(r"^# --- (.+?) -+\n", rest, flags=re.M)[1:]
+    titles, bodies = sections[::2], sections[1::2]
+    contents = " · ".join(f"[{title}](#{title.lower().replace(' ', '-')})" for title in titles)
+    parts = [_HEAD, _prose(introduction.partition("\n\n")[2].strip()), "\n\n", contents, "\n"]
+    for title, body in zip(titles, bodies, strict=True):
+        parts += ["\n## ", title, "\n", *(_entry(*found.groups()) for found in _SETTINGS.finditer(body))]
+    return "".join(parts)
+
+
+def _entry(comment: str, assignments: str) -> str:
+    names = re.findall(r"^([A-Z_]+) = ", assignments, re.M)
+    defaults = list(dict.fromkeys(_default(name) for name in names))
+    facts = f"Default: {' and '.join(defaults)}"
+    others = [f"`{other}`" for name in names for other in SETTINGS[name].other_names]
+    if others:
+        facts += f" · Environment: also {', '.join(others)}"
+    lines = re.sub(r"^# ?", "", comment, flags=re.M).rstrip()
+    description = "\n".join(line if line.startswith("    ") else _prose(line) for line in lines.split("\n"))
+    return f"\n### {', '.join(names)}\n\n{facts}\n\n{description}\n"
+
+
+def _default(name: str) -> str:
+    default = SETTINGS[name].default
+    if isinstance(default, frozenset):
+        return ", ".join(f"`{value}`" for value in sorted(default))
+    return f'`"{default}"`' if isinstance(default, str) else f"`{default}`"
+
+
+def _prose(text: str) -> str:
+    """Returns a sentence of settings.py as Markdown: values and names of settings as code, files as links."""
+
+    def link(found: re.Match[str]) -> str:
+        return f"[{found[0]}]({f'../{found[0]}'.replace('../docs/', '')})"
+
+    def code(found: re.Match[str]) -> str:
+        word = found[0]
+        is_code = not word.isalnum() or word in SETTINGS or word in ("None", "True", "False")
+        return f"`{word}`" if is_code and not word.startswith("`") else word
+
+    pieces = re.split(f"({_LINK.pattern})", text)
+    return "".join(link(m) if (m := _LINK.fullmatch(piece)) else _CODE.sub(code, piece) for piece in pieces)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
