@@ -35,18 +35,7 @@ def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str
         settings: the effective settings.
         own, environ: the names and values of settings.py, and the environment.
     """
-    found = [
-        f"{name} has no effect any more: {reason}."
-        for name, reason in REMOVED.items()
-        if own.get(name) is not None or environ.get(name)
-    ]
-    found += [
-        f"The environment variable {variable} is {environ[variable]!r}, which another program seems to have set;"
-        f" it is ignored. To set {name}, use {PREFIX}{name}."
-        for name, setting in SETTINGS.items()
-        for variable in (name, *setting.other_names)
-        if not environ.get(PREFIX + name) and is_of_others(variable, environ.get(variable) or "off")
-    ]
+    found = _of_environment(own, environ)
     if settings.key is None:
         found.append("KEY is None: anybody who reaches this server can upload and delete files.")
     elif EXAMPLE_KEYS.intersection(settings.key):
@@ -69,3 +58,20 @@ def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str
     if strangers:
         found.append(f"settings.py has names that mean nothing to this server: {', '.join(strangers)}.")
     return found
+
+
+def _of_environment(own: Mapping[str, object], environ: Mapping[str, str]) -> list[str]:
+    """Warnings of settings that are gone, and of variables that other programs set."""
+    gone = [
+        f"{name} has no effect any more: {reason}."
+        for name, reason in REMOVED.items()
+        if own.get(name) is not None or environ.get(name)
+    ]
+    foreign = [
+        f"The environment variable {variable} is {environ[variable]!r}, which another program seems to have set;"
+        f" it is ignored. To set {name}, use {PREFIX}{name}."
+        for name, setting in SETTINGS.items()
+        for variable in (name, *setting.other_names)
+        if not environ.get(PREFIX + name) and is_of_others(variable, environ.get(variable) or "off")
+    ]
+    return gone + foreign
