@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from assetstore import csv_io
 from assetstore.errors import BadRequest
 from assetstore.names import split_extension
-from assetstore.specify import csv_io
 
 #: The table of the originals in a bag.
 INVENTORY = "attachments.csv"

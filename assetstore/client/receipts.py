@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from assetstore import csv_io
 from assetstore.errors import BadRequest
-from assetstore.specify import csv_io
 
 COLUMNS = ("local name", "store name", "size", "SHA-256", "outcome")
 

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from assetstore import csv_io
 from assetstore.errors import BadRequest, NotFound
 from assetstore.journal.journal import Origin
 from assetstore.names import is_store_name
 from assetstore.originals.service import Originals
-from assetstore.specify import csv_io
 from assetstore.specify.comparison import EMPTY, NO_FILE, NO_RECORD, Finding
 from assetstore.storage.models import TrashEntry, Version
 from assetstore.thumbnails.service import Thumbnails

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from assetstore.specify import csv_io
+from assetstore import csv_io
 from assetstore.specify.records import COLLECTION_SCOPE, Record, Records
 
 #: How exports write that there is nothing.
