@@ -181,7 +181,7 @@ class AssetServer:
         *folders, name = path.split("/")
         name = names.store_name(name)
         folder = folders.pop() if folders else ""
-        # Only folders that are settings are ever joined to a path. Of a bucket's, `advertised` leaves out a slash.
+        # Only folders that are settings are ever joined to a path. Of a bucket's, `public_urls` leaves out a slash.
         known = {
             "/".join(filter(None, collection_dir.split("/"))): collection_dir
             for collection_dir in self.collections.collection_dirs()

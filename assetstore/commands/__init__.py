@@ -1,4 +1,7 @@
-"""The administrator's commands, one module each."""
+"""The administrator's commands, one module each.
+
+`workplace` opens settings and store for them; `parameters`, `remote_options`, `output` and `progress` are shared parts.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,3 +1,5 @@
-"""Fixity: `verification` compares originals with their checksums, `schedule` runs it in the background, and
-`unjournaled` adds originals to the journal that are missing from it.
+"""Fixity: whether originals still have the bytes that were stored.
+
+`verification` compares them with the checksums in the journal, `schedule` runs that in the background, and
+`unjournaled` finds changes that are missing from the journal, by what lies in the trash.
 """

@@ -1,7 +1,7 @@
 """Figures for Prometheus, given out on an address of their own (METRICS_ADDRESS), never to the clients.
 
 With several processes, PROMETHEUS_MULTIPROC_DIR names a folder in which they add up their figures
-(`shared_figures`). Whichever process holds the lock answers for all.
+(`multiprocess`). Whichever process holds the lock answers for all.
 
 Concurrency: counters may be used by any thread. What would cost time is not counted but asked when
 somebody scrapes: free space at once, the size of the store from the last count.

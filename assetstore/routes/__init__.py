@@ -1,1 +1,4 @@
-"""The HTTP routes outside `server.py`, and the responses that all routes share. Only this package imports Bottle."""
+"""The HTTP routes outside `server.py`, and the responses that all routes share.
+
+Nothing else in assetstore imports Bottle.
+"""
