@@ -14,7 +14,7 @@ from pathlib import Path
 from assetstore.config import values
 from assetstore.errors import StorageFault
 from assetstore.names import PRIVATE_FOLDER
-from assetstore.storage.disk.files import alone, faults, sync_folder
+from assetstore.storage.disk.files import faults, locked, sync_folder
 
 _NAME = "collections.json"
 
@@ -74,5 +74,5 @@ def changing(base: Path) -> Iterator[None]:
     """Holds off everybody else who wants to change the file. Raises OutOfSpace, StorageFault."""
     with faults():
         location(base).parent.mkdir(mode=0o700, exist_ok=True)
-    with alone(base, _NAME):
+    with locked(base, _NAME):
         yield

@@ -48,10 +48,10 @@ class PeriodicTask:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            self._do_alone()
+            self._do_exclusively()
             self._ending.wait(self._seconds)
 
-    def _do_alone(self) -> None:
+    def _do_exclusively(self) -> None:
         try:
             self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -175,7 +175,7 @@ class Verification:
             finding = _compare(event, known, own_sha256, head)
             if not finding.kinds:
                 return finding
-            with self._storage.alone_with_original(collection_dir, name):
+            with self._storage.locked_original(collection_dir, name):
                 if self._is_still(collection_dir, name, version.etag, known):
                     return self._settled(self._explained(finding, known, version), event)
         return None
@@ -230,7 +230,7 @@ class Verification:
         except StorageFault:
             return None  # found unreadable before
         except NotFound:
-            with self._storage.alone_with_original(event.collection_dir, event.name):
+            with self._storage.locked_original(event.collection_dir, event.name):
                 if self._journal.latest(event.collection_dir, event.name) != event:
                     return None
                 return self._settled_missing(event)

@@ -163,7 +163,7 @@ class Pass:
         for collection_dir, name, size, tag in self._state.vanished(list(self._work.rules.collection_dirs)):
             outcome, target_dir = migration_outcomes.DELETED, self._work.rules.collection_dirs[collection_dir]
             if removes:
-                with storage.alone_with_original(target_dir, name), contextlib.suppress(NotFound):
+                with storage.locked_original(target_dir, name), contextlib.suppress(NotFound):
                     if storage.version(target_dir, name).tag == tag:
                         storage.delete_original(target_dir, name, keep_old=True)
                         self._state.forget(collection_dir, name)

@@ -184,7 +184,7 @@ class Turn:
                 if past.sha256 not in (None, source.sha256):
                     raise StorageFault("The bytes at the source are not those of which it keeps the checksum.")
                 incoming.sync(source.sha256)
-                with storage.alone_with_original(self._collection_dir, name):
+                with storage.locked_original(self._collection_dir, name):
                     self._refuse_surprise()
                     self._work.state.begin(self._task)
                     self._has_begun = True

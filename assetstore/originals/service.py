@@ -60,7 +60,7 @@ class Originals:
             Unsynced: all has changed, but the disk does not confirm it. So for the other changes.
         """
         received.incoming.sync(received.sha256)
-        with self.storage.alone_with_original(collection_dir, name):
+        with self.storage.locked_original(collection_dir, name):
             replaces, doubt = _made(lambda: received.incoming.commit(collection_dir, name, self.keeps_trash))
             operation = events.REPLACED if replaces else events.STORED
             self._record(operation, collection_dir, name, origin, received.size, received.sha256)
@@ -70,7 +70,7 @@ class Originals:
 
     def delete(self, collection_dir: str, name: str, origin: Origin) -> bool:
         """Removes an original; False if there was none. Raises OutOfSpace, StorageFault: nothing has changed then."""
-        with self.storage.alone_with_original(collection_dir, name):
+        with self.storage.locked_original(collection_dir, name):
             known = self._known(collection_dir, name)
             existed, doubt = _made(lambda: self.storage.delete_original(collection_dir, name, self.keeps_trash))
             if existed or doubt is not None:
@@ -85,7 +85,7 @@ class Originals:
 
         Raises NotFound (the entry is gone), OutOfSpace, StorageFault.
         """
-        with self.storage.alone_with_original(entry.collection_dir, entry.name):
+        with self.storage.locked_original(entry.collection_dir, entry.name):
             sha256 = self.sha256_of(entry)
             replaces, doubt = _made(lambda: self.storage.restore(entry, self.keeps_trash))
             self._record(events.RESTORED, entry.collection_dir, entry.name, origin, entry.size, sha256)
@@ -95,7 +95,7 @@ class Originals:
 
     def purge(self, entry: TrashEntry, origin: Origin) -> bool:
         """Removes an entry of the trash for good; False if it was gone already. Raises StorageFault."""
-        with self.storage.alone_with_original(entry.collection_dir, entry.name):
+        with self.storage.locked_original(entry.collection_dir, entry.name):
             existed = self.storage.purge(entry)
             if existed:
                 self._record(events.PURGED, entry.collection_dir, entry.name, origin, entry.size, None)

@@ -2,7 +2,7 @@
 
 This package and `server.py` are all that knows Bottle. The rule is that of protocol.md, "Rules for every
 answer": a plain sentence on every refusal, never a path or a traceback. What else every answer has,
-`assetstore.http.request_context` adds.
+`assetstore.http.middleware` adds.
 """
 
 import functools
@@ -27,7 +27,7 @@ _log = logging.getLogger("assetserver")
 
 
 class FileAnswer(bottle.HTTPResponse):  # type: ignore[misc]  # Bottle has no types
-    """An answer with headers of `delivery`, which are known to be clean: Bottle looks at each, which takes its time."""
+    """A response with headers of `file_response`, which are known to be clean: Bottle's own check of each is slow."""
 
     def __init__(self, body: Any, status: int, headers: dict[str, str]) -> None:
         super().__init__(body, status)
@@ -87,8 +87,8 @@ def _refusal(error: AssetError) -> bottle.HTTPResponse:
     elif error.status in (403, 503):
         level = logging.WARNING
     # As repr: the detail can hold what a stranger's file made a tool say.
-    story = (request_id, error.status, error.public, error.detail)
-    _log.log(level, "%s: %s: %s %.2000r", *story, extra={"request_id": request_id})
+    fields = (request_id, error.status, error.public, error.detail)
+    _log.log(level, "%s: %s: %s %.2000r", *fields, extra={"request_id": request_id})
     headers = {"Content-Type": PLAIN_TEXT}
     if error.status in (415, 422) and bottle.request.get_header("Accept", "").startswith("image/"):
         # An <img> in a browser: it shows a drawn sentence, but not a written one.

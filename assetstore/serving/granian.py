@@ -87,7 +87,7 @@ def _begin_worker(end_of_watch: int, listener: socket.socket) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until Granian listens to it
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.setpgid(0, 0)  # Ctrl+C in a terminal reaches the first process only, which passes it on
-    threading.Thread(target=_stop_when_alone, args=(end_of_watch,), name="watch", daemon=True).start()
+    threading.Thread(target=_stop_when_orphaned, args=(end_of_watch,), name="watch", daemon=True).start()
     _signals.set_sync_signals = functools.partial(_set_signals, listener, _signals.set_sync_signals)
 
 
@@ -110,6 +110,6 @@ def _set_signals(listener: socket.socket, set_of_granian: Callable[[], Any]) -> 
     return event
 
 
-def _stop_when_alone(end_of_watch: int) -> None:
+def _stop_when_orphaned(end_of_watch: int) -> None:
     os.read(end_of_watch, 1)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -40,9 +40,9 @@ def listen_for(workers: int, host: str, port: int) -> list[socket.socket]:
     Raises:
         SettingsError: see `listen`; also if somebody else has the port and would share it.
     """
-    alone = listen(host, port)
-    port = alone.getsockname()[1]
-    alone.close()
+    single = listen(host, port)
+    port = single.getsockname()[1]
+    single.close()
     return [listen(host, port, shared=True) for _ in range(workers)]
 
 

@@ -95,7 +95,7 @@ class Storage(Protocol):
     def delete_original(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         """Removes an original, to the trash if *keep_old*; False if there was none. Raises StorageFault."""
 
-    def alone_with_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
+    def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same original.
 
         Whoever commits, deletes or restores does so inside. Not to be nested. Raises OutOfSpace, StorageFault.
@@ -148,7 +148,7 @@ class ThumbnailStore(Protocol):
         only if there are any. Raises StorageFault.
         """
 
-    def alone_with(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
+    def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same thumbnail.
 
         Raises OutOfSpace, StorageFault.

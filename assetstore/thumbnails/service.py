@@ -215,7 +215,7 @@ class Thumbnails:
 
     def _produce(self, request: "ThumbnailRequest") -> bytes:
         """Makes or adopts a thumbnail and returns it; keeps it if its size is kept."""
-        with self._store.alone_with(request.collection_dir, request.thumbnail):
+        with self._store.locked(request.collection_dir, request.thumbnail):
             found = self._cached(request) or self._adopt(request)
             if found is not None:
                 with found:
@@ -272,7 +272,7 @@ class Thumbnails:
 
     def _publish(self, new: NewThumbnail, request: "ThumbnailRequest") -> None:
         """Keeps a thumbnail if its original is still the same: a web server in front shows what is kept unasked."""
-        with self._storage.alone_with_original(request.collection_dir, request.name), contextlib.suppress(NotFound):
+        with self._storage.locked_original(request.collection_dir, request.name), contextlib.suppress(NotFound):
             if self._version(request.collection_dir, request.name) == request.version:
                 new.publish(_stamp(request.name, request.version))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from assetstore.collections import added as added_collections
-from assetstore.storage.disk.files import alone
+from assetstore.storage.disk.files import locked
 from tests.support import KEY, PROJECT, Client, RunningServer, run_manage, visible_files
 from tests.test_live import running
 
@@ -122,15 +122,15 @@ def test_an_upload_whose_folder_is_given_up_in_its_last_moment_is_not_called_sto
     if change[0] == "remove":
         assert manage("add", "KU Plants", "plants", static=before).returncode == 0
     storage, waits, answers = server.context.originals.storage, threading.Event(), []
-    alone_with_original = storage.alone_with_original
+    locked_original = storage.locked_original
 
     def noticed(collection_dir: str, name: str) -> AbstractContextManager[None]:
         waits.set()
-        return alone_with_original(collection_dir, name)
+        return locked_original(collection_dir, name)
 
-    monkeypatch.setattr(storage, "alone_with_original", noticed)
+    monkeypatch.setattr(storage, "locked_original", noticed)
     upload = threading.Thread(target=lambda: answers.append(server.upload("a", b"x", **into)))
-    with alone(server.base / ("plants" if into else "") / "originals", "a"):
+    with locked(server.base / ("plants" if into else "") / "originals", "a"):
         upload.start()
         assert waits.wait(60)
         assert manage(*change, static=before).returncode == 0

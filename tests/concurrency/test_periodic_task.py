@@ -42,9 +42,9 @@ def test_a_task_that_another_process_does_is_left_to_it_and_taken_over_when_that
     assert at_work.wait(60)
     turns = []
     second = PeriodicTask("tidying", tmp_path, 3600, lambda _: turns.append("second"))
-    second._do_alone()
+    second._do_exclusively()
     assert turns == []
     may_end.set()
     first.close()
-    second._do_alone()
+    second._do_exclusively()
     assert turns == ["second"]

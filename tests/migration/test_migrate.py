@@ -85,12 +85,12 @@ class Migration:
             with storage.receive("", len(content), name, Past(LONG_AGO + number * DAY)) as incoming:
                 incoming.write(content)
                 incoming.sync()
-                with storage.alone_with_original("", name):
+                with storage.locked_original("", name):
                     incoming.commit("", name, keep_old=False)
 
     def delete(self, side: str, name: str) -> None:
         storage = self.storage(side)
-        with storage.alone_with_original("", name):
+        with storage.locked_original("", name):
             assert storage.delete_original("", name, keep_old=False)
 
     def contents(self, side: str) -> dict[str, bytes]:

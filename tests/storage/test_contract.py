@@ -289,7 +289,7 @@ def test_fixity_finds_nothing_wrong_with_what_was_stored(originals: Originals) -
 
 
 def make(thumbnails: ThumbnailStore, name: str, content: bytes, modified_ns: int) -> None:
-    with thumbnails.alone_with(FISH, name), thumbnails.new(FISH, name) as new:
+    with thumbnails.locked(FISH, name), thumbnails.new(FISH, name) as new:
         new.path.write_bytes(content)
         new.publish(modified_ns)
 
@@ -385,14 +385,14 @@ def test_locks_keep_others_out(storage: Storage) -> None:
 
     def second() -> None:
         inside.wait()
-        with storage.alone_with_original(FISH, "a"):
+        with storage.locked_original(FISH, "a"):
             order.append("second")
 
     thread = threading.Thread(target=second)
     thread.start()
-    with storage.alone_with_original(FISH, "a"):
+    with storage.locked_original(FISH, "a"):
         inside.set()
-        with storage.alone_with_original(FISH, "b"):
+        with storage.locked_original(FISH, "b"):
             order.append("first")
     thread.join()
     assert order == ["first", "second"]

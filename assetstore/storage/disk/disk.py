@@ -29,11 +29,11 @@ from assetstore.names import is_bucket_url, is_store_name
 from assetstore.storage.disk.files import (
     ABSENT,
     UPLOAD,
-    alone,
     brought_to,
     confirm,
     create_locked,
     faults,
+    locked,
     make_private,
     open_file,
     private_folder,
@@ -178,10 +178,10 @@ class DiskStorage:
         confirm(path.parent)
         return True
 
-    def alone_with_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
+    def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same original."""
         self._check_disk(collection_dir)
-        return alone(self._folder_of(collection_dir), name)
+        return locked(self._folder_of(collection_dir), name)
 
     def trash(self, collection_dir: str) -> Iterator[TrashEntry]:
         """Yields what is in the trash of one place, oldest first. Raises StorageFault."""

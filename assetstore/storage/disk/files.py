@@ -151,7 +151,7 @@ def brought_to(folder: Path, path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, name: str) -> Iterator[None]:
+def locked(folder: Path, name: str) -> Iterator[None]:
     """Holds off everybody else, in other processes too, who calls this for the same name.
 
     Parameters:

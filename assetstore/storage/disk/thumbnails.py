@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from assetstore.errors import StorageFault
-from assetstore.storage.disk.files import alone, faults, make_private, open_file, private_folder
+from assetstore.storage.disk.files import faults, locked, make_private, open_file, private_folder
 from assetstore.storage.models import CachedThumbnail, StoredFile
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
@@ -80,13 +80,13 @@ class DiskThumbnails:
         except OSError as error:
             raise StorageFault("The thumbnails cannot be deleted.", str(error)) from error
 
-    def alone_with(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
+    def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else, in other processes too, who calls this for the same thumbnail."""
         folder = self._folder_of(collection_dir)
         with faults():
             folder.mkdir(exist_ok=True)
             make_private(private_folder(folder))
-        return alone(folder, name)
+        return locked(folder, name)
 
     def caches_size(self, collection_dir: str, size: int) -> bool:
         """Whether thumbnails of this size are kept; registers the size if there is room for one more."""

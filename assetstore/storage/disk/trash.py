@@ -6,7 +6,7 @@ needs no space on the disk but an entry in the folder, and a little ballast is k
 name too long for that goes into a folder `2026-11-24T10.31.07.123456789-deleted`.
 
 Concurrency: whoever adds or takes out an entry holds the lock of its store name
-(`Storage.alone_with_original`), so two entries of one name are never made at once.
+(`Storage.locked_original`), so two entries of one name are never made at once.
 """
 
 import contextlib

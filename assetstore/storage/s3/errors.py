@@ -41,8 +41,8 @@ def translated(error: BaseException) -> AssetError:
     message = str(error)
     code = _CODE.search(message)
     # What the service says besides may hold the key's name, or the request as it was signed.
-    story = re.split(r"<|Debug source", message, maxsplit=1)[0]
-    detail = " ".join(f"{story} {code[1] if code else ''}".split())[:_DETAIL]
+    said = re.split(r"<|Debug source", message, maxsplit=1)[0]
+    detail = " ".join(f"{said} {code[1] if code else ''}".split())[:_DETAIL]
     return (code and _by_code(code[1], detail)) or _by_class(error, detail) or _by_status(message, detail)
 
 

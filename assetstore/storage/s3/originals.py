@@ -17,7 +17,7 @@ from pathlib import Path
 
 from assetstore.errors import NotFound, StorageFault, TooLarge, Unrenderable
 from assetstore.names import PRIVATE_FOLDER, is_store_name
-from assetstore.storage.disk.files import alone
+from assetstore.storage.disk.files import locked
 from assetstore.storage.models import DELETED, REPLACED, Listed, Past, StoredFile, TrashEntry, Version
 from assetstore.storage.s3 import trash
 from assetstore.storage.s3.layout import Folder, Layout
@@ -121,10 +121,10 @@ class S3Storage:
         folder.bucket.delete([original.key])
         return True
 
-    def alone_with_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
+    def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else on this machine who calls this for the same original."""
         folder = self._folder(collection_dir)
-        return alone(self._base, f"{folder.bucket.name}/{folder.key(name)}")
+        return locked(self._base, f"{folder.bucket.name}/{folder.key(name)}")
 
     def trash(self, collection_dir: str) -> Iterator[TrashEntry]:
         """Yields what is in the trash of one place, oldest first. Raises Unavailable, StorageFault."""

@@ -25,7 +25,7 @@ import cachetools
 from assetstore import media_types
 from assetstore.errors import NotFound
 from assetstore.names import PRIVATE_FOLDER, is_store_name
-from assetstore.storage.disk.files import alone
+from assetstore.storage.disk.files import locked
 from assetstore.storage.models import CachedThumbnail, StoredFile, Version
 from assetstore.storage.s3.errors import Overtaken
 from assetstore.storage.s3.layout import Folder, Layout
@@ -105,10 +105,10 @@ class S3Thumbnails:
             keys = [key for key in keys if _version(folder.bucket.head(key)).modified_ns // 1000 not in spared_us]
         folder.bucket.delete(keys)
 
-    def alone_with(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
+    def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds off everybody else on this machine who calls this for the same thumbnail."""
         folder = self._folder(collection_dir)
-        return alone(self._base, f"{folder.bucket.name}/{folder.key(name)}")
+        return locked(self._base, f"{folder.bucket.name}/{folder.key(name)}")
 
     def caches_size(self, collection_dir: str, size: int) -> bool:
         """Whether thumbnails of this size are kept; registers the size if there is room for one more."""

@@ -90,6 +90,6 @@ def _answer(job: Job, limits: Limits) -> dict[str, object]:
             "retry_after": error.retry_after,
         }
     except Exception:  # noqa: BLE001 - the worker lives on for the next picture; the story goes to the log
-        story = traceback.format_exc(limit=_LAST_CALLS)
-        return {"error": "AssetError", "public": "The thumbnail could not be made.", "detail": story}
+        trace = traceback.format_exc(limit=_LAST_CALLS)
+        return {"error": "AssetError", "public": "The thumbnail could not be made.", "detail": trace}
     return {}

@@ -273,7 +273,7 @@ def test_nothing_is_written_where_a_disk_was_unmounted(storage: DiskStorage, tmp
             incoming.commit("nested/fish", "b", keep_old=True)
     with pytest.raises(StorageFault):
         storage.open_original("nested/fish", "a")
-    with pytest.raises(StorageFault), storage.alone_with_original("nested/fish", "a"):
+    with pytest.raises(StorageFault), storage.locked_original("nested/fish", "a"):
         pass
     assert list((tmp_path / "nested").iterdir()) == []
 
