@@ -1,9 +1,17 @@
-"""The house keeps its order: imports flow one way, importing opens nothing, modules stay small."""
+"""The structure of the program: imports go one way, importing opens nothing, modules stay small.
+
+`docs/architecture.md` shows the packages by level of import. To print what it has to show after a change:
+
+    python -m tests.test_structure
+"""
 
 import ast
 import importlib.metadata
+import itertools
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,7 +20,22 @@ from packaging.specifiers import SpecifierSet
 
 from tests.support import PROJECT
 
-MODULES = sorted((PROJECT / "assetstore").rglob("*.py"))
+PACKAGE = PROJECT / "assetstore"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PROGRAMS = [PROJECT / "server.py", PROJECT / "manage.py"]
+
+#: The only modules directly in assetstore/. They import nothing of ours but each other.
+LEAVES = frozenset(("csv_io", "errors", "formats", "media_types", "names"))
+
+#: Words that were replaced, as parts of names: the vocabulary has one word for one thing.
+REPLACED_WORDS = {
+    *("alone", "anew", "ballast", "duties", "duty", "exchange", "exchanged", "exchanges", "figures", "fuse", "moment"),
+    *("moments", "notebook", "overhears", "patience", "story", "turnstile", "unnoted"),
+}
+REPLACED_PAIRS = (("waiting", "room"), ("handler", "arrivals"))
+
+#: The operation of the kernel (renameat2, RENAME_EXCHANGE) has this name.
+EXCHANGES_FILES = ("storage/disk/files.py", "storage/disk/trash.py")
 
 
 def imported(path: Path) -> set[str]:
@@ -25,18 +48,138 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The modules of assetstore that a file imports, anywhere in it."""
+    known = {module_name(module) for module in MODULES}
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (inner & known) or {node.module}
+    return found & known - {"assetstore", module_name(path)}
+
+
+def package_of(path: Path) -> str:
+    """A package or leaf of assetstore, or a program."""
+    return path.name if path in PROGRAMS else path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def package_imports() -> dict[str, set[str]]:
+    """The packages and leaves that each package, leaf and program imports."""
+    graph: dict[str, set[str]] = {}
+    for path in [*PROGRAMS, *MODULES]:
+        if path != PACKAGE / "__init__.py":
+            names = {module.split(".")[1] for module in imported_modules(path)}
+            graph.setdefault(package_of(path), set()).update(names - {package_of(path)})
+    return graph
+
+
+def drawing() -> str:
+    """The packages by level: each imports only from the levels below its own."""
+    graph = package_imports()
+    level = dict.fromkeys(LEAVES, 0)
+    for package in TopologicalSorter(graph).static_order():
+        if package not in LEAVES:
+            level[package] = 1 + max((level[other] for other in graph[package]), default=0)
+    rows = [[name for name in sorted(level) if level[name] == row] for row in range(max(level.values()) + 1)]
+    return "".join(f"{number:>2}  {'  '.join(names)}\n" for number, names in reversed(list(enumerate(rows))))
+
+
+def architecture() -> str:
+    return (PROJECT / "docs/architecture.md").read_text(encoding="utf-8")
+
+
+def table(heading: str) -> list[list[str]]:
+    section = re.split(r"^## ", architecture(), flags=re.M)
+    [text] = [part for part in section if part.startswith(f"{heading}\n")]
+    rows = re.findall(r"^\| (.+?) ?\|$", text, re.M)
+    return [[cell.strip() for cell in row.split(" |")] for row in rows[1:]]
+
+
+def test_imports_have_no_cycle() -> None:
+    TopologicalSorter(package_imports()).prepare()  # raises CycleError
+    TopologicalSorter({module_name(path): imported_modules(path) for path in MODULES}).prepare()
+
+
+def test_only_leaves_lie_directly_in_assetstore() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", *LEAVES}
+
+
+@pytest.mark.parametrize("name", sorted(LEAVES))
+def test_the_leaves_import_only_each_other(name: str) -> None:
+    assert package_imports()[name] <= LEAVES
+
+
+def test_the_architecture_page_shows_the_levels_of_import_as_they_are() -> None:
+    [shown] = re.findall(r"```text\n( ?\d+  .*?)```", architecture(), re.S)
+    assert shown == drawing()
+
+
+def test_the_architecture_page_has_a_line_for_each_package_with_its_imports() -> None:
+    shown = {row[0].strip("`"): set(re.findall(r"\w+", row[2])) for row in table("Packages")}
+    graph = {name: names - LEAVES for name, names in package_imports().items()}
+    assert shown == {name: names for name, names in graph.items() if name not in LEAVES}
+
+
+@pytest.mark.parametrize("row", table("To change X, go to Y"), ids=lambda row: row[0])
+def test_the_architecture_page_names_files_and_functions_that_exist(row: list[str]) -> None:
+    for file in re.findall(r"`([\w./-]+(?:/|\.\w+))`", " ".join(row[1:])):
+        assert (PROJECT / file).exists() or (PACKAGE / file).exists(), file
+
+
+def test_the_functions_on_the_architecture_page_exist() -> None:
+    defined = set()
+    for path in [*PROGRAMS, *MODULES]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        owners = [(path.stem, tree), *((node.name, node) for node in tree.body if isinstance(node, ast.ClassDef))]
+        for owner, node in owners:
+            defined |= {f"{owner}.{child.name}" for child in node.body if isinstance(child, ast.FunctionDef)}
+    named = re.findall(r"`(\w+\.\w+)\(\)`", architecture())
+    assert len(named) > 20
+    assert set(named) <= defined
+
+
+def test_the_architecture_page_stays_one_page() -> None:
+    assert architecture().count("\n") <= 200
+
+
+def identifiers(path: Path) -> set[str]:
+    """All names that a module gives or uses, its own included."""
+    found = {path.stem}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                found.add(name)
+    return found
+
+
+def words(identifier: str) -> list[str]:
+    return re.findall(r"[a-z]+|[0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", identifier).lower())
+
+
+@pytest.mark.parametrize("path", [*PROGRAMS, *MODULES], ids=lambda path: str(path.relative_to(PROJECT)))
+def test_words_that_were_replaced_do_not_come_back_as_names(path: Path) -> None:
+    replaced = REPLACED_WORDS - ({"exchange"} if str(path).endswith(EXCHANGES_FILES) else set())
+    for identifier in identifiers(path):
+        parts = words(identifier)
+        assert not replaced.intersection(parts), identifier
+        assert not set(REPLACED_PAIRS).intersection(itertools.pairwise(parts)), identifier
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_a_module_of_assetstore_knows_neither_the_routes_nor_the_settings_file(path: Path) -> None:
     forbidden = (
         {"server", "settings", "manage"} if path.parent.name == "routes" else {"bottle", "server", "settings", "manage"}
     )
     assert not imported(path) & forbidden
-
-
-@pytest.mark.parametrize("name", ["errors", "names"])
-def test_the_leaves_import_only_each_other(name: str) -> None:
-    inside = {module for module in imported(PROJECT / f"assetstore/{name}.py") if module.startswith("assetstore")}
-    assert inside <= {"assetstore.errors"}
 
 
 @pytest.mark.parametrize("path", [PROJECT / "server.py", *MODULES], ids=lambda path: str(path.relative_to(PROJECT)))
@@ -81,3 +224,10 @@ def test_each_library_runs_under_every_python_for_which_it_is_asked(name: str) -
                 python = {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.9"}
                 served = library.marker is None or library.marker.evaluate(python)
                 assert not served or needs.contains(f"3.{minor}.9"), f"{library} needs Python {needs}"
+
+
+if __name__ == "__main__":
+    print(drawing())
+    for package, others in sorted(package_imports().items()):
+        if package not in LEAVES:
+            print(f"{package:<12} {', '.join(sorted(others - LEAVES))}")
