@@ -37,6 +37,7 @@ class Authority:
         self.folder = folder
         self.root = folder / "root.pem"
         subject = ["-subj", "/CN=Throw-away CA", "-addext", "basicConstraints=critical,CA:TRUE"]
+        subject += ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
         openssl(
             "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "root.key", "-out", self.root, *subject
         )
@@ -46,7 +47,8 @@ class Authority:
         key, request, certificate = (self.folder / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
         openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", f"/CN={name}")
         extensions = self.folder / "extensions"
-        extensions.write_text("subjectAltName=DNS:localhost,DNS:*.museum.org,IP:127.0.0.1\n")
+        names = "subjectAltName=DNS:localhost,DNS:*.museum.org,IP:127.0.0.1\n"
+        extensions.write_text(names + "authorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n")
         signing = ["x509", "-req", "-in", request, "-CA", self.root, "-CAkey", self.folder / "root.key"]
         openssl(*signing, "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", certificate)
         return certificate, key
