@@ -15,14 +15,14 @@ _JSON_KEYS = {"collection_dir": "place"}
 
 
 def timestamp_text(timestamp_ns: int) -> str:
-    """Returns a moment as local time in ISO 8601, to the second."""
+    """Returns a timestamp as local time in ISO 8601, to the second."""
     return datetime.fromtimestamp(timestamp_ns / _NANOSECONDS).astimezone().isoformat(" ", "seconds")
 
 
 def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str]) -> None:
     """Prints one row: as JSON, or the values of *columns* with tabs between.
 
-    Keys that end in `_ns` hold moments: JSON gets them in UTC, people in local time.
+    Keys that end in `_ns` hold timestamps: JSON gets them in UTC, people in local time.
     """
     row = {_JSON_KEYS.get(key, key): value for key, value in row.items()}
     if as_json:

@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Timestamp(click.ParamType[int]):
-    """A moment on the command line, as nanoseconds since 1970.
+    """A date and time on the command line, as nanoseconds since 1970.
 
     A date or date and time in ISO 8601, local unless it says otherwise, or how long ago: 30m, 2h, 7d, 4w.
     """
@@ -28,7 +28,7 @@ class Timestamp(click.ParamType[int]):
     name = "timestamp"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        """Returns the moment. Raises click.BadParameter."""
+        """Returns the timestamp. Raises click.BadParameter."""
         if isinstance(value, int):
             return value
         ago = _AGO.fullmatch(value.strip())
@@ -38,7 +38,8 @@ class Timestamp(click.ParamType[int]):
             timestamp = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
             return int(timestamp.timestamp() * 1_000_000) * 1000
         except (ValueError, OverflowError, OSError):
-            self.fail(f"{value!r} is no moment; expected 2026-11-24, '2026-11-24 10:30' or an age such as 2h or 7d")
+            expected = "2026-11-24, '2026-11-24 10:30' or an age such as 2h or 7d"
+            self.fail(f"{value!r} is not a date or time; expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Selection:
         return collection_dir
 
     def fits(self, settings: Settings, collection_dir: str, name: str, timestamp_ns: int) -> bool:
-        """Says whether something that happened to an original at a moment is selected."""
+        """Says whether something that happened to an original at a given time is selected."""
         return (
             (not self.names or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.names))
             and self.collection_dir(settings) in (None, collection_dir)
@@ -93,11 +94,11 @@ def selecting(command: Command) -> Command:
     select.__doc__, select.__name__ = command.__doc__, command.__name__
     select.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click's
     for decorate in (
-        click.option("--until", type=Timestamp(), help="Not after this moment."),
+        click.option("--until", type=Timestamp(), help="Not after this time."),
         click.option(
             "--since",
             type=Timestamp(),
-            help="Not before this moment: 2026-11-24, '2026-11-24 10:30', or an age: 2h, 7d.",
+            help="Not before this time: 2026-11-24, '2026-11-24 10:30', or an age: 2h, 7d.",
         ),
         click.option("--collection", help="Only this collection: its name, or its folder."),
         click.argument("names", nargs=-1, metavar="[NAME|PATTERN]..."),
