@@ -21,7 +21,7 @@ from granian.server.mp import MPServer
 
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.http.middleware import Application
-from assetstore.serving import sockets, tls
+from assetstore.serving import signals, sockets, tls
 from assetstore.serving.granian_server import Server
 
 _log = logging.getLogger(__name__)
@@ -52,13 +52,8 @@ def run(open_application: Opener, settings: Settings) -> None:
         server = Server(settings, listeners)
     except tls.CertificateError as error:
         raise SettingsError(str(error)) from None
-    # Before that, Granian only warns of a configuration that is meant.
-    server.on_startup(lambda: logging.getLogger("_granian").setLevel(logging.WARNING))
-    # Granian does that, too, but only after the first line that says that we listen.
-    _signals.set_main_signals(server.signal_handler_interrupt, server.signal_handler_reload)
+    server.on_startup(functools.partial(_begin, server, settings, listeners[0].getsockname()[1]))
     end_of_watch, _held_open = os.pipe()
-    where = (settings.bind_address, listeners[0].getsockname()[1], settings.scheme, settings.processes)
-    _log.info("listening on %s port %s by %s, processes: %s", *where)
 
     def serve(worker: int, name: Any, loader: Opener, *arguments: Any) -> None:
         os.close(_held_open)
@@ -70,6 +65,15 @@ def run(open_application: Opener, settings: Settings) -> None:
             close()
 
     server.serve(serve, open_application, wrap_loader=False)
+
+
+def _begin(server: Server, settings: Settings, port: int) -> None:
+    # Only now: before that Granian sets handlers of its own, and warns of a configuration that is meant.
+    logging.getLogger("_granian").setLevel(logging.WARNING)
+    stop, reload = server.signal_handler_interrupt, server.signal_handler_reload
+    signals.listen({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload})
+    where = (settings.bind_address, port, settings.scheme, settings.processes)
+    _log.info("listening on %s port %s by %s, processes: %s", *where)
 
 
 def _notice_lost_clients(listener: socket.socket, seconds: int) -> None:
@@ -84,6 +88,7 @@ def _notice_lost_clients(listener: socket.socket, seconds: int) -> None:
 
 def _begin_worker(end_of_watch: int, listener: socket.socket) -> None:
     """Sets up signals of a new process, and ends it when the first process is gone."""
+    signals.forget_parent()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until Granian listens to it
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.setpgid(0, 0)  # Ctrl+C in a terminal reaches the first process only, which passes it on
@@ -102,11 +107,11 @@ def _set_signals(listener: socket.socket, set_of_granian: Callable[[], Any]) -> 
     nobody.listen()
     nobody.setblocking(False)
 
-    def stop(_number: int, _frame: object) -> None:
+    def stop() -> None:
         os.dup2(nobody.fileno(), listener.fileno())
-        threading.Timer(_HANDOVER_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(_HANDOVER_SECONDS, event.set).start()
 
-    signal.signal(signal.SIGTERM, stop)
+    signals.listen({signal.SIGTERM: stop, signal.SIGINT: event.set})
     return event
 
 

@@ -17,7 +17,7 @@ from paste import httpserver
 
 from assetstore.config.loading import Settings
 from assetstore.http.middleware import Application
-from assetstore.serving import sockets
+from assetstore.serving import signals, sockets
 from assetstore.serving.paste_handler import Handler
 
 _log = logging.getLogger(__name__)
@@ -97,9 +97,9 @@ def run(application: Application, settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT; then running requests finish, and the call returns. Raises SettingsError."""
     sockets.allow_many_files()
     server = Server(application, settings, sockets.listen(settings.bind_address, settings.port))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: server.stop())
+    handlers = {signal.SIGTERM: server.stop, signal.SIGINT: server.stop}
     if not os.isatty(0):  # `systemctl reload` is for certificates; a terminal that is closed ends its server
-        signal.signal(signal.SIGHUP, lambda _number, _frame: _log.warning("SIGHUP: Paste has nothing to reload"))
+        handlers[signal.SIGHUP] = lambda: _log.warning("SIGHUP: Paste has nothing to reload")
+    signals.listen(handlers)
     _log.info("listening on %s port %s", settings.bind_address, server.server_port)
     server.serve_until_stopped()
