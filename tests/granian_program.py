@@ -1,7 +1,8 @@
-"""Serves by Granian with settings that come pickled on standard input: names as in settings.py."""
+"""A server by Granian in a process of its own, with settings by the names of settings.py."""
 
-import pickle
-import sys
+import os
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
 
 import server
 from assetstore.app import run
@@ -10,8 +11,14 @@ from assetstore.monitoring import logs
 from assetstore.serving import granian
 from tests.support import PROJECT
 
-if __name__ == "__main__":
-    settings = loading.load(pickle.load(sys.stdin.buffer), {}, PROJECT, 2)
+
+def serve(own: Mapping[str, object], environ: Mapping[str, str], output: Connection) -> None:
+    """Serves until it is told to stop; what it prints goes to *output*."""
+    os.environ.update(environ)
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    output.close()
+    settings = loading.load(own, {}, PROJECT, 2)
     if settings.processes == 1:  # no test of one process replaces it under load, and all end sooner
         granian._HANDOVER_SECONDS = 0.02
     logs.set_up(settings.log_format, settings.debug)

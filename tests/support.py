@@ -2,8 +2,8 @@
 
 import contextlib
 import http.client
+import multiprocessing
 import os
-import pickle
 import socket
 import subprocess
 import sys
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import server as asset_server
@@ -179,6 +180,16 @@ class RunningServer(Client):
         return self.base / "thumbnails"
 
 
+_FORK_SERVER = multiprocessing.get_context("forkserver")
+_FORK_SERVER.set_forkserver_preload(["tests.granian_program"])
+
+
+def _serve_by_granian(*arguments: Any) -> None:
+    from tests import granian_program  # which imports this module
+
+    granian_program.serve(*arguments)
+
+
 class GranianServer(Client):
     """The same application under Granian, as `python server.py` runs it, in processes of its own."""
 
@@ -186,21 +197,17 @@ class GranianServer(Client):
         own = {"PORT": 0, "BIND_ADDRESS": "127.0.0.1", "SERVER": "granian", **own}
         self.settings = loading.load(own, {}, PROJECT, 2)
         self.base = self.settings.base_dir
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.granian_program"],
-            cwd=PROJECT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(pickle.dumps(own))
-        self.process.stdin.close()
+        receiver, sender = _FORK_SERVER.Pipe(duplex=False)
+        self._output = os.fdopen(os.dup(receiver.fileno()))
+        # A copy of a process that has imported everything: a new one would take most of a second for that.
+        self.process = _FORK_SERVER.Process(target=_serve_by_granian, args=(own, dict(os.environ), sender))
+        self.process.start()
+        receiver.close()
+        sender.close()
         self.printed: list[str] = []
-        for line in self.process.stdout:
-            self.printed.append(line.decode())
-            if b"listening on" in line:
+        for line in self._output:
+            self.printed.append(line)
+            if "listening on" in line:
                 break
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -210,19 +217,17 @@ class GranianServer(Client):
         super().__init__(int(self.printed[-1].split(" port ")[1].split()[0]), key)
 
     def _read(self) -> None:
-        assert self.process.stdout
-        self.printed += (line.decode() for line in self.process.stdout)
+        self.printed += self._output
 
     def stop(self) -> None:
         self.process.terminate()
-        try:
-            self.process.wait(30)
-        finally:
-            self.process.kill()
-            self.process.wait()
-            self._reader.join()
-            assert self.process.stdout
-            self.process.stdout.close()
+        self.process.join(30)
+        has_ended = not self.process.is_alive()
+        self.process.kill()
+        self.process.join()
+        self._reader.join()
+        self._output.close()
+        assert has_ended, "it did not stop by itself"
 
     @property
     def originals(self) -> Path:

@@ -1,6 +1,7 @@
 """deploy/ and docs/: what they name exists, what they say is so, and their commands do what they promise."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -452,6 +453,12 @@ def test_without_our_folders_nothing_of_this_server_is_left(busy: RunningServer)
     assert len(visible_files(busy.base / "originals")) == 4
 
 
+@functools.cache
+def _help(*command: str) -> str:
+    text: str = run(sys.executable, str(PROJECT / "manage.py"), *command, "--help").stdout
+    return text
+
+
 def test_every_command_of_manage_that_is_written_down_exists() -> None:
     for document in DOCS:
         text = document.read_text(encoding="utf-8")
@@ -459,6 +466,6 @@ def test_every_command_of_manage_that_is_written_down_exists() -> None:
             words = [word for word in line.split() if re.fullmatch(r"[a-z-]+", word)][:2]
             options = re.findall(r"--[a-z-]+", line)
             command = words if words[0] == "trash" else words[:1]
-            help_text = run(sys.executable, str(PROJECT / "manage.py"), *command, "--help").stdout
+            help_text = _help(*command)
             assert help_text.startswith("Usage:"), line
             assert all(option in help_text for option in options), line
