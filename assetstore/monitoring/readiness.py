@@ -42,7 +42,9 @@ def _certificate(settings: Settings) -> Result:
     try:
         certificate = tls.check(settings.tls_certificate, settings.tls_key)
     except tls.CertificateError:
-        return Result(ERROR, "The certificate for HTTPS cannot be used; manage.py doctor says why.")
+        # Requests are still served with the certificate that was loaded.
+        said = "The certificate files cannot be used, so the next restart will fail; manage.py doctor says why."
+        return Result(WARNING, said)
     is_late = certificate.days_left < tls.WARNING_DAYS
     return Result(WARNING if is_late else OK, f"The certificate is valid until {certificate.expiry_date}.")
 

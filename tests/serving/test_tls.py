@@ -279,6 +279,17 @@ def test_readyz_names_the_day_on_which_the_certificate_expires(
     assert tls.check(*files).expiry_date in check["reason"]
 
 
+def test_a_certificate_file_that_became_unusable_is_a_warning_while_the_loaded_one_serves(
+    serve: Callable[..., HttpsServer], authority: Authority, tmp_path: Path
+) -> None:
+    files = tuple(shutil.copy(path, tmp_path) for path in authority.sign("first"))
+    server = serve(files)
+    Path(files[0]).write_text("half a certif")
+    response = server.get("/readyz")
+    assert response.status == 200
+    assert json.loads(response.text)["checks"]["certificate"]["status"] == "warning"
+
+
 def test_sighup_brings_a_new_certificate_without_a_lost_request(
     serve: Callable[..., HttpsServer], authority: Authority, tmp_path: Path
 ) -> None:
