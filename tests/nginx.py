@@ -111,11 +111,18 @@ class Front(SecureClient):
 
     def watched(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[Response, bool]:
         """Sends a GET; returns the response, and whether nginx gave it without asking the server."""
-        before = len(self.log())
         response = self.request("GET", path, headers=headers)
-        while len(self.log()) == before:
+        return response, self.line_of(response).endswith(" -")
+
+    def line_of(self, response: Response) -> str:
+        """The line of the access log about a response; it is written after the response was sent."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            for line in self.log():
+                if f" {response.headers['x-request-id']} " in line:
+                    return line
             time.sleep(0.01)
-        return response, self.log()[-1].endswith(" -")
+        raise AssertionError(f"no line about {response}")
 
     def temporary_files(self) -> set[str]:
         """The temporary files of bodies that nginx has open, deleted ones included."""

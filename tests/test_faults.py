@@ -301,7 +301,10 @@ def assert_nothing_is_half_done(base: Path, client: Client, story: Story) -> Non
     assert len(in_trash) == 1 if is_done and changed.before is not None else len(in_trash) <= 1, story
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("new", 50), ("replaced", 50), ("deleted", 30)])
+MANY_KILLS = [pytest.param(kind, 50, marks=pytest.mark.acceptance) for kind in ("new", "replaced", "deleted")]
+
+
+@pytest.mark.parametrize(("kind", "kills"), [("new", 12), ("replaced", 12), ("deleted", 8), *MANY_KILLS])
 def test_killed_at_any_moment_a_name_has_one_whole_version_or_none(tmp_path: Path, kind: str, kills: int) -> None:
     usual = usual_pause(tmp_path / "undisturbed", kind)
     stories = crash(tmp_path / "a", kind, random_moments(kills), usual)

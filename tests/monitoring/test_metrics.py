@@ -1,6 +1,7 @@
 """metrics: the figures that Prometheus gets, and where."""
 
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -19,15 +20,14 @@ def free_port() -> int:
 
 
 def metrics(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    for _ in range(100):
+    end = time.monotonic() + 60
+    while True:
         try:
             page = Client(port).get("/metrics")
+            break
         except ConnectionRefusedError:
-            import time
-
+            assert time.monotonic() < end
             time.sleep(0.05)
-            continue
-        break
     return {
         (sample.name.removeprefix("asset_server_"), frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(page.text)
