@@ -153,8 +153,8 @@ def own_lines(folder: Path, base: Path, upstream: int, ports: tuple[int, int]) -
     return {
         "server 127.0.0.1:8080;": f"server 127.0.0.1:{upstream};",
         "/var/lib/web-asset-server": str(base),
-        "    listen [::]:80;\n": "",
-        "    listen [::]:443 ssl;\n": "",
+        " listen [::]:80;": "",
+        " listen [::]:443 ssl;": "",
         "listen 80;": f"listen 127.0.0.1:{ports[0]};",
         "listen 443 ssl": f"listen 127.0.0.1:{ports[1]} ssl",
         "/etc/ssl/asset-server/": f"{folder}/",
@@ -167,7 +167,7 @@ FAST = {'map "" $asset_fast_path { default off; }': 'map "" $asset_fast_path { d
 
 
 def http_2() -> dict[str, str]:
-    """Switches HTTP/2 on, as the comment in the files says for this version of nginx."""
+    """Switches HTTP/2 on, as docs/nginx.md says for this version of nginx."""
     printed = subprocess.run([str(NGINX), "-v"], capture_output=True, text=True, check=True).stderr
     version = tuple(map(int, re.findall(r"\d+", printed)[:3]))
     if version >= (1, 25, 1):
