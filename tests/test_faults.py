@@ -34,7 +34,7 @@ from assetstore.storage.disk import trash as disk_trash
 from assetstore.storage.disk.disk import DiskStorage
 from tests import pictures
 from tests.support import KEY, PROJECT, Client, Response, multipart_body, visible_files
-from tests.test_live import MEGABYTE, Program, counters
+from tests.test_live import MEGABYTE, Program, children, counters
 
 SEED = 20261124
 PRIVATE = ".asset-server"
@@ -228,17 +228,17 @@ def random_moments(number: int) -> Iterator[Moment]:
     yield Moment()
 
 
-def mortal(base: Path, moment: Moment | None) -> AbstractContextManager[tuple[Program, Client]]:
+def mortal(base: Path, moment: Moment | None, server: str) -> AbstractContextManager[tuple[Program, Client]]:
     """The program, which kills itself if the moment is one of its own steps."""
     if moment is None or not moment.step:
-        return serving(base)
+        return serving(base, SERVER=server)
     return started(base, "-c", KILLED_BEFORE_A_STEP, STEP=str(moment.step))
 
 
-def usual_pause(base: Path, kind: str) -> float:
+def usual_pause(base: Path, kind: str, server: str) -> float:
     """How long it takes from the last byte of such a request to its answer."""
     pauses = []
-    with serving(base) as (_, client):
+    with serving(base, SERVER=server) as (_, client):
         for number in range(3):
             changed = change(kind, number)
             changed.prepare(base)
@@ -258,19 +258,21 @@ def killed(program: Program, client: Client, request: bytes, moment: Moment, usu
             connection.sendall(request[: int(len(request) * moment.sent)])
         if moment.pause is not None:
             time.sleep(moment.pause * usual)
-            program.process.kill()
+            workers = children(program.process.pid)  # of Granian; Paste has one process only
+            for process in (program.process.pid, *workers):
+                os.kill(process, signal.SIGKILL)
             program.process.wait()
         return answered(connection)
 
 
-def crash(base: Path, kind: str, moments: Iterable[Moment], usual: float = 0) -> list[Story]:
+def crash(base: Path, kind: str, moments: Iterable[Moment], usual: float = 0, server: str = "paste") -> list[Story]:
     """Kills one server after the other; each next one shows what the one before has left.
 
     Ends early when the program had no such step any more.
     """
     stories: list[Story] = []
     for number, moment in enumerate(itertools.chain(moments, [None])):
-        with mortal(base, moment) as (program, client):
+        with mortal(base, moment, server) as (program, client):
             if stories:
                 assert_nothing_is_half_done(base, client, stories[-1])
                 if moment is None or (stories[-1].moment.step and stories[-1].status):
@@ -301,13 +303,14 @@ def assert_nothing_is_half_done(base: Path, client: Client, story: Story) -> Non
     assert len(in_trash) == 1 if is_done and changed.before is not None else len(in_trash) <= 1, story
 
 
-MANY_KILLS = [pytest.param(kind, 50, marks=pytest.mark.acceptance) for kind in ("new", "replaced", "deleted")]
-
-
-@pytest.mark.parametrize(("kind", "kills"), [("new", 12), ("replaced", 12), ("deleted", 8), *MANY_KILLS])
-def test_killed_at_any_moment_a_name_has_one_whole_version_or_none(tmp_path: Path, kind: str, kills: int) -> None:
-    usual = usual_pause(tmp_path / "undisturbed", kind)
-    stories = crash(tmp_path / "a", kind, random_moments(kills), usual)
+@pytest.mark.parametrize("server", ["paste", "granian"])
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.acceptance)])
+@pytest.mark.parametrize("kind", ["new", "replaced", "deleted"])
+def test_killed_at_any_moment_a_name_has_one_whole_version_or_none(
+    tmp_path: Path, kind: str, kills: int, server: str
+) -> None:
+    usual = usual_pause(tmp_path / "undisturbed", kind, server)
+    stories = crash(tmp_path / "a", kind, random_moments(kills), usual, server)
     assert len(stories) == kills
     assert [stories[0].status, stories[-1].status] == [0, 200]
     shutil.rmtree(tmp_path / "a")
