@@ -1,1 +1,1 @@
-"""Tools for threads and processes that share work: single flight, periodic tasks, rate limits, retry budgets."""
+"""Concurrency tools: single flight, periodic tasks, rate limits and retry budgets."""

@@ -1,6 +1,6 @@
-"""How quickly originals are read by what has time: verifications, bags, migrations.
+"""A rate limit for reading originals in the background: verifications, bags, migrations.
 
-Concurrency: any number of threads may share one pace.
+Concurrency: any number of threads may share one limit.
 """
 
 import threading
@@ -9,11 +9,11 @@ from threading import Event as Signal
 
 
 class RateLimit:
-    """Keeps the reading to an average rate, of all threads together.
+    """Limits the average rate of reading, for all threads together.
 
     Parameters:
         bytes_per_second: the rate; None for no limit.
-        ending: when set, nobody sleeps any more.
+        ending: when it is set, threads no longer sleep.
     """
 
     def __init__(self, bytes_per_second: float | None, ending: Signal) -> None:
@@ -23,7 +23,7 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def spend(self, number: int) -> None:
-        """Accounts for so many bytes, and sleeps as long as they may take."""
+        """Counts *number* bytes, and sleeps as long as the rate requires."""
         if self._rate is None:
             return
         with self._lock:
@@ -33,4 +33,4 @@ class RateLimit:
 
 
 class Interrupted(Exception):
-    """The run was asked to end; it can be resumed."""
+    """The run was interrupted; it can be resumed."""

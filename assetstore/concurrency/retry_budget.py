@@ -1,39 +1,38 @@
-"""How long one request may wait in vain for a service that the server depends on.
+"""The retry budget: how much time a request may lose to failing calls of a service that the server depends on.
 
-What counts is only time that was lost: attempts that failed, and the pauses between them. A request
-has one allowance of that for all its steps, so that a service which does not answer holds no thread
-for long; how long a large file takes is not limited. Work that belongs to no request (commands, duties)
-has an allowance for each step.
+Only failed attempts and the pauses between them count. A request has one budget for all its calls, so that a service
+that does not respond does not hold a thread for long. The time of successful calls is not limited. Outside of
+requests (in commands and periodic tasks), each call has a budget of its own.
 
-Concurrency: each thread, and hence each request, has an account of its own.
+Concurrency: each thread, and therefore each request, has its own budget.
 """
 
 from contextvars import ContextVar
 
-#: Seconds that a request may lose.
+#: The budget of a request, in seconds.
 ALLOWANCE_SECONDS = 10.0
 
 _lost: ContextVar[float | None] = ContextVar("lost", default=None)
 
 
 def begin_request() -> None:
-    """Gives the request that this thread serves from now on a new allowance."""
+    """Starts a new budget, for the request that this thread is about to serve."""
     _lost.set(0.0)
 
 
 class RetryBudget:
-    """The allowance of one step: what the request has left, or all of it outside of requests."""
+    """The budget of one call: what the request has left, or a full budget outside of requests."""
 
     def __init__(self) -> None:
         self._lost = _lost.get() or 0.0
 
     @property
     def left(self) -> float:
-        """Seconds that may still be lost; not above zero: none."""
+        """Seconds that may still be lost; none if not positive."""
         return ALLOWANCE_SECONDS - self._lost
 
     def lose(self, seconds: float) -> None:
-        """Notes that so much time was lost."""
+        """Subtracts time that was lost."""
         self._lost += seconds
         if _lost.get() is not None:
             _lost.set(self._lost)

@@ -1,4 +1,4 @@
-"""Single flight: of all that want the same result at the same time, one works and the others get its result."""
+"""Single flight: if several threads need the same result at the same time, one computes it for all of them."""
 
 import threading
 from collections.abc import Callable
@@ -10,9 +10,9 @@ Result = TypeVar("Result")
 
 
 class SingleFlight(Generic[Result]):
-    """Work that is under way, by key.
+    """Results that are being computed, by key.
 
-    Concurrency: callable by any thread. Nobody waits while holding the lock.
+    Concurrency: any thread may call. No thread waits while it holds the lock.
     """
 
     def __init__(self) -> None:
@@ -20,16 +20,16 @@ class SingleFlight(Generic[Result]):
         self._under_way: dict[str, Future[Result]] = {}
 
     def do(self, key: str, work: Callable[[], Result], timeout: float) -> Result:
-        """Returns the result of *work*, done by this thread or by one that began before.
+        """Returns the result of *work*, computed by this thread or by one that began earlier.
 
         Parameters:
-            key: says which results are the same.
-            work: what to do if nobody does it.
-            timeout: how many seconds to wait for somebody else.
+            key: identifies the result.
+            work: computes the result, unless another thread already does.
+            timeout: how many seconds to wait for another thread.
 
         Raises:
-            TimeoutError: somebody else took longer.
-            Whatever the work raised, also when somebody else did it.
+            TimeoutError: the other thread took longer.
+            Any error that *work* raises, in whichever thread it ran.
         """
         with self._lock:
             future = self._under_way.get(key)
@@ -43,7 +43,7 @@ class SingleFlight(Generic[Result]):
                 raise TimeoutError from None
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again below, for all that wait
+        except BaseException as error:  # noqa: BLE001 - raised again below, in all waiting threads
             future.set_exception(error)
         finally:
             with self._lock:

@@ -1,5 +1,5 @@
-"""One thin module per web server, and the rule for who may hold a thread (`admission`), which is the same for all.
+"""One small module for each web server, and admission control (`admission`), which is the same for all of them.
 
-`paste` is the default and serves in one process. `granian` serves production: several processes, HTTPS, HTTP/2 and
-slow clients. Any other WSGI server runs the same application without this package.
+`paste` is the default and runs in one process. `granian` is for production: several processes, HTTPS, HTTP/2 and
+slow clients. Any other WSGI server can run the same application, with `admission` but without the other modules.
 """

@@ -1,4 +1,4 @@
-"""Granian's own server, changed in two things: our listening sockets, and certificates that are checked before use."""
+"""Granian's server, with our listening sockets, a slower replacement of workers, and a check of the certificate."""
 
 import functools
 import logging
@@ -21,29 +21,29 @@ from assetstore.serving import sockets, tls
 
 _log = logging.getLogger(__name__)
 
-#: How long the head of a request may take, and a connection may wait for another request, in seconds.
+#: How long the head of a request may take, and how long a connection may stay idle, in seconds.
 _HEAD_SECONDS = 20
 
-#: The longest head, in bytes; Granian also reads bodies in pieces of that size.
+#: The longest head, in bytes. Granian also reads bodies in pieces of this size.
 _LONGEST_HEAD = 256 * 1024
 
-#: Connections of one worker. Those that wait hold a descriptor and some kilobytes each, but no thread.
+#: Connections per worker. An idle one holds a file descriptor and some kilobytes, but no thread.
 _CONNECTIONS = 4096
 
-#: How long running requests may take when the server is told to stop, in seconds, and when only a worker is replaced.
+#: How long running requests may take, in seconds, when the server stops, and when a worker is replaced.
 _STOP_SECONDS = 9
 _REPLACED_SECONDS = 3600.0
 
-#: How long the old worker serves on beside the new one, in seconds; a new one needs some tenths to open the store.
+#: How long the old worker still serves beside the new one, in seconds. Opening the store takes less than a second.
 _OVERLAP_SECONDS = 2.0
 
-#: Granian's log lines in the form of ours.
+#: Has Granian log through our log handler.
 _LOGGING = {"version": 1, "disable_existing_loggers": False, "formatters": {}, "handlers": {}}
 _LOGGING |= {"loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}}}
 
 
 class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
-    """Granian with our listening sockets, and certificates that are checked before they are used."""
+    """Granian with our listening sockets. It checks a certificate before it uses it."""
 
     def __init__(self, settings: Settings, listeners: list[socket.socket]) -> None:
         has_tls = settings.tls_certificate is not None
@@ -75,7 +75,7 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
             self._load_certificate()
 
     def _load_certificate(self) -> None:
-        """Checks the certificate, which workers use that start from now on. Raises CertificateError."""
+        """Checks the certificate and has new workers use it. Raises CertificateError."""
         certificate, key = self._settings.tls_certificate, self._settings.tls_key
         if certificate is None or key is None:
             return
@@ -85,24 +85,24 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
         _log.info("the certificate for %s is valid until %s", ", ".join(checked.names), checked.expiry_date)
 
     def signal_handler_reload(self, *arguments: Any, **named: Any) -> None:
-        """SIGHUP: workers are replaced, one after the other, unless the new certificate is not usable."""
-        if os.isatty(0):  # the terminal was closed, so nobody watches this server any more
+        """Handles SIGHUP: replaces the workers one after the other, unless the new certificate is unusable."""
+        if os.isatty(0):  # the terminal was closed, so the server ends
             self.signal_handler_interrupt()
             return
         try:
             self._load_certificate()
         except tls.CertificateError as error:
-            _log.error("the certificate stays as it was: %s", error)
+            _log.error("the certificate was not reloaded, and the old one stays in use: %s", error)
         else:
             _log.info("SIGHUP: workers are being replaced")
             super().signal_handler_reload(*arguments, **named)
 
     def _init_shared_socket(self) -> None:
-        # Granian would let each worker open a socket of its own; what waits there is lost when that worker ends.
+        # With Granian's own sockets, one in each worker, pending connections are lost when that worker ends.
         pass
 
     def _respawn_workers(self, workers: list[int], target: Any, loader: Any, delay: float = 0) -> None:
-        # Granian would wait for the old worker, and kill it after the time for stopping: uploads take longer.
+        # Granian would kill the old worker after the timeout for stopping, but uploads may take longer.
         for idx in workers:
             self.respawned_wrks[idx] = time.monotonic()
             old, self.wrks[idx] = self.wrks[idx], self._spawn_worker(idx, target, loader)
@@ -119,7 +119,7 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
         super()._stop_workers()
 
     def _drop_shared_socket(self) -> None:
-        for listener in self._listeners:  # from now on clients are refused rather than left waiting
+        for listener in self._listeners:  # from now on, connections are refused instead of left pending
             listener.close()
 
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:
@@ -131,7 +131,7 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
 
 
 def _start_without_sigterm(start: Callable[[], None]) -> None:
-    # A worker that gets SIGTERM while it still has the handler of this process would never hear of it.
+    # A new worker still has the signal handler of this process, and would lose a SIGTERM that comes too early.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         start()

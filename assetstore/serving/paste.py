@@ -1,8 +1,8 @@
-"""Paste's HTTP server, the default of SERVER: one process, a pool of threads, nothing to compile.
+"""Paste, the default of SERVER: one process with a pool of threads, in pure Python.
 
-Threads are neither killed nor replaced, because an upload may take hours. SIGTERM lets running requests finish.
+Threads are neither killed nor replaced, because an upload may take hours. SIGTERM starts a graceful shutdown.
 
-Concurrency: `stop` may be called from anywhere.
+Concurrency: any thread may call `stop`.
 """
 
 import logging
@@ -22,7 +22,7 @@ from assetstore.serving.paste_handler import Handler
 
 _log = logging.getLogger(__name__)
 
-#: How long running requests may take to finish when the server is told to stop, in seconds.
+#: How long running requests may take when the server stops, in seconds.
 STOP_SECONDS = 9
 
 #: How long a thread waits after an error such as too many open files before it accepts again, in seconds.
@@ -62,7 +62,7 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         self.socket.setblocking(True)
 
     def serve_until_stopped(self) -> None:
-        """Serves until `stop`, then lets running requests finish for STOP_SECONDS."""
+        """Serves until `stop` is called, then waits up to STOP_SECONDS for running requests."""
         for _ in range(self.thread_pool.nworkers):
             self.thread_pool.add_task(self._serve)
         self._stopped.wait()
@@ -78,27 +78,27 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         self._stopped.set()
 
     def _serve(self) -> None:
-        # Each thread accepts for itself, so that no connection has to be handed over between two threads.
+        # Each thread accepts connections itself, so that none has to be passed from one thread to another.
         while self.running:
             try:
                 request, address = self.socket.accept()
             except OSError as error:
                 if self.running:
-                    _log.error("no connection can be accepted: %s", error)
+                    _log.error("accepting a connection failed: %s", error)
                     time.sleep(_PAUSE_SECONDS)
             else:
                 self.process_request_in_thread(request, address)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        _log.exception("a request from %s broke off", client_address)
+        _log.exception("a request from %s failed unexpectedly", client_address)
 
 
 def run(application: Application, settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT; then running requests finish, and the call returns. Raises SettingsError."""
+    """Serves until SIGTERM or SIGINT, finishes running requests, and returns. Raises SettingsError."""
     sockets.allow_many_files()
     server = Server(application, settings, sockets.listen(settings.bind_address, settings.port))
     handlers = {signal.SIGTERM: server.stop, signal.SIGINT: server.stop}
-    if not os.isatty(0):  # `systemctl reload` is for certificates; a terminal that is closed ends its server
+    if not os.isatty(0):  # without a terminal, SIGHUP means reload; with one, it means that the terminal was closed
         handlers[signal.SIGHUP] = lambda: _log.warning("SIGHUP: Paste has nothing to reload")
     signals.listen(handlers)
     _log.info("listening on %s port %s", settings.bind_address, server.server_port)

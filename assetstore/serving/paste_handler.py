@@ -1,11 +1,12 @@
 """One connection to Paste's HTTP server, with its one request and response.
 
-What is changed in Paste, and why:
-- One response per connection: Specify 6 opens one for each request and never closes it.
-- PATH_INFO is decoded once and not normalised (PEP 3333), and headers with `_` in their names are dropped: a proxy
-  in front has not judged X_Forwarded_For.
-- Slow and silent clients are cut off (`pace`). Paste's own socket_timeout has no effect with its thread pool.
-- Refusals of malformed requests have the form of all others (protocol.md).
+Changes to Paste:
+- One response per connection, because Specify 6 opens a connection for each request and never closes it.
+- PATH_INFO is decoded once and not normalised (PEP 3333). Headers with `_` in their names are dropped, because a proxy
+  does not filter X_Forwarded_For.
+- Connections of slow and silent clients are closed (`transfer_rate`). Paste's own socket_timeout has no effect with
+  its thread pool.
+- Errors for malformed requests have the same form as all others (docs/protocol.md).
 
 Concurrency: a handler belongs to the thread that serves its connection.
 """
@@ -23,24 +24,24 @@ from urllib.parse import unquote_to_bytes
 from paste import httpserver
 
 from assetstore.http.middleware import RECEIVED_AT
-from assetstore.serving.pace import PacedConnection
 from assetstore.serving.paste_head import ABSOLUTE_FORM, COMMON_HEAD, Fields, http_date
+from assetstore.serving.transfer_rate import MonitoredConnection
 
 _log = logging.getLogger(__name__)
 
-#: How long the head of a request may take, in seconds, and the longest first line, in bytes.
+#: How long the head of a request may take, in seconds, and the longest request line, in bytes.
 _HEAD_SECONDS = 20
 _LONGEST_LINE = 16 * 1024
 
-#: How long, and how much, a client may go on sending after its request was refused.
+#: For how many seconds, and how many bytes, to read from a client after its request was rejected.
 _LINGER_SECONDS, _LINGER_BYTES = 2, 1 << 20
 
 
 class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no types
-    """One connection, and the one request that it may bring."""
+    """One connection with one request."""
 
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.1"  # refusals of nonsense have headers, too
+    default_request_version = "HTTP/1.1"  # so that error responses to malformed requests have headers
     server_version = "WebAssetServer"
     sys_version = ""
     disable_nagle_algorithm = True
@@ -52,7 +53,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
 
     def setup(self) -> None:
         self.connection = self.request
-        self.wfile = PacedConnection(self.connection, self.silence)
+        self.wfile = MonitoredConnection(self.connection, self.silence)
         self.rfile = io.BufferedReader(self.wfile, 64 * 1024)
 
     def finish(self) -> None:
@@ -60,7 +61,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
 
     def handle(self) -> None:
         self.wfile.deadline = time.monotonic() + min(_HEAD_SECONDS, self.silence)
-        with contextlib.suppress(OSError):  # clients that open a connection and say nothing are no news
+        with contextlib.suppress(OSError):  # clients often open a connection and send nothing
             self.rfile.peek(1)
             self.received_at = time.time()
             self.server.busy.add(self)
@@ -88,7 +89,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         line = self.rfile.readline(_LONGEST_LINE + 1)
         if line in (b"\r\n", b"\n"):  # RFC 9112, 2.2
             line = self.rfile.readline(_LONGEST_LINE + 1)
-        # The standard library would split the line at the bytes 85 and A0, which are part of UTF-8 letters.
+        # The standard library would split the line at the bytes 85 and A0, which occur in UTF-8.
         self.raw_requestline = re.sub(rb"[\x80-\xff]", lambda byte: b"%%%02X" % byte[0][0], line)
         self.requestline, self.command = "", None
         if len(line) > _LONGEST_LINE:
@@ -124,10 +125,10 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         self.wfile.write(chunk)
 
     def wsgi_connection_drop(self, exce: OSError, environ: Any = None) -> None:
-        _log.info("the connection from %s broke: %s", self.client_address[0], exce)
+        _log.info("the connection from %s was lost: %s", self.client_address[0], exce)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuses what the standard library finds wrong with the head of a request, as protocol.md wants it."""
+        """Responds to a malformed request head that the standard library rejected, as docs/protocol.md requires."""
         status = HTTPStatus(code)
         body = f"The request is malformed: {status.phrase}.".encode()
         headers = [
@@ -139,11 +140,11 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         ]
         self.wsgi_curr_headers, self.wsgi_headers_sent = (f"{code} {status.phrase}", headers), False
         self.wsgi_write_chunk(b"" if self.command == "HEAD" else body)
-        _log.info("%s refused with %s", self.client_address[0], code)
+        _log.info("malformed request from %s rejected with status %s", self.client_address[0], code)
         self._linger()
 
     def _linger(self) -> None:
-        # Closed at once, the connection would be reset, and the client might never read the response.
+        # Closing at once would reset the connection, and the client might not get the response.
         self.connection.shutdown(socket.SHUT_WR)
         self.wfile.deadline = time.monotonic() + _LINGER_SECONDS
         self.rfile.read(_LINGER_BYTES)

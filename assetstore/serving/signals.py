@@ -1,10 +1,10 @@
-"""Signals, heard by a thread of their own.
+"""Signal handling in a separate thread.
 
-Python runs a handler only when the main thread runs bytecode again, and a signal that comes just before that thread
-begins to wait does not wake it: a busy server that was told to stop right after its start never stopped. Handlers
-that run inside the main thread may also wait forever for a lock that this thread holds.
+Python runs a signal handler only when the main thread executes bytecode again. A signal that arrives just before that
+thread starts to wait does not wake it, so a server that was told to stop right after its start did not stop. A handler
+in the main thread could also wait forever for a lock that this thread holds.
 
-Concurrency: handlers run one after another, in one thread, beside everything else.
+Concurrency: handlers run one after another in one thread, concurrently with all other threads.
 """
 
 import logging
@@ -19,21 +19,21 @@ Handlers = Mapping[signal.Signals, Callable[[], object]]
 
 
 def listen(handlers: Handlers) -> None:
-    """Has each signal handled from now on; to be called in the main thread.
+    """Handles each signal from now on. Must be called in the main thread.
 
     Parameters:
-        handlers: what is called for each signal.
+        handlers: the function to call for each signal.
     """
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     for number in handlers:
-        signal.signal(number, lambda _number, _frame: None)  # without one, nothing is written for `receiver`
+        signal.signal(number, lambda _number, _frame: None)  # without a handler, nothing is written to `sender`
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_run, args=(receiver, sender, dict(handlers)), name="signals", daemon=True).start()
 
 
 def forget_parent() -> None:
-    """Ends, in a process that was just forked, that its signals are told to its parent."""
+    """Stops a process that was just forked from reporting its signals to the parent process."""
     signal.set_wakeup_fd(-1)
 
 
@@ -43,5 +43,5 @@ def _run(receiver: socket.socket, _held_open: socket.socket, handlers: Handlers)
             if number in handlers:
                 try:
                     handlers[signal.Signals(number)]()
-                except Exception:  # noqa: BLE001 - the next signal must still be heard
-                    _log.exception("signal %s could not be handled", number)
+                except Exception:  # noqa: BLE001 - the next signal must still be handled
+                    _log.exception("the handler of signal %s failed", number)

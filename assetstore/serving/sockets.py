@@ -1,4 +1,4 @@
-"""Listening sockets and open files: what every web server here needs of the system before it starts."""
+"""Listening sockets and the limit of open files, for all web servers."""
 
 import contextlib
 import errno
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from assetstore.config.loading import SettingsError
 
-#: Connections that the kernel accepts while the server is busy.
+#: How many connections may wait to be accepted.
 BACKLOG = 1024
 
-#: Open files: each connection is one, each running request about two. The usual soft limit of 1024 is there for
-#: programs that use select().
+#: Open files: one for each connection, and about two for each running request. The usual soft limit of 1024 exists
+#: only for programs that use select().
 _OPEN_FILES = 8192
 
 
@@ -21,11 +21,11 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
     Parameters:
         host: address or name to listen on.
-        port: 0 takes a free one.
-        shared: other sockets of this program may listen on the same port; the kernel distributes connections.
+        port: 0 for any free port.
+        shared: whether other sockets of this program may listen on the same port; the kernel distributes connections.
 
     Raises:
-        SettingsError: BIND_ADDRESS or PORT cannot be used, with the reason in one line.
+        SettingsError: BIND_ADDRESS or PORT cannot be used; the message is one line.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with clear_socket_errors(host, port):
@@ -35,10 +35,10 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 def listen_for(workers: int, host: str, port: int) -> list[socket.socket]:
-    """Returns a listening socket for each worker, all on one port; the kernel distributes connections among them.
+    """Returns a listening socket for each worker, all on the same port; the kernel distributes connections.
 
     Raises:
-        SettingsError: see `listen`; also if somebody else has the port and would share it.
+        SettingsError: see `listen`; also if another program has the port and would share it.
     """
     single = listen(host, port)
     port = single.getsockname()[1]
@@ -48,16 +48,16 @@ def listen_for(workers: int, host: str, port: int) -> list[socket.socket]:
 
 @contextlib.contextmanager
 def clear_socket_errors(host: str, port: int) -> Iterator[None]:
-    """Turns what can go wrong with listening into a SettingsError of one line."""
+    """Turns the errors of listening into a SettingsError with a message of one line."""
     try:
         yield
     except socket.gaierror:
-        raise SettingsError(f"BIND_ADDRESS is {host!r}; this machine knows no such address.") from None
+        raise SettingsError(f"BIND_ADDRESS is {host!r}, which cannot be resolved to an address.") from None
     except OSError as error:
         reasons = {
             errno.EADDRINUSE: f"PORT {port} is in use by another program.",
-            errno.EACCES: f"PORT {port} needs rights that this user has not; docs/install.md tells how to get them.",
-            errno.EADDRNOTAVAIL: f"BIND_ADDRESS is {host!r}; this machine has no such address.",
+            errno.EACCES: f"PORT {port} requires a privilege that this user does not have; see docs/install.md.",
+            errno.EADDRNOTAVAIL: f"BIND_ADDRESS is {host!r}, which is not an address of this machine.",
         }
         if error.errno not in reasons:
             raise
@@ -65,7 +65,7 @@ def clear_socket_errors(host: str, port: int) -> Iterator[None]:
 
 
 def allow_many_files() -> None:
-    """Raises the soft limit of open files as far as the system lets."""
+    """Raises the soft limit of open files as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

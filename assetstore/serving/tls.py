@@ -1,7 +1,7 @@
-"""The certificate for HTTPS: checked before it is used, and kept as it was checked.
+"""The certificate for HTTPS, which is checked before it is used.
 
-What is checked is what a client checks, by a handshake in memory: the certificate fits its key, is in its time, and
-names the server. No file is written; the private key stays in memory of the process.
+A TLS handshake in memory checks what a client would check: the certificate matches its key and is currently valid.
+No file is written; the private key stays in the memory of the process.
 """
 
 import os
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: From how many days before its end on a certificate is worth a warning.
+#: How many days before a certificate expires to start warning.
 WARNING_DAYS = 14
 
 _DAY = 86_400
@@ -26,7 +26,7 @@ class Certificate:
     """A certificate that was checked.
 
     Fields:
-        expires: seconds since 1970.
+        expires: when it expires, seconds since 1970.
         names: host names and addresses for which it is valid.
     """
 
@@ -35,7 +35,7 @@ class Certificate:
 
     @property
     def expiry_date(self) -> str:
-        """The day on which it expires (UTC), such as `2027-03-01`."""
+        """The date on which it expires (UTC), such as `2027-03-01`."""
         return time.strftime("%Y-%m-%d", time.gmtime(self.expires))
 
     @property
@@ -44,20 +44,20 @@ class Certificate:
         return int((self.expires - time.time()) // _DAY)
 
     def is_for(self, host: str) -> bool:
-        """Says whether it is valid for a host name or address (RFC 9525, 6.3: `*` stands for one label)."""
+        """Says whether it is valid for a host name or address (RFC 9525, 6.3: `*` matches one label)."""
         wildcard = "*." + host.partition(".")[2]
         return any(name.lower() in (host.lower(), wildcard.lower()) for name in self.names)
 
 
 def check(certificate: Path, key: Path) -> Certificate:
-    """Returns what the certificate says of itself.
+    """Checks a certificate and its key, and returns the certificate.
 
     Parameters:
         certificate: PEM file with the server's certificate first, then intermediate ones.
         key: PEM file with its private key, not encrypted.
 
     Raises:
-        CertificateError: a file cannot be read, the key does not fit, or the certificate is not valid today.
+        CertificateError: a file cannot be read, the key does not match, or the certificate is not currently valid.
     """
     for name, path in (("TLS_CERTIFICATE", certificate), ("TLS_KEY", key)):
         try:
@@ -69,15 +69,15 @@ def check(certificate: Path, key: Path) -> Certificate:
         server.load_cert_chain(certificate, key, password=_refuse_password)
     except (ssl.SSLError, ValueError) as error:
         raise CertificateError(f"TLS_CERTIFICATE and TLS_KEY cannot be used together: {_reason(error)}.") from None
-    said = _handshake(server, certificate)
-    names = tuple(value for _, value in said.get("subjectAltName", ()))
-    return Certificate(float(ssl.cert_time_to_seconds(said["notAfter"])), names)
+    details = _handshake(server, certificate)
+    names = tuple(value for _, value in details.get("subjectAltName", ()))
+    return Certificate(float(ssl.cert_time_to_seconds(details["notAfter"])), names)
 
 
 def in_memory(path: Path) -> str:
-    """Returns a path under which this process and its children can read the file's present content, and only that.
+    """Returns a path at which this process and its children can read a copy of the file.
 
-    Workers that start later read what was checked, whatever has become of the file.
+    Workers that start later read what was checked, even if the file has changed since.
     """
     descriptor = os.memfd_create(path.name)
     os.write(descriptor, path.read_bytes())
@@ -89,7 +89,7 @@ def _refuse_password() -> str:
 
 
 def _handshake(server_context: ssl.SSLContext, certificate: Path) -> dict[str, Any]:
-    """Shakes hands with ourselves, trusting this certificate alone; returns it as Python's ssl module decodes it."""
+    """Does a TLS handshake in memory that trusts only this certificate; returns its fields as `ssl` decodes them."""
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

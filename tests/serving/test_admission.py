@@ -10,7 +10,7 @@ import pytest
 from assetstore.http.middleware import Closing
 from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 from assetstore.serving.admission import FORM_BYTES, LARGE_RESPONSE_BYTES, Admission
-from assetstore.serving.places import Places
+from assetstore.serving.concurrency_limit import ConcurrencyLimit
 
 LARGE = FORM_BYTES + 1
 
@@ -45,25 +45,25 @@ def admission() -> Admission:
     return Admission(application, threads=64, waiting=0)
 
 
-def test_a_client_gets_a_third_of_the_places_and_all_clients_together_no_more_than_there_are() -> None:
-    places = Places(9)
-    assert [places.take("a") for _ in range(4)] == [True, True, True, False]
-    assert [places.take(client) for client in "bbbccccd"] == [True] * 6 + [False, False]
-    places.give_back("a")
-    assert places.take("d")
+def test_a_client_gets_a_third_of_the_limit_and_all_clients_together_no_more_than_the_limit() -> None:
+    limit = ConcurrencyLimit(9)
+    assert [limit.acquire("a") for _ in range(4)] == [True, True, True, False]
+    assert [limit.acquire(client) for client in "bbbccccd"] == [True] * 6 + [False, False]
+    limit.release("a")
+    assert limit.acquire("d")
 
 
-def test_a_place_is_held_until_the_response_has_ended(admission: Admission) -> None:
-    calls = [Call(admission, "a", LARGE) for _ in range(admission.slow.for_each_client)]
+def test_a_request_counts_until_its_response_has_ended(admission: Admission) -> None:
+    calls = [Call(admission, "a", LARGE) for _ in range(admission.slow.per_client)]
     assert {call.status for call in calls} == {200}
     assert Call(admission, "a", LARGE).status == 503
     calls[0].finish()
     assert Call(admission, "a", LARGE).status == 200
 
 
-def test_large_responses_take_places_like_large_bodies(admission: Admission) -> None:
+def test_large_responses_count_like_large_bodies(admission: Admission) -> None:
     large = {"method": "GET", "QUERY_STRING": str(LARGE_RESPONSE_BYTES + 1)}
-    for _ in range(admission.slow.for_each_client):
+    for _ in range(admission.slow.per_client):
         assert Call(admission, "a", **large).status == 200
     refused = Call(admission, "a", **large)
     assert refused.status == 503
@@ -72,19 +72,19 @@ def test_large_responses_take_places_like_large_bodies(admission: Admission) -> 
     assert Call(admission, "b", **large).status == 200
 
 
-def test_small_responses_and_head_need_no_place(admission: Admission) -> None:
+def test_small_responses_and_head_do_not_count(admission: Admission) -> None:
     for _ in range(200):
         assert Call(admission, "a", method="GET", QUERY_STRING=str(LARGE_RESPONSE_BYTES)).status == 200
         assert Call(admission, "a", method="HEAD", QUERY_STRING="999999999").status == 200
 
 
-def test_forms_have_places_of_their_own_and_take_others_when_those_are_full(admission: Admission) -> None:
-    for _ in range(admission.slow.for_each_client):
+def test_forms_have_a_limit_of_their_own_and_use_the_other_when_it_is_reached(admission: Admission) -> None:
+    for _ in range(admission.slow.per_client):
         Call(admission, "a", LARGE)
-    for _ in range(admission.forms.for_each_client):
+    for _ in range(admission.forms.per_client):
         assert Call(admission, "a", 100).status == 200
     assert Call(admission, "a", 100).status == 503
-    for _ in range(admission.forms.for_each_client + admission.slow.for_each_client):
+    for _ in range(admission.forms.per_client + admission.slow.per_client):
         assert Call(admission, "b", 100).status == 200
 
 
@@ -94,7 +94,7 @@ def test_some_threads_are_left_when_all_collection_folders_are_taken() -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_place_comes_back_whatever_the_application_does(fails: bool) -> None:
+def test_a_request_stops_counting_whatever_the_application_does(fails: bool) -> None:
     def sometimes(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if fails:
             raise ValueError

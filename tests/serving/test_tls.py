@@ -174,7 +174,7 @@ def test_a_certificate_that_cannot_be_used_stops_the_start_with_one_line(
     own = {"BASE_DIR": str(tmp_path), "PORT": "0", "BIND_ADDRESS": "127.0.0.1", "KEY": KEY, "SERVER": "granian"}
     status, printed = Program({**own, "TLS_CERTIFICATE": str(certificate), "TLS_KEY": str(key)}).ended()
     assert status == 1
-    assert printed.splitlines()[-1].startswith("The asset server does not start. TLS_")
+    assert printed.splitlines()[-1].startswith("The asset server cannot start. TLS_")
     assert words in printed.splitlines()[-1]
     assert "Traceback" not in printed
 
@@ -335,10 +335,10 @@ def test_sighup_with_a_certificate_that_cannot_be_used_changes_nothing_and_says_
     shutil.copy(authority.sign("stranger")[0], files[0])
     os.kill(server.process.pid, signal.SIGHUP)
     for _ in range(100):
-        if any("the certificate stays as it was" in line for line in server.printed):
+        if any("the old one stays in use" in line for line in server.printed):
             break
         time.sleep(0.1)
-    assert any("the certificate stays as it was: TLS_CERTIFICATE and TLS_KEY" in line for line in server.printed)
+    assert any("the old one stays in use: TLS_CERTIFICATE and TLS_KEY" in line for line in server.printed)
     # A worker that dies now is replaced by one with the old certificate.
     [worker] = [int(path) for path in _children(server.process.pid)]
     os.kill(worker, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""serving.pace: clients that are too slow are cut off, and others are not."""
+"""serving.transfer_rate: clients that are too slow are disconnected, and others are not."""
 
 import socket
 import threading
@@ -6,41 +6,41 @@ from collections.abc import Iterator
 
 import pytest
 
-from assetstore.serving.pace import FLOOR_BYTES_PER_SECOND, WINDOW_SECONDS, Pace, PacedConnection
+from assetstore.serving.transfer_rate import MIN_BYTES_PER_SECOND, WINDOW_SECONDS, MinimumRate, MonitoredConnection
 
 
-def test_a_client_at_the_floor_may_go_on_for_ever() -> None:
-    pace = Pace(silence=60)
+def test_a_client_at_the_minimum_rate_is_never_disconnected() -> None:
+    rate = MinimumRate(silence=60)
     for _ in range(10_000):
-        pace.note(waited=1.0, moved=FLOOR_BYTES_PER_SECOND)
+        rate.note(waited=1.0, moved=MIN_BYTES_PER_SECOND)
 
 
-def test_a_client_below_the_floor_is_cut_off_after_a_window() -> None:
-    pace = Pace(silence=60)
-    with pytest.raises(TimeoutError, match="bytes moved in 60 s"):
+def test_a_client_below_the_minimum_rate_is_disconnected_after_a_window() -> None:
+    rate = MinimumRate(silence=60)
+    with pytest.raises(TimeoutError, match="bytes were transferred in 60 s"):
         for second in range(100):
-            pace.note(waited=1.0, moved=FLOOR_BYTES_PER_SECOND - 1)
+            rate.note(waited=1.0, moved=MIN_BYTES_PER_SECOND - 1)
             assert second < WINDOW_SECONDS
 
 
-def test_a_burst_at_the_beginning_earns_one_window_only() -> None:
-    pace = Pace(silence=1000)
-    pace.note(waited=0.0, moved=64_000_000)
+def test_a_burst_at_the_beginning_counts_in_one_window_only() -> None:
+    rate = MinimumRate(silence=1000)
+    rate.note(waited=0.0, moved=64_000_000)
     waited = 0.0
     with pytest.raises(TimeoutError):
         while waited < 1000:
-            pace.note(waited=25.0, moved=1)
+            rate.note(waited=25.0, moved=1)
             waited += 25.0
     assert waited <= 3 * WINDOW_SECONDS
 
 
-def test_a_silent_client_is_cut_off_and_every_byte_ends_the_silence() -> None:
-    pace = Pace(silence=10)
+def test_a_silent_client_is_disconnected_and_every_byte_ends_the_silence() -> None:
+    rate = MinimumRate(silence=10)
     for _ in range(5):
-        pace.note(waited=9.0, moved=0)
-        pace.note(waited=0.0, moved=100_000)
+        rate.note(waited=9.0, moved=0)
+        rate.note(waited=0.0, moved=100_000)
     with pytest.raises(TimeoutError, match="silent"):
-        pace.note(waited=10.0, moved=0)
+        rate.note(waited=10.0, moved=0)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def test_both_directions_carry_everything(pair: tuple[socket.socket, socket.socket]) -> None:
     client, server = pair
-    connection = PacedConnection(server, silence=30)
+    connection = MonitoredConnection(server, silence=30)
     content = bytes(range(256)) * 40_000
     writer = threading.Thread(target=connection.write, args=(content,))
     writer.start()
@@ -68,15 +68,15 @@ def test_both_directions_carry_everything(pair: tuple[socket.socket, socket.sock
     assert buffer[: connection.readinto(buffer)] == b"answer"
 
 
-def test_a_reader_that_stops_is_cut_off_although_the_send_buffer_is_large(
+def test_a_reader_that_stops_is_disconnected_although_the_send_buffer_is_large(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     with pytest.raises(TimeoutError):
-        PacedConnection(pair[1], silence=2).write(bytes(50_000_000))
+        MonitoredConnection(pair[1], silence=2).write(bytes(50_000_000))
 
 
 def test_a_deadline_holds_however_the_bytes_are_spread(pair: tuple[socket.socket, socket.socket]) -> None:
-    connection = PacedConnection(pair[1], silence=30)
+    connection = MonitoredConnection(pair[1], silence=30)
     connection.deadline = 0.0
     with pytest.raises(TimeoutError, match="in time"):
         connection.readinto(bytearray(10))
