@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 """The Web Asset Server: the attachments of Specify over HTTP.
 
-This module is the HTTP side: routes and guards (token, collection, name); `assetstore/routes/`
-has what all responses share. What is behind it lives in `assetstore/`; the contract with the clients is that of
-Specify's attachment protocol.
+This module has the routes and their guards (token, collection, name). `assetstore/routes/` has what all responses
+share, and the other packages of `assetstore/` do the work. What clients require is in docs/protocol.md.
 
-    python server.py                    runs it by the setting SERVER: Paste, Granian or another
-    server:make_application()           for other WSGI servers, such as gunicorn
-    server:application                  for those that know no factories
+    python server.py                    runs the web server that the setting SERVER names, such as Paste or Granian
+    server:make_application()           for other WSGI servers that call a factory, such as gunicorn
+    server:application                  for WSGI servers that require an application object
 """
 
 import atexit
@@ -37,28 +36,28 @@ from assetstore.metadata import exif
 from assetstore.monitoring import health
 from assetstore.originals.service import Received
 from assetstore.routes import responses, status
-from assetstore.routes.responses import VIEWS, FileAnswer, plain
+from assetstore.routes.responses import VIEWS, FileHTTPResponse, plain
 from assetstore.serving.admission import Admission
 from assetstore.storage.models import StoredFile
 from assetstore.storage.protocols import Incoming
 
 FOLDER = Path(__file__).resolve().parent
 
-#: Files of so few bytes are sent from memory.
+#: Files up to this size, in bytes, are sent from memory.
 _SMALL = 64 * 1024
 
-#: What browsers say (Sec-Fetch-Mode) when they follow a redirect to another host and need no permission of it.
-_FOLLOWING = ("navigate", "no-cors")
+#: Modes of a browser's request (Sec-Fetch-Mode) in which it follows a redirect to another host without CORS.
+_REDIRECT_MODES = ("navigate", "no-cors")
 
-#: Who sends one of these may want nothing of a file, or not its beginning.
-_DOUBTS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
+#: With one of these headers, the response may have no body, or not begin with the first byte of the file.
+_CONDITIONAL_HEADERS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
 
 
 class AssetServer:
-    """The routes. One method answers one route of the protocol.
+    """The routes: one method for each route of the protocol.
 
     Parameters:
-        context: settings, of which `key` is None or holds at least one key, store, thumbnails and state.
+        context: the open store and its settings; `settings.key` is None or has at least one key.
     """
 
     def __init__(self, context: AppContext) -> None:
@@ -72,7 +71,7 @@ class AssetServer:
         self.unverified = UnverifiedUploads(self.settings.unverified_upload_bytes)
 
     def index(self) -> bottle.HTTPResponse:
-        """A small page for people: it works, and what to put into Specify next."""
+        """Shows a page that says that the server works, and how to configure Specify."""
         page = bottle.template(
             "index",
             version=__version__,
@@ -83,23 +82,23 @@ class AssetServer:
         return bottle.HTTPResponse(page, 200, **{"Content-Type": "text/html; charset=UTF-8"})
 
     def web_asset_store(self) -> bottle.HTTPResponse:
-        """The XML by which clients find the routes, and with X-Timestamp their clock."""
+        """Returns the XML in which clients look up the addresses of the routes."""
         urls = public_urls.route_urls(self._base_url())
         xml = bottle.template("web_asset_store.xml", urls=urls, template_lookup=VIEWS)
         return bottle.HTTPResponse(xml, 200, **{"Content-Type": "text/xml; charset=utf-8"})
 
     def testkey(self) -> bottle.HTTPResponse:
-        """Tells a client whether its key and clock are right."""
+        """Tells a client whether its key and its clock are correct."""
         query = self._query()
         self._check_token(query, "random")
         return plain("Ok.")
 
     def fileupload_options(self) -> bottle.HTTPResponse:
-        """Answers browsers that ask before an upload whether they may."""
+        """Responds to the CORS preflight request that browsers send before an upload."""
         return plain("", **{"Access-Control-Allow-Methods": "POST, OPTIONS"})
 
     def fileupload(self) -> bottle.HTTPResponse:
-        """Stores an original; thumbnails that clients upload are not needed."""
+        """Stores an original. Thumbnails that clients upload are ignored."""
         client = responses.request_context().client
         with self.unverified.of(client) as count, uploads.Upload(self.settings.max_upload_bytes) as upload:
             upload.receive(bottle.request.environ, functools.partial(self._open_upload, upload, count))
@@ -110,14 +109,14 @@ class AssetServer:
                 return plain("Ignoring thumbnail upload!")
             collection_dir, name = self._collection_dir_and_name(fields, "store")
             if upload.incoming is None:
-                raise BadRequest("The upload holds no file.")
+                raise BadRequest("The upload contains no file.")
             received = Received(upload.incoming, upload.size, upload.sha256)
             self.originals.store(received, collection_dir, name, self._origin(fields))
-            # Who removes a collection looks for files after that; we look for the collection after the file is
-            # there. So one of both notices the other.
+            # `manage.py collections` removes a collection first and checks for files afterwards. Here the file comes
+            # first and the check for the collection afterwards, so at least one of the two notices the conflict.
             if collection_dir not in self.collections.collection_dirs():
-                raise NotFound("The asset server does not know this collection any more.")
-            # Also of a new one: there may be some of a namesake that somebody removed by hand.
+                raise NotFound("The collection was removed from the asset server during the upload.")
+            # Also for a new original: an earlier one of this name may have been removed by hand.
             self.thumbnails.discard(collection_dir, name)
         return plain("Ok.")
 
@@ -133,19 +132,19 @@ class AssetServer:
         return plain("Ok.")
 
     def fileget(self) -> bottle.HTTPResponse:
-        """Gives an original or, with `type=T`, its thumbnail."""
+        """Sends an original or, with `type=T`, its thumbnail."""
         query = self._guarded_query()
         collection_dir, name = self._collection_dir_and_name(query, "filename")
         if query.get("type") == "T":
             scale = names.scale(query.get("scale"))
-            # The type of the thumbnail's own name may differ from the original's.
+            # The thumbnail's media type may differ from the original's.
             return self._deliver(
                 self.thumbnails.open(collection_dir, name, scale), self.thumbnails.name(name, scale), query
             )
-        return self._deliver(self.storage.open_original(collection_dir, name, self._reads()), name, query)
+        return self._deliver(self.storage.open_original(collection_dir, name, self._reads_from_start()), name, query)
 
     def getmetadata(self) -> bottle.HTTPResponse:
-        """Gives the EXIF metadata of an original as JSON, or the date it was taken on."""
+        """Returns the EXIF metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
         query = self._guarded_query()
         collection_dir, name = self._collection_dir_and_name(query, "filename")
         wants_date = query.get("dt") == "date"
@@ -155,17 +154,17 @@ class AssetServer:
                 return bottle.HTTPResponse(json.dumps(groups), 200, **{"Content-Type": "application/json"})
             date = exif.read_date(original.file)
         if date is None:
-            raise NotFound("The file says nothing of the date when it was taken.")
+            raise NotFound("The metadata of the file does not contain the date it was taken.")
         return plain(date)
 
     def getfileref(self) -> bottle.HTTPResponse:
-        """Gives the address under /static/ of an original or, with `type=T`, its thumbnail."""
+        """Returns the address under /static/ of an original or, with `type=T`, its thumbnail."""
         if not self.settings.allow_static_file_access:
-            raise NotFound("Direct links to files are switched off.")
+            raise NotFound("Direct links to files are disabled on this server (ALLOW_STATIC_FILE_ACCESS).")
         query = self._query()
         collection_dir, name = self._collection_dir_and_name(query, "filename")
         if query.get("type") == "T":
-            # Only a cached thumbnail can be linked to, and a smaller one fits as well.
+            # Only a cached thumbnail can be linked to. A smaller one also fits the requested size.
             scale = self.thumbnails.linkable_scale(collection_dir, name, names.scale(query.get("scale")))
             stored, folder = self.thumbnails.open(collection_dir, name, scale), self.settings.thumb_dir
             name = self.thumbnails.name(name, scale)
@@ -175,13 +174,13 @@ class AssetServer:
         return plain(public_urls.static_url(self._base_url(), collection_dir, folder, name))
 
     def static(self, path: str) -> bottle.HTTPResponse:
-        """Gives a file by its path below the store: originals and thumbnails, nothing else."""
+        """Sends an original or a cached thumbnail by its path below BASE_DIR; no other files."""
         if not self.settings.allow_static_file_access:
-            raise NotFound("Direct links to files are switched off.")
+            raise NotFound("Direct links to files are disabled on this server (ALLOW_STATIC_FILE_ACCESS).")
         *folders, name = path.split("/")
         name = names.store_name(name)
         folder = folders.pop() if folders else ""
-        # Only folders that are settings are ever joined to a path. Of a bucket's, `public_urls` leaves out a slash.
+        # Only folders from the settings become part of a path. `public_urls` omits one slash of a bucket URL.
         known = {
             "/".join(filter(None, collection_dir.split("/"))): collection_dir
             for collection_dir in self.collections.collection_dirs()
@@ -190,7 +189,7 @@ class AssetServer:
         if collection_dir is None:
             raise NotFound("There is no such file.")
         if folder == self.settings.orig_dir:
-            stored = self.storage.open_original(collection_dir, name, self._reads())
+            stored = self.storage.open_original(collection_dir, name, self._reads_from_start())
         elif folder == self.settings.thumb_dir:
             stored = self.thumbnails.open_cached(collection_dir, name)
         else:
@@ -198,30 +197,30 @@ class AssetServer:
         return self._deliver(stored, name, self._query())
 
     def healthz(self) -> bottle.HTTPResponse:
-        """Says that the server lives; touches nothing."""
+        """Says that the server responds; checks nothing else."""
         return plain("ok")
 
     def readyz(self) -> bottle.HTTPResponse:
-        """Says whether the server can do its work, with a reason for each part: 200 or 503."""
+        """Returns the result of each readiness check: 200 if the server is ready, else 503."""
         report = self.health.report()
         is_ready = all(result.status != health.ERROR for result in report.values())
         page = {"ready": is_ready, "checks": {name: vars(result) for name, result in report.items()}}
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         return bottle.HTTPResponse(json.dumps(page), 200 if is_ready else 503, **headers)
 
-    def _reads(self) -> bool:
-        """Whether a file that the request asks for will probably be read from its beginning."""
+    def _reads_from_start(self) -> bool:
+        """Whether the requested file will probably be read from its first byte."""
         environ = bottle.request.environ
-        is_whole = environ["REQUEST_METHOD"] == "GET" and not any(header in environ for header in _DOUBTS)
-        return is_whole and not self._follows(environ)
+        is_whole = environ["REQUEST_METHOD"] == "GET" and not any(header in environ for header in _CONDITIONAL_HEADERS)
+        return is_whole and not self._accepts_redirect(environ)
 
-    def _follows(self, environ: dict[str, Any]) -> bool:
-        """Whether the client may be sent to the bucket: browsers that show or load a file, and say so."""
-        is_wished = self.settings.storage_redirect_seconds is not None
-        return is_wished and environ.get("HTTP_SEC_FETCH_MODE") in _FOLLOWING
+    def _accepts_redirect(self, environ: dict[str, Any]) -> bool:
+        """Whether to redirect the client to the bucket: only browsers that say that they follow redirects."""
+        is_enabled = self.settings.storage_redirect_seconds is not None
+        return is_enabled and environ.get("HTTP_SEC_FETCH_MODE") in _REDIRECT_MODES
 
     def _deliver(self, stored: StoredFile, name: str, query: Parameters) -> bottle.HTTPResponse:
-        """Answers with an open file, as the conditions and ranges of the request ask."""
+        """Returns the response with an open file, by the conditions and the range of the request."""
         environ = bottle.request.environ
         try:
             request = file_response.Request(
@@ -231,39 +230,39 @@ class AssetServer:
                 environ.get("HTTP_IF_RANGE"),
                 query.get("downloadname"),
             )
-            answer = file_response.answer(stored.version, media_types.header(name), request)
+            response = file_response.respond(stored.version, media_types.header(name), request)
         except BaseException:
             stored.file.close()
             raise
-        if self.settings.accel_redirect and stored.path is not None and answer.status in (200, 206):
+        if self.settings.accel_redirect and stored.path is not None and response.status in (200, 206):
             stored.file.close()
-            headers = file_response.sent_by_nginx(answer.headers, self.settings.accel_redirect, stored.path)
-            return FileAnswer("", 200, headers)
-        if environ["REQUEST_METHOD"] == "HEAD" or answer.length == 0:
+            headers = file_response.accel_redirect_headers(response.headers, self.settings.accel_redirect, stored.path)
+            return FileHTTPResponse("", 200, headers)
+        if environ["REQUEST_METHOD"] == "HEAD" or response.length == 0:
             stored.file.close()
-            return FileAnswer("", answer.status, answer.headers)
-        link = self._link(stored, answer, environ)
+            return FileHTTPResponse("", response.status, response.headers)
+        link = self._link(stored, response, environ)
         if link is not None:
             stored.file.close()
-            return FileAnswer("", 302, {"Location": link, "Cache-Control": "no-store"})
-        body = file_response.FileBody(stored, answer.first, answer.length)
-        if answer.length > _SMALL:
-            return FileAnswer(body, answer.status, answer.headers)
-        with stored:  # most thumbnails: quicker than what sending a file takes
-            return FileAnswer(b"".join(body), answer.status, answer.headers)
+            return FileHTTPResponse("", 302, {"Location": link, "Cache-Control": "no-store"})
+        body = file_response.FileBody(stored, response.first, response.length)
+        if response.length > _SMALL:
+            return FileHTTPResponse(body, response.status, response.headers)
+        with stored:  # most thumbnails; faster than sending a file
+            return FileHTTPResponse(b"".join(body), response.status, response.headers)
 
-    def _link(self, stored: StoredFile, answer: file_response.Answer, environ: dict[str, Any]) -> str | None:
-        """An address in the bucket for those who follow it."""
+    def _link(self, stored: StoredFile, response: file_response.FileResponse, environ: dict[str, Any]) -> str | None:
+        """The address in the bucket to which to redirect the client, None if the server sends the file itself."""
         seconds = self.settings.storage_redirect_seconds
-        if seconds is None or not self._follows(environ):
+        if seconds is None or not self._accepts_redirect(environ):
             return None
-        # The bucket knows neither the name to save by nor our policy against files that act as pages.
-        if "Content-Disposition" in answer.headers or "Content-Security-Policy" in answer.headers:
+        # The bucket would send neither the download name nor the policy that keeps files from running scripts.
+        if "Content-Disposition" in response.headers or "Content-Security-Policy" in response.headers:
             return None
         return stored.link(seconds)
 
     def _open_upload(self, upload: uploads.Upload, count: Callable[[int], None], fields: Parameters) -> Incoming | None:
-        """Decides where the file of an upload goes while only the fields before it are known."""
+        """Decides where to write the file of an upload, by the form fields that came before it."""
         length = uploads.body_of(bottle.request.environ).length
         if "token" in fields and "store" in fields:
             self._check_token(fields, "store")
@@ -274,7 +273,7 @@ class AssetServer:
             collection_dir = self.collections.collection_dir(fields)
             name = fields.get("store")
         except AssetError:
-            # Only a guess is wanted here; the whole form is judged when all of it is there.
+            # This is only a guess: the form is validated when all of it has arrived.
             return self.storage.receive(None, length)
         if is_thumbnail:
             return None
@@ -296,20 +295,20 @@ class AssetServer:
 
     def _check_token(self, parameters: Parameters, signed: str) -> None:
         if self.settings.key is None:
-            return  # repeated parameters do not matter then
+            return  # repeated parameters do no harm without a key
         current = responses.request_context()
         try:
             token, name = parameters.get("token"), parameters.get(signed)
             tokens.check(self.settings.key, token, name, current.received_at, self.settings.time_tolerance)
         except (BadRequest, Forbidden) as error:
             number = self.refused_tokens.count(current.client)
-            raise Forbidden(error.public, f"refused token {number} of {current.client}") from None
+            raise Forbidden(error.public, f"rejected token {number} from {current.client}") from None
 
     def _origin(self, form: Parameters) -> Origin:
         try:
             collection = form.get("coll")
         except BadRequest:
-            collection = None  # broken, and ignored where all collections share one folder
+            collection = None  # malformed; ignored if all collections share one folder
         return Origin(collection or "", responses.request_context().client)
 
     def _query(self) -> Parameters:
@@ -320,7 +319,7 @@ class AssetServer:
 
 
 def make_app(context: AppContext) -> middleware.RequestMiddleware:
-    """Returns the WSGI application that serves what was opened."""
+    """Returns the WSGI application for an open store."""
     server = AssetServer(context)
     app = bottle.Bottle()
     app.route("/", "GET", server.index)
@@ -343,7 +342,7 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-    """The WSGI callable for gunicorn, uWSGI and mod_wsgi; makes the application at the first request."""
+    """The WSGI callable for gunicorn, uWSGI and mod_wsgi; the first request creates the application."""
     with _making_application:
         app = _application()
     return app(environ, start_response)
@@ -358,7 +357,7 @@ def _application() -> middleware.RequestMiddleware:
 
 
 def make_application() -> middleware.RequestMiddleware:
-    """Returns the application at once, for web servers that call a factory: bad settings stop their start.
+    """Creates the application, for web servers that call a factory: invalid settings prevent their start.
 
     Raises:
         SettingsError: with one line for the administrator.
@@ -369,12 +368,12 @@ def make_application() -> middleware.RequestMiddleware:
 
 
 def main() -> int:
-    """Runs the server by the setting SERVER until it is told to stop; returns the exit status."""
+    """Runs the web server that SERVER names until it is told to stop; returns the exit status."""
     try:
         settings = bootstrap.begin(FOLDER, bottle.server_names)
         run.serve(settings, FOLDER, make_app, functools.partial(bottle.run, quiet=True))
     except SettingsError as error:
-        print(f"The asset server does not start. {error}", file=sys.stderr)
+        print(f"The asset server cannot start. {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,6 +1,6 @@
-"""The attachment store behind the Web Asset Server: everything but HTTP routes and settings values.
+"""The attachment store of the Web Asset Server: everything except the HTTP routes and the values of settings.
 
-Nothing here imports the settings module, only `routes` imports Bottle, and importing opens no file, tool or socket.
+Nothing here imports the settings module, only `routes` imports Bottle, and importing opens no files, tools or sockets.
 """
 
 __version__ = "0.1.0"

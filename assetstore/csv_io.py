@@ -1,4 +1,4 @@
-"""Tables as spreadsheet programs and databases write them: CSV with commas, semicolons or tabs."""
+"""CSV tables of spreadsheet programs and databases, with commas, semicolons or tabs."""
 
 import csv
 import os
@@ -9,27 +9,27 @@ from typing import Any
 
 from assetstore.errors import BadRequest
 
-#: A spreadsheet program takes a cell that begins so for a formula; an apostrophe before it prevents that.
+#: Spreadsheet programs interpret cells that begin with one of these as formulas, unless an apostrophe precedes it.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "'")
 
-#: What a database puts for some characters in a table with tabs.
+#: How databases escape some characters in a tab-separated table.
 _ESCAPED = re.compile(r"\\([\\nt0])")
 _ESCAPES = {"\\": "\\", "n": "\n", "t": "\t", "0": "\0"}
 
-#: The longest cell that is read, in characters: Specify keeps whole metadata in one.
+#: The longest cell that is read, in characters: Specify stores all metadata of a file in one cell.
 _LONGEST_CELL = 16 << 20
 
 
 def read(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the rows of a table with their line numbers; keys are lower case letters and digits only.
+    """Yields the rows of a table with their line numbers; keys contain only lower-case letters and digits.
 
     Parameters:
-        path: the file; UTF-8. Its first line has the names of the columns, whose case, blanks and
-            underscores do not matter.
-        needed: columns that it must have.
+        path: the file, in UTF-8. Its first line has the names of the columns; case, blanks and
+            underscores are ignored.
+        needed: required columns.
 
     Raises:
-        BadRequest: it cannot be read, or is no such table.
+        BadRequest: the file cannot be read, or is not such a table.
     """
     csv.field_size_limit(_LONGEST_CELL)
     try:
@@ -41,17 +41,16 @@ def read(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str
             keys = [_key(cell) for cell in next(rows, [])]
             missing = [name for name in needed if _key(name) not in keys]
             if missing:
-                raise BadRequest(
-                    f"{path} has no column {' and no column '.join(missing)}; its first line must name it."
-                )
+                columns = " and no column ".join(missing)
+                raise BadRequest(f"{path} has no column {columns}; its first line must name all required columns.")
             for cells in rows:
                 if any(cells):
                     plain = map(_unescaped, cells) if delimiter == "\t" else cells
                     yield rows.line_num, dict(zip(keys, plain, strict=False))
     except UnicodeDecodeError:
-        raise BadRequest(f"{path} is not in UTF-8. In a spreadsheet program, save it as “CSV UTF-8”.") from None
+        raise BadRequest(f"{path} is not encoded in UTF-8. In a spreadsheet program, save it as “CSV UTF-8”.") from None
     except csv.Error as error:
-        raise BadRequest(f"{path} is no table that can be read: {error}.") from error
+        raise BadRequest(f"{path} is not a valid CSV table: {error}.") from error
     except OSError as error:
         raise BadRequest(f"{path} cannot be read: {error.strerror}.") from error
 
@@ -65,15 +64,15 @@ def _key(column: str) -> str:
 
 
 def _reader(file: Iterable[str], delimiter: str) -> Any:
-    # With tabs: as `mariadb --batch` writes it, quotation marks mean nothing.
+    # `mariadb --batch` separates columns by tabs and does not quote.
     return csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL)
 
 
 def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Writes a table for a spreadsheet program, with a mark of UTF-8; never over a file that is there.
+    """Writes a table for a spreadsheet program, in UTF-8 with a byte order mark; never overwrites a file.
 
     Raises:
-        BadRequest: there is such a file, or it cannot be written.
+        BadRequest: the file exists, or it cannot be written.
     """
     try:
         with open(path, "x", encoding="utf-8-sig", newline="") as file:
@@ -84,18 +83,18 @@ def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object
             file.flush()
             os.fsync(file.fileno())
     except FileExistsError:
-        raise BadRequest(f"{path} is there already, and might have been edited; choose another name.") from None
+        raise BadRequest(f"{path} already exists, and it may have been edited. Choose another name.") from None
     except OSError as error:
         raise BadRequest(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def guarded(text: str) -> str:
-    """Returns a cell that no spreadsheet program takes for a formula."""
+    """Returns the text of a cell that spreadsheet programs do not interpret as a formula."""
     return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 def unguarded(text: str) -> str:
-    """Returns what a cell was before `guarded`."""
+    """Returns the text of a cell before `guarded` changed it."""
     return text.removeprefix("'")
 
 

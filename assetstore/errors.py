@@ -1,17 +1,16 @@
-"""One family of errors: the HTTP status, a sentence for the client, a detail for the log.
+"""The errors of the server, each with an HTTP status, a sentence for the client and a detail for the log.
 
-The public sentence is what a curator reads in Specify: short, plain, without paths, keys or
-tracebacks (protocol.md, "Rules for every answer"). The detail is what the administrator finds in
-the log under the same request id.
+The public sentence is what a curator reads in Specify: short and plain, without paths, keys or
+tracebacks (docs/protocol.md). The detail goes to the log under the request ID, for the administrator.
 """
 
 
 class AssetError(Exception):
-    """Base of all errors that become an answer.
+    """Base of all errors that become a response.
 
     Parameters:
         public: a sentence for the client.
-        detail: what only the log may say (paths, tool output); empty if the sentence says it all.
+        detail: what only the log may contain (paths, tool output); empty if the sentence says everything.
         retry_after: seconds for the Retry-After header, or None.
     """
 
@@ -25,43 +24,43 @@ class AssetError(Exception):
 
 
 class BadRequest(AssetError):
-    """The request is malformed: a name, a number, an encoding, a multipart body."""
+    """The request is malformed, such as its file name, a number, an encoding or its multipart body."""
 
     status = 400
 
 
 class Forbidden(AssetError):
-    """The token is missing, malformed, made with another key, or out of time."""
+    """The token is missing, malformed, signed with another key, or expired."""
 
     status = 403
 
 
 class NotFound(AssetError):
-    """No such collection or original."""
+    """The collection or the original does not exist."""
 
     status = 404
 
 
 class LengthRequired(AssetError):
-    """The body comes without a length and the web server cannot tell its end (RFC 9110, 15.5.12)."""
+    """The request has a body of unknown length (RFC 9110, 15.5.12)."""
 
     status = 411
 
 
 class TooLarge(AssetError):
-    """More than a limit allows."""
+    """The request exceeds a limit."""
 
     status = 413
 
 
 class UnsupportedType(AssetError):
-    """A thumbnail is asked of a type that has none."""
+    """A thumbnail was requested of a file type without thumbnails."""
 
     status = 415
 
 
 class RangeNotSatisfiable(AssetError):
-    """The range lies outside the file (RFC 9110, 15.5.17).
+    """The requested range is outside the file (RFC 9110, 15.5.17).
 
     Parameters:
         size: the file's length in bytes, for the Content-Range header.
@@ -70,28 +69,28 @@ class RangeNotSatisfiable(AssetError):
     status = 416
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"The requested range lies outside the file, which has {size} bytes.")
+        super().__init__(f"The requested range is outside the file, which has {size} bytes.")
         self.size = size
 
 
 class Unrenderable(AssetError):
-    """The file cannot be made into a picture: damaged, encrypted, not what its name says."""
+    """No thumbnail can be made of the file: it is damaged, encrypted, or not of the type that its name suggests."""
 
     status = 422
 
 
 class Unavailable(AssetError):
-    """Too busy, or a tool is missing; the client may come back later."""
+    """The server is too busy or a tool is missing; the client may try again later."""
 
     status = 503
 
 
 class RemoteFault(AssetError):
-    """Another server, which we ask, cannot be reached, refuses, or answers against the protocol.
+    """Another server cannot be reached, rejects a request, or violates the protocol.
 
     Parameters:
-        answered: the status of its answer, None if there was none.
-        may_pass: whether the same may well go right in a moment.
+        answered: the status of its response, None if there was none.
+        may_pass: whether the same request may succeed if it is repeated.
     """
 
     status = 502
@@ -109,13 +108,13 @@ class OutOfSpace(AssetError):
 
 
 class StorageFault(AssetError):
-    """The store cannot be read or written although the request is right."""
+    """The store cannot be read or written, although the request is valid."""
 
     status = 500
 
 
 class Unsynced(StorageFault):
-    """A change has been made, but may not survive a power failure: the disk did not confirm it.
+    """A change was made, but the disk did not confirm it, so it may not survive a power failure.
 
     Attributes:
         replaces: whether the change replaced an original.

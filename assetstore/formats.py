@@ -1,10 +1,9 @@
-"""The formats that have thumbnails: how to recognise one, how to decode it, what it becomes.
+"""The file formats that have thumbnails: how to recognise and decode them, and the format of their thumbnails.
 
-A table, not a ladder of ifs. Two questions are kept apart: what a file *is* its first bytes say,
-and they alone choose the decoder; what its thumbnail *becomes* its name says, because clients
-expect the thumbnail of a `.JPG` to be a JPEG (protocol.md, "Words" and "Routes"). This is an
-allow-list at a security boundary, so it is spelled out here instead of asked of a library that
-guesses among hundreds of types.
+The first bytes of a file determine its format, and only they choose the decoder. The name of the file determines the
+format of its thumbnail, because clients expect the thumbnail of a `.JPG` to be a JPEG (docs/protocol.md).
+These tables are an allow-list at a security boundary, so they are written out here instead of using a library
+that detects hundreds of types.
 """
 
 import hashlib
@@ -12,23 +11,23 @@ from dataclasses import dataclass
 
 from assetstore.names import LONGEST_NAME, split_extension
 
-#: How many of a file's first bytes `recognise` wants to see; PDF allows junk before its header.
+#: How many of a file's first bytes `recognise` requires; PDF allows other bytes before its header.
 HEAD_LENGTH = 1024
 
-#: Room left for the scale in a thumbnail's name.
+#: Characters reserved for the scale in the name of a thumbnail.
 _SCALE_DIGITS = 6
 
-#: Lengths of the second header of a bitmap, which follows its first of 14 bytes.
+#: Possible lengths of the second header of a bitmap, which follows the first header of 14 bytes.
 _BMP_HEADERS = frozenset((12, 40, 52, 56, 64, 108, 124))
 
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of picture as the tools know it.
+    """An image format.
 
     Fields:
-        title: for people.
-        decoder: ImageMagick's name for it; `pdf` is Ghostscript's.
+        title: the name to show to people.
+        decoder: the name of the format in ImageMagick; `pdf` is decoded by Ghostscript.
     """
 
     title: str
@@ -47,7 +46,7 @@ PDF = Format("PDF", "pdf")
 
 FORMATS = {format.decoder: format for format in (JPEG, PNG, GIF, TIFF, HEIC, AVIF, WEBP, BMP, PDF)}
 
-#: What follows `ftyp` in files of the ISO family.
+#: The brands that follow `ftyp` in files of the ISO base media format.
 _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), HEIC),
     **dict.fromkeys((b"avif", b"avis"), AVIF),
@@ -64,7 +63,7 @@ _SIGNATURES = (
     (b"MM\x00+", TIFF),
 )
 
-#: What a file is whose name has this media type.
+#: The expected format of a file whose name has this media type.
 _ANNOUNCED = {
     "image/jpeg": JPEG,
     "image/png": PNG,
@@ -78,7 +77,7 @@ _ANNOUNCED = {
     "application/pdf": PDF,
 }
 
-#: Media type of the name -> (encoder of the thumbnail, its extension; None keeps the original's).
+#: Media type of the name -> (format of the thumbnail, its extension; None: the extension of the original).
 _THUMBNAILS: dict[str, tuple[Format, str | None]] = {
     "image/jpeg": (JPEG, None),
     "image/png": (PNG, None),
@@ -92,7 +91,7 @@ _THUMBNAILS: dict[str, tuple[Format, str | None]] = {
     "application/pdf": (PNG, ".png"),
 }
 
-#: The extensions whose thumbnails are PNGs, so that two of them can want one thumbnail name.
+#: Extensions whose thumbnails are PNG files, so that two originals can have the same thumbnail name.
 _EXTENSIONS = (".png", ".pdf", ".tif", ".tiff", ".heic", ".heif", ".avif", ".webp", ".bmp")
 
 #: Every media type that can have a thumbnail; the setting CAN_THUMBNAIL chooses among them.
@@ -100,7 +99,7 @@ THUMBNAIL_TYPES = frozenset(_THUMBNAILS)
 
 
 def recognise(head: bytes) -> Format | None:
-    """Returns the format that a file's first bytes announce, None if it is not on the list."""
+    """Returns the format of a file by its first bytes, None if the format is not supported."""
     for signature, format in _SIGNATURES:
         if head.startswith(signature):
             return format
@@ -110,16 +109,16 @@ def recognise(head: bytes) -> Format | None:
         return WEBP
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return BMP
-    # Ghostscript runs as a program whatever begins as PostScript, also with a PDF's header behind it.
+    # Ghostscript executes a file that begins as PostScript, even if a PDF header follows.
     before, header, _ = head[:HEAD_LENGTH].partition(b"%PDF-")
     return PDF if header and b"%!" not in before else None
 
 
 def is_misnamed(media_type: str, head: bytes) -> bool:
-    """Says whether a file is another format than the media type of its name announces.
+    """Says whether the format of a file differs from the media type of its name.
 
     Parameters:
-        media_type: of the name; those of other files than pictures announce nothing.
+        media_type: of the name; for other types than images the result is always False.
         head: the first HEAD_LENGTH bytes of the file.
     """
     announced = _ANNOUNCED.get(media_type)
@@ -127,19 +126,19 @@ def is_misnamed(media_type: str, head: bytes) -> bool:
 
 
 def encoder(media_type: str) -> Format:
-    """Returns the format of the thumbnails of originals of this media type (a key of the table)."""
+    """Returns the format of the thumbnails of originals of this media type, which must be in THUMBNAIL_TYPES."""
     return _THUMBNAILS[media_type][0]
 
 
 def thumbnail_parts(name: str, media_type: str) -> tuple[str, str]:
-    """Returns what all thumbnails of an original begin and end with, around `_SCALE`.
+    """Returns the parts of the name of a thumbnail before and after `_SCALE`.
 
-    `a.att.tif` gives (`a.att`, `.png`): its thumbnail at 100 is `a.att_100.png`. A root so long
-    that nothing can be added to it gives way to its hash.
+    `a.att.tif` gives (`a.att`, `.png`): its thumbnail at 100 pixels is `a.att_100.png`. If the name would be too
+    long, its first part is replaced by a hash.
 
     Parameters:
         name: the store name of the original.
-        media_type: of the original, a key of the table.
+        media_type: of the original, one of THUMBNAIL_TYPES.
     """
     root, own_extension = split_extension(name)
     extension = _THUMBNAILS[media_type][1] or own_extension
@@ -155,7 +154,7 @@ def thumbnail_name(name: str, media_type: str, scale: int) -> str:
 
 
 def same_root(name: str) -> list[str]:
-    """Returns the store names that differ from *name* in a usual picture extension only, itself included."""
+    """Returns *name* with each of the usual image extensions, itself included."""
     root = split_extension(name)[0]
     spellings = (str.lower, str.upper, lambda extension: "." + extension[1:].capitalize())
     return [root + spelling(extension) for extension in _EXTENSIONS for spelling in spellings]

@@ -1,7 +1,7 @@
-"""From a store name to the Content-Type of the answer.
+"""From a store name to the Content-Type of the response.
 
-The table is Python's own, without the files of the operating system, so that the same file has the
-same type on every machine, plus the types that museums keep and that some Python lacks.
+The table is the one in Python, without the files of the operating system, so that a file has the same type on
+every machine. Types that museums use and that some versions of Python lack are added.
 """
 
 import functools
@@ -11,7 +11,7 @@ from assetstore.names import split_extension
 
 UNKNOWN = "application/octet-stream"
 
-#: Compressed files are what they are: no Content-Encoding, or clients would unpack them.
+#: Compressed files have a media type of their own; with Content-Encoding, clients would unpack them.
 _COMPRESSED = {
     ".gz": "application/gzip",
     ".tgz": "application/gzip",
@@ -85,7 +85,7 @@ _ADDED = {
 
 @functools.cache
 def _table() -> dict[str, str]:
-    # Made at first use: Python's module reads system files before it gives out its own table.
+    # Created at first use, because Python's module reads system files before it returns its own table.
     return {**mimetypes.MimeTypes().types_map[True], **_ADDED, **_COMPRESSED}
 
 

@@ -1,15 +1,15 @@
-"""The one door through which a store name or a thumbnail size enters the server.
+"""The validation of store names and thumbnail sizes.
 
-A store name is chosen by the client and becomes a file name, so it must be exactly one safe path
-component. Whatever passes here may be joined to a folder; nothing else may.
+Clients choose the store name, and it becomes a file name, so it must be exactly one safe path component. Only names
+that were validated here may be joined to a path.
 """
 
 import re
 
 from assetstore.errors import BadRequest
 
-#: The folders of this name, beside and inside the folders of attachments, hold the server's own files: key, journal,
-#: trash, locks, unfinished uploads.
+#: Name of the server's private folders, in BASE_DIR and in the folders of originals and thumbnails. They contain the
+#: key, the journal, the trash, locks and unfinished uploads.
 PRIVATE_FOLDER = ".asset-server"
 
 #: The longest file name of the common Linux file systems, in bytes.
@@ -43,12 +43,12 @@ def store_name(text: str) -> str:
     except UnicodeEncodeError:
         raise BadRequest("The file name is not valid UTF-8.") from None
     if length > LONGEST_NAME:
-        raise BadRequest(f"The file name is too long: {length} bytes, at most {LONGEST_NAME} are possible.")
+        raise BadRequest(f"The file name is too long: it has {length} bytes, and the limit is {LONGEST_NAME}.")
     return text
 
 
 def is_store_name(text: str) -> bool:
-    """Says whether a file of this name could be asked for; others may lie in the folder, too."""
+    """Says whether a file of this name can be requested; a folder may contain others as well."""
     try:
         store_name(text)
     except BadRequest:
@@ -63,12 +63,12 @@ def scale(text: str | None) -> int:
         text: a positive decimal number without sign, blanks or leading zeros.
 
     Raises:
-        BadRequest: missing, or anything else.
+        BadRequest: it is missing or malformed.
     """
     if text is None:
-        raise BadRequest("A thumbnail needs the parameter scale, its size in pixels.")
+        raise BadRequest("A thumbnail requires the parameter scale, its size in pixels.")
     if not _SCALE.fullmatch(text):
-        raise BadRequest("The parameter scale must be a whole number of pixels, 1 or more.")
+        raise BadRequest("The parameter scale must be a whole number of pixels, at least 1.")
     return int(text)
 
 

@@ -98,7 +98,7 @@ def test_refused_tokens_are_counted_by_client_and_logged_without_them(
     forged = tokens.make("another key", "a", int(time.time()))
     for _ in range(3):
         assert server.get("/testkey", random="a", token=forged).status == 403
-    assert "refused token 3 of 127.0.0.1" in caplog.text
+    assert "rejected token 3 from 127.0.0.1" in caplog.text
     assert "different keys" in caplog.text
     assert forged.partition(":")[0] not in caplog.text
 

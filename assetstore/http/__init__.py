@@ -1,5 +1,5 @@
-"""What HTTP requires of the application, independent of the web framework and of the web server.
+"""HTTP, independent of the web framework and of the web server.
 
-It covers the context of a request (`middleware` sets it up), reverse proxies, parameters, uploads,
-and responses that send files, including conditional and range requests.
+The package covers the request context (which `middleware` creates), reverse proxies, parameters, uploads, and
+responses that send files, including conditional and range requests.
 """

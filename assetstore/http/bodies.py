@@ -1,4 +1,4 @@
-"""The body of a request: how long it is, reading it to its announced end, and reading past what was refused."""
+"""Request bodies: their length, reading them, and draining the bodies of rejected requests."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ from assetstore.errors import BadRequest, LengthRequired
 
 _log = logging.getLogger(__name__)
 
-#: How much of a refused body is read, in bytes, and for how many seconds.
+#: How much of the body of a rejected request is drained, in bytes, and for how many seconds.
 _DRAIN_BYTES, _DRAIN_SECONDS = 256 << 20, 20.0
 
 _DRAIN_PIECE = 16 * 1024
@@ -19,15 +19,15 @@ def body_length(environ: dict[str, Any]) -> int:
 
     Raises:
         BadRequest: the Content-Length is not a number (RFC 9110, 8.6).
-        LengthRequired: there is a body, but nothing says how long it is: chunked, or HTTP/2 without Content-Length.
+        LengthRequired: the length of the body is unknown: it is chunked, or HTTP/2 without Content-Length.
     """
     announced = environ.get("CONTENT_LENGTH")
     may_be_open = environ["SERVER_PROTOCOL"].startswith("HTTP/2") and environ["REQUEST_METHOD"] == "POST"
     if environ.get("HTTP_TRANSFER_ENCODING") or (announced is None and may_be_open):
-        raise LengthRequired("The server needs the Content-Length of the upload; chunked transfer is not possible.")
+        raise LengthRequired("The upload requires a Content-Length header; chunked transfer is not supported.")
     text = str(announced or "0")
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise BadRequest("The Content-Length is not one number of bytes.")
+        raise BadRequest("The Content-Length header is not a valid number of bytes.")
     return int(text)
 
 
@@ -55,18 +55,18 @@ class RequestBody:
             data: bytes = self._stream.read(min(size, self.left))
         except OSError as error:
             self.left = 0
-            raise BadRequest("The upload stalled or was cut off; nothing was stored.", str(error)) from error
-        if not data:  # Granian reports a body that was cut off as one that ended
+            raise BadRequest("The upload stalled or was interrupted; nothing was stored.", str(error)) from error
+        if not data:  # Granian reports an interrupted body as one that ended
             missing, self.left = self.left, 0
-            raise BadRequest("The upload was cut off; nothing was stored.", f"{missing} bytes are missing")
+            raise BadRequest("The upload was interrupted; nothing was stored.", f"{missing} bytes are missing")
         self.left -= len(data)
         return data
 
     def drain(self) -> None:
-        """Reads what is left, within limits: a client whose connection is reset does not get to see why."""
+        """Reads what is left, within limits. Otherwise the connection is reset, and the response may be lost."""
         end, most = time.monotonic() + _DRAIN_SECONDS, _DRAIN_BYTES
         try:
             while most > 0 and time.monotonic() < end and (data := self.read(_DRAIN_PIECE)):
                 most -= len(data)
         except BadRequest as error:
-            _log.info("the rest of a refused body did not come: %s", error.detail)
+            _log.info("the rest of a rejected request body did not arrive: %s", error.detail)

@@ -1,24 +1,24 @@
-"""The checksum of an upload, computed beside it.
+"""The checksum of an upload, computed in a separate thread.
 
-SHA-256 takes a third of the time that a processor needs for an upload; in a thread of its own it costs none
-of the upload's time, as long as a processor is free.
+SHA-256 takes a third of the processor time of an upload. In a thread of its own it does not delay the upload, as
+long as a processor is free.
 
-Concurrency: one thread calls the methods; the bytes it gives must not change afterwards.
+Concurrency: only one thread may call the methods. Bytes that were added must not change afterwards.
 """
 
 import hashlib
 import queue
 import threading
 
-#: Below so many bytes a thread is not worth its start.
+#: Uploads up to this size, in bytes, are hashed without a thread.
 _WORTH_A_THREAD = 1 << 20
 
-#: Pieces that may wait to be hashed; more would only take memory.
+#: How many pieces may wait to be hashed; more would only take memory.
 _MOST_WAITING = 3
 
 
 class Checksum:
-    """SHA-256 of bytes that come piece by piece. Used as a context manager it ends its thread."""
+    """SHA-256 of bytes that arrive in pieces. As a context manager, it ends its thread."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -33,7 +33,7 @@ class Checksum:
         self.close()
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Adds bytes; after some of them, only hands them to the thread."""
+        """Adds bytes. Beyond the first ones, they are only passed to the thread."""
         self._size += len(data)
         if self._thread is None and self._size < _WORTH_A_THREAD:
             self._hash.update(data)
@@ -45,12 +45,12 @@ class Checksum:
         self._pieces.put(data)
 
     def hexdigest(self) -> str:
-        """Returns the checksum of all bytes so far, hexadecimal."""
+        """Returns the checksum of all bytes so far, in hexadecimal."""
         self.close()
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        """Waits until all bytes are in the checksum, and ends the thread; the next bytes begin another."""
+        """Waits until all bytes are hashed, and ends the thread; further bytes start a new one."""
         if self._thread is not None:
             self._pieces.put(None)
             self._thread.join()

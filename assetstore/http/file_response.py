@@ -1,6 +1,6 @@
-"""What HTTP asks of a stored file: validators, conditions, ranges, dispositions, safe headers.
+"""Responses that send a stored file: validators, conditions, ranges, Content-Disposition, safe headers.
 
-Pure functions over header texts; RFC 9110 is the reference for the rules, its sections are cited.
+Most of them are pure functions of header texts. The numbers in parentheses are sections of RFC 9110.
 """
 
 import functools
@@ -25,16 +25,16 @@ _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 _SINGLE_RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.ASCII | re.IGNORECASE)
 _NANOSECONDS = 1_000_000_000
 
-#: What nginx says by itself of files that it sends.
-_OF_NGINX = ("Accept-Ranges", "Content-Length", "Content-Range")
+#: Headers that nginx sets itself for the files that it sends.
+_SET_BY_NGINX = ("Accept-Ranges", "Content-Length", "Content-Range")
 
-#: Types that browsers show without running anything in them.
+#: Types that browsers show without running scripts in them.
 _INERT = re.compile(r"(?:image/(?!svg)|audio/|video/|application/pdf\b|text/plain\b)")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a request says about how it wants a file; each header as sent, None if absent."""
+    """The headers of a request that decide how a file is sent, as received, None if absent; and the download name."""
 
     if_none_match: str | None = None
     if_modified_since: str | None = None
@@ -44,8 +44,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """How a file is to be sent: status, headers, and which bytes."""
+class FileResponse:
+    """How to send a file: status, headers, first byte and number of bytes."""
 
     status: int
     headers: dict[str, str]
@@ -53,8 +53,8 @@ class Answer:
     length: int
 
 
-def answer(version: Version, content_type: str, request: Request) -> Answer:
-    """Returns how to send a version of a file to this request.
+def respond(version: Version, content_type: str, request: Request) -> FileResponse:
+    """Returns the response to a request for a version of a file.
 
     Raises:
         RangeNotSatisfiable: see `byte_range`.
@@ -62,7 +62,7 @@ def answer(version: Version, content_type: str, request: Request) -> Answer:
     headers = {
         "Content-Type": content_type,
         "Accept-Ranges": "bytes",
-        # Browsers keep the file but ask whether it is still the one: a replaced picture shows at once.
+        # Browsers cache the file but revalidate it each time, so a replaced image appears at once.
         "Cache-Control": "no-cache",
         "ETag": version.etag,
         "Last-Modified": http_date(version.modified_ns),
@@ -72,26 +72,26 @@ def answer(version: Version, content_type: str, request: Request) -> Answer:
     if disposition:
         headers["Content-Disposition"] = disposition
     if is_unchanged(version, request.if_none_match, request.if_modified_since):
-        return Answer(304, headers, 0, 0)
+        return FileResponse(304, headers, 0, 0)
     wanted = byte_range(version, request.range, request.if_range)
     if wanted is None:
         headers["Content-Length"] = str(version.size)
-        return Answer(200, headers, 0, version.size)
+        return FileResponse(200, headers, 0, version.size)
     first, length = wanted
     headers["Content-Length"] = str(length)
     headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{version.size}"
-    return Answer(206, headers, first, length)
+    return FileResponse(206, headers, first, length)
 
 
-def sent_by_nginx(headers: Mapping[str, str], location: str, path: str) -> dict[str, str]:
-    """Returns the headers of an answer whose body is to be sent by nginx (X-Accel-Redirect).
+def accel_redirect_headers(headers: Mapping[str, str], location: str, path: str) -> dict[str, str]:
+    """Returns the headers of a response whose body nginx sends (X-Accel-Redirect).
 
     Parameters:
-        headers: of the answer with the whole file, or a part of it; nginx does the ranges.
+        headers: of the response with the whole file or a part of it; nginx handles ranges itself.
         location: the setting ACCEL_REDIRECT.
         path: of the file, relative to the store.
     """
-    kept = {name: text for name, text in headers.items() if name not in _OF_NGINX}
+    kept = {name: text for name, text in headers.items() if name not in _SET_BY_NGINX}
     return {**kept, "X-Accel-Redirect": f"{location}/{quote(path)}"}
 
 
@@ -106,12 +106,12 @@ def _date(second: int) -> str:
 
 
 def is_unchanged(version: Version, if_none_match: str | None, if_modified_since: str | None) -> bool:
-    """Says whether the client already has this version, so that 304 is the answer (13.1.2, 13.1.3).
+    """Says whether the client already has this version, so that the response is 304 (13.1.2, 13.1.3).
 
     Parameters:
         version: of the stored file.
-        if_none_match: the header; a list of tags, weak ones compare as well; wins over the date.
-        if_modified_since: the header; ignored if it is not a date.
+        if_none_match: the header, a list of strong or weak tags; has precedence over the date.
+        if_modified_since: the header; ignored if it is not a valid date.
     """
     if if_none_match is not None:
         if if_none_match.strip() == "*":
@@ -122,16 +122,16 @@ def is_unchanged(version: Version, if_none_match: str | None, if_modified_since:
 
 
 def byte_range(version: Version, range_header: str | None, if_range: str | None) -> tuple[int, int] | None:
-    """Returns first byte and number of bytes to send, None for the whole file (14.2).
+    """Returns the first byte and the number of bytes to send, None for the whole file (14.2).
 
     Parameters:
         version: of the stored file.
-        range_header: `bytes=0-99`, `bytes=100-`, `bytes=-50`; anything else, several ranges
-            included, gets the whole file, as 14.2 allows.
-        if_range: a strong tag or a date; the range counts only if it fits (13.1.5).
+        range_header: `bytes=0-99`, `bytes=100-`, `bytes=-50`; for anything else, such as several ranges,
+            the whole file is sent, as 14.2 allows.
+        if_range: a strong tag or a date; the range is used only if it matches the version (13.1.5).
 
     Raises:
-        RangeNotSatisfiable: the range begins behind the end, or asks for the last 0 bytes.
+        RangeNotSatisfiable: the range begins after the end of the file, or has no bytes.
     """
     match = _SINGLE_RANGE.fullmatch(range_header or "")
     if match is None or not _range_applies(version, if_range):
@@ -146,7 +146,7 @@ def byte_range(version: Version, range_header: str | None, if_range: str | None)
     else:
         first = _number(first_text)
         if last_text and _number(last_text) < first:
-            return None  # not a valid range at all (14.1.1), hence ignored
+            return None  # not a valid range (14.1.1), so it is ignored
         last = min(_number(last_text), size - 1) if last_text else size - 1
         length = last - first + 1
     if length <= 0:
@@ -155,11 +155,11 @@ def byte_range(version: Version, range_header: str | None, if_range: str | None)
 
 
 def content_disposition(download_name: str) -> str | None:
-    """Returns the Content-Disposition for a wished name, None if nothing is left of it.
+    """Returns the Content-Disposition header for a download name, None if no printable character is left of it.
 
-    Only the base name is used. Always inline: Specify shows attachments in the page. The name comes
-    twice (RFC 6266, 4.3): whole, in percent-encoded UTF-8 (RFC 8187), and in ASCII for programs that
-    do not know that form. Neither can break out of the header. The order is protocol.md's.
+    Only the base name is used. The disposition is always inline, because Specify shows attachments in its pages. The
+    name appears twice (RFC 6266, 4.3): in percent-encoded UTF-8 (RFC 8187), and in ASCII for programs that do not
+    support that form. Neither can inject another header. docs/protocol.md specifies their order.
     """
     if not download_name:
         return None
@@ -172,18 +172,18 @@ def content_disposition(download_name: str) -> str | None:
 
 
 def _in_ascii(name: str) -> str:
-    """A name as a quoted string can hold it in every program: letters without their accents, `_` for the rest."""
+    """The name in ASCII, for a quoted string: letters without accents, and `_` instead of other characters."""
     plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    # A percent sign or backslash means something to some programs (RFC 6266, appendix D).
+    # Some programs interpret a percent sign or backslash (RFC 6266, appendix D).
     return re.sub(r"[^\x20-\x7e]|[\"\\%]", "_", plain) or "_"
 
 
 def safe_headers(content_type: str) -> dict[str, str]:
-    """Returns the headers that keep stored content from acting as a page of the museum.
+    """Returns the headers that keep stored files from running scripts.
 
-    The server may share its origin with Specify 7, so a stored HTML or SVG file must not run
-    anything. Pictures, sound, video, plain text and PDF cannot, and PDF viewers break in a sandbox.
-    That they are what they say (nosniff) every answer says.
+    The server may share its origin with Specify 7, so a stored HTML or SVG file must not run scripts there. Images,
+    audio, video, plain text and PDF files cannot, and PDF viewers do not work in a sandbox. Every response also has
+    `nosniff` (`middleware`), so browsers do not treat one type as another.
     """
     if _INERT.match(content_type):
         return {}
@@ -194,7 +194,7 @@ class FileBody:
     """The bytes of an open file, or a part of them, as the body of a response.
 
     Parameters:
-        stored: the open file; closed with this one.
+        stored: the open file; `close` closes it.
         first: the first byte to send.
         length: how many bytes to send.
     """
@@ -207,17 +207,17 @@ class FileBody:
         return iter(self._next, b"")
 
     def close(self) -> None:
-        """Closes the file; called by the web server, also after a broken connection."""
+        """Closes the file; the web server calls this, also after the connection was lost."""
         self._file.close()
 
     def _next(self) -> bytes:
         try:
             data = self._file.read(min(_CHUNK, self._left))
         except (OSError, AssetError) as error:
-            _log.error("a file cannot be read on: %s %s", error, getattr(error, "detail", ""))
+            _log.error("reading a file failed in the middle of a response: %s %s", error, getattr(error, "detail", ""))
             data = b""
-        # Nothing before the end: a broken disk, or somebody shortened the file in place. The headers
-        # have been sent; the client sees that bytes are missing.
+        # No data before the end: the disk failed, or the file was truncated. The headers have been sent
+        # already, so the client notices that bytes are missing.
         self._left = self._left - len(data) if data else 0
         return data
 
@@ -231,7 +231,7 @@ def _range_applies(version: Version, if_range: str | None) -> bool:
 
 
 def _number(digits: str) -> int:
-    # No file has more bytes than 18 digits can say; int() of a million digits takes its time.
+    # File sizes fit into 18 digits, and int() is slow with a million digits.
     digits = digits.lstrip("0") or "0"
     return int(digits) if len(digits) <= 18 else 10**18
 

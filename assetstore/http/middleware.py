@@ -1,6 +1,6 @@
 """The middleware around the application: the context of each request, the headers of every response, the access log.
 
-It is a WSGI layer of its own, so it also covers what the web framework answers by itself.
+It is a separate WSGI layer, so it also covers the responses that the web framework produces itself.
 
 Concurrency: any number of threads.
 """
@@ -18,17 +18,17 @@ from assetstore.concurrency import retry_budget
 from assetstore.http.proxies import Proxies
 from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 
-#: In the WSGI environment, from web servers that know it: when the request began to arrive, seconds since 1970.
+#: Key in the WSGI environment, set by some web servers: when the request began to arrive, seconds since 1970.
 RECEIVED_AT = "assetstore.received_at"
 
 _log = logging.getLogger("assetserver.access")
 
-#: What trusted proxies may call a request; whatever else they send gets an id of ours.
+#: The request IDs that are accepted from trusted proxies; any other is replaced by one of ours.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
-#: What every answer has besides (protocol.md, "Rules for every answer"). The last one lets pages of
-#: Specify on another origin embed the pictures, whatever a proxy may say.
-ON_EVERY_ANSWER = [
+#: Headers of every response, besides X-Timestamp and X-Request-Id (docs/protocol.md). The last one lets pages of
+#: Specify on another origin embed images, even if a proxy sets a stricter embedder policy.
+COMMON_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Access-Control-Allow-Origin", "*"),
     ("Cross-Origin-Resource-Policy", "cross-origin"),
@@ -39,20 +39,20 @@ Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class Meter(Protocol):
-    """Counts exchanges that have ended."""
+    """Counts requests that have ended."""
 
     def count(self, context: RequestContext) -> None:
-        """Counts one."""
+        """Counts one request."""
 
 
 class RequestMiddleware:
-    """A WSGI application whose exchanges are framed, logged and counted.
+    """A WSGI application that adds the request context and common headers, and logs and counts requests.
 
     Parameters:
-        application: what answers.
-        proxies: whose word counts.
-        routes: the first parts of the paths that the application knows.
-        meter: counts exchanges; None for nobody.
+        application: the application to wrap.
+        proxies: the trusted proxies.
+        routes: the first segments of the paths that the application serves.
+        meter: counts requests; None for no counting.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class RequestMiddleware:
         self._ids = RequestIds()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answers a request (PEP 3333)."""
+        """Handles a request (PEP 3333)."""
         context = environ[REQUEST_CONTEXT] = self._begin(environ)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -74,12 +74,12 @@ class RequestMiddleware:
                 if name == "Content-Length":
                     context.sent = int(value) if environ["REQUEST_METHOD"] != "HEAD" else 0
             timestamp = ("X-Timestamp", str(int(time.time())))
-            all_headers = [*headers, *ON_EVERY_ANSWER, timestamp, ("X-Request-Id", context.request_id)]
+            all_headers = [*headers, *COMMON_HEADERS, timestamp, ("X-Request-Id", context.request_id)]
             return start_response(status, all_headers, *((exc_info,) if exc_info else ()))
 
         body = self._application(environ, start)
         if isinstance(body, list | tuple):
-            self._end(context)  # no need to wait: there is nothing left to do but to send it
+            self._end(context)  # the response is complete, so it only remains to send it
             return body
         return Closing(body, lambda: self._end(context))
 
@@ -103,14 +103,14 @@ class RequestMiddleware:
         )
 
     def _end(self, context: RequestContext) -> None:
-        # The query stays out of the log: it can hold a token.
+        # The query is not logged, because it can contain a token.
         _log.info("%s", context.path, extra={"context": context})
         if self._meter is not None:
             self._meter.count(context)
 
 
 class Closing:
-    """The body of a response with something to do at its end, or failure (PEP 3333, `close`).
+    """The body of a response, with a function to call when it ends or fails (PEP 3333, `close`).
 
     Parameters:
         body: of the response.
@@ -125,7 +125,7 @@ class Closing:
         return iter(self._body)
 
     def close(self) -> None:
-        """Closes the body, then does the rest."""
+        """Closes the body, then calls the function."""
         try:
             getattr(self._body, "close", lambda: None)()
         finally:
@@ -133,9 +133,9 @@ class Closing:
 
 
 class RequestIds:
-    """Ids that no other process and no later start gives out: random, then counted.
+    """Request IDs that are unique across processes and restarts: a random prefix and a counter.
 
-    Concurrency: any thread may ask; a step of `itertools.count` is one for the interpreter.
+    Concurrency: any thread may call; a step of `itertools.count` is atomic.
     """
 
     def __init__(self) -> None:
@@ -143,5 +143,5 @@ class RequestIds:
         self._numbers = itertools.count(1)
 
     def new(self) -> str:
-        """Returns an id that was never given out."""
+        """Returns an ID that was never used before."""
         return f"{self._start}-{next(self._numbers):x}"

@@ -1,8 +1,7 @@
 """The parameters of a request: queries, urlencoded bodies and form fields, decoded on demand.
 
-Values stay bytes until somebody asks for them, because the contract ignores unknown parameters,
-however broken, and because clients differ in their encodings (protocol.md, "Rules for every
-answer").
+Values stay bytes until they are needed: unknown parameters are ignored even if they are malformed, and clients
+use different encodings (docs/protocol.md).
 """
 
 import re
@@ -10,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from assetstore.errors import BadRequest
 
-#: What a form field may declare as its charset; Specify 6 declares ISO-8859-1.
+#: The charsets that a form field may declare; Specify 6 declares ISO-8859-1.
 CHARSETS = {
     "utf-8": "utf-8",
     "utf8": "utf-8",
@@ -21,7 +20,7 @@ CHARSETS = {
     "windows-1252": "cp1252",
 }
 
-#: Stands for all others; only a parameter that matters is refused for it.
+#: Stands for all others; a parameter with such a charset is rejected only if its value is needed.
 UNKNOWN_CHARSET = "?"
 
 _BROKEN_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -31,7 +30,7 @@ class Parameters:
     """Named values of one request.
 
     Parameters:
-        fallback: the charset tried when a value is not valid UTF-8, or None to refuse it.
+        fallback: the charset for values that are not valid UTF-8; None to reject them.
     """
 
     def __init__(self, fallback: str | None = None) -> None:
@@ -40,9 +39,9 @@ class Parameters:
 
     @classmethod
     def from_query(cls, query: str) -> "Parameters":
-        """Reads a query string in WSGI's form (bytes shown as ISO-8859-1, PEP 3333).
+        """Parses a query string in the form of WSGI (bytes decoded as ISO-8859-1, PEP 3333).
 
-        `&amp;` counts as `&`: links copied out of XML or HTML have it.
+        `&amp;` is read as `&`, because links copied out of XML or HTML contain it.
         """
         parameters = cls()
         parameters._read(query.encode("latin-1").replace(b"&amp;", b"&"), "utf-8")
@@ -50,19 +49,19 @@ class Parameters:
 
     @classmethod
     def from_urlencoded(cls, body: bytes, charset: str | None) -> "Parameters":
-        """Reads an `application/x-www-form-urlencoded` body.
+        """Parses an `application/x-www-form-urlencoded` body.
 
         Parameters:
             body: the whole body.
-            charset: from the Content-Type, or None. Older Specify 6 sends ISO-8859-1 without
-                saying so; it is taken for that when it is not UTF-8.
+            charset: from the Content-Type, or None. Old versions of Specify 6 send ISO-8859-1 without
+                declaring it, so values that are not valid UTF-8 are decoded as ISO-8859-1.
         """
         parameters = cls(fallback="latin-1")
         parameters._read(body, CHARSETS.get((charset or "").lower(), "utf-8"))
         return parameters
 
     def add(self, name: str, value: bytes, charset: str) -> None:
-        """Adds a form field whose value is *value* in *charset* (one of CHARSETS, or UNKNOWN_CHARSET)."""
+        """Adds a form field; *charset* is one of CHARSETS, or UNKNOWN_CHARSET."""
         self._values.setdefault(name, []).append((value, charset, False))
 
     def __contains__(self, name: str) -> bool:
@@ -72,23 +71,23 @@ class Parameters:
         """Returns the text of one parameter, None if it is absent.
 
         Raises:
-            BadRequest: given more than once, broken percent-encoding, or not in its charset.
+            BadRequest: it is given more than once, or cannot be decoded.
         """
         values = self._values.get(name)
         if values is None:
             return None
         if len(values) > 1:
-            raise BadRequest(f"The parameter {name} is given {len(values)} times.")
+            raise BadRequest(f"The parameter {name} is given {len(values)} times; send it once.")
         value, charset, encoded = values[0]
         if encoded and b"%" in value:
             if _BROKEN_PERCENT.search(value):
-                raise BadRequest(f"The parameter {name} has broken percent-encoding.")
+                raise BadRequest(f"The parameter {name} has invalid percent-encoding.")
             value = unquote_to_bytes(value)
         return self._decode(name, value, charset)
 
     def _decode(self, name: str, value: bytes, charset: str) -> str:
         if charset == UNKNOWN_CHARSET:
-            raise BadRequest(f"The parameter {name} is in a charset that is not known here.")
+            raise BadRequest(f"The charset of the parameter {name} is not supported; send it in UTF-8.")
         try:
             return value.decode(charset)
         except UnicodeDecodeError:
@@ -101,5 +100,5 @@ class Parameters:
             name, _, value = pair.partition(b"=")
             if name:
                 key = name.replace(b"+", b" ")
-                key = unquote_to_bytes(key) if b"%" in key else key  # which takes its time
+                key = unquote_to_bytes(key) if b"%" in key else key  # unquoting is slow
                 self._values.setdefault(key.decode("latin-1"), []).append((value.replace(b"+", b" "), charset, True))

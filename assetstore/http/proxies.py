@@ -1,7 +1,7 @@
-"""What a reverse proxy says of the client in front of it, believed only if the proxy is trusted.
+"""The headers with which trusted reverse proxies describe the client.
 
-With TRUSTED_PROXIES empty everything here is what the connection itself says. A proxy must *set*
-these headers, not add to what the client sent; deploy/nginx.conf shows how.
+If TRUSTED_PROXIES is empty, only the connection itself is used. A proxy must *set* these headers instead of
+appending to those of the client; deploy/nginx.conf shows how.
 """
 
 import functools
@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 
 from assetstore.config.values import Network
 
-#: Says for how many seconds the proxy has been receiving the request; nginx knows it as $request_time.
+#: For how many seconds the proxy has been receiving the request; in nginx, $request_time.
 RECEIVING_SECONDS = "HTTP_X_RECEIVING_SECONDS"
 
 _SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
 
 
 class Proxies:
-    """The proxies whose word counts.
+    """The proxies whose headers are used.
 
     Parameters:
         networks: their addresses (TRUSTED_PROXIES).
@@ -28,17 +28,17 @@ class Proxies:
         self._networks = tuple(networks)
 
     def client(self, environ: Mapping[str, object]) -> str:
-        """Returns the address of the client: of the connection, or what the nearest trusted proxies passed on.
+        """Returns the address of the client: that of the connection, or the one that trusted proxies report.
 
-        X-Forwarded-For is read from its end: each trusted proxy appends the address that it saw, and
-        whatever stands before the first address that is not a trusted proxy may be invented.
+        X-Forwarded-For is read from its end: each trusted proxy appends the address that it saw. Anything before
+        the last address that is not a trusted proxy may be forged.
         """
         address = str(environ.get("REMOTE_ADDR") or "-")
         forwarded = str(environ.get("HTTP_X_FORWARDED_FOR") or "").split(",") if self.trusts(address) else []
         while forwarded and self.trusts(address):
             following = forwarded.pop().strip()
             if _parse(following) is None or "%" in following:
-                break  # a zone (RFC 4007) may be any text, and means something on that machine only
+                break  # a zone (RFC 4007) may be any text, and is valid only on that machine
             address = following
         return address
 
@@ -47,8 +47,8 @@ class Proxies:
 
         Parameters:
             environ: of the WSGI request.
-            seen_at: when its first byte came to this server, which is late if a proxy collects
-                whole uploads before it passes them on.
+            seen_at: when its first byte reached this server; this is late if a proxy buffers
+                whole uploads before it forwards them.
         """
         said = str(environ.get(RECEIVING_SECONDS, ""))
         if self.trusts(str(environ.get("REMOTE_ADDR"))) and _SECONDS.fullmatch(said):
@@ -63,7 +63,7 @@ class Proxies:
         return str(environ.get("wsgi.url_scheme") or "http")
 
     def request_id(self, environ: Mapping[str, object]) -> str:
-        """Returns what a trusted proxy calls this request (X-Request-Id), or nothing."""
+        """Returns the request ID that a trusted proxy sent (X-Request-Id), or an empty text."""
         said = str(environ.get("HTTP_X_REQUEST_ID") or "")
         return said if said and self.trusts(str(environ.get("REMOTE_ADDR"))) else ""
 
@@ -79,5 +79,5 @@ def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return None
-    # A socket for IPv6 shows clients with IPv4 as ::ffff:192.0.2.1.
+    # An IPv6 socket reports IPv4 clients as ::ffff:192.0.2.1.
     return getattr(parsed, "ipv4_mapped", None) or parsed

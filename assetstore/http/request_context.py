@@ -1,4 +1,4 @@
-"""What is known of the request that is being answered.
+"""The context of the request that is being handled.
 
 Concurrency: a context belongs to the thread that serves its request.
 """
@@ -6,26 +6,26 @@ Concurrency: a context belongs to the thread that serves its request.
 import time
 from dataclasses import dataclass
 
-#: In the WSGI environment: the RequestContext.
+#: Key of the RequestContext in the WSGI environment.
 REQUEST_CONTEXT = "assetstore.request_context"
 
 
 @dataclass
 class RequestContext:
-    """One request and its answer.
+    """A request and its response.
 
     Fields:
-        request_id: under which the log tells its story.
-        client: its address, as far as it can be known.
-        method, path: of the request; the path as text, without the query.
+        request_id: identifies the request in the log.
+        client: the client's address, as far as it is known.
+        method, path: of the request; the path is decoded, without the query.
         received_at: when the request began to arrive, seconds since 1970.
-        began: by `time.monotonic`, when this layer got it.
-        route: the first part of the path if the server has such a route, else "other".
-        name: the store name that it is about, as far as that is known.
-        status: of the answer; 0 as long as there is none.
-        sent: bytes of the answer's body, as announced.
-        received: bytes of the request's body, as announced.
-        sentence: with which it was refused; empty if it was not.
+        began: when the middleware received the request, by `time.monotonic`.
+        route: the first segment of the path if the server has such a route, else "other".
+        name: the requested store name; empty if it is not known.
+        status: of the response; 0 until there is one.
+        sent: bytes of the response body, by Content-Length.
+        received: bytes of the request body, by Content-Length.
+        sentence: the error sentence of the response; empty if there is none.
     """
 
     request_id: str
@@ -43,5 +43,5 @@ class RequestContext:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """How long the request has taken so far."""
         return time.monotonic() - self.began

@@ -1,9 +1,9 @@
-"""How much strangers may have written to the disk: bytes of uploads whose token comes after the file.
+"""A limit on the bytes of uploads whose token has not arrived yet.
 
-Specify 7 and old versions of Specify 6 send the file first. So anybody can send bytes that are written before it is
-known that they have no key; they are removed then, but meanwhile they take space.
+Specify 7 and old versions of Specify 6 send the token after the file. So a client without the key can make the server
+write bytes before its token is rejected. They are removed then, but until then they take space.
 
-Concurrency: for any number of threads; counts the uploads of this process.
+Concurrency: any number of threads; counts the uploads of this process.
 """
 
 import threading
@@ -17,10 +17,10 @@ _RETRY_SECONDS = 30
 
 
 class UnverifiedUploads:
-    """The bytes of all such uploads.
+    """Counts the bytes of all such uploads.
 
     Parameters:
-        most_bytes: of all together (UNVERIFIED_UPLOAD_BYTES); one client address may have half of that.
+        most_bytes: the limit for all of them (UNVERIFIED_UPLOAD_BYTES); the limit for one client address is half of it.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -30,11 +30,11 @@ class UnverifiedUploads:
 
     @contextmanager
     def of(self, client: str) -> Iterator[Callable[[int], None]]:
-        """Gives a function that counts bytes of one upload, which are forgotten in the end.
+        """Yields a function that counts bytes of one upload, until the upload ends.
 
         The function raises:
-            TooLarge: this upload alone is more than one client may have.
-            Unavailable: there are too many such uploads now.
+            TooLarge: this upload exceeds the limit for one client.
+            Unavailable: all such uploads together exceed a limit.
         """
         counted = 0
 
@@ -43,9 +43,10 @@ class UnverifiedUploads:
             most = self._most_bytes
             with self._lock:
                 if counted + size > most // 2:
-                    raise TooLarge("The file is too large to be sent before its token.", "UNVERIFIED_UPLOAD_BYTES")
+                    sentence = "The file is too large to be sent before its token; send the token first."
+                    raise TooLarge(sentence, "UNVERIFIED_UPLOAD_BYTES")
                 if self._by_client[client] + size > most // 2 or self._by_client.total() + size > most:
-                    sentence = "Too many uploads whose token is not known yet; please try again later."
+                    sentence = "Too many uploads are in progress whose token comes last; please try again later."
                     raise Unavailable(sentence, "UNVERIFIED_UPLOAD_BYTES", retry_after=_RETRY_SECONDS)
                 self._by_client[client] += size
                 counted += size

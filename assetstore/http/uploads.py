@@ -1,8 +1,8 @@
-"""Uploads: from the socket through a streaming multipart parser straight into a private file, hashed on the way.
+"""Uploads: a streaming multipart parser that writes the file to the store and computes its checksum while it arrives.
 
-The parts come in any order: Specify 7 and old Specify 6 send the file first, so the bytes are
-written before token, name and collection are known, and get their name only after all of them
-have been checked (protocol.md, "Routes").
+The parts may come in any order. Specify 7 and old versions of Specify 6 send the file first, so its bytes are
+written before token, name and collection are known. The file gets its name only after all of them have been
+checked (docs/protocol.md).
 """
 
 from collections.abc import Callable
@@ -16,26 +16,26 @@ from assetstore.http.checksum import Checksum
 from assetstore.http.parameters import CHARSETS, UNKNOWN_CHARSET, Parameters
 from assetstore.storage.protocols import Incoming
 
-#: Specify sends eight parts; no client needs as many as this.
+#: The maximum number of parts; Specify sends eight.
 MOST_PARTS = 64
 
-#: The longest text field in bytes. Names have at most 255, tokens some 50.
+#: The longest text field, in bytes. Names have at most 255, tokens about 50.
 LONGEST_FIELD = 64 * 1024
 
 #: All text fields together, in bytes.
 MOST_FIELD_BYTES = 256 * 1024
 
-#: What a request may be longer than its file: all fields, and the headers of all parts.
+#: How much longer than its file a request may be: all fields, and the headers of all parts.
 _MOST_BYTES_BESIDES = 2 * MOST_FIELD_BYTES
 
-#: Bytes taken from the socket at a time; beyond this the speed no longer grows.
+#: Bytes read from the socket at a time; larger pieces are not faster.
 _CHUNK = 512 * 1024
 _FIRST_CHUNK = 4 * 1024
 
-#: An RFC 2046 boundary has at most 70 characters; a longer one costs time in the search for it.
+#: A boundary has at most 70 characters (RFC 2046); searching for a very long one is slow.
 _LONGEST_BOUNDARY = 200
 
-#: Called when the file of an upload begins, with the fields that came before it; returns where to write it.
+#: Called when the file of an upload begins, with the fields that came before it; returns where to write the file.
 FileOpener = Callable[[Parameters], Incoming | None]
 
 
@@ -55,7 +55,7 @@ def read_form(environ: dict[str, Any]) -> Parameters:
             return upload.fields
     body = body_of(environ)
     if body.length > LONGEST_FIELD:
-        raise TooLarge("The request is too large.")
+        raise TooLarge(f"The form is too large: this server accepts at most {LONGEST_FIELD} bytes.")
     data = bytearray()
     while chunk := body.read(_CHUNK):
         data += chunk
@@ -69,16 +69,16 @@ def body_of(environ: dict[str, Any]) -> RequestBody:
 
 
 class Upload:
-    """What a multipart upload brought: its fields, and the file in a private place, if there was one.
+    """A multipart upload: its text fields, and its file if there is one.
 
     Parameters:
-        most_bytes: how long the file may be, None for any length (MAX_UPLOAD_BYTES).
+        most_bytes: the maximum size of the file (MAX_UPLOAD_BYTES), None for no limit.
 
     Attributes:
-        on_data: called with the number of bytes before they are written; may raise to end the upload there.
+        on_data: called with the number of bytes before they are written; may raise an error to end the upload.
         fields: the text fields.
-        incoming: where the file was written; None if there was none, or it was read past.
-        size: bytes of the file so far.
+        incoming: where the file was written; None if there was no file, or it was ignored.
+        size: bytes of the file received so far.
     """
 
     def __init__(self, most_bytes: int | None = None) -> None:
@@ -92,7 +92,7 @@ class Upload:
 
     @property
     def sha256(self) -> str:
-        """The checksum of the file so far, hexadecimal."""
+        """The checksum of the file so far, in hexadecimal."""
         return self._checksum.hexdigest()
 
     def __enter__(self) -> "Upload":
@@ -108,12 +108,12 @@ class Upload:
 
         Parameters:
             environ: of a WSGI request with multipart/form-data.
-            open_file: called when the file begins, with the fields that came before it. Returns
-                where to write it, None to read past it; may raise to end the upload there.
+            open_file: called when the file begins, with the fields that came before it. Returns where to
+                write the file, None to ignore it; may raise an error to end the upload.
 
         Raises:
-            BadRequest: not multipart, no or a broken boundary, truncated, two files.
-            TooLarge: too many or too long fields, or the file is too long.
+            BadRequest: the body is not multipart, malformed or incomplete, or contains two files.
+            TooLarge: the fields or the file exceed a limit.
             OutOfSpace, StorageFault: from the store.
         """
         body = body_of(environ)
@@ -126,14 +126,14 @@ class Upload:
         if not boundary or len(boundary) > _LONGEST_BOUNDARY:
             raise BadRequest("The multipart boundary is missing or too long.")
         try:
-            # Part headers hold local file names in whatever charset; nobody needs them to be right.
+            # Part headers contain local file names in any charset; they are not used.
             parser = multipart.PushMultipartParser(boundary, max_segment_count=MOST_PARTS, header_charset="latin-1")
             with parser:
                 self._read_parts(parser, body, open_file)
         except multipart.ParserLimitReached as error:
-            raise TooLarge("The upload has too many parts or too long headers.", str(error)) from error
+            raise TooLarge("The upload has too many parts, or too long headers.", str(error)) from error
         except multipart.MultipartError as error:
-            raise BadRequest("The multipart body is broken or cut off; nothing was stored.", str(error)) from error
+            raise BadRequest("The multipart body is invalid or incomplete; nothing was stored.", str(error)) from error
 
     def _read_parts(
         self,
@@ -144,7 +144,7 @@ class Upload:
         field = bytearray()
         field_bytes = 0
         part: multipart.MultipartSegment | None = None
-        # Small pieces until the file begins: a token that comes before it is judged before more is read.
+        # Small pieces until the file begins: a token that comes before the file is checked before more is read.
         while chunk := body.read(_CHUNK if self.has_file else _FIRST_CHUNK):
             for event in parser.parse(chunk):
                 if isinstance(event, multipart.MultipartSegment):
@@ -174,11 +174,11 @@ class Upload:
         incoming.write(data)
 
     def _too_long(self) -> TooLarge:
-        return TooLarge(f"The file is too large: this server takes at most {self._most_bytes} bytes.")
+        return TooLarge(f"The file is too large: this server accepts at most {self._most_bytes} bytes.")
 
     def _begin_file(self, open_file: FileOpener) -> None:
         if self.has_file:
-            raise BadRequest("An upload holds one file; this one holds more.")
+            raise BadRequest("The upload contains more than one file; send each file in an upload of its own.")
         self.has_file = True
         self.incoming = open_file(self.fields)
 

@@ -1,4 +1,4 @@
 """The HTTP routes outside `server.py`, and the responses that all routes share.
 
-Nothing else in assetstore imports Bottle.
+No other package in assetstore imports Bottle.
 """

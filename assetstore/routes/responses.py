@@ -1,8 +1,7 @@
-"""Answers: plain ones, and how an error becomes one.
+"""Responses that the routes share, and how an error becomes a response.
 
-This package and `server.py` are all that knows Bottle. The rule is that of protocol.md, "Rules for every
-answer": a plain sentence on every refusal, never a path or a traceback. What else every answer has,
-`assetstore.http.middleware` adds.
+Only this package and `server.py` import Bottle. Every error response is a plain sentence, without paths or tracebacks
+(docs/protocol.md). `assetstore.http.middleware` adds the headers of all responses.
 """
 
 import functools
@@ -23,11 +22,13 @@ VIEWS = [
 ]  # one list, because Bottle keeps a compiled template for each
 PLAIN_TEXT = "text/plain; charset=UTF-8"
 
+_UNEXPECTED = "The asset server had an unexpected error; its log has the details."
+
 _log = logging.getLogger("assetserver")
 
 
-class FileAnswer(bottle.HTTPResponse):  # type: ignore[misc]  # Bottle has no types
-    """A response with headers of `file_response`, which are known to be clean: Bottle's own check of each is slow."""
+class FileHTTPResponse(bottle.HTTPResponse):  # type: ignore[misc]  # Bottle has no types
+    """A response with the headers of `file_response`. They are safe, so Bottle's slow check of each is skipped."""
 
     def __init__(self, body: Any, status: int, headers: dict[str, str]) -> None:
         super().__init__(body, status)
@@ -35,50 +36,50 @@ class FileAnswer(bottle.HTTPResponse):  # type: ignore[misc]  # Bottle has no ty
 
 
 def plain(text: str, **headers: str) -> bottle.HTTPResponse:
-    """Returns a 200 of plain text."""
+    """Returns a response with status 200 and plain text."""
     return bottle.HTTPResponse(text, 200, **{"Content-Type": PLAIN_TEXT, **headers})
 
 
 def install(app: bottle.Bottle) -> None:
-    """Makes the refusals and faults of *app* answers as they have to be."""
-    app.install(_answer_errors)
+    """Has *app* turn all errors into plain text responses."""
+    app.install(_handle_errors)
     app.add_hook("before_request", _check_path)
-    app.default_error_handler = _answer_router
+    app.default_error_handler = _router_error
 
 
 def request_context() -> RequestContext:
-    """Returns what is known of the request that is being answered."""
+    """Returns the context of the current request."""
     found: RequestContext = bottle.request.environ[REQUEST_CONTEXT]
     return found
 
 
 def _check_path() -> None:
     try:
-        # Bottle drops bytes that are not UTF-8 and would find another file than the one asked for.
+        # Bottle drops bytes that are not UTF-8, and would find another file than the requested one.
         bottle.request.environ["bottle.raw_path"].encode("latin-1").decode("utf-8")
     except UnicodeError:
-        raise _refusal(BadRequest("The address is not valid UTF-8.")) from None
+        raise _error_response(BadRequest("The address is not valid UTF-8.")) from None
 
 
-def _answer_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Turns every exception of a route into an answer (a Bottle plugin)."""
+def _handle_errors(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns every exception of a route into a response (a Bottle plugin)."""
 
     @functools.wraps(callback)
-    def answer(*arguments: Any, **named: Any) -> Any:
+    def handle(*arguments: Any, **named: Any) -> Any:
         try:
             return callback(*arguments, **named)
         except AssetError as error:
-            return _refusal(error)
-        except Exception as error:  # noqa: BLE001 - a fault becomes an answer and a story in the log
+            return _error_response(error)
+        except Exception as error:  # noqa: BLE001 - it becomes a response, and its traceback is logged
             request_id = request_context().request_id
-            _log.exception("%s: unexpected", request_id, extra={"request_id": request_id})
-            return _refusal(AssetError("Something went wrong in the asset server.", repr(error)))
+            _log.exception("%s: unexpected error", request_id, extra={"request_id": request_id})
+            return _error_response(AssetError(_UNEXPECTED, repr(error)))
 
-    return answer
+    return handle
 
 
-def _refusal(error: AssetError) -> bottle.HTTPResponse:
-    """The answer that an error becomes; its story goes to the log under the request id."""
+def _error_response(error: AssetError) -> bottle.HTTPResponse:
+    """The response to an error, which is logged under the request ID."""
     request_id = request_context().request_id
     request_context().sentence = error.public
     text, level = error.public, logging.INFO
@@ -86,12 +87,12 @@ def _refusal(error: AssetError) -> bottle.HTTPResponse:
         text, level = f"{error.public} (Request {request_id})", logging.ERROR
     elif error.status in (403, 503):
         level = logging.WARNING
-    # As repr: the detail can hold what a stranger's file made a tool say.
+    # As repr, because the detail may contain output of a tool, which depends on the client's file.
     fields = (request_id, error.status, error.public, error.detail)
     _log.log(level, "%s: %s: %s %.2000r", *fields, extra={"request_id": request_id})
     headers = {"Content-Type": PLAIN_TEXT}
     if error.status in (415, 422) and bottle.request.get_header("Accept", "").startswith("image/"):
-        # An <img> in a browser: it shows a drawn sentence, but not a written one.
+        # For an <img> in a browser, which can show the sentence as an image, but not as text.
         headers = {"Content-Type": "image/svg+xml", **file_response.safe_headers("image/svg+xml")}
         sentence = {"sentence": error.public, "lines": textwrap.wrap(error.public, 24)}
         text = bottle.template("no_picture.svg", sentence, template_lookup=VIEWS)
@@ -102,8 +103,8 @@ def _refusal(error: AssetError) -> bottle.HTTPResponse:
     return bottle.HTTPResponse(text, error.status, **headers)
 
 
-def _answer_router(error: bottle.HTTPError) -> str:
-    """The text for what Bottle itself refuses: unknown routes and wrong methods."""
+def _router_error(error: bottle.HTTPError) -> str:
+    """The text for errors of Bottle itself: unknown routes and wrong methods."""
     bottle.response.content_type = PLAIN_TEXT
     if error.status_code == 404:
         return "There is nothing at this address."
@@ -112,5 +113,5 @@ def _answer_router(error: bottle.HTTPError) -> str:
         if "GET" in allowed and "HEAD" not in allowed:
             allowed.insert(allowed.index("GET") + 1, "HEAD")
         bottle.response.set_header("Allow", ", ".join(allowed))
-        return f"This address takes {' and '.join(allowed)} only."
-    return "Something went wrong in the asset server."
+        return f"This address accepts only {' and '.join(allowed)}."
+    return _UNEXPECTED

@@ -1,12 +1,12 @@
-"""The HTTP side of the administrator's page at /status; what it shows is in `assetstore.monitoring.status_report`.
+"""The routes of the status page; `assetstore.monitoring.status_report` has its data.
 
-The page and its files hold nothing of the store and are given to everybody. The data, and the restoring of
-files, need a token each, which the page makes of the key that is typed into it (`assetstore.auth.status_tokens`).
-There are no cookies, so no other page can act in the administrator's name. What the page uploads, deletes and
-reads goes by the routes that Specify uses.
+The page and its files contain no data of the store and are public. Each request for data, or to restore a file,
+requires a token, which the page makes from the key that the administrator enters (`assetstore.auth.status_tokens`).
+There are no cookies, so no other page can act for the administrator. Uploads, deletes and downloads of the page use
+the routes that Specify uses.
 
-The policy of the page lets nothing run but its own script files, and none of what the store holds: they carry a
-number that is drawn for each answer.
+The Content-Security-Policy of the page allows only its own script files, by a nonce that is random for each response.
+Files of the store cannot run as scripts.
 """
 
 import functools
@@ -31,7 +31,7 @@ from assetstore.monitoring.recent_errors import RecentRefusals
 from assetstore.monitoring.status_report import Report, Served
 from assetstore.routes.responses import VIEWS, plain, request_context
 
-#: The files of the page in views/status; nothing else is served from there.
+#: The files of the page in views/status; no others are served.
 FILES = {
     "activity.js": "text/javascript; charset=UTF-8",
     "connection.js": "text/javascript; charset=UTF-8",
@@ -49,7 +49,7 @@ FILES = {
     "uploads.js": "text/javascript; charset=UTF-8",
 }
 
-#: An origin that may stand in a policy; whatever else a setting holds does not get there.
+#: An origin that may be used in a policy; other values of a setting are not.
 _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 
 _HEADERS = {"X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
@@ -61,9 +61,9 @@ class StatusPage:
     """The routes of the page.
 
     Parameters:
-        context: what the server stands on.
-        report: the data.
-        refused_tokens: counts them by client.
+        context: the open store and its settings.
+        report: the data of the page.
+        refused_tokens: counts rejected tokens by client.
     """
 
     def __init__(self, context: AppContext, report: Report, refused_tokens: Refusals) -> None:
@@ -72,12 +72,12 @@ class StatusPage:
         self._refused_tokens = refused_tokens
 
     def page(self) -> bottle.HTTPResponse:
-        """The page as everybody gets it; it begins with the question for the key."""
+        """Returns the page, which is public and asks for the key."""
         nonce = secrets.token_urlsafe(18)
         text = bottle.template("status", version=__version__, nonce=nonce, template_lookup=VIEWS)
         base = public_urls.base_url(self._settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
         origin = _ORIGIN.match(base)
-        # The connection check asks the address that Specify is told, whether or not it is that of the page.
+        # The connection check uses the address that is advertised to Specify, which may differ from that of the page.
         asked = f"'self' {origin[0]}" if origin else "'self'"
         policy = (
             f"{_NOTHING}; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; connect-src {asked};"
@@ -87,21 +87,21 @@ class StatusPage:
         return bottle.HTTPResponse(text, 200, **headers)
 
     def file(self, name: str) -> bottle.HTTPResponse:
-        """A file of the page: one of FILES, and nothing else."""
+        """Returns a file of the page, one of FILES."""
         if name not in FILES:
             raise NotFound("There is nothing at this address.")
         headers = {**_HEADERS, "Content-Security-Policy": _NOTHING, "Content-Type": FILES[name]}
         return bottle.HTTPResponse(_content(name), 200, **headers)
 
     def data(self, part: str) -> bottle.HTTPResponse:
-        """A part of the data as JSON."""
+        """Returns a part of the data as JSON."""
         self._check_token()
         if part not in self._report.parts:
             raise NotFound("There is nothing at this address.")
         return _json(self._report.parts[part](_query()))
 
     def restore(self) -> bottle.HTTPResponse:
-        """Brings a file back from the trash."""
+        """Restores a file from the trash."""
         self._check_token()
         entry = self._report.restore(_query(), Origin("", request_context().client))
         request_context().name = entry.name
@@ -118,27 +118,27 @@ class StatusPage:
             status_tokens.check(settings.key, token, request, current.received_at, settings.time_tolerance)
         except Forbidden as error:
             number = self._refused_tokens.count(current.client)
-            raise Forbidden(error.public, f"refused token {number} of {current.client}") from None
+            raise Forbidden(error.public, f"rejected token {number} from {current.client}") from None
 
 
 def install(
     app: bottle.Bottle, context: AppContext, collections: Collections, refused_tokens: Refusals
 ) -> Meter | None:
-    """Adds the page to *app* if there is to be one (STATUS_PAGE).
+    """Adds the status page to *app* if it is enabled (STATUS_PAGE).
 
     Parameters:
         app: the application.
-        context: what the server stands on.
-        collections: the mapping of collections that the routes go by.
-        refused_tokens: counts them by client.
+        context: the open store and its settings.
+        collections: the mapping of collections.
+        refused_tokens: counts rejected tokens by client.
 
-    Returns the meter that counts exchanges from now on: the page's and the metrics'.
+    Returns the meter for all requests, which serves the page and the metrics; None if both are disabled.
     """
     if not context.settings.status_page:
         return context.metrics
     refusals = RecentRefusals(context.metrics)
-    stands_on = (context.settings, context.originals, context.thumbnails, context.pool, context.health)
-    page = StatusPage(context, Report(Served(*stands_on, collections, refusals)), refused_tokens)
+    parts = (context.settings, context.originals, context.thumbnails, context.pool, context.health)
+    page = StatusPage(context, Report(Served(*parts, collections, refusals)), refused_tokens)
     app.route("/status", "GET", page.page)
     app.route("/status/view/<name>", "GET", page.file)
     app.route("/status/data/<part>", "GET", page.data)

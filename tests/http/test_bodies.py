@@ -39,7 +39,7 @@ def test_nothing_behind_the_body_is_read() -> None:
 def test_an_end_that_comes_too_early_is_no_end() -> None:
     body = RequestBody(io.BytesIO(b"ab"), 4)
     assert body.read(2) == b"ab"
-    with pytest.raises(BadRequest, match="cut off"):
+    with pytest.raises(BadRequest, match="interrupted"):
         body.read(2)
 
 
