@@ -1,1 +1,1 @@
-"""Who may do what: the tokens of the clients, those of the status page, and the key that signs them."""
+"""Authentication: the tokens of clients and of the status page, and the key that signs them."""

@@ -1,7 +1,7 @@
-"""Tokens: how a client proves that it has the key (protocol.md, "Tokens").
+"""Tokens, by which a client proves that it has the key (docs/protocol.md).
 
-A token is `hex(HMAC-MD5(key, timestamp + name)) + ':' + timestamp`. MD5 is what every Specify
-client computes; inside HMAC its known weaknesses do not help a forger (RFC 6151, 2.3).
+A token is `hex(HMAC-MD5(key, timestamp + name)) + ':' + timestamp`. All Specify clients use
+MD5. Its known weaknesses do not help to forge an HMAC (RFC 6151, 2.3).
 """
 
 import hmac
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from assetstore.errors import Forbidden
 
-# The timestamp is bounded so that nobody makes us parse a number of a million digits.
+# The length of the timestamp is limited, so that no client can make the server parse a million digits.
 _TOKEN = re.compile(r"([0-9a-f]{32}):(0|[1-9][0-9]{0,15})", re.ASCII)
 
 
@@ -28,48 +28,54 @@ def make(key: str, name: str, timestamp: int) -> str:
 
 
 def check(keys: Sequence[str] | None, token: str | None, name: str | None, now: float, tolerance: int | None) -> None:
-    """Accepts a token or says why not.
+    """Checks a token.
 
     Parameters:
-        keys: the keys that are valid now; None means that nothing is checked.
+        keys: the valid keys; None: nothing is checked.
         token: as the client sent it.
         name: the name that the token must sign.
         now: when the request began to arrive, seconds since 1970.
-        tolerance: how far the timestamp may be away, in seconds; exactly this far is too far.
+        tolerance: the difference from *now*, in seconds, from which on the timestamp is rejected (exclusive limit).
             None: the time is not checked.
 
     Raises:
-        Forbidden: with the reason.
+        Forbidden: the token is not valid; the sentence has the reason.
     """
     if keys is None:
         return
     if not token:
-        raise Forbidden("The request has no token. Is the attachment key set in Specify?")
+        raise Forbidden("The request has no token. Set the attachment key in Specify.")
     if name is None:
-        raise Forbidden("The request does not say which file its token is for.")
+        raise Forbidden("The request has a token, but not the name that the token signs.")
     match = _TOKEN.fullmatch(token)
     if match is None:
-        raise Forbidden("The token is malformed.")
+        raise Forbidden("The token is malformed. Expected: a signature, a colon and a timestamp.")
     signature, timestamp = match.groups()
     matches = [hmac.compare_digest(_signature(key, name, timestamp), signature) for key in keys]
     if not any(matches):
-        raise Forbidden("The token does not fit: Specify and the asset server have different keys.")
-    # Only a holder of the key gets as far as hearing about the time.
-    seconds_apart = abs(int(now) - int(timestamp))
-    if tolerance is not None and seconds_apart >= tolerance:
-        raise Forbidden(
-            f"The token is out of time: its clock and the server's are {seconds_apart} seconds apart,"
-            f" fewer than {tolerance} are allowed."
-        )
+        raise Forbidden("The token has the wrong signature: Specify and the asset server have different keys.")
+    # Only a client with the key gets an error about the time.
+    age = int(now) - int(timestamp)
+    if tolerance is not None and abs(age) >= tolerance:
+        raise Forbidden(_time_error(age, tolerance))
+
+
+def _time_error(age: int, tolerance: int) -> str:
+    limit = f"the limit is {tolerance} s (TIME_TOLERANCE)"
+    if age > 0:
+        remedy = "If uploads wait in a queue, raise the limit; otherwise check the clocks."
+        return f"The token has expired: it was issued {age} s ago, and {limit}. {remedy}"
+    remedy = "Synchronise the clocks of the client and the server."
+    return f"The token was issued {-age} s in the future, and {limit}. {remedy}"
 
 
 class Refusals:
-    """How many tokens were refused, by client, so that the log shows who guesses.
+    """Counts rejected tokens by client, so that the log shows guessing attempts.
 
     Parameters:
-        most_clients: of how many clients the number is remembered, the latest ones.
+        most_clients: for how many clients to store the number; the least recent ones are forgotten.
 
-    Concurrency: callable by any thread; counts those of this process.
+    Concurrency: any thread may call; counts the tokens of this process.
     """
 
     def __init__(self, most_clients: int = 10_000) -> None:
@@ -78,7 +84,7 @@ class Refusals:
         self._by_client: OrderedDict[str, int] = OrderedDict()
 
     def count(self, client: str) -> int:
-        """Counts one more of this client (an address) and returns how many there are now."""
+        """Counts another rejected token of a client address, and returns their number."""
         with self._lock:
             number = self._by_client.pop(client, 0) + 1
             self._by_client[client] = number
@@ -88,6 +94,6 @@ class Refusals:
 
 
 def _signature(key: str, name: str, timestamp: str) -> str:
-    # surrogateescape: a name that is not UTF-8 gets a signature, too, and then fails to match.
+    # surrogateescape: a name that is not valid UTF-8 also gets a signature, which then does not match.
     message = (timestamp + name).encode("utf-8", "surrogateescape")
     return hmac.new(key.encode("utf-8"), message, "md5").hexdigest()

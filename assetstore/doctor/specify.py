@@ -25,7 +25,7 @@ def key(visit: Visit, known: str | None) -> Iterator[Finding]:
         yield warning("key", "No key was given: uploads cannot be tried.", "This report is not complete.", remedy)
         raise RemoteFault("Without the key nothing more can be tried.", answered=403)
     if status != 200:
-        is_late = "out of time" in text
+        is_late = "TIME_TOLERANCE" in text
         remedy = "Let both machines get their time by NTP." if is_late else "Give Specify and the server the same KEY."
         yield error("key", f"The server refuses this key: {status} {text}", meaning, remedy)
         raise RemoteFault("With this key nothing more can be tried.", answered=403)

@@ -95,7 +95,7 @@ def test_a_token_of_any_other_shape_is_refused_with_a_reason(token: str | None) 
 
 
 def test_a_missing_name_is_refused_but_an_empty_one_can_be_signed() -> None:
-    assert "which file" in refusal(GOOD, name=None)
+    assert "the name that the token signs" in refusal(GOOD, name=None)
     tokens.check([KEY], tokens.make(KEY, "", NOW), "", NOW, 150)
 
 
