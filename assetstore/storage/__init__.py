@@ -1,6 +1,6 @@
 """The stores of originals and thumbnails.
 
-`protocols` says what a store can do and `models` holds the values that it returns. `disk` and `s3` are the two
-stores; `trash_names` and `thumbnail_sizes` hold what their layouts have in common. Routes and services use a store only
-by its protocols; `disk.files` also has file operations for the journal and for the server's other private files.
+`protocols` defines the operations of a store, and `models` the values that it returns. `disk` and `s3` implement them;
+`trash_names` and `thumbnail_sizes` have what their layouts have in common. Routes and services use a store only
+through its protocols. `disk.files` also has file operations for the journal and other private files of the server.
 """

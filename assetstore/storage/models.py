@@ -9,16 +9,16 @@ DELETED, REPLACED = "deleted", "replaced"
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a stored file: what tells it from every other version of that name.
+    """Identifies one version of a stored file among all versions of its name.
 
     Fields:
         size: bytes.
         modified_ns: time of the last change, nanoseconds since 1970.
-        changed_ns: time at which the bytes or the name last may have changed; not before modified_ns
-            was set, whatever modified_ns claims.
+        changed_ns: time of the last possible change of the bytes or the name; cannot be forged,
+            unlike modified_ns.
         etag: strong, quoted (RFC 9110, 8.8.3); differs whenever the bytes may differ.
-        content: what tells the bytes from others of the same size and date, where a store knows such a
-            thing and it stays the same when the file is moved or restored; empty elsewhere.
+        content: an identifier of the bytes that does not change when the file is moved or restored; empty if the
+            store has none.
     """
 
     size: int
@@ -29,13 +29,13 @@ class Version:
 
     @property
     def tag(self) -> str:
-        """What tells it from other versions of that name of the same size, as far as a list shows it."""
+        """Distinguishes it from other versions of the same name and size, as far as a listing allows."""
         return self.content or f"{self.modified_ns:x}-{self.changed_ns:x}"
 
 
 @dataclass(frozen=True)
 class Past:
-    """What is known of bytes that come from another store: time of their last change, SHA-256 if that is known."""
+    """The properties of bytes that come from another store: time of the last change, and SHA-256 if it is known."""
 
     modified_ns: int
     sha256: str | None = None
@@ -43,12 +43,12 @@ class Past:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """An open file and the version that its bytes belong to, whatever happens to the name later.
+    """An open file and the version of its bytes, even if the name changes later.
 
     Fields:
-        file: unbuffered; a real file where the store has such.
-        path: where a web server in front finds it, relative to the store; None if it is no file there.
-        sha256: the checksum, hexadecimal, that the store itself keeps with the bytes; None if it keeps none.
+        file: the unbuffered file; a real file if the store has files.
+        path: the path relative to the store, for a web server in front; None if there is no such file.
+        sha256: the checksum in hexadecimal that the store has of the bytes; None if it has none.
     """
 
     file: BinaryIO
@@ -57,11 +57,11 @@ class StoredFile:
     sha256: str | None = None
 
     def link(self, _seconds: int) -> str | None:
-        """Returns an address at which anybody can read the file for so many seconds; None if there are no such."""
+        """Returns an address at which anyone can read the file for some seconds; None if there is none."""
         return None
 
     def section(self, first: int, length: int) -> BinaryIO:
-        """Gives the file, just opened, to somebody who is about to read *length* bytes from byte *first* on.
+        """Returns the file, just opened, positioned to read *length* bytes from byte *first*.
 
         Raises Unavailable, StorageFault.
         """
@@ -78,7 +78,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Listed:
-    """An original as a listing shows it: store name, bytes, time of the last change (nanoseconds since 1970).
+    """An original in a listing: store name, bytes, time of the last change (nanoseconds since 1970).
 
     *tag* is that of its version.
     """
@@ -91,15 +91,15 @@ class Listed:
 
 @dataclass(frozen=True)
 class TrashEntry:
-    """A former original that can still be restored.
+    """A deleted or replaced original that can be restored.
 
     Fields:
-        identifier: names the entry within the trash of its place; sorts by time.
-        collection_dir, name: where it was.
-        removed_ns: when it went, nanoseconds since 1970.
+        identifier: unique in the trash of its collection folder; sorts by time.
+        collection_dir, name: of the original.
+        removed_ns: when it was removed, nanoseconds since 1970.
         reason: DELETED or REPLACED.
         size: bytes.
-        modified_ns: time of its last change as an original.
+        modified_ns: when the original was last changed.
     """
 
     identifier: str
@@ -113,7 +113,7 @@ class TrashEntry:
 
 @dataclass(frozen=True, slots=True)
 class CachedThumbnail:
-    """A cached thumbnail as a listing shows it: file name, bytes, and when it was made (nanoseconds since 1970)."""
+    """A cached thumbnail in a listing: file name, bytes, and when it was made (nanoseconds since 1970)."""
 
     name: str
     size: int

@@ -1,7 +1,7 @@
-"""What a store of originals and a store of thumbnails can do.
+"""The protocols of a store of originals and of a store of thumbnails.
 
-`collection_dir` is the folder of a collection relative to the store (empty: no folder of its own), `name` a name that
-has passed `assetstore.names.store_name` or that `assetstore.formats` made of one.
+`collection_dir` is the collection folder relative to the store (empty: no folder of its own). `name` is a name that
+was validated by `assetstore.names.store_name`, or that `assetstore.formats` derived from one.
 """
 
 from collections.abc import Callable, Iterator, Set
@@ -14,29 +14,29 @@ from assetstore.storage.models import CachedThumbnail, Listed, Past, StoredFile,
 
 
 class Incoming(Protocol):
-    """An upload on its way in; invisible until committed. Used as a context manager it cleans up."""
+    """An upload in progress; invisible until it is committed. As a context manager, it cleans up."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Adds bytes. Raises OutOfSpace or StorageFault."""
 
     def sync(self, sha256: str | None = None) -> None:
-        """Waits until all bytes are safely stored; to be called before `commit`.
+        """Waits until all bytes are stored durably. Must be called before `commit`.
 
         Parameters:
-            sha256: their checksum, hexadecimal, for a store that can keep it with them.
+            sha256: their checksum in hexadecimal, for a store that can record it.
 
         Raises OutOfSpace, StorageFault.
         """
 
     def commit(self, collection_dir: str, name: str, keep_old: bool) -> bool:
-        """Makes the bytes the original of that name, at once and durably; True if it replaced one.
+        """Makes the bytes the original of that name, atomically and durably. Returns whether it replaced one.
 
         Parameters:
             collection_dir, name: of the original.
             keep_old: whether the version that it replaces goes to the trash.
 
-        Raises BadRequest (the file system takes no such name), OutOfSpace or StorageFault; the old
-        version is then still there.
+        Raises BadRequest (the file system does not accept the name), OutOfSpace or StorageFault; the old
+        version then still exists.
         """
 
     def __enter__(self) -> "Incoming": ...
@@ -47,16 +47,16 @@ class Incoming(Protocol):
 
 
 class Storage(Protocol):
-    """A store of originals, and of those that were deleted or replaced not long ago."""
+    """A store of originals with a trash of deleted and replaced ones."""
 
     def prepare(self) -> None:
-        """Makes what the store needs and sweeps what a crash has left. Raises StorageFault."""
+        """Creates what the store requires and removes what a crash left. Raises StorageFault."""
 
     def thumbnails(self, most_sizes: int) -> "ThumbnailStore":
         """Returns the store of thumbnails beside these originals.
 
         Parameters:
-            most_sizes: of how many sizes thumbnails are kept in each collection.
+            most_sizes: how many sizes of thumbnails are cached for each collection.
         """
 
     def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
@@ -64,7 +64,7 @@ class Storage(Protocol):
 
         Parameters:
             collection_dir, name: of the original.
-            reads: whether it will probably be read from its beginning: a store may then fetch that at once.
+            reads: whether it will probably be read from its first byte; a store may then fetch its beginning at once.
 
         Raises NotFound, StorageFault.
         """
@@ -73,70 +73,70 @@ class Storage(Protocol):
         """Returns the version of an original. Raises NotFound, StorageFault."""
 
     def local_original(self, collection_dir: str, name: str) -> AbstractContextManager[Path]:
-        """Gives a path at which tools can read an original. Raises NotFound."""
+        """Yields a path at which tools can read an original. Raises NotFound."""
 
     def originals(self, collection_dir: str) -> Iterator[Listed]:
-        """Yields all originals of one place, in no order. Raises StorageFault."""
+        """Yields all originals of a collection folder, in any order. Raises StorageFault."""
 
     def receive(
         self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
     ) -> Incoming:
-        """Begins an upload.
+        """Starts an upload.
 
         Parameters:
-            collection_dir: where it will go, None if that is not known yet.
-            length: about how many bytes will come, None if that is not known.
-            name: of the original that it will be, None if that is not known yet.
-            past: of bytes that come from another store, kept with them; None for new ones.
+            collection_dir: of the original, None if not known yet.
+            length: about how many bytes to expect, None if not known.
+            name: of the original, None if not known yet.
+            past: properties of bytes that come from another store; None for new bytes.
 
-        Raises OutOfSpace when so much cannot be taken, Unavailable, StorageFault.
+        Raises OutOfSpace if there is no space for *length* bytes, Unavailable, StorageFault.
         """
 
     def delete_original(self, collection_dir: str, name: str, keep_old: bool) -> bool:
-        """Removes an original, to the trash if *keep_old*; False if there was none. Raises StorageFault."""
+        """Removes an original, to the trash if *keep_old*. Returns whether it existed. Raises StorageFault."""
 
     def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
-        """Holds off everybody else, in other processes too, who calls this for the same original.
+        """Holds the lock of an original, among all threads and processes.
 
-        Whoever commits, deletes or restores does so inside. Not to be nested. Raises OutOfSpace, StorageFault.
+        It must be held to commit, delete or restore, and must not be nested. Raises OutOfSpace, StorageFault.
         """
 
     def trash(self, collection_dir: str) -> Iterator[TrashEntry]:
-        """Yields what is in the trash of one place, oldest first. Raises StorageFault."""
+        """Yields the trash of a collection folder, oldest entries first. Raises StorageFault."""
 
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
-        """Makes an entry of the trash the original again; True if it replaced one, which goes to the
-        trash if *keep_old*. Raises NotFound (the entry is gone), OutOfSpace, StorageFault.
+        """Restores an original from the trash. Returns whether it replaced one, which goes to the trash if
+        *keep_old*. Raises NotFound (the entry no longer exists), OutOfSpace, StorageFault.
         """
 
     def purge(self, entry: TrashEntry) -> bool:
-        """Removes an entry of the trash for good; False if it is gone already. Raises StorageFault."""
+        """Removes an entry of the trash permanently. Returns whether it existed. Raises StorageFault."""
 
     def prepare_collection_dir(self, collection_dir: str) -> None:
-        """Makes the place of a collection ready for use, if it is not. Raises StorageFault."""
+        """Prepares a collection folder for use, if necessary. Raises StorageFault."""
 
     def probe(self) -> None:
-        """Writes and removes a little something everywhere. Raises OutOfSpace, StorageFault."""
+        """Writes and removes a test file in each collection folder or bucket. Raises OutOfSpace, StorageFault."""
 
     def free_bytes(self) -> int | None:
-        """How many more bytes can be stored where there is least room; None if nobody knows. Raises StorageFault."""
+        """Returns the free space of the fullest disk, in bytes; None if it is unknown. Raises StorageFault."""
 
 
 class ThumbnailStore(Protocol):
-    """A store of thumbnails that were made once and are kept."""
+    """A store of cached thumbnails."""
 
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a cached thumbnail by its own name.
 
         Parameters:
             collection_dir, name: of the thumbnail.
-            modified_ns: the time of change that is wanted: a store may then give a copy of its own that has it.
+            modified_ns: the expected modification time, with which a store may use a cached copy that has it.
 
         Raises NotFound, StorageFault.
         """
 
     def new(self, collection_dir: str, name: str) -> "AbstractContextManager[NewThumbnail]":
-        """Gives a place for a thumbnail to be made at; it is visible only once published.
+        """Yields a new thumbnail, which becomes visible when it is published.
 
         Raises OutOfSpace, StorageFault.
         """
@@ -144,50 +144,50 @@ class ThumbnailStore(Protocol):
     def delete(self, collection_dir: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
         """Removes the cached thumbnails `ROOT_SCALE.EXT` of one root, none of any other.
 
-        Those whose time of change (to the microsecond) is in *spared* (nanoseconds) stay; it is asked for
-        only if there are any. Raises StorageFault.
+        Thumbnails whose modification time (to the microsecond) is in *spared* (nanoseconds) stay. *spared* is
+        called only if there are thumbnails. Raises StorageFault.
         """
 
     def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
-        """Holds off everybody else, in other processes too, who calls this for the same thumbnail.
+        """Holds the lock of a thumbnail, among all threads and processes.
 
         Raises OutOfSpace, StorageFault.
         """
 
     def caches_size(self, collection_dir: str, size: int) -> bool:
-        """Whether thumbnails of this size are kept; the number of sizes that are has a ceiling.
+        """Returns whether thumbnails of this size are cached; the number of cached sizes is limited.
 
         Raises StorageFault.
         """
 
     def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
-        """The largest size, up to this one, of which thumbnails are kept; None if there is none.
+        """Returns the largest cached size up to this one; None if there is none.
 
         Raises StorageFault.
         """
 
 
 class NewThumbnail(Protocol):
-    """A thumbnail in the making."""
+    """A thumbnail that is being made at `path`."""
 
     path: Path
 
     def publish(self, modified_ns: int) -> None:
-        """Makes the file at `path` the cached thumbnail, whole and at once, with this time of change."""
+        """Makes the file at `path` the cached thumbnail, atomically, with this modification time."""
 
 
 @runtime_checkable
 class PrunableThumbnails(Protocol):
-    """What a store of thumbnails can do besides, so that `manage.py thumbnails prune` can tidy it up."""
+    """A store of thumbnails that `manage.py thumbnails prune` can prune."""
 
     def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
-        """Yields all cached thumbnails of one place, in no order. Raises StorageFault."""
+        """Yields all cached thumbnails of a collection folder, in any order. Raises StorageFault."""
 
     def remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
-        """Removes a thumbnail; False if there is none, or another one by now. Raises StorageFault."""
+        """Removes a thumbnail. Returns False if it no longer exists or was replaced. Raises StorageFault."""
 
     def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
-        """Makes room under the ceiling: forgets all sizes but these; to be called when none is kept of the others.
+        """Removes all sizes but these from the cached sizes. No thumbnails of the others may be left.
 
         Raises StorageFault.
         """

@@ -1,9 +1,9 @@
-"""Of which sizes a collection keeps thumbnails: a small folder with an empty file for each size.
+"""The sizes of which thumbnails are cached for a collection: a small folder with an empty file for each size.
 
-It makes two things possible: a ceiling, so that nobody fills the disk by asking for one size after
-the other, and removing an original's thumbnails without a look through a million of them.
+The list limits the number of sizes, so that no client can fill the disk by requesting one size after another. It also
+makes it possible to remove the thumbnails of an original without listing a folder of a million files.
 
-Concurrency: a size is added under a lock on the folder, so that processes keep the ceiling together.
+Concurrency: a size is added under a lock on the folder, so that the limit holds among all processes.
 """
 
 import contextlib
@@ -19,17 +19,17 @@ from assetstore.names import PRIVATE_FOLDER
 
 _SIZE_OF_THUMBNAIL = re.compile(r".*_([1-9][0-9]{0,8})(?:-[0-9]+)?(?:\.[^.]*)?", re.ASCII | re.DOTALL)
 
-#: A file that makes a folder of sizes one that cannot be replaced, because it is not empty.
+#: A file that prevents a rename from replacing the folder of sizes, because the folder is not empty.
 _TAKEN = "taken"
 
 
 class ThumbnailSizes:
-    """The sizes kept in one folder of thumbnails.
+    """The cached sizes of one folder of thumbnails.
 
     Parameters:
         thumbnails: the folder.
-        most: the ceiling; sizes that earlier servers left do not count against new ones being
-            removed, but no further ones are added above it.
+        most: the maximum number of sizes. A tree of an earlier server may have more, which stay; then no more are
+            added.
     """
 
     FOLDER = "sizes"
@@ -40,13 +40,13 @@ class ThumbnailSizes:
         self._most = most
 
     def known(self) -> list[int]:
-        """Returns all sizes of which there may be thumbnails. Raises OSError."""
+        """Returns all sizes of which thumbnails may exist. Raises OSError."""
         if not self._folder.exists():
             self._take_stock()
         return [int(name) for name in os.listdir(self._folder) if name.isdigit()]
 
     def admits(self, size: int) -> bool:
-        """Says whether thumbnails of this size are kept, adding it if there is room. Raises OSError."""
+        """Returns whether thumbnails of this size are cached. Adds the size if the limit allows. Raises OSError."""
         marker = self._folder / str(size)
         if marker.exists():
             return True
@@ -59,13 +59,13 @@ class ThumbnailSizes:
             return True
 
     def forget(self, but: Set[int]) -> None:
-        """Forgets all sizes but these; there are no thumbnails of the others any more. Raises OSError."""
+        """Removes all sizes but these; no thumbnails of the others may be left. Raises OSError."""
         for size in set(self.known()) - but:
             with self._locked():
                 (self._folder / str(size)).unlink(missing_ok=True)
 
     def _take_stock(self) -> None:
-        """Notes the sizes of the thumbnails that are there: once, when a tree is taken over."""
+        """Records the sizes of existing thumbnails, once, when the tree of an earlier server is taken over."""
         sizes = set()
         with contextlib.suppress(FileNotFoundError), os.scandir(self._thumbnails) as entries:
             for entry in entries:
@@ -80,7 +80,7 @@ class ThumbnailSizes:
             draft.rename(self._folder)
         except OSError as error:
             shutil.rmtree(draft)
-            # Another process was quicker: its folder is not empty, and stays.
+            # Another process was faster; its folder is not empty and stays.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
 

@@ -1,4 +1,4 @@
-"""How entries of a trash are dated: the moment stands in their names, readable, so that these sort by time."""
+"""The timestamps in the names of trash entries. They are readable, and the names sort by time."""
 
 from datetime import UTC, datetime
 
@@ -10,13 +10,13 @@ STAMP_PATTERN = r"(\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d)\.(\d{9})"
 
 
 def stamp(timestamp_ns: int) -> str:
-    """Returns a moment (nanoseconds since 1970) as `2026-11-24T10.31.07.123456789`, in UTC."""
+    """Returns a timestamp (nanoseconds since 1970) as `2026-11-24T10.31.07.123456789`, in UTC."""
     second = datetime.fromtimestamp(timestamp_ns // _SECOND, UTC)
     return f"{second.strftime(_STAMP)}.{timestamp_ns % _SECOND:09}"
 
 
 def timestamp_ns(second: str, fraction: str) -> int | None:
-    """Returns the moment that a stamp's second and fraction say, None if there is no such day or hour."""
+    """Returns the timestamp of a second and a fraction of a second; None if the date or time is invalid."""
     try:
         date = datetime.strptime(second, _STAMP).replace(tzinfo=UTC)
     except ValueError:

@@ -1,5 +1,5 @@
-"""The store on disk: originals and thumbnails are plain files in plain folders.
+"""The store on disk: originals and thumbnails are ordinary files in ordinary folders.
 
-`disk` is the store of originals, `trash` holds the originals that were deleted or replaced, `thumbnails` is the store
-of thumbnails, and `files` has the operations on files that all of them use.
+`disk` is the store of originals, `trash` the trash of deleted and replaced originals, `thumbnails` the store of
+thumbnails, and `files` has the file operations that all of them use.
 """

@@ -1,13 +1,12 @@
-"""Originals as plain files, in the layout that every Specify attachment server has:
+"""Originals as ordinary files, in the layout of all Specify attachment servers:
 `BASE/[collection folder/]originals/NAME`.
 
-The files are the truth: whatever somebody copies in by hand is served.
+The files determine which originals exist: files that were copied in by hand are served, too.
 
-Concurrency: any number of threads and processes may use one tree. Nothing is ever written in
-place: bytes go to a private file on the same file system, are synced, and take their name by
-rename(2), which is atomic. A reader holds an open file, so it reads one whole version even if the
-name is replaced or removed meanwhile. Whoever changes what a name stands for holds that name's
-lock, so that each version that goes is in the trash exactly once.
+Concurrency: any number of threads and processes may use one tree. Nothing is written in place: bytes go to a private
+file on the same file system, are synced, and get their name by rename(2), which is atomic. A reader has an open file,
+so it reads one complete version even if the name is replaced or removed meanwhile. A thread that changes a name holds
+the lock of that name, so each removed version is in the trash exactly once.
 """
 
 import contextlib
@@ -48,8 +47,8 @@ from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
 _log = logging.getLogger(__name__)
 
-#: After so many bytes of an upload the disk is told to begin with them, so that `sync` has little left to
-#: wait for, and the free space is looked at again: others write, too.
+#: After this many bytes of an upload, the kernel is told to start writing, so that `sync` has little left to wait for,
+#: and the free space is checked again, because other programs write, too.
 _BYTES_BETWEEN_LOOKS = 2 << 20
 
 
@@ -60,8 +59,8 @@ class DiskStorage:
         base: the folder of all attachments (BASE_DIR).
         originals: name of the folder of originals (ORIG_DIR).
         thumbnails: name of the folder of thumbnails (THUMB_DIR).
-        collection_dirs: the folders of the collections below *base*, at least one; empty for *base* itself.
-        reserve: bytes that uploads leave free on the file system.
+        collection_dirs: the collection folders below *base*, at least one; empty for *base* itself.
+        reserve: free space that uploads must leave on the file system, in bytes.
     """
 
     def __init__(
@@ -75,18 +74,18 @@ class DiskStorage:
         self._devices: dict[str, int] = {}
 
     def prepare(self) -> None:
-        """Makes the folders of all collections, sweeps abandoned files, and tries to write.
+        """Creates the folders of all collections, removes abandoned files, and tests writing.
 
         Raises:
-            StorageFault: a folder cannot be made or written; the detail names it.
+            StorageFault: a folder cannot be created or written; the detail names it.
         """
         for collection_dir in self._collection_dirs:
             self.prepare_collection_dir(collection_dir)
 
     def prepare_collection_dir(self, collection_dir: str) -> None:
-        """The same for one collection, which may have come after the start. Raises StorageFault."""
+        """Prepares one collection folder, which may have been added after the start. Raises StorageFault."""
         if is_bucket_url(collection_dir):
-            raise StorageFault("A collection is to be in a bucket, but STORAGE_URL is not set.", collection_dir)
+            raise StorageFault("The folder of a collection is a bucket, but STORAGE_URL is not set.", collection_dir)
         spared = {TRASH_FOLDER, RESERVE_FOLDER, ThumbnailSizes.FOLDER}
         for folder in (self._folder_of(collection_dir), self._base / collection_dir / self._thumbnails):
             try:
@@ -128,20 +127,20 @@ class DiskStorage:
             status = os.lstat(f"{self._base}/{collection_dir}/{self._originals}/{name}")
             if stat.S_ISREG(status.st_mode):
                 return version(status)
-        with self.open_original(collection_dir, name) as original:  # a link, or it says what is wrong
+        with self.open_original(collection_dir, name) as original:  # a symbolic link, or the call raises the error
             return original.version
 
     @contextlib.contextmanager
     def local_original(self, collection_dir: str, name: str) -> Iterator[Path]:
-        """Gives the path at which tools can read an original. Raises NotFound."""
+        """Yields the path at which tools can read an original. Raises NotFound."""
         yield resolve(self._folder_of(collection_dir) / name, self._base, {self._originals})
 
     def originals(self, collection_dir: str) -> Iterator[Listed]:
-        """Yields all originals of one place. Raises StorageFault."""
+        """Yields all originals of a collection folder. Raises StorageFault."""
         try:
             with os.scandir(self._folder_of(collection_dir)) as entries:
                 for entry in entries:
-                    with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or a link to nowhere
+                    with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or a broken symbolic link
                         status = entry.stat()
                         if stat.S_ISREG(status.st_mode) and is_store_name(entry.name):
                             yield Listed(entry.name, status.st_size, status.st_mtime_ns, version(status).tag)
@@ -151,9 +150,9 @@ class DiskStorage:
     def receive(
         self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
     ) -> "DiskIncoming":
-        """Begins an upload on the file system of *collection_dir*, or of the first collection.
+        """Starts an upload on the file system of *collection_dir*, or of the first collection.
 
-        Raises OutOfSpace at once if so many bytes would go into the reserve; StorageFault.
+        Raises OutOfSpace if *length* bytes would use up the reserved space, StorageFault.
         """
         first = self._collection_dirs[0] if collection_dir is None else collection_dir
         self._check_disk(first)
@@ -161,7 +160,7 @@ class DiskStorage:
         return DiskIncoming(folder, self._folder_of, length or 0, self._reserve, past)
 
     def delete_original(self, collection_dir: str, name: str, keep_old: bool) -> bool:
-        """Removes an original, to the trash if *keep_old*; False if there was none. Raises StorageFault."""
+        """Removes an original, to the trash if *keep_old*. Returns whether it existed. Raises StorageFault."""
         path = self._folder_of(collection_dir) / name
         try:
             if stat.S_ISDIR(path.lstat().st_mode):
@@ -179,41 +178,41 @@ class DiskStorage:
         return True
 
     def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
-        """Holds off everybody else, in other processes too, who calls this for the same original."""
+        """Holds the lock of an original, among all threads and processes."""
         self._check_disk(collection_dir)
         return locked(self._folder_of(collection_dir), name)
 
     def trash(self, collection_dir: str) -> Iterator[TrashEntry]:
-        """Yields what is in the trash of one place, oldest first. Raises StorageFault."""
+        """Yields the trash of a collection folder, oldest entries first. Raises StorageFault."""
         with faults():
             yield from DiskTrash(collection_dir, self._folder_of(collection_dir)).entries()
 
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
-        """Makes an entry of the trash the original again; True if it replaced one.
+        """Restores an original from the trash. Returns whether it replaced one.
 
-        Raises NotFound (the entry is gone), OutOfSpace, StorageFault.
+        Raises NotFound (the entry no longer exists), OutOfSpace, StorageFault.
         """
         trash = DiskTrash(entry.collection_dir, self._folder_of(entry.collection_dir))
         source, target = trash.path(entry), self._folder_of(entry.collection_dir) / entry.name
         with faults():
             if not os.path.lexists(source):
-                raise NotFound("This is no longer in the trash.", entry.identifier)
+                raise NotFound("The file is no longer in the trash.", entry.identifier)
             replaces = os.path.lexists(target)
             if replaces:
                 _refuse_folder(target)
             if replaces and os.path.samestat(source.lstat(), target.lstat()):
-                source.unlink()  # a crash came between keeping the old and placing the new
+                source.unlink()  # a crash interrupted an earlier replacement by `DiskTrash.replace`
             elif replaces and keep_old:
                 trash.replace(source, target)
             else:
                 os.rename(source, target)
-            with contextlib.suppress(OSError):  # an empty folder stays, which is no entry
+            with contextlib.suppress(OSError):  # an empty folder may stay, which is not an entry
                 trash.forget(entry)
         confirm(target.parent)
         return replaces
 
     def purge(self, entry: TrashEntry) -> bool:
-        """Removes an entry of the trash for good; False if it is gone already. Raises StorageFault."""
+        """Removes an entry of the trash permanently. Returns whether it existed. Raises StorageFault."""
         trash = DiskTrash(entry.collection_dir, self._folder_of(entry.collection_dir))
         with faults():
             try:
@@ -224,7 +223,7 @@ class DiskStorage:
         return True
 
     def probe(self) -> None:
-        """Writes and removes a little file in each folder of originals. Raises OutOfSpace, StorageFault."""
+        """Writes and removes a small file in each folder of originals. Raises OutOfSpace, StorageFault."""
         with faults():
             for collection_dir in self._collection_dirs:
                 with tempfile.TemporaryFile(dir=private_folder(self._folder_of(collection_dir))) as file:
@@ -233,7 +232,7 @@ class DiskStorage:
                     os.fsync(file.fileno())
 
     def free_bytes(self) -> int:
-        """How many bytes are free on the fullest of the file systems. Raises StorageFault."""
+        """Returns the free space of the fullest file system, in bytes. Raises StorageFault."""
         with faults():
             return min(
                 shutil.disk_usage(self._folder_of(collection_dir)).free for collection_dir in self._collection_dirs
@@ -243,9 +242,9 @@ class DiskStorage:
         return self._base / collection_dir / self._originals
 
     def _check_disk(self, collection_dir: str) -> None:
-        """Raises StorageFault if the folder of originals is not the one of the start: its disk is gone.
+        """Raises StorageFault if the disk of the folder of originals is no longer mounted.
 
-        Otherwise everything would be taken for deleted, and uploads would go to the disk below.
+        Otherwise all originals would seem to be deleted, and uploads would go to the disk of the mount point.
         """
         folder = self._folder_of(collection_dir)
         private = private_folder(folder)
@@ -254,22 +253,22 @@ class DiskStorage:
         with faults():
             try:
                 if folder.stat().st_dev == self._devices.get(collection_dir):
-                    make_private(private)  # somebody was too tidy
+                    make_private(private)  # someone removed the private folder
                     return
             except FileNotFoundError:
                 pass
-        raise StorageFault("The disk with the attachments is not there.", f"{private} is missing")
+        raise StorageFault("The disk with the attachments is not available.", f"{private} is missing")
 
 
 class DiskIncoming:
-    """An upload in a private file, which `commit` renames to its place.
+    """An upload in a private file, which `commit` renames to its store name.
 
     Parameters:
-        folder: of originals, on whose file system the file is made.
-        folder_of: gives the folder of originals of a place.
-        length: about how many bytes will come, 0 if that is not known.
-        reserve: bytes to leave free.
-        past: of bytes that come from another store.
+        folder: a folder of originals, on whose file system the private file is created.
+        folder_of: returns the folder of originals of a collection folder.
+        length: about how many bytes to expect, 0 if not known.
+        reserve: free space to leave, in bytes.
+        past: properties of bytes that come from another store.
     """
 
     def __init__(
@@ -299,23 +298,23 @@ class DiskIncoming:
                 view = view[os.write(self._descriptor, view) :]
 
     def _begin_writing(self) -> None:
-        """Has the kernel write what came since the last time, without waiting for it."""
+        """Has the kernel start writing the bytes since the last call, without waiting for it."""
         end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
-        # Linux begins to write dirty pages of the range and lets go only of clean ones, of which there are hardly
-        # any yet: the thumbnail, which is asked for next, still finds the file in memory.
+        # Linux starts to write dirty pages of the range and drops only clean ones, of which there are hardly any yet.
+        # So the file is still in memory when its thumbnail is requested.
         os.posix_fadvise(self._descriptor, self._begun, end - self._begun, os.POSIX_FADV_DONTNEED)
         self._begun = end
 
     def sync(self, sha256: str | None = None) -> None:
         """Waits until all bytes are on the disk. Raises OutOfSpace, StorageFault."""
         with faults():
-            # The kernel's own time stamps are milliseconds apart; two versions may not be.
+            # The kernel's own timestamps have a resolution of milliseconds; two versions may be closer.
             timestamp = time.time_ns() if self._past is None else self._past.modified_ns
             os.utime(self._descriptor, ns=(timestamp, timestamp))
             os.fsync(self._descriptor)
 
     def commit(self, collection_dir: str, name: str, keep_old: bool) -> bool:
-        """Gives the upload its name, durably. Returns True if it replaced a file of that name."""
+        """Renames the upload to its store name, durably. Returns whether it replaced a file."""
         target = self._folder_of(collection_dir) / name
         with faults():
             replaces = os.path.lexists(target)
@@ -336,7 +335,7 @@ class DiskIncoming:
     def _check_space(self, folder: Path, length: int) -> None:
         if self._reserve and shutil.disk_usage(folder).free - length < self._reserve:
             raise OutOfSpace(
-                "The server's disk is nearly full and takes no more uploads; nothing was stored.",
+                "The server's disk is nearly full, so it accepts no uploads; nothing was stored.",
                 f"{folder} has less than RESERVED_BYTES free",
             )
 
@@ -352,11 +351,11 @@ class DiskIncoming:
             finally:
                 os.close(self._descriptor)
         except OSError as failure:
-            # All that matters is done or undone by now; what is left over is swept at the next start.
-            _log.error("an unfinished upload is left over: %s", failure)
+            # The upload itself has succeeded or failed already. The next start removes what is left over.
+            _log.error("the temporary file of an upload was not removed: %s", failure)
 
 
 def _refuse_folder(path: Path) -> None:
-    """Raises IsADirectoryError if there is a folder where a file is to be."""
+    """Raises IsADirectoryError if a folder has the name of the file."""
     if stat.S_ISDIR(path.lstat().st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

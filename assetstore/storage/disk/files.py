@@ -1,7 +1,7 @@
-"""What the stores on disk share: private folders, locks, syncing, safe opening, the system's errors.
+"""File operations of the stores on disk: private folders, locks, syncing, safe opening, errors of the system.
 
-Nothing is ever written in place: bytes go to a private file on the same file system, are synced,
-and take their name by rename(2) or link(2), which are atomic.
+Nothing is written in place: bytes go to a private file on the same file system, are synced, and get their name by
+rename(2) or link(2), which are atomic.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ from assetstore.storage.models import StoredFile, Version
 
 _log = logging.getLogger(__name__)
 
-#: Other unfinished files untouched for this long have no living owner: a picture is given up long before.
+#: Other unfinished files that are older than this have no owner any more: rendering times out much earlier.
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-#: What the system says of a name under which there is no file.
+#: The error numbers for a name without a file.
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR, errno.ENXIO)
 
-#: How the names of unfinished uploads begin.
+#: Prefix of the names of unfinished uploads.
 UPLOAD = "upload-"
 
 _COPIED_AT_ONCE = 1 << 20
@@ -40,31 +40,31 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def private_folder(folder: Path) -> Path:
-    """Returns the server's own folder inside *folder*, hence on its file system."""
+    """Returns the private folder in *folder*, which is on the same file system."""
     return folder / PRIVATE_FOLDER
 
 
 def make_private(folder: Path) -> None:
-    """Makes a folder that only this user may look into. Raises OSError.
+    """Creates a folder that only this user may read. Raises OSError.
 
-    Not its parents: if these are missing, their disk is not mounted, and what we write would
-    end up on another one.
+    Its parent folders are not created: if they are missing, their disk is not mounted, and files would end up on
+    another disk.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def open_file(base: Path, collection_dir: str, folder: str, name: str) -> StoredFile:
-    """Opens a regular file `BASE/[PLACE/]FOLDER/NAME` for reading.
+    """Opens a regular file `BASE/[COLLECTION_DIR/]FOLDER/NAME` for reading.
 
     Parameters:
         base, collection_dir, folder, name: where it is. A symbolic link is followed only to a file below
-            *base* that lies directly in a folder of this name.
+            *base* that is directly in a folder of this name.
 
     Raises:
-        NotFound: there is no such regular file.
-        StorageFault: it cannot be read.
+        NotFound: no such regular file exists.
+        StorageFault: the file cannot be read.
     """
-    # Plain texts: every read of a thumbnail comes here twice, and Path takes its time.
+    # Plain strings, because Path is slow and every read of a thumbnail calls this twice.
     shown: str | None = f"{collection_dir}/{folder}/{name}" if collection_dir else f"{folder}/{name}"
     path = f"{base}/{shown}"
     try:
@@ -87,35 +87,35 @@ def open_file(base: Path, collection_dir: str, folder: str, name: str) -> Stored
 
 
 def _open_no_link(path: str | Path) -> int:
-    # O_NONBLOCK: a named pipe that somebody put there must not hang the server.
+    # O_NONBLOCK: a named pipe in the folder must not block the server.
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def resolve(path: Path, base: Path, folders: Set[str]) -> Path:
-    """Follows a symbolic link only to a file below *base* in a folder of one of these names. Raises NotFound."""
+    """Resolves a symbolic link, but only to a file below *base* in a folder of one of these names. Raises NotFound."""
     try:
         target = path.resolve(strict=True) if path.is_symlink() else path
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links, before Python 3.13
         raise NotFound("There is no such file.", str(error)) from error
     if target != path and not (target.is_relative_to(base.resolve()) and target.parent.name in folders):
-        raise NotFound("There is no such file.", f"{path} links out of the store, to {target}")
+        raise NotFound("There is no such file.", f"{path} is a symbolic link to {target}, which is outside the store")
     return target
 
 
 def version(status: os.stat_result) -> Version:
     """Returns the version of an open file.
 
-    The tag has the time of the inode's last change, too: nobody can set it, so bytes that were
-    changed in place get another tag even if somebody put size and date back.
+    The ETag includes the time of the inode's last change. It cannot be set, so bytes that were changed in place get
+    another ETag even if size and modification time were restored.
     """
     etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}"'
     return Version(status.st_size, status.st_mtime_ns, status.st_ctime_ns, etag)
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Lets two files of one file system change names, at once (renameat2(2), RENAME_EXCHANGE).
+    """Exchanges the names of two files of one file system, atomically (renameat2(2), RENAME_EXCHANGE).
 
-    Raises OSError; ENOSYS or EINVAL where the system or the file system cannot do that.
+    Raises OSError: ENOSYS or EINVAL if the system or the file system does not support it.
     """
     library = ctypes.CDLL(None, use_errno=True)
     if not hasattr(library, "renameat2"):
@@ -127,12 +127,12 @@ def exchange(one: Path, other: Path) -> None:
 
 @contextlib.contextmanager
 def brought_to(folder: Path, path: Path) -> Iterator[Path]:
-    """Gives a private file as one of the file system of *folder*: itself, or a synced copy. Raises OSError.
+    """Yields a private file on the file system of *folder*: the file itself, or a synced copy. Raises OSError.
 
-    Two file systems: a collection has one of its own, and the file came before its collection's name. The copy
-    is removed in the end if it is still there.
+    A copy is necessary if the collection has a file system of its own and the file arrived before the name of the
+    collection. It is removed at the end if it still exists.
     """
-    # Folders with folders: on a union of file systems (overlay) files have numbers of their own.
+    # Folders are compared, because on an overlay file system files have other device numbers.
     if path.parent.stat().st_dev == folder.stat().st_dev:
         yield path
         return
@@ -152,13 +152,13 @@ def brought_to(folder: Path, path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(folder: Path, name: str) -> Iterator[None]:
-    """Holds off everybody else, in other processes too, who calls this for the same name.
+    """Holds the lock of a name, among all threads and processes.
 
     Parameters:
-        folder: whose private folder holds the lock.
-        name: what is locked.
+        folder: the folder whose private folder has the lock file.
+        name: what to lock.
 
-    The system takes the lock back when a process ends. Raises OutOfSpace, StorageFault.
+    The system releases the lock when the process ends. Raises OutOfSpace, StorageFault.
     """
     key = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
     path = private_folder(folder) / f"lock-{key}"
@@ -170,27 +170,27 @@ def locked(folder: Path, name: str) -> Iterator[None]:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            _log.error("a lock file is left over: %s", error)
+            _log.error("a lock file was not removed: %s", error)
         os.close(descriptor)
 
 
 def _lock(path: Path) -> int:
-    """Makes and locks a file, waiting for its turn; the holder removes it before letting go."""
+    """Creates and locks a file, and waits for the lock. The holder removes the file before it releases the lock."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
-        os.close(descriptor)  # it was removed while we waited for it
+        os.close(descriptor)  # the holder removed it while we waited
 
 
 def confirm(folder: Path) -> None:
-    """Makes a change in *folder*, which has been made, durable. Raises Unsynced."""
+    """Makes a completed change in *folder* durable. Raises Unsynced."""
     try:
         sync_folder(folder)
     except OSError as error:
-        raise Unsynced("The server's disk does not confirm the change; please try again.", str(error)) from error
+        raise Unsynced("The server's disk did not confirm the change; please try again.", str(error)) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -199,7 +199,7 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network file systems cannot do this with folders; the file itself is synced.
+        # Some network file systems do not support this for folders. The file itself is synced.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -207,16 +207,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def sweep(private: Path, spared: Set[str]) -> None:
-    """Makes a private folder, and removes from it what a crashed process left.
+    """Creates a private folder, and removes files from it that a crashed process left. Raises OSError.
 
     Parameters:
         private: the folder.
-        spared: names in it that stay, however old. Raises OSError.
+        spared: names in it that stay, however old they are.
     """
     make_private(private)
     oldest = time.time() - _ABANDONED_AFTER_SECONDS
     for entry in private.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another server process sweeps, too
+        with contextlib.suppress(FileNotFoundError):  # another server process may do the same
             if entry.name.startswith(UPLOAD):
                 _remove_unless_locked(entry)
             elif entry.name in spared or entry.lstat().st_mtime >= oldest:
@@ -228,7 +228,7 @@ def sweep(private: Path, spared: Set[str]) -> None:
 
 
 def create_locked(path: Path) -> int:
-    """Makes a file that is locked as long as it is open: everybody sees that it has an owner. Raises OSError."""
+    """Creates a file that is locked as long as it is open, to show that it has an owner. Raises OSError."""
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
@@ -236,10 +236,10 @@ def create_locked(path: Path) -> int:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
-            return descriptor  # no locks here: then nobody sweeps it, either
+            return descriptor  # without locks, `sweep` does not remove the file either
         if os.fstat(descriptor).st_nlink:
             return descriptor
-        os.close(descriptor)  # somebody swept it in the moment before it was locked
+        os.close(descriptor)  # `sweep` removed it just before it was locked
 
 
 def _remove_unless_locked(path: Path) -> None:
@@ -248,7 +248,7 @@ def _remove_unless_locked(path: Path) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return  # its owner lives, or there are no locks here
+            return  # its owner is running, or locks are not supported
         path.unlink()
     finally:
         os.close(descriptor)
@@ -256,9 +256,9 @@ def _remove_unless_locked(path: Path) -> None:
 
 @contextlib.contextmanager
 def faults() -> Iterator[None]:
-    """Turns errors of the operating system into ours; the path goes to the log only.
+    """Turns errors of the operating system into errors of ours, with the path only in the detail for the log.
 
-    Raises OutOfSpace, BadRequest (the file system takes no such name), StorageFault.
+    Raises OutOfSpace, BadRequest (the file system does not accept the name), StorageFault.
     """
     try:
         yield
@@ -268,21 +268,21 @@ def faults() -> Iterator[None]:
         if error.errno in _FULL:
             raise OutOfSpace("The server's disk is full; nothing was stored or changed.", str(error)) from error
         if error.errno in (errno.EISDIR, errno.ENOTEMPTY):
-            raise BadRequest("There is a folder of this name where the file would have to be.", str(error)) from error
+            raise BadRequest("The file cannot be stored, because a folder has its name.", str(error)) from error
         if error.errno == errno.ENAMETOOLONG:
             raise BadRequest("The file name is too long for the server's file system.", str(error)) from error
         raise StorageFault("The server cannot write to its attachment folder.", str(error)) from error
 
 
 def make_private_folder(base: Path, name: str) -> Path:
-    """Returns a folder in the private folder; makes both if need be. Raises OSError.
+    """Returns a folder in the private folder; creates both if they do not exist. Raises OSError.
 
     Parameters:
         base: the folder of all attachments.
         name: of the folder.
     """
     folder = base / PRIVATE_FOLDER / name
-    # One by one: mkdir gives its mode only to the last of them.
+    # One by one, because mkdir applies the mode only to the last folder.
     for path in (folder.parent, folder):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

@@ -1,7 +1,7 @@
-"""Cached thumbnails as plain files, `BASE/[collection folder/]thumbnails/ROOT_SCALE.EXT`.
+"""Cached thumbnails as ordinary files, `BASE/[collection folder/]thumbnails/ROOT_SCALE.EXT`.
 
-Concurrency: as in `assetstore.storage.disk.disk`. The only locks are those by which processes avoid
-making the same thumbnail twice.
+Concurrency: as in `assetstore.storage.disk.disk`. The only locks are those that prevent
+processes from making the same thumbnail twice.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ class DiskThumbnails:
     Parameters:
         base: the folder of all attachments (BASE_DIR).
         folder: name of the folder of thumbnails (THUMB_DIR).
-        most_sizes: of how many sizes thumbnails are kept in each collection.
+        most_sizes: how many sizes of thumbnails are cached for each collection.
     """
 
     def __init__(self, base: Path, folder: str, most_sizes: int) -> None:
@@ -40,31 +40,31 @@ class DiskThumbnails:
 
     @contextlib.contextmanager
     def new(self, collection_dir: str, name: str) -> Iterator["DiskThumbnail"]:
-        """Gives a private path for a thumbnail to be made at; whatever is not published is removed."""
+        """Yields a new thumbnail at a private path, which is removed at the end unless it was published."""
         thumbnails = self._folder_of(collection_dir)
         with faults():
-            thumbnails.mkdir(exist_ok=True)  # somebody may have thrown all thumbnails away
+            thumbnails.mkdir(exist_ok=True)  # the whole folder may have been deleted by hand
             make_private(private_folder(thumbnails))
             folder = Path(tempfile.mkdtemp(prefix="thumbnail-", dir=private_folder(thumbnails)))
         try:
             yield DiskThumbnail(folder / "picture", thumbnails / name)
         finally:
-            # A tool that was killed may still be closing its files there; what stays is swept at the next start.
+            # A tool that was killed may still be closing files there. The next start removes what is left.
             shutil.rmtree(folder, ignore_errors=True)
 
     def delete(self, collection_dir: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
-        """Removes the thumbnails `ROOT_SCALE.EXT` of one root, except those changed at a time in *spared*.
+        """Removes the thumbnails `ROOT_SCALE.EXT` of one root, except those with a modification time in *spared*.
 
         Raises StorageFault.
         """
         folder = self._folder_of(collection_dir)
         spared_microseconds: set[int] | None = None
         try:
-            # Not by a look through the folder: that would take ever longer.
+            # The folder is not listed, because that takes longer as it grows.
             for size in self._sizes_of(collection_dir).known():
                 names = itertools.chain(
                     [f"{root}_{size}{extension}"],
-                    # Earlier servers left `-0`, `-1` … of pages behind the scale.
+                    # Earlier servers appended the page to the scale: `-0`, `-1` …
                     itertools.takewhile(
                         lambda name: os.path.lexists(folder / name),
                         (f"{root}_{size}-{page}{extension}" for page in itertools.count()),
@@ -81,7 +81,7 @@ class DiskThumbnails:
             raise StorageFault("The thumbnails cannot be deleted.", str(error)) from error
 
     def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
-        """Holds off everybody else, in other processes too, who calls this for the same thumbnail."""
+        """Holds the lock of a thumbnail, among all threads and processes."""
         folder = self._folder_of(collection_dir)
         with faults():
             folder.mkdir(exist_ok=True)
@@ -89,27 +89,27 @@ class DiskThumbnails:
         return locked(folder, name)
 
     def caches_size(self, collection_dir: str, size: int) -> bool:
-        """Whether thumbnails of this size are kept; registers the size if there is room for one more."""
+        """Returns whether thumbnails of this size are cached. Adds the size if the limit allows."""
         with faults():
             return self._sizes_of(collection_dir).admits(size)
 
     def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
-        """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
+        """Returns the largest cached size up to this one; None if there is none."""
         with faults():
             return max((known for known in self._sizes_of(collection_dir).known() if known <= size), default=None)
 
     def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
-        """Yields all cached thumbnails of one place, in no order. Raises StorageFault."""
+        """Yields all cached thumbnails of a collection folder, in any order. Raises StorageFault."""
         with faults(), contextlib.suppress(FileNotFoundError), os.scandir(self._folder_of(collection_dir)) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
-                        # Its time of change is a fingerprint; when it was made, the inode knows.
+                        # The modification time is a fingerprint, so the creation time is that of the inode.
                         yield CachedThumbnail(entry.name, status.st_size, status.st_ctime_ns)
 
     def remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
-        """Removes a thumbnail; False if there is none, or another one by now. Raises StorageFault."""
+        """Removes a thumbnail. Returns False if it no longer exists or was replaced. Raises StorageFault."""
         path = self._folder_of(collection_dir) / cached.name
         with faults():
             try:
@@ -121,7 +121,7 @@ class DiskThumbnails:
         return True
 
     def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
-        """Makes room under the ceiling: forgets all sizes but these. Raises StorageFault."""
+        """Removes all sizes but these from the cached sizes. Raises StorageFault."""
         with faults():
             self._sizes_of(collection_dir).forget(but)
 
@@ -133,16 +133,16 @@ class DiskThumbnails:
 
 
 class DiskThumbnail:
-    """A thumbnail that a tool makes at `path` and that `publish` renames to its place."""
+    """A thumbnail that a tool makes at `path` and that `publish` renames to its final name."""
 
     def __init__(self, path: Path, target: Path) -> None:
         self.path = path
         self._target = target
 
     def publish(self, modified_ns: int) -> None:
-        """Makes the picture visible under its name, with this time of change. Raises OutOfSpace, StorageFault."""
+        """Renames the image to its final name, with this modification time. Raises OutOfSpace, StorageFault."""
         with faults():
-            # Synced although it could be made again: after a crash an empty picture would be believed.
+            # Synced, because after a crash an empty file with the right fingerprint would be served.
             with open(self.path, "rb") as picture:
                 os.utime(picture.fileno(), ns=(modified_ns, modified_ns))
                 os.fsync(picture.fileno())

@@ -1,12 +1,11 @@
 """The trash of one folder of originals: a private folder beside them, on the same file system.
 
-Each entry is a file named `2026-11-24T10.31.07.123456789-deleted-NAME` (UTC, to the nanosecond), so
-that `ls` and `mv` are enough in an emergency and nothing else has to be believed. Moving one there
-needs no space on the disk but an entry in the folder, and a little ballast is kept for that. A
-name too long for that goes into a folder `2026-11-24T10.31.07.123456789-deleted`.
+Each entry is a file named `2026-11-24T10.31.07.123456789-deleted-NAME` (UTC, to the nanosecond), so that `ls` and `mv`
+are enough to restore it in an emergency. Moving a file there requires only the space of a folder entry, and a small
+reserve exists for that. A file whose name is too long goes into a folder `2026-11-24T10.31.07.123456789-deleted`.
 
-Concurrency: whoever adds or takes out an entry holds the lock of its store name
-(`Storage.locked_original`), so two entries of one name are never made at once.
+Concurrency: a thread that adds or removes an entry holds the lock of its store name (`Storage.locked_original`), so
+two entries of one name are never created at the same time.
 """
 
 import contextlib
@@ -23,25 +22,25 @@ from assetstore.storage.disk.files import confirm, exchange, make_private, priva
 from assetstore.storage.models import DELETED, REPLACED, TrashEntry
 from assetstore.storage.trash_names import STAMP_PATTERN, stamp, timestamp_ns
 
-#: The folder inside the private folder of the originals.
+#: The folder of the trash, in the private folder of the originals.
 TRASH_FOLDER = "trash"
 
-#: A folder of files that only take space, until that is needed. Small ones, given up one by one, since
-#: whoever else writes takes what becomes free: each lets the trash take some dozens of files more.
+#: The folder of the reserve: files that only take up space, for deletes on a full disk. They are small and removed one
+#: at a time, because other programs use space that becomes free. Each makes room for dozens of entries in the trash.
 RESERVE_FOLDER = "ballast"
 _RESERVE_PIECES, _PIECE_BYTES = 32, 16 * 1024
 
-#: What the system says where a file cannot have two names.
+#: The error numbers if a file cannot have two names.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 _ENTRY = re.compile(rf"{STAMP_PATTERN}-({DELETED}|{REPLACED})(?:-(.+))?", re.ASCII | re.DOTALL)
 
 
 class DiskTrash:
-    """The trash of one place.
+    """The trash of one collection folder.
 
     Parameters:
-        collection_dir: the folder of the collection, as the entries name it.
+        collection_dir: the collection folder, for the entries.
         originals: the folder of originals.
     """
 
@@ -51,13 +50,13 @@ class DiskTrash:
         self._reserve_folder = private_folder(originals) / RESERVE_FOLDER
 
     def prepare(self) -> None:
-        """Makes the folder, so that a full disk does not keep anything from getting there. Raises OSError."""
+        """Creates the folder in advance, so that deletes work on a full disk. Raises OSError."""
         make_private(self._folder)
 
     def replace(self, new: Path, original: Path) -> None:
-        """Puts a file of the same file system in the place of an original, which goes to the trash.
+        """Replaces an original by a file of the same file system, and moves the original to the trash.
 
-        At any moment one of the two has the name, whole. Raises OSError; the original is then in its place.
+        At all times, one of the two has the name. Raises OSError; the original then still has its name.
         """
         entry = self._free_path(original.name, REPLACED)
         try:
@@ -78,17 +77,17 @@ class DiskTrash:
             sync_folder(entry.parent)
             os.rename(new, original)
         except BaseException:
-            # A file server may have done what it then reports as failed: never remove the only name of the old one.
+            # A file server may report a failure after the rename succeeded: never remove the only name of the original.
             if _is_same(entry, original):
                 entry.unlink()
             raise
 
     def _exchange(self, new: Path, original: Path, entry: Path) -> None:
-        """The same where files have one name only, or this user may not give a stranger's file another.
+        """Does the same without hard links, which the file system does not support or the user may not create.
 
-        If the disk does not let us undo a failure either, an entry is left over, and nothing is lost: it holds the
-        bytes that came, as if they had been there, or, at the last resort, the original, which then has no other
-        name. `manage.py trash restore` brings either back, and `manage.py verify` tells of the latter.
+        If a failure cannot be undone either, an entry is left in the trash and nothing is lost. It contains the new
+        bytes or, in the worst case, the original, which then has no other name. `manage.py trash restore` restores
+        either, and `manage.py verify` reports the latter as missing.
         """
         arrived = new.lstat()
         os.rename(new, entry)
@@ -97,11 +96,11 @@ class DiskTrash:
             exchange(entry, original)
         except OSError as error:
             if not os.path.samestat(entry.lstat(), arrived):
-                raise  # exchanged all the same: the entry is the old version
+                raise  # exchanged in spite of the error: the entry is the old version
             os.rename(entry, new)
             if error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
                 raise
-            # The last resort: for the blink of an eye nobody has the name.
+            # The last resort: for a very short time no file has the name.
             os.rename(original, entry)
             try:
                 sync_folder(entry.parent)
@@ -112,7 +111,7 @@ class DiskTrash:
         confirm(entry.parent)
 
     def move(self, original: Path) -> None:
-        """Moves a file that is to be deleted. Raises OSError; the file is then still in its place."""
+        """Moves an original to the trash. Raises OSError; the original then still has its name."""
         entry = self._free_path(original.name, DELETED)
         try:
             try:
@@ -131,7 +130,7 @@ class DiskTrash:
             raise
 
     def fill_reserve(self) -> None:
-        """Keeps a little space for the folder to grow, so that deletes go on when the disk is full. Raises OSError."""
+        """Reserves some space for the folder to grow, so that deletes work on a full disk. Raises OSError."""
         make_private(self._reserve_folder)
         for number in range(_RESERVE_PIECES):
             piece = self._reserve_folder / str(number)
@@ -146,7 +145,7 @@ class DiskTrash:
                 return
 
     def _release_reserve(self) -> bool:
-        """Gives up a piece; False if there is none left."""
+        """Releases a piece of the reserve; False if none is left."""
         with contextlib.suppress(OSError):
             for piece in self._reserve_folder.iterdir():
                 piece.unlink()
@@ -154,36 +153,36 @@ class DiskTrash:
         return False
 
     def _tidy(self, entry: Path) -> None:
-        """Removes the folder of an entry that came to nothing."""
+        """Removes the folder of an entry that could not be created."""
         if entry.parent != self._folder:
             with contextlib.suppress(OSError):
                 entry.parent.rmdir()
 
     def entries(self) -> Iterator[TrashEntry]:
-        """Yields the entries, oldest first; what else lies in the folder is passed over. Raises OSError."""
+        """Yields the entries, oldest first, and skips other files in the folder. Raises OSError."""
         try:
             identifiers = sorted(os.listdir(self._folder))
         except FileNotFoundError:
             return
         for identifier in identifiers:
-            # Somebody restores or purges, or put a file where a folder is expected.
+            # The entry was restored or purged meanwhile, or a file has the name of a folder.
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 entry = self._read(identifier)
                 if entry is not None:
                     yield entry
 
     def path(self, entry: TrashEntry) -> Path:
-        """Returns where the file of an entry lies."""
+        """Returns the path of the file of an entry."""
         path = self._folder / entry.identifier
         return path / entry.name if _has_folder(entry) else path
 
     def forget(self, entry: TrashEntry) -> None:
-        """Removes what is left of an entry when its file is gone. Raises OSError."""
+        """Removes the folder of an entry, if it has one, after its file. Raises OSError."""
         if _has_folder(entry):
             (self._folder / entry.identifier).rmdir()
 
     def _free_path(self, name: str, reason: str) -> Path:
-        """A path for a new entry, dated now, or as soon after as there is none yet."""
+        """A path for a new entry, with the current time, or the next free nanosecond."""
         self.prepare()
         timestamp = time.time_ns()
         while True:
@@ -206,7 +205,7 @@ class DiskTrash:
         path = self._folder / identifier
         second, fraction, reason, name = match.groups()
         if name is None:
-            # Empty: a crash came between making the folder and moving the file.
+            # The folder is empty after a crash between creating it and moving the file.
             name = next(iter(os.listdir(path)), None)
             if name is None:
                 return None
@@ -223,7 +222,7 @@ class DiskTrash:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Whether two names are certainly those of one file."""
+    """Whether two names are known to be those of the same file."""
     try:
         return os.path.samestat(one.lstat(), other.lstat())
     except OSError:
@@ -231,6 +230,6 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _has_folder(entry: TrashEntry) -> bool:
-    """Whether the entry is a folder that holds the file, because the name was too long."""
+    """Whether the entry is a folder with the file in it, because the name was too long."""
     match = _ENTRY.fullmatch(entry.identifier)
     return match is not None and match[4] is None

@@ -1,15 +1,15 @@
 """Originals and thumbnails in S3-compatible object storage.
 
 client.py           one bucket: the few calls that are used, with timeouts and retries
-circuit_breaker.py  fails at once while the service does not work
-errors.py           errors of the library, translated to ours
-object_info.py      what an object says of itself
-objects.py          an object as a file to read
-layout.py           which bucket and key belong to which collection folder and name
-spool.py            local temporary copies, limited in size
+circuit_breaker.py  lets calls fail at once while the service is down
+errors.py           translation of the library's errors
+object_info.py      the metadata of an object
+objects.py          an object as a readable file
+layout.py           the bucket and key of a collection folder and a name
+spool.py            temporary local files, with a limit on their size
 originals.py        the store of originals
-uploads.py          an upload on its way into a bucket
+uploads.py          uploads to a bucket
 parts.py            multipart uploads; copies of very large objects
-trash.py            originals that were deleted or replaced
+trash.py            the trash of deleted and replaced originals
 thumbnails.py       the store of thumbnails
 """

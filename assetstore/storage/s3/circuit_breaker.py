@@ -1,10 +1,10 @@
-"""A fuse for a service that may be down: while nothing works, requests fail at once instead of waiting.
+"""A circuit breaker: while the storage service is down, calls fail at once instead of waiting.
 
-It blows when several calls in a row have failed and none has succeeded for a while; then one call at a
-time may try, a second after the last, and the first that succeeds mends it. Before that, while nobody knows yet, it
-also keeps calls that wait from taking all threads of the server.
+It opens when several calls in a row have failed and none has succeeded for a while. Then it admits one trial call at a
+time, a second after the last one failed, and closes when a trial succeeds. Until it opens, it also limits how many
+calls may wait, so that they do not take all threads of the server.
 
-Concurrency: one fuse guards one bucket, for all threads.
+Concurrency: each bucket has one circuit breaker, for all threads.
 """
 
 import threading
@@ -14,18 +14,18 @@ from contextlib import contextmanager
 
 from assetstore.storage.s3.errors import Passing, unreachable
 
-#: So many failures in a row, with no success for so many seconds.
+#: It opens after this many failures in a row, if no call has succeeded for this many seconds.
 _FAILURES, _SILENCE_SECONDS = 4, 2.0
 
-#: So long after a trial has failed, the next call may try; also when one that tries has no answer for so long.
+#: How many seconds after a failed trial, and after the start of one without a response, the next trial may start.
 _TRIAL_SECONDS, _TRIAL_LASTS_SECONDS = 1.0, 5.0
 
-#: When nothing has succeeded for so long, only a share of the threads may wait.
+#: After this many seconds without a success, only a limited number of calls may wait.
 _DOUBTFUL_SECONDS = 1.0
 
 
 class CircuitBreaker:
-    """One fuse; *most_waiting* is how many calls may wait at the same time for a service that is silent."""
+    """A circuit breaker; *most_waiting* is how many calls may wait for a service that does not respond."""
 
     def __init__(self, most_waiting: int) -> None:
         self._most_waiting = most_waiting
@@ -37,12 +37,12 @@ class CircuitBreaker:
 
     @contextmanager
     def guard(self, waits: bool = True) -> Iterator[None]:
-        """Lets a call through. Raises Passing if it would wait in vain.
+        """Admits a call. Raises Passing while the circuit breaker is open.
 
         Parameters:
-            waits: whether the call waits for the service only; else for a client, too.
+            waits: whether the call waits only for the service, and not also for a client.
 
-        The call raises Passing if the service failed; anything else counts as a success.
+        If the call raises Passing, it counts as a failure; any other result counts as a success.
         """
         self._enter(waits)
         works = False
@@ -61,14 +61,14 @@ class CircuitBreaker:
         with self._lock:
             now = time.monotonic()
             if not self._waiting and not self._failures:
-                self._silent_since = now  # nobody has asked it anything
+                self._silent_since = now  # no call was made, so the silence means nothing
             silence = now - self._silent_since
             if self._failures >= _FAILURES and silence > _SILENCE_SECONDS:
                 if now < self._next_trial:
                     raise unreachable(f"{self._failures} calls in a row have failed")
                 self._next_trial = now + _TRIAL_LASTS_SECONDS
             elif self._waiting >= self._most_waiting and silence > _DOUBTFUL_SECONDS:
-                raise unreachable(f"{self._waiting} calls wait, and none had an answer for {silence:.0f} seconds")
+                raise unreachable(f"{self._waiting} calls are waiting without a response for {silence:.0f} seconds")
             self._waiting += waits
 
     def _leave(self, works: bool, waits: bool) -> None:

@@ -1,13 +1,12 @@
-"""One bucket: the few calls that the store uses, each with a bound on its time and a few retries.
+"""A bucket: the calls that the store uses, each with a timeout and a few retries.
 
-The library is obstore, whose calls wait outside of Python. It takes its time limits when a client is
-made, not with a call; so there is a client for each of a few limits, and a call gets the one that fits what it
-moves. What calls lose in vain counts against the request (`assetstore.concurrency.retry_budget`). Credentials are the
-library's
-business alone: it takes them from the environment (AWS_ACCESS_KEY_ID …) or asks the machine that it runs on.
+The library is obstore, whose calls wait outside of Python. Its timeouts belong to a client and not to a call, so there
+is a client for each of a few timeouts, and each call uses the one for its amount of data. The time of failed calls
+counts against the retry budget of the request (`assetstore.concurrency.retry_budget`). The library gets its
+credentials itself, from the environment (AWS_ACCESS_KEY_ID …) or from the metadata service of the machine.
 
-Concurrency: any thread may call. A process that was forked after its parent had used the library cannot
-use it (its threads are gone, and calls would hang), so that is refused.
+Concurrency: any thread may call. A process that was forked after its parent had used the library cannot use it,
+because the library's threads are gone and calls would hang. Such calls raise an error.
 """
 
 import os
@@ -31,58 +30,58 @@ from assetstore.storage.s3.object_info import Found, found
 
 Result = TypeVar("Result")
 
-#: The time limits that there are clients for, in seconds.
+#: The timeouts for which there are clients, in seconds.
 _LIMITS = (1, 2, 5, 10, 30, 120, 600, 3600)
 
-#: How long a call may take that moves few bytes; twice that if it stores, removes or lists something.
+#: The timeout of a call that transfers few bytes, in seconds; twice that if it stores, removes or lists objects.
 _QUICK = 5
 
-#: The slowest that a service may store or copy, bytes per second; less counts as hanging.
+#: The minimum rate at which a service must store or copy, in bytes per second.
 _SLOWEST_BYTES_PER_SECOND = 1_000_000
 
-#: How long it may take to remove an object.
+#: How long removing one object may take.
 _SECONDS_PER_KEY = 0.03
 
 _CONNECT_SECONDS = 3
 
-#: How long a download may be silent. The time of all of it has no limit: readers may be slow.
+#: How long a download may stall. Its total time is not limited, because readers may be slow.
 _SILENCE_SECONDS = 10
 _DAY = 86_400
 
-#: A download that is slower, bytes per second, counts as hanging.
+#: The minimum rate of a download, in bytes per second.
 _SLOWEST_DOWNLOAD = 20_000
 
 _ATTEMPTS = 5
 _PAUSES = (0.05, 0.2, 0.5, 1.0)
 
-#: How long storing a part of a large upload may take. The library itself tries parts again.
+#: The timeout for storing a part of a large upload. The library itself retries parts.
 _PART_SECONDS = 30
 _PART_RETRIES = 3
 
-#: Connections that were not used for so long are closed before the service does it.
+#: After how many seconds idle connections are closed, before the service closes them.
 _IDLE_SECONDS = 20
 
-#: As long as the bucket has shown itself, an absent object is simply absent; else it is asked for once more.
+#: For how many seconds after a success the bucket is assumed to exist. Later, a missing object is checked again.
 _SEEN_SECONDS = 60
 
-#: The parts of large uploads: at most 10,000, each in memory until it is stored.
+#: The parts of large uploads: S3 allows 10,000, and each is in memory until it is stored.
 PART_BYTES = 8 << 20
 _MOST_PARTS = 9_000
 
-#: Keys in one request (the protocol's own limit).
+#: How many keys a request may have (the limit of S3).
 _MOST_KEYS = 1000
 
 
 @dataclass(frozen=True)
 class Service:
-    """How buckets are reached.
+    """The connection settings of buckets.
 
     Fields:
-        endpoint: address of the service; None for Amazon's.
+        endpoint: address of the service; None for Amazon S3.
         region: of the bucket.
-        is_virtual: whether the name of a bucket goes into the host name.
-        most_waiting: how many calls may wait at the same time when the service is silent.
-        credentials: the library's names of them, and the values; empty: it finds them itself.
+        is_virtual: whether the name of the bucket is part of the host name.
+        most_waiting: how many calls may wait if the service does not respond.
+        credentials: the credentials as options of the library; empty: the library finds them itself.
     """
 
     endpoint: str | None
@@ -93,12 +92,12 @@ class Service:
 
 
 def part_size(length: int | None) -> int:
-    """Returns how large the parts of an upload of so many bytes have to be."""
+    """Returns the size of the parts of an upload of *length* bytes."""
     return max(PART_BYTES, -(-(length or 0) // _MOST_PARTS))
 
 
 class Bucket:
-    """One bucket; making one opens nothing."""
+    """A bucket. Creating one opens no connection."""
 
     def __init__(self, name: str, service: Service) -> None:
         self.name = name
@@ -108,15 +107,15 @@ class Bucket:
         self._seen_at = -float(_SEEN_SECONDS)
 
     def link(self, key: str, seconds: int) -> str:
-        """Returns an address for GET that is signed and valid for so many seconds. Raises StorageFault."""
+        """Returns a signed address for GET that is valid for some seconds. Raises StorageFault."""
         return self._call(lambda store: obstore.sign(store, "GET", key, timedelta(seconds=seconds)))
 
     def head(self, key: str, *, insist: bool = False) -> Found:
-        """Returns what there is to know of an object.
+        """Returns the metadata of an object.
 
         Parameters:
             key: of the object.
-            insist: whether to ask at least once, even if the request has lost all its time.
+            insist: whether to call at least once, even if the retry budget is used up.
 
         Raises NotFound, Unavailable, StorageFault.
         """
@@ -129,7 +128,7 @@ class Bucket:
         return found(result.meta, result.attributes)
 
     def start(self, key: str, length: int) -> tuple[Found, bytes]:
-        """Returns what there is to know of an object, and its first *length* bytes: all of them, if it has no more.
+        """Returns the metadata of an object and its first *length* bytes, or all bytes if it has fewer.
 
         Raises NotFound, Unavailable, StorageFault.
         """
@@ -141,12 +140,12 @@ class Bucket:
         try:
             start = self._call(get, length / _SLOWEST_BYTES_PER_SECOND)
         except StorageFault:
-            return self.head(key), b""  # an empty one has no first byte
+            return self.head(key), b""  # an empty object has no first byte
         self._seen_at = time.monotonic()
         return start
 
     def _confirm_bucket(self, key: str) -> None:
-        """Raises Unavailable if there is no bucket: answers without a body do not say so."""
+        """Raises Unavailable if the bucket does not exist: a response without a body does not say so."""
         if time.monotonic() - self._seen_at < _SEEN_SECONDS:
             return
         try:
@@ -155,7 +154,7 @@ class Bucket:
             self._seen_at = time.monotonic()
 
     def window(self, object: Found, first: int, length: int) -> bytes:
-        """Returns some bytes of an object. Raises Overtaken if it is another by now, NotFound, Unavailable."""
+        """Returns some bytes of an object. Raises Overtaken if it was replaced, NotFound, Unavailable."""
 
         def get(store: S3Store) -> bytes:
             options = {"range": (first, first + length), "if_match": object.etag}
@@ -166,11 +165,11 @@ class Bucket:
         return self._call(get, length / _SLOWEST_BYTES_PER_SECOND)
 
     def stream(self, object: Found, first: int, end: int) -> Iterator[bytes]:
-        """Begins to read an object from byte *first* to before *end*; raises as `window`, also in between."""
+        """Starts to read an object from byte *first* to *end* (exclusive). Raises as `window`, also while reading."""
         options = {"range": (first, end), "if_match": object.etag}
         result = self._call(lambda _: obstore.get(self._store(_DAY), object.key, options=options))  # type: ignore[arg-type]
         object.check(result.meta)
-        # As they come: the library would wait for more to give at once.
+        # A minimum of 1 byte, because otherwise the library waits for larger pieces.
         return self._pieces(iter(result.stream(1)))
 
     def _pieces(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -179,27 +178,27 @@ class Bucket:
             began = time.monotonic()
             try:
                 piece = next(pieces, None)
-            except Exception as error:  # noqa: BLE001 - whatever the library raises
+            except Exception as error:  # noqa: BLE001 - any error of the library
                 raise translated(error) from None
             if piece is None:
                 return
             received += len(piece)
             waited += time.monotonic() - began
             if waited > _SILENCE_SECONDS and received < waited * _SLOWEST_DOWNLOAD:
-                raise unreachable(f"only {received} bytes came in {waited:.0f} seconds")
+                raise unreachable(f"only {received} bytes were received in {waited:.0f} seconds")
             yield piece
 
     def put(self, key: str, data: bytes, attributes: Mapping[str, str]) -> None:
-        """Stores an object, whole. Raises OutOfSpace, Unavailable, StorageFault."""
+        """Stores an object by one request. Raises OutOfSpace, Unavailable, StorageFault."""
         seconds = max(2 * _QUICK, len(data) / _SLOWEST_BYTES_PER_SECOND)
         self._call(
             lambda store: obstore.put(store, key, data, attributes=dict(attributes), use_multipart=False), seconds
         )
 
     def put_stream(self, key: str, pieces: Iterator[bytes], attributes: Mapping[str, str], size_of_parts: int) -> None:
-        """Stores an object in parts, visible when *pieces* have ended; what these raise ends it, and nothing is stored.
+        """Stores an object in parts. It becomes visible at the end; if *pieces* raises an error, nothing is stored.
 
-        Raises what *pieces* raise, OutOfSpace, Unavailable, StorageFault.
+        Raises the errors of *pieces*, OutOfSpace, Unavailable, StorageFault.
         """
         store = self._store(_PART_SECONDS, _PART_RETRIES)
         options: dict[str, Any] = {"use_multipart": True, "chunk_size": size_of_parts, "max_concurrency": 2}
@@ -207,23 +206,23 @@ class Bucket:
         with self._circuit_breaker.guard(waits=False):
             try:
                 obstore.put(store, key, pieces, attributes=dict(attributes), **options)
-            except Exception as error:  # noqa: BLE001 - whatever the library raises
+            except Exception as error:  # noqa: BLE001 - any error of the library
                 raise translated(error) from None
 
     def copy(self, object: Found, target: str) -> None:
-        """Has the service copy an object with all that is said of it. Raises NotFound, Unavailable, StorageFault."""
+        """Has the service copy an object with its metadata. Raises NotFound, Unavailable, StorageFault."""
         seconds = max(2 * _QUICK, object.size / _SLOWEST_BYTES_PER_SECOND)
         self._call(lambda store: obstore.copy(store, object.key, target), seconds)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Removes objects; those that are not there do not matter. Raises Unavailable, StorageFault."""
+        """Removes objects; missing ones are ignored. Raises Unavailable, StorageFault."""
         for first in range(0, len(keys), _MOST_KEYS):
             some = keys[first : first + _MOST_KEYS]
             self._call(partial(self._delete, some), max(2 * _QUICK, _SECONDS_PER_KEY * len(some)))
 
     @staticmethod
     def _delete(keys: Sequence[str], store: S3Store) -> None:
-        # A single one is a plain request, which every service understands.
+        # A single key uses a simple request, which every service supports.
         obstore.delete(store, keys[0] if len(keys) == 1 else [*keys])
 
     def list(self, folder: str, after: str | None = None) -> Iterator[Found]:
@@ -231,9 +230,9 @@ class Bucket:
 
         Parameters:
             folder: without the slash.
-            after: only keys behind this one.
+            after: only keys after this one.
 
-        What the objects say of themselves is not there. Raises Unavailable, StorageFault.
+        The objects have no attributes. Raises Unavailable, StorageFault.
         """
         while True:
             page = self._call(partial(self._page, folder, after), 2 * _QUICK)
@@ -248,11 +247,11 @@ class Bucket:
         return [found(meta, {}) for meta in next(iter(pages), ())]
 
     def _call(self, attempt: Callable[[S3Store], Result], seconds: float = 0, insist: bool = False) -> Result:
-        """Makes a call, again if the service failed and the request has time left. Raises errors of ours."""
+        """Makes a call, with retries while the retry budget lasts. Raises AssetError."""
         _refuse_after_fork()
         budget = retry_budget.RetryBudget()
         if budget.left <= 0 and not insist:
-            raise unreachable("the request has lost all its time")
+            raise unreachable("the retry budget of the request is used up")
         for number in range(_ATTEMPTS):
             began = time.monotonic()
             try:
@@ -274,7 +273,7 @@ class Bucket:
             fault = translated(error)
             if fault is error:
                 raise
-            raise fault from None  # its text may hold more than a log should
+            raise fault from None  # its text may contain more than the log should
 
     def _new_store(self, seconds: int, retries: int = 0) -> S3Store:
         service, endpoint = self._service, self._service.endpoint
@@ -314,4 +313,4 @@ def _refuse_after_fork() -> None:
         _used_by.append(os.getpid())
     elif _used_by[0] != os.getpid():
         detail = "the process was forked after it had used the object store; start the server without preloading"
-        raise StorageFault("The server was started in a way in which it cannot reach its file storage.", detail)
+        raise StorageFault("The server cannot reach its file storage because of the way it was started.", detail)

@@ -1,7 +1,7 @@
-"""What the S3 library raises, as errors of ours.
+"""Translates the errors of the S3 library to ours.
 
-The library (obstore) tells apart what an object store may answer by a handful of classes; the rest it
-tells in its message only, which is for the log: it holds addresses.
+The library (obstore) has classes for only a few errors of an object store. Other errors differ only in their message,
+which contains addresses and is therefore only logged.
 """
 
 import re
@@ -14,15 +14,15 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
 _FULL = ("QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "EntityTooLarge")
 
-#: The first so many characters of a message say it all.
+#: How many characters of a message to log.
 _DETAIL = 400
 
-#: After so many seconds clients may come back.
+#: After how many seconds clients may try again.
 RETRY_SECONDS = 10
 
 
 class Passing(Unavailable):
-    """The store cannot be reached, or is too busy: the same may work in a moment."""
+    """A temporary failure: the store cannot be reached or is too busy, and a retry may succeed."""
 
 
 class Overtaken(Unavailable):
@@ -30,17 +30,17 @@ class Overtaken(Unavailable):
 
 
 def unreachable(detail: str) -> Passing:
-    """Returns the error for a store that does not answer."""
+    """Returns the error for a store that does not respond."""
     return Passing("The file storage cannot be reached; please try again soon.", detail, retry_after=RETRY_SECONDS)
 
 
 def translated(error: BaseException) -> AssetError:
-    """Returns the error of ours for one that the library raised."""
+    """Translates an error that the library raised."""
     if isinstance(error, AssetError):
         return error
     message = str(error)
     code = _CODE.search(message)
-    # What the service says besides may hold the key's name, or the request as it was signed.
+    # The rest of the message may contain the key ID or the signed request.
     said = re.split(r"<|Debug source", message, maxsplit=1)[0]
     detail = " ".join(f"{said} {code[1] if code else ''}".split())[:_DETAIL]
     return (code and _by_code(code[1], detail)) or _by_class(error, detail) or _by_status(message, detail)
@@ -48,7 +48,7 @@ def translated(error: BaseException) -> AssetError:
 
 def _by_code(code: str, detail: str) -> AssetError | None:
     if code == "NoSuchBucket":
-        return Unavailable("The file storage is not set up yet.", detail, retry_after=60)
+        return Unavailable("The bucket of the file storage does not exist.", detail, retry_after=60)
     if code in _FULL:
         return OutOfSpace("The file storage is full; nothing was stored or changed.", detail)
     return None
@@ -65,14 +65,14 @@ def _by_class(error: BaseException, detail: str) -> AssetError | None:
 
 
 def _refused(detail: str) -> AssetError:
-    # The key or the clock is wrong: that is for the administrator, and may be set right without a restart.
-    return Unavailable("The file storage refuses this server's key.", detail, retry_after=60)
+    # The key or the clock is wrong. The administrator can correct this without a restart.
+    return Unavailable("The file storage rejects this server's key.", detail, retry_after=60)
 
 
 def _by_status(message: str, detail: str) -> AssetError:
     status = _STATUS.search(message)
     if status is not None and status[1] in ("401", "403"):
-        return _refused(detail)  # lists have no class of their own for it
+        return _refused(detail)  # for listings, the library has no class for this error
     if status is not None and status[1].startswith("4") and status[1] not in ("408", "429"):
-        return StorageFault("The file storage refuses the request.", detail)
+        return StorageFault("The file storage rejects the request.", detail)
     return unreachable(detail)

@@ -1,4 +1,4 @@
-"""Which bucket and key belong to which place and name: the same layout as on disk, below a prefix.
+"""The bucket and key of a collection folder and a name: the same layout as on disk, below a prefix.
 
     [prefix/][collection folder/]originals/NAME
     [prefix/][collection folder/]thumbnails/ROOT_SCALE.EXT
@@ -18,7 +18,7 @@ _SCHEME = "s3://"
 
 @dataclass(frozen=True)
 class Root:
-    """Where the files of a collection are: a bucket, and a prefix in it, with a slash at its end unless it is empty."""
+    """The bucket of a collection and the prefix of its files in it; the prefix is empty or ends with a slash."""
 
     bucket: Bucket
     prefix: str
@@ -36,7 +36,7 @@ class Folder:
         return f"{self.path}/{name}"
 
     def name(self, key: str) -> str:
-        """Returns the rest of a key behind the folder and its slash; empty if it does not lie there."""
+        """Returns the name in this folder that belongs to a key; empty if the key is not in the folder."""
         return key[len(self.path) + 1 :] if key.startswith(self.path + "/") else ""
 
 
@@ -45,10 +45,10 @@ class Layout:
 
     Parameters:
         url: `s3://bucket` or `s3://bucket/prefix` (STORAGE_URL).
-        collection_dirs: the folders of all collections; others may come later.
-        new_bucket: gives a bucket by its name; asked once for each.
+        collection_dirs: the folders of all collections; others may be added later.
+        new_bucket: opens a bucket by its name; called once for each bucket.
 
-    Concurrency: any thread may ask.
+    Concurrency: any thread may call.
     """
 
     def __init__(self, url: str, collection_dirs: Sequence[str], new_bucket: Callable[[str], Bucket]) -> None:
@@ -59,12 +59,12 @@ class Layout:
         self._buckets: dict[str, Bucket] = {}
 
     def folder(self, collection_dir: str, name: str) -> Folder:
-        """Returns a folder of the collection whose folder is *collection_dir*."""
+        """Returns the folder *name* of a collection folder."""
         root = self.root(collection_dir)
         return Folder(root.bucket, root.prefix + name)
 
     def root(self, collection_dir: str) -> Root:
-        """Returns where the files of the collection are whose folder is *collection_dir*."""
+        """Returns the bucket and prefix of a collection folder."""
         address = collection_dir if collection_dir.startswith(_SCHEME) else f"{self._url}/{collection_dir}".rstrip("/")
         name, _, prefix = address.removeprefix(_SCHEME).partition("/")
         with self._lock:

@@ -1,7 +1,7 @@
-"""What an object says of itself.
+"""The metadata of an object.
 
-An object keeps as metadata of its own: `mtime`, the time of its last change in seconds since 1970 (as rclone
-writes it), and `sha256`. Both come from whoever stored it and may be missing.
+An object has these attributes: `mtime`, the time of its last change in seconds since 1970 (in the format of rclone),
+and `sha256`. Both were set by the program that stored it, and may be missing.
 """
 
 import re
@@ -25,8 +25,8 @@ class Found:
     Fields:
         key: in its bucket.
         size: bytes.
-        stored_ns: when it came to the bucket, by the service's clock, nanoseconds since 1970.
-        etag: as the service says it, quoted.
+        stored_ns: when it was stored, by the clock of the service, nanoseconds since 1970.
+        etag: the ETag of the service, quoted.
         attributes: its metadata and Content-Type; empty in listings.
     """
 
@@ -38,7 +38,7 @@ class Found:
 
     @property
     def modified_ns(self) -> int:
-        """When its bytes were last changed, as far as it is known."""
+        """When its bytes were last changed; if unknown, when it was stored."""
         match = _MODIFIED.fullmatch(self.attributes.get("mtime", ""))
         if match is None:
             return self.stored_ns
@@ -46,30 +46,30 @@ class Found:
 
     @property
     def sha256(self) -> str | None:
-        """The checksum that was stored with it, None if there is none."""
+        """The checksum in its metadata, None if there is none."""
         text = self.attributes.get("sha256", "")
         return text if _SHA256.fullmatch(text) else None
 
     @property
     def version(self) -> Version:
-        """The version that its bytes are."""
-        # Services say only the second when it came. The tag alone may be a mere MD5, for which forged
-        # files of the same tag can be made.
+        """The version of its bytes."""
+        # Services report only the second in which it was stored. The ETag alone may be an MD5 checksum, for
+        # which files with the same checksum can be forged.
         changed_ns = max(self.modified_ns, self.stored_ns // _SECOND * _SECOND + _SECOND - 1)
         content = self.etag.strip('"')
         etag = f'"{content}-{self.size:x}-{self.modified_ns:x}-{self.stored_ns // _SECOND:x}"'
         return Version(self.size, self.modified_ns, changed_ns, etag, content)
 
     def check(self, meta: Any) -> None:
-        """Raises Overtaken if what a read brought is of another object: some services ignore the condition."""
+        """Raises Overtaken if the metadata of a read shows another object: some services ignore the condition."""
         if meta["e_tag"] != self.etag:
             raise Overtaken("The file has just been replaced; please try again.", self.key, retry_after=1)
 
 
 def found(meta: Any, attributes: Mapping[str, str]) -> Found:
-    """Returns what the library says of an object. Raises StorageFault if that is too little."""
+    """Returns an object by the metadata of the library. Raises StorageFault if the ETag is missing."""
     if not meta["e_tag"]:
-        raise StorageFault("The file storage does not tell versions of files apart.", f"no ETag of {meta['path']!r}")
+        raise StorageFault("The file storage does not send ETags, which are required.", f"no ETag of {meta['path']!r}")
     modified = meta["last_modified"]
     stored_ns = int(modified.timestamp()) * _SECOND + modified.microsecond * 1000
     return Found(meta["path"], meta["size"], stored_ns, meta["e_tag"], attributes)

@@ -1,4 +1,4 @@
-"""An object as a file that can be read."""
+"""An object as a readable file."""
 
 import io
 import itertools
@@ -12,28 +12,28 @@ from assetstore.storage.s3.client import Bucket
 from assetstore.storage.s3.errors import Passing
 from assetstore.storage.s3.object_info import Found
 
-#: What is read at once where somebody jumps to and fro, and how much of that is remembered.
+#: How many bytes to read at a time for random access, and how many such windows to cache.
 _WINDOW, _MOST_WINDOWS = 256 * 1024, 8
 
-#: How often a download that broke off is taken up again, without any byte in between.
+#: How often to resume an interrupted download without receiving any byte.
 _RESUMPTIONS = 3
 
 
 class StoredObject(StoredFile):
-    """An object, as the routes see it."""
+    """An object as a stored file, for the routes."""
 
     def link(self, seconds: int) -> str | None:
-        """Returns a signed address of the object in its bucket, valid for so many seconds."""
+        """Returns a signed address of the object in its bucket, valid for some seconds."""
         return cast(ObjectFile, self.file).link(seconds)
 
     def section(self, first: int, length: int) -> BinaryIO:
-        """Gives the bytes as one download, which has begun when this returns."""
+        """Starts one download of the bytes, and returns the file."""
         cast(ObjectFile, self.file).begin(first, first + length)
         return self.file
 
 
 def opened(bucket: Bucket, key: str, reads: bool) -> StoredObject:
-    """Opens an object; by a request that brings its first bytes, too, if *reads*.
+    """Opens an object; if *reads*, the same request fetches its first bytes.
 
     Raises NotFound, Unavailable, StorageFault.
     """
@@ -46,23 +46,23 @@ def opened(bucket: Bucket, key: str, reads: bool) -> StoredObject:
 
 
 def begun(bucket: Bucket, key: str) -> tuple[Found, "ObjectFile"]:
-    """Returns an object and its bytes, the first of which have come. Raises NotFound, Unavailable, StorageFault."""
+    """Returns an object and its file, with the first bytes fetched. Raises NotFound, Unavailable, StorageFault."""
     object, start = bucket.start(key, _WINDOW)
     return object, ObjectFile(bucket, object, start)
 
 
 class ObjectFile(io.RawIOBase):
-    """An object as a file; all its bytes are of one version, or reading fails.
+    """An object as a file. All bytes are of one version, or reading fails.
 
-    Whoever jumps to and fro is served from windows; whoever reads on gets one download, which is taken up
-    again where it broke off. What was fetched with the opening is the first window, and all of a small object.
-    Two megabytes are in memory at most, and nothing but what just came while a download is passed on.
+    Random access reads windows; sequential access uses one download, which is resumed if it is interrupted. The bytes
+    that were fetched when it was opened are the first window, and all of a small object. At most two megabytes are
+    in memory, and during a download only the piece that just arrived.
 
     Parameters:
-        bucket, object: what is read.
-        start: the first bytes, as many as a window has or the object; empty: not fetched yet.
+        bucket, object: the object to read.
+        start: the first window, or all bytes of a smaller object; empty: not fetched yet.
 
-    Raises Unavailable (Overtaken when somebody has replaced the object) and StorageFault.
+    Raises Unavailable (Overtaken if the object was replaced) and StorageFault.
     """
 
     def __init__(self, bucket: Bucket, object: Found, start: bytes = b"") -> None:
@@ -76,11 +76,11 @@ class ObjectFile(io.RawIOBase):
         self._download_at, self._download_end = -1, 0
 
     def readable(self) -> bool:
-        """Says yes."""
+        """Returns True."""
         return True
 
     def seekable(self) -> bool:
-        """Says yes."""
+        """Returns True."""
         return True
 
     def tell(self) -> int:
@@ -88,17 +88,17 @@ class ObjectFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Changes the position; reads nothing."""
+        """Changes the position, without reading."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._object.size}[whence]
         self._position = max(0, base + offset)
         return self._position
 
     def link(self, seconds: int) -> str:
-        """Returns a signed address of the object, valid for so many seconds."""
+        """Returns a signed address of the object, valid for some seconds."""
         return self._bucket.link(self._object.key, seconds)
 
     def begin(self, first: int, end: int) -> None:
-        """Stands at byte *first*, and begins a download of what is missing from there to before *end*."""
+        """Moves to byte *first*, and starts a download of the bytes to *end* (exclusive) that are not in a window."""
         self._position = first
         end = min(end, self._object.size)
         number, offset = divmod(first, _WINDOW)
@@ -110,7 +110,7 @@ class ObjectFile(io.RawIOBase):
         self._left_over, self._download_at, self._download_end = b"", first, end
 
     def read(self, size: int | None = -1) -> bytes:
-        """Returns the next bytes: as many as *size* unless the end comes before; all that are left if negative."""
+        """Returns the next *size* bytes, fewer only at the end; all remaining bytes if *size* is negative."""
         left = max(0, self._object.size - self._position)
         left = left if size is None or size < 0 else min(size, left)
         pieces = []
@@ -133,7 +133,7 @@ class ObjectFile(io.RawIOBase):
         window = self._windows.get(number)
         if window is None:
             if number - 1 in self._windows and offset == 0:
-                self.begin(self._position, self._object.size)  # it is read on
+                self.begin(self._position, self._object.size)  # access is sequential
                 return self._from_download(size)
             first = number * _WINDOW
             window = self._bucket.window(self._object, first, min(_WINDOW, self._object.size - first))
@@ -142,7 +142,7 @@ class ObjectFile(io.RawIOBase):
                 self._windows.popitem(last=False)
         data = window[offset : offset + size]
         if self._position + len(data) == self._download_at:
-            del self._windows[number]  # from here on it is read on
+            del self._windows[number]  # access is sequential from here on
         return data
 
     def _from_download(self, size: int) -> bytes:
@@ -156,7 +156,7 @@ class ObjectFile(io.RawIOBase):
             if data:
                 break
             if attempt > _RESUMPTIONS:
-                raise StorageFault("The file storage gives less than it says.", self._object.key)
+                raise StorageFault("The file storage sent fewer bytes than announced.", self._object.key)
             self.begin(self._download_at, self._download_end)
         self._left_over = data[size:]
         self._download_at += len(data[:size])

@@ -1,11 +1,11 @@
 """Originals as objects of a bucket, in the layout of the disk: `[prefix/][collection folder/]originals/NAME`.
 
-The objects are the truth: whatever somebody copies into the bucket is served.
+The objects determine which originals exist: objects that were copied into the bucket by hand are served, too.
 
-Concurrency: any number of threads, processes and servers may use one bucket. An object appears, is replaced and
-goes as a whole. A reader gets one version, or is told that it was replaced. Whoever changes what a name stands
-for holds that name's lock, which is a file of this server: when two *servers* replace one name at the same
-instant, the last one wins, whole, and the version in between may miss the trash.
+Concurrency: any number of threads, processes and servers may use one bucket. Objects are stored, replaced and removed
+atomically. A reader gets one version, or an error if it was replaced. A thread that changes a name holds the lock of
+that name, which is a file of this server. If two *servers* replace one name at the same instant, the last one wins,
+and the version in between may be missing in the trash.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from assetstore.storage.s3.uploads import S3Incoming
 
 @dataclass(frozen=True)
 class Folders:
-    """The names of the folders of a collection (ORIG_DIR, THUMB_DIR), and that of its trash."""
+    """The names of the folders of a collection: originals (ORIG_DIR), thumbnails (THUMB_DIR) and trash."""
 
     originals: str
     thumbnails: str
@@ -38,13 +38,13 @@ class Folders:
 
 
 class S3Storage:
-    """The store in one or several buckets.
+    """The store in one or more buckets.
 
     Parameters:
-        layout: which key belongs to which place.
+        layout: the buckets and keys of collection folders.
         names: of the folders.
         base: BASE_DIR, for locks.
-        spool: for files that need the local disk for a moment.
+        spool: for temporary local files.
     """
 
     def __init__(self, layout: Layout, names: Folders, base: Path, spool: Spool) -> None:
@@ -54,7 +54,7 @@ class S3Storage:
         self._spool = spool
 
     def prepare(self) -> None:
-        """Makes the local folders and sweeps abandoned files; the buckets are not asked. Raises StorageFault."""
+        """Creates the local folders and removes abandoned files; does not use the buckets. Raises StorageFault."""
         try:
             self._spool.prepare()
         except OSError as error:
@@ -66,7 +66,7 @@ class S3Storage:
         return S3Thumbnails(self._layout, self._names.thumbnails, most_sizes, self._base, self._spool)
 
     def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
-        """Opens an original; with its first bytes, if *reads*. Raises NotFound, Unavailable, StorageFault."""
+        """Opens an original; fetches its first bytes if *reads*. Raises NotFound, Unavailable, StorageFault."""
         folder = self._folder(collection_dir)
         return opened(folder.bucket, folder.key(name), reads)
 
@@ -77,7 +77,7 @@ class S3Storage:
 
     @contextlib.contextmanager
     def local_original(self, collection_dir: str, name: str) -> Iterator[Path]:
-        """Gives a path at which tools can read a copy. Raises NotFound, Unrenderable, Unavailable, StorageFault."""
+        """Yields a path at which tools can read a copy. Raises NotFound, Unrenderable, Unavailable, StorageFault."""
         with self.open_original(collection_dir, name) as original, self._spool.file() as local:
             try:
                 local.reserve(original.version.size)
@@ -89,7 +89,7 @@ class S3Storage:
             yield local.path
 
     def originals(self, collection_dir: str) -> Iterator[Listed]:
-        """Yields all originals of one place, dated when they came to the bucket. Raises Unavailable, StorageFault."""
+        """Yields all originals of a collection folder, with the time they were stored. Raises Unavailable, …"""
         folder = self._folder(collection_dir)
         for object in folder.bucket.list(folder.path):
             name = folder.name(object.key)
@@ -99,7 +99,7 @@ class S3Storage:
     def receive(
         self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
     ) -> S3Incoming:
-        """Begins an upload: into the bucket at once, if place and name are known. Raises nothing yet."""
+        """Starts an upload: directly to the bucket if collection folder and name are known. Raises nothing."""
         goal = None if collection_dir is None or name is None else (collection_dir, name)
         return S3Incoming(
             lambda collection_dir: (self._folder(collection_dir), self._trash_of(collection_dir)),
@@ -110,7 +110,7 @@ class S3Storage:
         )
 
     def delete_original(self, collection_dir: str, name: str, keep_old: bool) -> bool:
-        """Removes an original, to the trash if *keep_old*; False if there was none. Raises Unavailable, …"""
+        """Removes an original, to the trash if *keep_old*. Returns whether it existed. Raises Unavailable, …"""
         folder = self._folder(collection_dir)
         try:
             original = folder.bucket.head(folder.key(name))
@@ -122,35 +122,35 @@ class S3Storage:
         return True
 
     def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
-        """Holds off everybody else on this machine who calls this for the same original."""
+        """Holds the lock of an original, among all threads and processes of this machine."""
         folder = self._folder(collection_dir)
         return locked(self._base, f"{folder.bucket.name}/{folder.key(name)}")
 
     def trash(self, collection_dir: str) -> Iterator[TrashEntry]:
-        """Yields what is in the trash of one place, oldest first. Raises Unavailable, StorageFault."""
+        """Yields the trash of a collection folder, oldest entries first. Raises Unavailable, StorageFault."""
         return trash.entries(self._trash_of(collection_dir), collection_dir)
 
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
-        """Makes an entry of the trash the original again; True if it replaced one.
+        """Restores an original from the trash. Returns whether it replaced one.
 
-        Raises NotFound (the entry is gone), OutOfSpace, Unavailable, StorageFault.
+        Raises NotFound (the entry no longer exists), OutOfSpace, Unavailable, StorageFault.
         """
         folder, trash_folder = self._folder(entry.collection_dir), self._trash_of(entry.collection_dir)
         try:
             kept = trash_folder.bucket.head(trash_folder.key(entry.identifier))
         except NotFound as error:
-            raise NotFound("This is no longer in the trash.", entry.identifier) from error
+            raise NotFound("The file is no longer in the trash.", entry.identifier) from error
         key, replaces = folder.key(entry.name), False
         with contextlib.suppress(NotFound):
             old, replaces = folder.bucket.head(key), True
-            if keep_old and old.etag != kept.etag:  # equal: a crash came between copying and removing
+            if keep_old and old.etag != kept.etag:  # equal after a crash between copying and removing
                 trash.keep(trash_folder, old, entry.name, REPLACED)
         copy(folder.bucket, kept, key)
         trash_folder.bucket.delete([kept.key])
         return replaces
 
     def purge(self, entry: TrashEntry) -> bool:
-        """Removes an entry of the trash for good; False if it is gone already. Raises Unavailable, StorageFault."""
+        """Removes an entry of the trash permanently. Returns whether it existed. Raises Unavailable, StorageFault."""
         folder = self._trash_of(entry.collection_dir)
         try:
             kept = folder.bucket.head(folder.key(entry.identifier))
@@ -160,17 +160,17 @@ class S3Storage:
         return True
 
     def prepare_collection_dir(self, collection_dir: str) -> None:
-        """Needs nothing: a bucket knows no folders."""
+        """Does nothing, because a bucket has no folders."""
 
     def probe(self) -> None:
-        """Stores and removes a little object in each bucket. Raises OutOfSpace, Unavailable, StorageFault."""
+        """Stores and removes a small object in each bucket. Raises OutOfSpace, Unavailable, StorageFault."""
         for root in self._layout.roots():
             key = f"{root.prefix}{PRIVATE_FOLDER}/probe-{uuid.uuid4()}"
             root.bucket.put(key, b"probe", {"Content-Type": "text/plain"})
             root.bucket.delete([key])
 
     def free_bytes(self) -> None:
-        """Nobody knows."""
+        """Returns None: the free space of a bucket is unknown."""
 
     def _folder(self, collection_dir: str) -> Folder:
         return self._layout.folder(collection_dir, self._names.originals)

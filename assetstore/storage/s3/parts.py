@@ -1,8 +1,8 @@
-"""Objects that are stored in parts while their bytes come, and copies of objects that the service does not copy.
+"""Multipart uploads, and copies of objects that are too large for the service to copy.
 
-Concurrency: an upload in parts has a thread of its own, in which the library takes bytes as quickly as the bucket
-does; it ends by itself when the upload ends or breaks off. (It cannot be the thread that gives the bytes: while the
-library stores, it must not be called again from the same thread.)
+Concurrency: a multipart upload has a thread of its own, in which the library sends bytes as fast as the bucket accepts
+them. The thread ends when the upload ends or is aborted. It is not the thread that provides the bytes, because the
+library must not be called again from the same thread while it stores an object.
 """
 
 import contextlib
@@ -14,18 +14,18 @@ from assetstore.errors import AssetError
 from assetstore.storage.s3.client import Bucket, part_size
 from assetstore.storage.s3.object_info import Found
 
-#: The largest object that a service copies by itself (S3's own limit).
+#: The largest object that a service copies in one request (the limit of S3).
 _LARGEST_COPY = 5 * 1024**3
 
-#: Pieces that wait for the bucket, of half a megabyte at most.
+#: How many pieces may wait for the bucket; each has at most half a megabyte.
 _MOST_PIECES = 4
 
-#: How often a waiting upload looks whether its other thread still lives, in seconds.
+#: How often a waiting upload checks whether its thread has failed, in seconds.
 _LOOK_SECONDS = 1.0
 
 
 def copy(bucket: Bucket, object: Found, target: str) -> None:
-    """Copies an object with all that is said of it. Raises NotFound, OutOfSpace, Unavailable, StorageFault."""
+    """Copies an object with its metadata. Raises NotFound, OutOfSpace, Unavailable, StorageFault."""
     if object.size <= _LARGEST_COPY:
         bucket.copy(object, target)
         return
@@ -40,11 +40,11 @@ def copy(bucket: Bucket, object: Found, target: str) -> None:
 
 
 class _Aborted(AssetError):
-    """Ends an upload in parts, so that the service forgets them; nobody gets to see it."""
+    """Aborts a multipart upload; used only inside this module."""
 
 
 class PartsUpload:
-    """An upload in parts, in a thread of its own that takes bytes as quickly as the bucket does."""
+    """A multipart upload, in a thread of its own."""
 
     def __init__(self, bucket: Bucket, key: str, attributes: dict[str, str], size_of_parts: int) -> None:
         self._queue: queue.Queue[bytes | None] = queue.Queue(_MOST_PIECES)
@@ -54,27 +54,27 @@ class PartsUpload:
         def run() -> None:
             try:
                 bucket.put_stream(key, self._pieces(), attributes, size_of_parts)
-            except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
+            except BaseException as error:  # noqa: BLE001 - raised in the waiting thread
                 self._failure = error
 
         self._thread = threading.Thread(target=run, name="upload in parts", daemon=True)
         self._thread.start()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Hands over bytes; waits while enough are waiting. Raises what the bucket raised."""
+        """Passes bytes to the thread; waits while the queue is full. Raises the errors of the bucket."""
         self._put(bytes(data))
 
     def finish(self) -> None:
-        """Has the parts joined and waits for that. Raises what the bucket raised."""
+        """Completes the upload and waits for that. Raises the errors of the bucket."""
         self._put(None)
         self._thread.join()
         if self._failure is not None:
             raise self._failure
 
     def abort(self) -> None:
-        """Has the parts forgotten, unless they have been joined; does not wait for that."""
+        """Aborts the upload unless it is complete; does not wait for that."""
         self._is_aborted = True
-        with contextlib.suppress(queue.Full):  # then it takes one, and sees
+        with contextlib.suppress(queue.Full):  # then the thread takes a piece, and checks the flag
             self._queue.put_nowait(None)
 
     def _put(self, piece: bytes | None) -> None:
@@ -91,7 +91,7 @@ class PartsUpload:
         while True:
             piece = self._queue.get()
             if self._is_aborted:
-                raise _Aborted("The upload broke off.")
+                raise _Aborted("The upload was aborted.")
             if piece is None:
                 return
             yield piece

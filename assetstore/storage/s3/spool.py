@@ -1,7 +1,7 @@
-"""Files on the local disk for a moment: uploads that come before their names, originals for the tools to read.
+"""Temporary files on the local disk: uploads that arrive before their names, and originals for tools to read.
 
-Concurrency: any thread may use it. All files of one process together stay below a bound; each is
-locked as long as it is in use, so that the next start can tell what a crash has left.
+Concurrency: any thread may use it. The total size of the files of one process is limited. Each file is locked while
+it is in use, so that the next start can recognise what a crash left.
 """
 
 import os
@@ -19,11 +19,11 @@ _FOLDER = "spool"
 
 
 class Spool:
-    """The folder of such files.
+    """The folder of temporary files.
 
     Parameters:
         base: BASE_DIR.
-        most_bytes: of all files together (STORAGE_SPOOL_BYTES).
+        most_bytes: the limit on the total size (STORAGE_SPOOL_BYTES).
     """
 
     def __init__(self, base: Path, most_bytes: int) -> None:
@@ -34,13 +34,13 @@ class Spool:
         self._bytes = 0
 
     def prepare(self) -> None:
-        """Makes the folder and sweeps it. Raises OSError."""
+        """Creates the folder and removes abandoned files. Raises OSError."""
         make_private(private_folder(self._base))
         sweep(self._folder, set())
 
     @contextmanager
     def file(self) -> Iterator["SpoolFile"]:
-        """Gives a new, empty file, which is removed at the end. Raises OutOfSpace, StorageFault."""
+        """Yields a new, empty file, which is removed at the end. Raises OutOfSpace, StorageFault."""
         file = SpoolFile(self, self._folder / f"{UPLOAD}{uuid.uuid4()}")
         try:
             yield file
@@ -49,30 +49,30 @@ class Spool:
 
     @contextmanager
     def path(self) -> Iterator[Path]:
-        """Gives a path at which a tool may make a small file, which is removed at the end. Raises OutOfSpace, …"""
+        """Yields a path at which a tool may create a small file, which is removed at the end. Raises OutOfSpace, …"""
         with faults():
             folder = tempfile.TemporaryDirectory(prefix="thumbnail-", dir=self._folder, ignore_cleanup_errors=True)
         with folder as name:
             yield Path(name) / "picture"
 
     def take(self, size: int) -> None:
-        """Accounts for so many more bytes. Raises Unavailable if there is no room now."""
+        """Reserves bytes of the limit. Raises Unavailable if the limit is reached."""
         with self._lock:
             if self._bytes + size > self.most_bytes:
                 detail = f"{self._bytes} bytes are in use, see STORAGE_SPOOL_BYTES"
                 raise Unavailable(
-                    "The server has too many large files in hand; please try again.", detail, retry_after=10
+                    "The server is processing too many large files; please try again.", detail, retry_after=10
                 )
             self._bytes += size
 
     def give_back(self, size: int) -> None:
-        """Accounts for so many bytes less."""
+        """Releases reserved bytes."""
         with self._lock:
             self._bytes -= size
 
 
 class SpoolFile:
-    """One file; opened for writing."""
+    """A temporary file, open for writing."""
 
     def __init__(self, spool: Spool, path: Path) -> None:
         self._spool = spool
@@ -83,7 +83,7 @@ class SpoolFile:
             self._descriptor = create_locked(path)
 
     def reserve(self, size: int) -> None:
-        """Makes sure of room for so many bytes in all. Raises Unavailable, TooLarge."""
+        """Reserves *size* bytes for the whole file. Raises Unavailable, TooLarge."""
         if size > self._spool.most_bytes:
             raise TooLarge("The file is too large for this server.", "see STORAGE_SPOOL_BYTES")
         if size > self._taken:
@@ -100,7 +100,7 @@ class SpoolFile:
         self.size += len(data)
 
     def pieces(self, size: int) -> Iterator[bytes]:
-        """Yields the bytes from the beginning, so many at a time. Raises OSError."""
+        """Yields the bytes from the beginning, *size* at a time. Raises OSError."""
         with open(self.path, "rb", buffering=0) as file:
             yield from iter(lambda: file.read(size), b"")
 

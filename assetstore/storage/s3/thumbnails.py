@@ -1,13 +1,13 @@
 """Cached thumbnails as objects, `[prefix/][collection folder/]thumbnails/ROOT_SCALE.EXT`, with a cache in front.
 
-An object's date cannot be chosen, so the time of change by which a thumbnail tells its source
-(`assetstore.thumbnails.service`) stands in its metadata, as `source`. The cache gives only thumbnails that bear the
-wanted one, so it never has to hear what other servers do.
+The date of an object cannot be set, so the modification time that identifies the source of a thumbnail
+(`assetstore.thumbnails.service`) is in its metadata, as `source`. The cache returns a thumbnail only if it has the
+requested one, so changes by other servers need not be known.
 
-Of which sizes thumbnails are kept, empty objects `thumbnails/.asset-server/sizes/SIZE` say. Servers that add
-sizes in the same moment may go beyond the ceiling by as many as they are.
+An empty object `thumbnails/.asset-server/sizes/SIZE` exists for each cached size. Servers that add sizes at the same
+time may exceed the limit, each by one size.
 
-Concurrency: as in `assetstore.storage.s3.originals`. Two servers that make the same thumbnail make the same one.
+Concurrency: as in `assetstore.storage.s3.originals`. If two servers make the same thumbnail, both store the same one.
 """
 
 import contextlib
@@ -33,25 +33,25 @@ from assetstore.storage.s3.object_info import Found
 from assetstore.storage.s3.objects import StoredObject, begun
 from assetstore.storage.s3.spool import Spool
 
-#: The memory of the cache, in bytes: some thousand thumbnails of a gallery.
+#: The size of the cache in memory, in bytes: enough for some thousand thumbnails of a gallery.
 CACHE_BYTES = 64 << 20
 
-#: Larger objects are no thumbnails of ours.
+#: The largest thumbnail; larger objects are ignored.
 _LARGEST = 64 << 20
 
 _SECOND = 1_000_000_000
 
-#: For how long it is believed that the sizes are those of the last look, in seconds.
+#: For how many seconds the list of sizes is cached.
 _SIZES_SECONDS = 10
 
 
 class S3Thumbnails:
-    """The thumbnails in one or several buckets.
+    """The thumbnails in one or more buckets.
 
     Parameters:
-        layout: which key belongs to which place.
+        layout: the buckets and keys of collection folders.
         folder: name of the folder of thumbnails (THUMB_DIR).
-        most_sizes: of how many sizes thumbnails are kept in each collection.
+        most_sizes: how many sizes of thumbnails are cached for each collection.
         base: BASE_DIR, for locks.
         spool: where thumbnails are made.
     """
@@ -65,7 +65,7 @@ class S3Thumbnails:
         self._sizes = _Sizes(most_sizes)
 
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
-        """Opens a cached thumbnail; from the cache if that has the one wanted. Raises NotFound, Unavailable, …"""
+        """Opens a cached thumbnail, from memory if it has *modified_ns*. Raises NotFound, Unavailable, …"""
         folder = self._folder(collection_dir)
         if modified_ns is None:
             object, file = begun(folder.bucket, folder.key(name))
@@ -74,7 +74,7 @@ class S3Thumbnails:
         if cached is None or cached[0].modified_ns != modified_ns:
             try:
                 cached = _fetched(folder, name)
-            except Overtaken:  # a large one, by another server
+            except Overtaken:  # another server replaced a large one
                 cached = _fetched(folder, name)
             self._cache.put(collection_dir, name, cached)
         version, data = cached
@@ -82,7 +82,7 @@ class S3Thumbnails:
 
     @contextlib.contextmanager
     def new(self, collection_dir: str, name: str) -> Iterator["S3Thumbnail"]:
-        """Gives a local path for a thumbnail to be made at; whatever is not published is removed."""
+        """Yields a new thumbnail at a local path, which is removed at the end."""
         with self._spool.path() as path:
             yield S3Thumbnail(path, self._folder(collection_dir), name)
 
@@ -92,7 +92,7 @@ class S3Thumbnails:
         own = re.compile(rf"{re.escape(root)}_[1-9][0-9]*(?:-[0-9]+)?{re.escape(extension)}", re.ASCII)
         first = folder.key(f"{root}_")
         keys = []
-        # Keys are listed in order, so those of one root are together.
+        # Keys are listed in order, so those of one root are adjacent.
         for object in folder.bucket.list(folder.path, after=first):
             if not object.key.startswith(first):
                 break
@@ -106,41 +106,41 @@ class S3Thumbnails:
         folder.bucket.delete(keys)
 
     def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
-        """Holds off everybody else on this machine who calls this for the same thumbnail."""
+        """Holds the lock of a thumbnail, among all threads and processes of this machine."""
         folder = self._folder(collection_dir)
         return locked(self._base, f"{folder.bucket.name}/{folder.key(name)}")
 
     def caches_size(self, collection_dir: str, size: int) -> bool:
-        """Whether thumbnails of this size are kept; registers the size if there is room for one more."""
+        """Returns whether thumbnails of this size are cached. Adds the size if the limit allows."""
         return self._sizes.admits(self._folder(collection_dir), size)
 
     def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
-        """The largest size, up to this one, of which thumbnails are kept; None if there is none."""
+        """Returns the largest cached size up to this one; None if there is none."""
         return max((known for known in self._sizes.known(self._folder(collection_dir)) if known <= size), default=None)
 
     def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
-        """Yields all cached thumbnails of one place. Raises Unavailable, StorageFault."""
+        """Yields all cached thumbnails of a collection folder. Raises Unavailable, StorageFault."""
         folder = self._folder(collection_dir)
         for object in folder.bucket.list(folder.path):
             name = folder.name(object.key)
-            if is_store_name(name):  # the sizes lie deeper
+            if is_store_name(name):  # not the objects of the sizes
                 yield CachedThumbnail(name, object.size, object.stored_ns)
 
     def remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
-        """Removes a thumbnail; False if there is none, or another one by now. Raises Unavailable, StorageFault."""
+        """Removes a thumbnail. Returns False if it is missing or was replaced. Raises Unavailable, StorageFault."""
         folder = self._folder(collection_dir)
         try:
             object = folder.bucket.head(folder.key(cached.name))
         except NotFound:
             return False
-        # A listing may tell fractions of the second, this does not.
+        # A listing may have fractions of a second, and this request does not.
         if (object.size, object.stored_ns // _SECOND) != (cached.size, cached.made_ns // _SECOND):
             return False
         folder.bucket.delete([object.key])
         return True
 
     def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
-        """Makes room under the ceiling: forgets all sizes but these. Raises Unavailable, StorageFault."""
+        """Removes all sizes but these from the cached sizes. Raises Unavailable, StorageFault."""
         self._sizes.forget(self._folder(collection_dir), but)
 
     def _folder(self, collection_dir: str) -> Folder:
@@ -156,7 +156,7 @@ class S3Thumbnail:
         self._name = name
 
     def publish(self, modified_ns: int) -> None:
-        """Stores the picture under its name, with this time of change. Raises OutOfSpace, Unavailable, StorageFault."""
+        """Stores the image with this modification time. Raises OutOfSpace, Unavailable, StorageFault."""
         attributes = {"Content-Type": media_types.header(self._name), "source": str(modified_ns)}
         self._folder.bucket.put(self._folder.key(self._name), self.path.read_bytes(), attributes)
 
@@ -180,7 +180,7 @@ def _markers(folder: Folder) -> Folder:
 
 
 class _Cache:
-    """The thumbnails that were asked for last, in memory."""
+    """The most recently requested thumbnails, in memory."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -192,12 +192,12 @@ class _Cache:
             return self._entries.get((collection_dir, name))
 
     def put(self, collection_dir: str, name: str, entry: tuple[Version, bytes]) -> None:
-        with self._lock, contextlib.suppress(ValueError):  # one that is larger than all of it
+        with self._lock, contextlib.suppress(ValueError):  # the entry is larger than the cache
             self._entries[(collection_dir, name)] = entry
 
 
 class _Sizes:
-    """Of which sizes thumbnails are kept; *most* is the ceiling for each folder."""
+    """The cached sizes; *most* is the limit for each folder."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -205,7 +205,7 @@ class _Sizes:
         self._looked: dict[Folder, tuple[float, frozenset[int]]] = {}
 
     def known(self, folder: Folder) -> frozenset[int]:
-        """Returns the sizes, as of some seconds ago. Raises Unavailable, StorageFault."""
+        """Returns the sizes, as they were at most some seconds ago. Raises Unavailable, StorageFault."""
         with self._lock:
             looked_at, sizes = self._looked.get(folder, (-1.0 - _SIZES_SECONDS, frozenset()))
         if time.monotonic() - looked_at < _SIZES_SECONDS:
@@ -218,10 +218,10 @@ class _Sizes:
         return sizes
 
     def admits(self, folder: Folder, size: int) -> bool:
-        """Says whether thumbnails of this size are kept, adding it if there is room. Raises as `known`."""
+        """Returns whether thumbnails of this size are cached. Adds the size if the limit allows. Raises as `known`."""
         with self._lock:
             if size in self._looked.get(folder, (0.0, frozenset()))[1]:
-                return True  # sizes do not go
+                return True  # only pruning removes sizes
         sizes = self.known(folder)
         if size in sizes or len(sizes) >= self._most:
             return size in sizes
@@ -232,7 +232,7 @@ class _Sizes:
         return True
 
     def forget(self, folder: Folder, but: Set[int]) -> None:
-        """Forgets all sizes but these. Raises as `known`; other servers may believe the old ones for some seconds."""
+        """Removes all sizes but these. Raises as `known`. Other servers may use the old ones for some seconds."""
         gone = [_markers(folder).key(str(size)) for size in self.known(folder) - but]
         folder.bucket.delete(gone)
         with self._lock:

@@ -1,10 +1,11 @@
-"""The trash of one place: objects named `2026-11-24T10.31.07.123456789-deleted-1764000000000000000/NAME`.
+"""The trash of a collection folder: objects named `2026-11-24T10.31.07.123456789-deleted-1764000000000000000/NAME`.
 
-The first moment is when it went (UTC), the number is when its bytes were last changed (nanoseconds since
-1970): a listing says neither. The slash is there because some services take no more than 255 bytes between two.
+The date and time is when the original was removed (UTC), and the number when its bytes were last changed (nanoseconds
+since 1970); a listing has neither. The slash is necessary because some services limit the text between two slashes to
+255 bytes.
 
-S3 cannot rename, so an object goes there by a copy that the service makes, and only then goes from where it was;
-a crash in between leaves it in both places, which loses nothing.
+S3 cannot rename objects. The service copies an object to the trash, and then the original is removed. A crash in
+between leaves the object in both, and nothing is lost.
 """
 
 import re
@@ -28,7 +29,7 @@ def keep(folder: Folder, original: Found, name: str, reason: str) -> None:
 
 
 def entries(folder: Folder, collection_dir: str) -> Iterator[TrashEntry]:
-    """Yields the entries, oldest first; other objects are passed over. Raises Unavailable, StorageFault."""
+    """Yields the entries, oldest first, and skips other objects. Raises Unavailable, StorageFault."""
     for object in folder.bucket.list(folder.path):
         identifier = folder.name(object.key)
         match = _ENTRY.fullmatch(identifier)

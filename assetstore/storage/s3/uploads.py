@@ -1,8 +1,8 @@
-"""An upload on its way into a bucket; invisible until all of it is there and it is committed.
+"""An upload to a bucket; invisible until it is complete and committed.
 
-What fits into one part waits in memory and is stored by one request. More than that goes to the bucket in
-parts while it comes, if the name is known when it begins; what comes before its name (Specify 7 sends the file
-first) waits on the local disk. The service joins the parts at the end: an object appears whole or not at all.
+A file that fits into one part stays in memory and is stored by one request. A larger file goes to the bucket in parts
+while it arrives, if its name is known when it begins. If the name comes later (Specify 7 sends the file first), the
+file goes to the local disk first. The service joins the parts at the end, so an object never appears incomplete.
 
 Concurrency: an upload belongs to the thread that receives it.
 """
@@ -34,11 +34,11 @@ class S3Incoming:
     """One upload.
 
     Parameters:
-        folders: gives the folders of originals and of trash of a place.
-        spool: for what comes before its name.
-        goal: place and name, None if they are not both known.
-        length: about how many bytes will come, None if that is not known.
-        past: of bytes that come from another store.
+        folders: returns the folders of the originals and of the trash of a collection folder.
+        spool: for files that arrive before their names.
+        goal: collection folder and name, None unless both are known.
+        length: about how many bytes to expect, None if not known.
+        past: properties of bytes that come from another store.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class S3Incoming:
 
     def _new_sink(self) -> PartsUpload | SpoolFile:
         if self._goal is None:
-            # Room is taken as bytes come: whoever only promises many must not keep others out.
+            # Space is reserved as bytes arrive, because the announced length may be false.
             return self._closing.enter_context(self._spool.file())
         collection_dir, name = self._goal
         originals, _ = self._folders(collection_dir)
@@ -82,18 +82,19 @@ class S3Incoming:
         return upload
 
     def sync(self, sha256: str | None = None) -> None:
-        """Takes note of the checksum; the bytes are safe when `commit` returns."""
+        """Records the checksum. The bytes are durable when `commit` returns."""
         self._sha256 = sha256 or self._sha256
 
     def commit(self, collection_dir: str, name: str, keep_old: bool) -> bool:
-        """Makes the bytes the original of that name; True if it replaced one.
+        """Makes the bytes the original of that name. Returns whether it replaced one.
 
-        Raises BadRequest, OutOfSpace, Unavailable or StorageFault; the old version is then still there, and may
-        be in the trash, too.
+        Raises BadRequest, OutOfSpace, Unavailable or StorageFault; the old version then still exists, and may
+        also be in the trash.
         """
         if self._goal not in (None, (collection_dir, name)):
             raise StorageFault(
-                "The upload contradicts itself.", f"{(collection_dir, name)!r} instead of {self._goal!r}"
+                "The upload changed its name or collection.",
+                f"{(collection_dir, name)!r} instead of {self._goal!r}",
             )
         originals, trash_folder = self._folders(collection_dir)
         key = originals.key(name)
@@ -116,7 +117,7 @@ class S3Incoming:
             bucket.put_stream(key, self._sink.pieces(_PIECE), self._attributes(name), part_size(self._sink.size))
 
     def _has_arrived(self, bucket: Bucket, key: str) -> bool:
-        """Whether the bytes are in their place although the service did not say so."""
+        """Whether the object was stored although the call failed."""
         try:
             return bucket.head(key, insist=True).attributes.get("upload") == self._identifier
         except AssetError:
@@ -139,8 +140,8 @@ class S3Incoming:
         try:
             self._closing.close()
         except OSError as failure:
-            # All that matters is done or undone by now; what is left over is swept at the next start.
-            _log.error("an unfinished upload is left over: %s", failure)
+            # The upload itself has succeeded or failed already. The next start removes what is left over.
+            _log.error("the temporary file of an upload was not removed: %s", failure)
 
 
 def _existing(bucket: Bucket, key: str) -> Found | None:

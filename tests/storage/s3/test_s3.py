@@ -301,7 +301,7 @@ def doctor(object_store: ObjectStore, base: Path, **own: object) -> str:
 def test_the_doctor_tries_the_bucket(s3_settings: dict[str, object], object_store: ObjectStore, tmp_path: Path) -> None:
     assert f"{s3_settings['STORAGE_URL']} can be written" in doctor(object_store, tmp_path, **s3_settings)
     told = doctor(object_store, tmp_path, **s3_settings, AWS_SECRET_ACCESS_KEY="wrong")
-    assert "The file storage refuses this server's key" in told
+    assert "The file storage rejects this server's key" in told
 
 
 def test_the_program_serves_from_a_bucket_by_two_processes_and_shows_its_key_nowhere(
