@@ -1,1 +1,1 @@
-"""Which folder or bucket holds the files of a collection: `mapping`, and what was `added` while the server ran."""
+"""Maps collections to folders or buckets (`mapping`), including collections that were `added` while the server ran."""

@@ -1,8 +1,8 @@
-"""The collections that were added while the server ran: a small JSON file beside the store, in the form of
-COLLECTION_DIRS. `manage.py collections` writes it, every process of the server reads it
-(`assetstore.collections.mapping`).
+"""The collections that were added while the server ran: a small JSON file in the form of COLLECTION_DIRS.
 
-Concurrency: the file is never written in place, so a reader gets one whole version. Writers hold `changing`.
+`manage.py collections` writes it, and every process of the server reads it (`assetstore.collections.mapping`).
+
+Concurrency: the file is never written in place, so a reader gets one complete version. Writers hold `changing`.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from assetstore.storage.disk.files import faults, locked, sync_folder
 
 _NAME = "collections.json"
 
-#: More than a museum has collections; anything longer is no file of ours.
+#: The maximum length of the file, far more than any museum needs.
 _LONGEST = 1 << 20
 
 
 def location(base: Path) -> Path:
-    """Returns where the file of a store lies.
+    """Returns the path of the file.
 
     Parameters:
         base: the folder of all attachments.
@@ -32,10 +32,10 @@ def location(base: Path) -> Path:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Returns collection names and folders; none if there is no file.
+    """Returns the folders by collection name; none if there is no file.
 
     Raises:
-        StorageFault: it cannot be read, or says something else; the detail has the reason.
+        StorageFault: the file cannot be read or is invalid; the detail has the reason.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -53,7 +53,7 @@ def read(path: Path) -> dict[str, str]:
 
 
 def write(path: Path, mapping: Mapping[str, str]) -> None:
-    """Replaces the file, at once and durably. Raises OutOfSpace, StorageFault."""
+    """Replaces the file, atomically and durably. Raises OutOfSpace, StorageFault."""
     draft = path.with_name(f"draft-{os.getpid()}-{_NAME}")
     with faults():
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -71,7 +71,7 @@ def write(path: Path, mapping: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def changing(base: Path) -> Iterator[None]:
-    """Holds off everybody else who wants to change the file. Raises OutOfSpace, StorageFault."""
+    """Holds the lock for changing the file. Raises OutOfSpace, StorageFault."""
     with faults():
         location(base).parent.mkdir(mode=0o700, exist_ok=True)
     with locked(base, _NAME):

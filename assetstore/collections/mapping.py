@@ -1,12 +1,11 @@
-"""From the collection that Specify names to the folder that holds its files.
+"""From the name of a collection in Specify to its collection folder.
 
-The mapping is that of the setting COLLECTION_DIRS and of what `manage.py collections add` has put
-into a file since; where both name a collection, the setting counts. The file is looked at with
-every question, so that a change holds at once in all processes. One that cannot be used leaves
-everything as it was, and the log says why.
+The mapping consists of the setting COLLECTION_DIRS and of the file that `manage.py collections` writes; if both
+have a collection, the setting has precedence. Each lookup checks whether the file has changed, so a change takes
+effect at once in all processes. If the file cannot be used, the mapping stays unchanged and the log has the reason.
 
-Concurrency: any number of threads may ask. A mapping is made whole and then put in place of the
-old one; whoever works with the old one finishes with it.
+Concurrency: any number of threads may call. A new mapping replaces the old one as a whole, and threads that use the
+old one continue with it.
 """
 
 import logging
@@ -23,7 +22,7 @@ from assetstore.http.parameters import Parameters
 
 _log = logging.getLogger(__name__)
 
-#: After how many seconds a file that could not be used is tried again.
+#: After how many seconds to try an unusable file again.
 _RETRY_SECONDS = 10.0
 
 _Version = tuple[int, int, int]
@@ -33,15 +32,15 @@ class Collections:
     """The mapping from collections to folders.
 
     Parameters:
-        folders: COLLECTION_DIRS, collection names to folders, or None: unless some are added, all share one folder,
-            and names are ignored.
-        file: where added ones are kept, None if none ever are.
+        folders: COLLECTION_DIRS, folders by collection name, or None. With None, and unless collections are added,
+            all collections share one folder and names are ignored.
+        file: the file of added collections, None if there is none.
 
     Raises:
-        StorageFault: the file is there and cannot be used.
+        StorageFault: the file exists and cannot be used.
 
     Attributes:
-        admit: called with each folder that comes later, before it is used; raises AssetError if it cannot be.
+        admit: called with each folder that is added later, before it is used; raises AssetError if it is unusable.
     """
 
     def __init__(self, folders: Mapping[str, str] | None, file: Path | None = None) -> None:
@@ -57,7 +56,7 @@ class Collections:
             self._folders = self._merged(added_collections.read(file))
 
     def folders(self) -> Mapping[str, str] | None:
-        """Returns collection names and their folders, None if all share one."""
+        """Returns the folders by collection name, None if all collections share one folder."""
         if self._file is not None:
             version = _version(self._file)
             is_due = self._retry_at is not None and time.monotonic() > self._retry_at
@@ -67,12 +66,12 @@ class Collections:
         return self._folders
 
     def collection_dirs(self) -> list[str]:
-        """Returns all folders relative to the store, at least one."""
+        """Returns all collection folders relative to the store; at least one."""
         folders = self.folders()
         return [""] if folders is None else sorted(set(folders.values()))
 
     def named(self) -> dict[str, str]:
-        """Returns each folder with a name of a collection that it is for; an empty name where all share one."""
+        """Returns one collection name for each folder; an empty name if all collections share one folder."""
         folders = self.folders()
         if folders is None:
             return {"": ""}
@@ -82,8 +81,8 @@ class Collections:
         """Returns the folder of the collection that the parameter `coll` names.
 
         Raises:
-            NotFound: no collection of that name.
-            BadRequest: the name is given twice or not decodable.
+            NotFound: the collection is unknown.
+            BadRequest: the name is given twice or cannot be decoded.
         """
         folders = self.folders()
         if folders is None:
@@ -97,12 +96,12 @@ class Collections:
         return folder
 
     def _reload(self, file: Path, version: _Version | None) -> None:
-        """Takes over what the file says now, or says why not; called under the lock."""
+        """Loads the file, or logs why it cannot be used. Called with the lock held."""
         if version == self._version and self._retry_at is None:
-            return  # another thread was quicker
+            return  # another thread was faster
         self._version, self._retry_at = version, None
         if version is None:
-            _log.error("%s is gone; the collections stay as they were until the next start", file)
+            _log.error("%s was deleted; the collections stay unchanged until the next start", file)
             return
         try:
             folders = self._merged(added_collections.read(file))
@@ -110,7 +109,7 @@ class Collections:
                 self.admit(collection_dir)
         except AssetError as error:
             self._retry_at = time.monotonic() + _RETRY_SECONDS
-            _log.error("the collections stay as they were: %s %s", error.public, error.detail)
+            _log.error("the collections stay unchanged: %s %s", error.public, error.detail)
             return
         self._folders = folders
         _log.info("collections now: %s", ", ".join(map(repr, sorted(folders or {}))) or "all share one folder")
@@ -118,12 +117,12 @@ class Collections:
     def _merged(self, added: Mapping[str, str]) -> Mapping[str, str] | None:
         static = self._static or {}
         for name in sorted(name for name in added if static.get(name, added[name]) != added[name]):
-            _log.warning("collection %r was added, but COLLECTION_DIRS has it, too, and counts", name)
+            _log.warning("collection %r was added, but is also in COLLECTION_DIRS, which has precedence", name)
         return {**added, **static} or None
 
 
 class LiveCollectionDirs(Sequence[str]):
-    """The folders of all collections, as they are whenever somebody looks."""
+    """The current folders of all collections, as a sequence that changes with the mapping."""
 
     def __init__(self, collections: Collections) -> None:
         self._collections = collections
@@ -138,14 +137,14 @@ class LiveCollectionDirs(Sequence[str]):
         return self._collections.collection_dirs()[index]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._collections.collection_dirs())  # one mapping from the first to the last
+        return iter(self._collections.collection_dirs())  # of one mapping, even if it changes meanwhile
 
     def __len__(self) -> int:
         return len(self._collections.collection_dirs())
 
 
 def _version(file: Path) -> _Version | None:
-    """What tells one version of the file from another; None if there is none."""
+    """Identifies a version of the file; None if there is no file."""
     try:
         status = os.stat(file)
     except OSError:
@@ -154,7 +153,7 @@ def _version(file: Path) -> _Version | None:
 
 
 def _find_squeezed(folders: Mapping[str, str], name: str) -> str | None:
-    # Specify 6 sends collection names in ISO-8859-1; letters outside it arrive as question marks.
+    # Specify 6 sends collection names in ISO-8859-1, with question marks instead of other letters.
     found = {
         folder
         for collection, folder in folders.items()

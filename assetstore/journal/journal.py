@@ -1,14 +1,13 @@
-"""The journal: what happened to originals, when, by whom, and with which checksum.
+"""The journal: what happened to originals, when, at whose request, and with which checksum.
 
-A SQLite database in a private folder of the store. It is never the truth about what exists: the
-files are. It can be deleted at any time and is begun anew; `manage.py verify --adopt` fills it from
-the files. An event is only ever added, except for what the table of checks says of the last
-verification.
+It is an SQLite database in a private folder of the store. The files, not the journal, determine which originals
+exist. The journal can be deleted at any time; a new one is created then, and `manage.py verify --adopt` fills it from
+the files. Events are only added, never changed. The table of checks has the result of the last verification.
 
-Concurrency: any thread and any process may use it. In one process a lock guards one connection; among
-processes SQLite does. Write-ahead logging lets others read meanwhile and makes an event cost no
-wait for the disk; the last events before a power failure may be missing, the database is whole.
-A fault of the journal is logged and never stops what it would have noted.
+Concurrency: any thread and any process may use it. In a process, a lock guards the one connection; between processes,
+SQLite uses its own locks. With write-ahead logging, readers do not block, and adding an event does not wait for the
+disk. After a power failure the last events may be missing, but the database is intact. Errors of the journal are
+logged, and they never prevent the change that was to be recorded.
 """
 
 import contextlib
@@ -31,28 +30,28 @@ from assetstore.storage.disk import files
 
 _log = logging.getLogger(__name__)
 
-#: What can happen to an original. ADOPTED: found as a file that the journal did not know, or knew
-#: otherwise. GONE: found missing, and accepted as such.
+#: What can happen to an original. ADOPTED: the file was unjournaled or differed from the journal, and was accepted.
+#: GONE: the file was missing, and this was accepted.
 STORED, REPLACED, DELETED, RESTORED = "stored", "replaced", "deleted", "restored"
 ADOPTED, GONE, PURGED = "adopted", "gone", "purged"
 OPERATIONS = (STORED, REPLACED, DELETED, RESTORED, ADOPTED, GONE, PURGED)
 
-#: After these, there is an original of that name.
+#: After one of these operations, an original of that name exists.
 PRESENT = frozenset((STORED, REPLACED, RESTORED, ADOPTED))
 
-#: How long one process waits for another that writes.
+#: How long a process waits for another one that writes.
 _BUSY_SECONDS = 5
 
-#: How often an event is tried. Whoever deletes the database right under a process makes one try fail.
+#: How often to try to add an event. An attempt fails if the database is deleted at the same time.
 _ATTEMPTS = 3
 
-#: Room for the index of the log, which SQLite maps into memory: 32 KiB for each 16 MiB of log.
+#: Space for the index of the write-ahead log, which SQLite maps into memory: 32 KiB for each 16 MiB of log.
 _INDEX_BYTES = 128 * 1024
 
-#: Room that opening needs, until the index has its own.
+#: Free space that opening the database requires.
 _ROOM_BYTES = 2 * _INDEX_BYTES
 
-#: The numbers that SQLite has. A moment in nanoseconds is one between 1677 and 2262; people ask for others, too.
+#: The range of integers in SQLite. As nanoseconds, they are the years 1677 to 2262; people may enter others.
 _LEAST_NUMBER, _MOST_NUMBER = -(2**63), 2**63 - 1
 
 _SCHEMA = """
@@ -89,11 +88,11 @@ _SELECT = "SELECT operation, place, name, collection, size, sha256, client, time
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened; the fields are those of the table.
+    """An event; the fields are those of the table.
 
     Fields:
-        size, sha256: of the original that was stored, or that went; None if not known.
-        identifier, time_ns: given by the journal.
+        size, sha256: of the original that was stored or removed; None if unknown.
+        identifier, time_ns: set by the journal.
     """
 
     operation: str
@@ -109,7 +108,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Origin:
-    """Who asks for a change: the collection as named, and the client's address or the command."""
+    """The source of a change: the collection name that was sent, and the client's address or the command."""
 
     collection: str
     client: str
@@ -130,11 +129,11 @@ class Journal:
         self._connection: sqlite3.Connection | None = None
         self._opened_as: tuple[int, int] = (0, 0)
         self._is_suspect = False
-        #: Told of every operation, whether or not it could be noted.
+        #: Called with every operation, even if the event cannot be recorded.
         self.on_event: Callable[[str], None] = lambda _operation: None
 
     def record(self, event: Event) -> bool:
-        """Adds an event, dated now; False (and a line in the log) if that was not possible."""
+        """Adds an event with the current time. If this fails, logs an error and returns False."""
         self.on_event(event.operation)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -142,10 +141,10 @@ class Journal:
                 return True
             except StorageFault as error:
                 self.close()
-                if attempt < _ATTEMPTS and _may_be_gone_from_under_us(error.__cause__):
+                if attempt < _ATTEMPTS and _may_have_been_deleted(error.__cause__):
                     continue
                 what = (event.operation, event.name, event.collection_dir)
-                _log.error("not in the journal: %s %r in %r: %s", *what, error.detail)
+                _log.error("event not recorded in the journal: %s %r in %r: %s", *what, error.detail)
                 break
         return False
 
@@ -167,13 +166,13 @@ class Journal:
             )
 
     def latest(self, collection_dir: str, name: str) -> Event | None:
-        """Returns the last event of an original of this name, None if there is none. Raises StorageFault."""
+        """Returns the last event of a name, except purges of the trash; None if there is none. Raises StorageFault."""
         return self._one(
             "WHERE place = ? AND name = ? AND operation != ? ORDER BY id DESC", (collection_dir, name, PURGED)
         )
 
     def latest_present(self, collection_dir: str, name: str, until_ns: int) -> Event | None:
-        """Returns the event that made the original which was there at a moment. Raises StorageFault."""
+        """Returns the event that created the original that existed at a time. Raises StorageFault."""
         present = ", ".join(f"'{operation}'" for operation in sorted(PRESENT))
         clauses = f"WHERE place = ? AND name = ? AND time_ns <= ? AND operation IN ({present}) ORDER BY id DESC"
         return self._one(clauses, (collection_dir, name, until_ns))
@@ -190,7 +189,10 @@ class Journal:
         newest_first: bool = False,
         most: int = -1,
     ) -> Iterator[Event]:
-        """Yields events by any of these; *pattern* is a GLOB of names, *most* -1 means all. Raises StorageFault."""
+        """Yields events that match all criteria. Raises StorageFault.
+
+        *pattern* is a GLOB pattern of names; *most* limits the number, -1 means all.
+        """
         terms = {
             "place = ?": collection_dir,
             "name = ?": name,
@@ -205,17 +207,17 @@ class Journal:
         yield from self._events(f"{where} ORDER BY id {order} LIMIT ?", (*given.values(), most))
 
     def state(self, collection_dir: str, until_ns: int | None = None) -> Iterator[Event]:
-        """Yields the last event of every name of a place, or the last up to a moment. Raises StorageFault."""
+        """Yields the last event of every name in a collection folder, up to a time if given. Raises StorageFault."""
         until = "AND time_ns <= ?" if until_ns is not None else ""
         arguments = (collection_dir,) if until_ns is None else (collection_dir, until_ns)
         where = f"place = ? AND operation != '{PURGED}' {until}"
-        last = f"SELECT MAX(id) FROM events WHERE {where} GROUP BY name"  # noqa: S608 - our own words
+        last = f"SELECT MAX(id) FROM events WHERE {where} GROUP BY name"  # noqa: S608 - only constants
         yield from self._events(f"WHERE id IN ({last}) ORDER BY name", arguments)
 
     def following(self, collection_dir: str, timestamp_ns: int) -> Iterator[Event]:
-        """Yields the first event of every name of a place after a moment. Raises StorageFault."""
+        """Yields the first event of every name in a collection folder after a time. Raises StorageFault."""
         where = f"place = ? AND operation != '{PURGED}' AND time_ns > ?"
-        first = f"SELECT MIN(id) FROM events WHERE {where} GROUP BY name"  # noqa: S608 - our own words
+        first = f"SELECT MIN(id) FROM events WHERE {where} GROUP BY name"  # noqa: S608 - only constants
         yield from self._events(f"WHERE id IN ({first})", (collection_dir, timestamp_ns))
 
     def _events(self, clauses: str, arguments: tuple[object, ...]) -> Iterator[Event]:
@@ -230,28 +232,28 @@ class Journal:
 
     @contextlib.contextmanager
     def reading(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[Iterator[tuple[Any, ...]]]:
-        """Gives the rows of a query, by a connection of its own, so that nobody waits for the reader.
+        """Yields the rows of a query, on a separate connection, so that no writer waits for the reader.
 
         Raises StorageFault.
         """
         with self._faults():
             with self._transaction():
-                pass  # makes the database if need be
+                pass  # creates the database if it does not exist
             with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as connection:
                 yield iter(connection.execute(query, _bounded(arguments)))
 
     def write(self, statement: str, arguments: tuple[object, ...]) -> int:
-        """Runs one statement of the tables of checks and runs; returns the last row's number. Raises StorageFault."""
+        """Executes a statement on the tables of checks and runs; returns the last row ID. Raises StorageFault."""
         with self._transaction() as connection:
             return connection.execute(statement, arguments).lastrowid or 0
 
     def probe(self) -> None:
-        """Tries whether the journal can be written, and leaves it as it is. Raises StorageFault."""
+        """Tests whether the journal can be written, without changing it. Raises StorageFault."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM events WHERE id IS NULL")
 
     def close(self) -> None:
-        """Closes the connection; the next use opens it again."""
+        """Closes the connection. The next use opens it again."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -265,7 +267,7 @@ class Journal:
                 yield connection
 
     def _opened(self) -> sqlite3.Connection:
-        """The open database: opened anew in a child process, and when somebody has deleted the file."""
+        """The open database. It is reopened in a child process, and if the file was deleted."""
         inode = _inode(self._path)
         if self._connection is not None and inode and self._opened_as == (os.getpid(), inode):
             return self._connection
@@ -273,7 +275,7 @@ class Journal:
             self._connection.close()
         self._connection = None
         files.make_private_folder(self._base, self._folder.name)
-        # One process at a time makes the database, or puts a damaged one aside.
+        # Only one process at a time creates the database, or moves a damaged one aside.
         descriptor = os.open(self._folder.with_name("journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -285,13 +287,13 @@ class Journal:
 
     def _open(self) -> sqlite3.Connection:
         if not self._path.exists():
-            # A log that a deleted database left must never be played into the new one.
+            # The write-ahead log of a deleted database must not be applied to the new one.
             _remove_logs(self._path)
         try:
             connection = _connect(self._path)
-            if self._is_suspect and not _is_sound(connection):
+            if self._is_suspect and not _is_intact(connection):
                 connection.close()
-                raise sqlite3.DatabaseError("damaged inside")
+                raise sqlite3.DatabaseError("the database is damaged")
             self._is_suspect = False
             return connection
         except sqlite3.DatabaseError as error:
@@ -299,7 +301,7 @@ class Journal:
                 raise
         aside = self._path.with_name(f"damaged-{time.time_ns()}.sqlite")
         self._is_suspect = False
-        _log.error("the journal is damaged; it is put aside as %s and begun anew", aside.name)
+        _log.error("the journal is damaged; it was renamed to %s, and a new one is created", aside.name)
         os.rename(self._path, aside)
         _remove_logs(self._path)
         return _connect(self._path)
@@ -310,7 +312,7 @@ class Journal:
             yield
         except (sqlite3.Error, OSError, UnicodeError) as error:
             if type(error) is sqlite3.DatabaseError:
-                self._is_suspect = True  # damaged: the next use looks at all of it
+                self._is_suspect = True  # damaged: the next use checks all of it
                 self.close()
             raise StorageFault("The journal cannot be used.", f"{self._path}: {error}") from error
 
@@ -322,11 +324,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("SELECT name FROM sqlite_master").fetchone()  # makes the index of the log
+        connection.execute("SELECT name FROM sqlite_master").fetchone()  # creates the index of the write-ahead log
         preallocate.allocate(path.with_name(path.name + "-shm"), _INDEX_BYTES)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
-        # Shows damage that opening alone does not.
+        # Detects damage that opening alone does not.
         connection.execute("SELECT MAX(id) FROM events").fetchone()
     except BaseException:
         connection.close()
@@ -335,20 +337,20 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _bounded(arguments: tuple[object, ...]) -> tuple[object, ...]:
-    """The same with numbers that SQLite has: a moment beyond them is before or after all events as well."""
+    """Limits integers to those of SQLite; a time beyond them is before or after all events anyway."""
     return tuple(
         max(_LEAST_NUMBER, min(argument, _MOST_NUMBER)) if isinstance(argument, int) else argument
         for argument in arguments
     )
 
 
-def _may_be_gone_from_under_us(error: BaseException | None) -> bool:
-    """Whether SQLite fails as it does when its files are deleted during a call (not when it waited for others)."""
+def _may_have_been_deleted(error: BaseException | None) -> bool:
+    """Whether the database files may have been deleted during the call; not if another process held a lock."""
     return isinstance(error, sqlite3.DatabaseError) and "locked" not in str(error)
 
 
-def _is_sound(connection: sqlite3.Connection) -> bool:
-    """Whether the whole database can be read; takes its time."""
+def _is_intact(connection: sqlite3.Connection) -> bool:
+    """Whether the whole database can be read; this is slow."""
     try:
         return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
     except sqlite3.DatabaseError:
