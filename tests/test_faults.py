@@ -637,7 +637,7 @@ def test_a_new_store_on_a_full_disk_refuses_uploads_or_stops_with_one_line(disk:
             _, client = stack.enter_context(serving(base, ATTACHMENT_KEY=key))
         except AssertionError as ended:  # before it listened
             assert "Traceback" not in str(ended)
-            assert "The asset server does not start. BASE_DIR: the server cannot write there: " in str(ended)
+            assert "The asset server cannot start. BASE_DIR: the server cannot write there: " in str(ended)
             assert "No space left on device" in str(ended)
         else:
             assert key, "without one, the server has to keep its own"
@@ -888,7 +888,7 @@ def test_one_byte_more_than_the_limit_is_too_much_and_the_answer_names_the_limit
         for name, size in (("a.tif", 1_000_001), ("b.tif", 1_000_001), ("b.tif", 8_000_000)):
             answer = client.upload(name, version(2)[:size])
             assert (answer.status, answer.headers["access-control-allow-origin"]) == (413, "*")
-            assert answer.text == "The file is too large: this server takes at most 1000000 bytes."
+            assert answer.text == "The file is too large: this server accepts at most 1000000 bytes."
         assert read(client, "a.tif") == version(1)[:1_000_000]
         assert visible_files(base / "originals") == ["a.tif"]
         assert temporary_files(base) == []
@@ -942,7 +942,7 @@ def test_a_journal_without_space_turns_no_good_answer_into_an_error(tmp_path: Pa
             (folder / "filler").unlink()
             client.upload("old.jpg", pictures.jpeg())
             assert_works(client, base)
-    assert sum("not in the journal: " in line for line in program.lines) >= 3
+    assert sum("event not recorded in the journal: " in line for line in program.lines) >= 3
     assert [path.read_bytes() for path in trash(base, "a.tif")] == [b"1", b"2", b"1", b"2"]
 
 
@@ -985,7 +985,7 @@ def test_a_damaged_journal_is_put_aside_and_the_server_works(tmp_path: Path, way
         assert_works(client, base)
         assert len(journal(base)) == 3
         assert read(client, "7.tif") == b"1"
-    assert "the journal is damaged; it is put aside as " in "".join(program.lines)
+    assert "the journal is damaged; it was renamed to " in "".join(program.lines)
     [aside] = path.parent.glob("damaged-*.sqlite")
     assert aside.read_bytes() == damaged
 

@@ -242,7 +242,7 @@ def test_under_other_web_servers_a_long_upload_does_not_outlive_its_token_either
         ({"SERVER": "apache"}, "SERVER is 'apache'; expected one of "),
         ({"SERVER": "bjoern"}, "SERVER is 'bjoern', which is not installed"),
         ({"BASE_DIR": "/nowhere/at/all"}, "BASE_DIR: there is no folder /nowhere/at/all."),
-        ({"BIND_ADDRESS": "203.0.113.1"}, "BIND_ADDRESS is '203.0.113.1'; this machine has"),
+        ({"BIND_ADDRESS": "203.0.113.1"}, "BIND_ADDRESS is '203.0.113.1', which is not an address of this machine"),
         ({"BASE_DIR": "/proc"}, "BASE_DIR: the server cannot write there: /proc/originals"),
     ],
 )
@@ -250,7 +250,7 @@ def test_what_is_wrong_with_a_setting_takes_one_clear_line(tmp_path: Path, envir
     base = {"BASE_DIR": str(tmp_path), "PORT": "0", "BIND_ADDRESS": "127.0.0.1", "KEY": "k"}
     status, printed = Program({**base, **environ}).ended()
     assert status == 1
-    assert printed.splitlines()[-1].startswith(f"The asset server does not start. {line}")
+    assert printed.splitlines()[-1].startswith(f"The asset server cannot start. {line}")
     assert "Traceback" not in printed
 
 
@@ -260,7 +260,7 @@ def test_without_its_library_object_storage_stops_the_start_in_one_clear_line(tm
     status, printed = Program({**environ, "PORT": "0"}, ("-c", without)).ended()
     assert status == 1
     line = "STORAGE_URL requires the library obstore, which is not installed: "
-    assert printed.splitlines()[-1].startswith(f"The asset server does not start. {line}")
+    assert printed.splitlines()[-1].startswith(f"The asset server cannot start. {line}")
     assert "Traceback" not in printed
 
 
@@ -279,7 +279,7 @@ def test_where_granian_is_not_installed_paste_serves_and_the_log_says_so(tmp_pat
     files = {"TLS_CERTIFICATE": "a", "TLS_KEY": "b"}
     status, printed = Program({**environ, **files}, ("-c", WITHOUT_GRANIAN)).ended()
     assert status == 1
-    assert "TLS_CERTIFICATE needs Granian, which is not installed" in printed.splitlines()[-1]
+    assert "TLS_CERTIFICATE requires Granian, which is not installed" in printed.splitlines()[-1]
 
 
 def test_more_than_one_process_selects_granian_and_says_so(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_busy_port_is_named(tmp_path: Path, environ: dict[str, str]) -> None:
         own = {"BASE_DIR": str(tmp_path), "PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "KEY": "k"}
         status, printed = Program({**own, **environ}).ended()
     assert status == 1
-    assert printed.splitlines()[-1] == f"The asset server does not start. PORT {port} is in use by another program."
+    assert printed.splitlines()[-1] == f"The asset server cannot start. PORT {port} is in use by another program."
 
 
 def stream_upload(client: Client, name: str, size: int) -> None:

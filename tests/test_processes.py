@@ -352,4 +352,4 @@ def test_what_is_wrong_is_said_once_and_no_process_is_begun(tmp_path: Path) -> N
             status, printed = program.ended()
             assert status == 1
             assert line in printed.splitlines()[-1]
-            assert printed.count("The asset server does not start.") == 1
+            assert printed.count("The asset server cannot start.") == 1

@@ -1,5 +1,5 @@
 """From settings to a running server.
 
-`bootstrap` reads the settings and opens the store with everything that serves it, `object_storage` opens a store in
-S3, and `run` starts the web server.
+`bootstrap` reads the settings and opens the store and its services, `object_storage` opens a store in object storage,
+and `run` starts the web server.
 """

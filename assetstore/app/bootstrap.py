@@ -1,6 +1,6 @@
-"""What happens between the start of the program and the first request: settings, log, folders, key.
+"""The start of the program until the first request: settings, log, folders, key.
 
-Every step that can fail raises SettingsError with one clear line for the administrator.
+Each step that can fail raises SettingsError with a message of one line for the administrator.
 """
 
 import dataclasses
@@ -40,19 +40,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: Web servers with several processes, each of which has to make the application for itself.
+#: Web servers that start by their own command, because each of their processes must create the application.
 _OWN_START = ("gunicorn", "uwsgi")
 
-#: When the process that answers Prometheus ends, another takes over after this many seconds.
+#: After how many seconds another process takes over when the process that serves the metrics ends.
 _METRICS_ROUND_SECONDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class AppContext:
-    """What a server stands on: effective settings, the open store, its thumbnails and their workers.
-
-    To be closed at the end.
-    """
+    """The effective settings, the open store and its services. Must be closed at the end."""
 
     settings: Settings
     collections: Collections
@@ -64,7 +61,7 @@ class AppContext:
     tasks: tuple[PeriodicTask, ...]
 
     def close(self) -> None:
-        """Ends everything that runs beside the requests."""
+        """Ends the render workers and periodic tasks, and closes the journal."""
         self.pool.close()
         for task in self.tasks:
             task.close()
@@ -72,7 +69,7 @@ class AppContext:
 
 
 def open_all(folder: Path, adapters: Iterable[str]) -> AppContext:
-    """Does everything that comes before the first request, in a process of another web server.
+    """Prepares a process of another web server for its first request.
 
     Parameters:
         folder, adapters: as for `begin`.
@@ -81,21 +78,21 @@ def open_all(folder: Path, adapters: Iterable[str]) -> AppContext:
 
 
 def begin(folder: Path, adapters: Iterable[str]) -> Settings:
-    """Reads the settings, sets up the log and says in it what is effective.
+    """Reads the settings, sets up the log, and logs the effective settings.
 
     Parameters:
         folder: of the program, with settings.py.
-        adapters: the names that SERVER may have.
+        adapters: the names of web servers that SERVER may have.
     """
     settings, own = load_settings(folder)
     known = {loading.GRANIAN, *adapters}
     if settings.server not in known and ":" not in settings.server:
         raise SettingsError(f"SERVER is {settings.server!r}; expected one of {', '.join(sorted(known))}.")
     if settings.server in _OWN_START:
-        raise SettingsError(f"SERVER is {settings.server!r}, which starts by a command of its own: docs/serving.md.")
+        raise SettingsError(f"SERVER is {settings.server!r}, which has its own start command; see docs/serving.md.")
     if settings.tls_certificate and settings.server != loading.GRANIAN and settings.processes == 1:
-        said = f"TLS_CERTIFICATE is set and SERVER is {settings.server!r}"
-        raise SettingsError(f"{said}; expected SERVER = 'granian' for HTTPS.")
+        reason = f"TLS_CERTIFICATE is set and SERVER is {settings.server!r}"
+        raise SettingsError(f"{reason}; expected SERVER = 'granian' for HTTPS.")
     logs.set_up(settings.log_format, settings.debug)
     announce(settings, own)
     return settings
@@ -111,13 +108,13 @@ def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
     try:
         if path.exists():
             own = runpy.run_path(str(path))
-    except Exception as error:  # the file is the administrator's program: anything may go wrong in it
+    except Exception as error:  # the file is a program of the administrator and may raise any error
         raise SettingsError(f"{path} cannot be read: {error!r}") from error
     return loading.load(own, os.environ, folder, len(os.sched_getaffinity(0))), own
 
 
 def announce(settings: Settings, own: Mapping[str, object]) -> None:
-    """Logs the version, the effective settings and what the administrator should know."""
+    """Logs the version, the effective settings and warnings."""
     _log.info("Web Asset Server %s", __version__)
     for line in announcement.describe(settings):
         _log.info("  %s", line)
@@ -126,7 +123,7 @@ def announce(settings: Settings, own: Mapping[str, object]) -> None:
 
 
 def open_collections(settings: Settings) -> Collections:
-    """Reads which collections there are: COLLECTION_DIRS, and what was added since."""
+    """Returns the mapping of collections: COLLECTION_DIRS, and those that were added later. Raises SettingsError."""
     try:
         return Collections(settings.collection_dirs, added_collections.location(settings.base_dir))
     except StorageFault as error:
@@ -134,18 +131,18 @@ def open_collections(settings: Settings) -> Collections:
 
 
 def open_originals(settings: Settings, folder: Path, collections: Collections | None = None) -> Originals:
-    """Opens the store, as the server and the administrator's commands do.
+    """Opens the store, for the server and for commands.
 
     Parameters:
         settings: as loaded.
-        folder: of the program; the default attachment folder in it is made when missing.
-        collections: of the store, read if not given; more can come while it is open.
+        folder: of the program; the default attachment folder in it is created if it is missing.
+        collections: of the store; they are read if not given, and others may be added while it is open.
     """
     base = settings.base_dir
     if base == folder / loading.DEFAULT_BASE_DIR:
         base.mkdir(exist_ok=True)
     if not base.is_dir():
-        raise SettingsError(f"BASE_DIR: there is no folder {base}. Is its disk mounted? If it is new, make it.")
+        raise SettingsError(f"BASE_DIR: there is no folder {base}. Mount its disk or, for a new store, create it.")
     collections = collections or open_collections(settings)
     collection_dirs = LiveCollectionDirs(collections)
     storage = _new_storage(settings, collection_dirs)
@@ -163,7 +160,7 @@ def _new_storage(settings: Settings, collection_dirs: Sequence[str]) -> Storage:
             settings.base_dir, settings.orig_dir, settings.thumb_dir, collection_dirs, settings.reserved_bytes
         )
     try:
-        from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large, and not for every processor
+        from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large, and not available for all processors
     except ImportError as error:
         reason = f"STORAGE_URL requires the library obstore, which is not installed: {error}"
         raise SettingsError(reason) from error
@@ -171,7 +168,7 @@ def _new_storage(settings: Settings, collection_dirs: Sequence[str]) -> Storage:
 
 
 def open_thumbnails(settings: Settings, originals: Originals) -> tuple[Thumbnails, RenderPool]:
-    """Opens the thumbnails of a store; the pool starts its processes when they are needed."""
+    """Opens the thumbnails of a store. The pool starts its processes when it needs them."""
     pool = RenderPool(settings.render_workers, Limits(settings.render_seconds, settings.render_memory))
     rules = Rules(settings.can_thumbnail, settings.max_thumbnail_size, settings.render_queue)
     cached = originals.storage.thumbnails(settings.kept_thumbnail_sizes)
@@ -179,13 +176,13 @@ def open_thumbnails(settings: Settings, originals: Originals) -> tuple[Thumbnail
 
 
 def open_store(settings: Settings, folder: Path) -> AppContext:
-    """Opens the store with all that serves it, and makes the server's own key if none was configured.
+    """Opens the store and its services, and generates the server's own key if none is configured.
 
     Parameters:
         settings: as loaded.
         folder: of the program.
 
-    The settings that it returns have a key, unless KEY is None.
+    The settings in the result have a key, unless KEY is None.
     """
     collections, settings = open_collections(settings), with_key(settings)
     originals = open_originals(settings, folder, collections)
@@ -200,7 +197,7 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
 
 
 def _open_journal(journal: Journal) -> None:
-    # Now, while there is room, rather than with the first upload: its mapped memory needs that (preallocate.py).
+    # Now, and not with the first upload, because its mapped memory requires free space (preallocate.py).
     try:
         journal.probe()
     except StorageFault as error:
@@ -208,7 +205,7 @@ def _open_journal(journal: Journal) -> None:
 
 
 def with_key(settings: Settings) -> Settings:
-    """Returns the settings with the server's own key if none is configured; a new one is shown."""
+    """Returns the settings, with the server's own key if none is configured. A new key is printed."""
     if settings.key != ():
         return settings
     try:
@@ -223,7 +220,7 @@ def with_key(settings: Settings) -> Settings:
 def _metrics(settings: Settings, originals: Originals, pool: RenderPool) -> "Metrics | None":
     if settings.metrics_address is None:
         return None
-    from assetstore.monitoring.metrics import Metrics  # noqa: PLC0415 - its library takes its time, and reads the environment
+    from assetstore.monitoring.metrics import Metrics  # noqa: PLC0415 - the library is slow to load, and reads the environment
 
     metrics = Metrics(originals, pool)
     pool.on_render = metrics.count_render
@@ -235,7 +232,7 @@ def _serve_metrics(metrics: "Metrics", address: tuple[str, int], ending: threadi
     try:
         metrics.serve(address, ending)
     except OSError as error:
-        _log.error("no metrics: METRICS_ADDRESS %s:%s cannot be listened on: %s", *address, error)
+        _log.error("metrics are not available: METRICS_ADDRESS %s:%s cannot be used: %s", *address, error)
 
 
 def _periodic_tasks(settings: Settings, originals: Originals, metrics: "Metrics | None") -> tuple[PeriodicTask, ...]:
@@ -255,7 +252,7 @@ def _periodic_tasks(settings: Settings, originals: Originals, metrics: "Metrics 
 def _announce_key(key: str, path: Path) -> None:
     print(
         f"""
-    No key was configured, so the server has made one. It is shown only this once and kept in
+    No key is configured, so the server has generated one. It is shown only this once. It is stored in
     {path}
 
         {key}

@@ -1,4 +1,4 @@
-"""Opens the store in object storage that the settings describe; nothing is asked of the service yet."""
+"""Opens the store in object storage by the settings, without calling the service yet."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from assetstore.storage.s3.layout import Layout
 from assetstore.storage.s3.originals import Folders, S3Storage
 from assetstore.storage.s3.spool import Spool
 
-#: Of all threads, so many may wait for a service that is silent.
+#: The share of all threads that may wait for a service that does not respond.
 _SHARE_THAT_WAITS = 0.6
 
 
@@ -20,7 +20,7 @@ def open_storage(
     Parameters:
         settings: with a `storage_url`.
         collection_dirs: the folders of all collections.
-        credentials: as for `Service`; None for those of the environment.
+        credentials: as for `Service`; None to use those of the environment.
     """
 
     def new_bucket(name: str) -> Bucket:

@@ -1,6 +1,6 @@
-"""How the server runs: by Paste, by Granian, or by another adapter of Bottle.
+"""Runs the server by Paste, Granian, or another adapter of Bottle.
 
-What cannot be listened on raises SettingsError with one clear line for the administrator.
+If an address cannot be used, SettingsError has a message of one line for the administrator.
 """
 
 import dataclasses
@@ -21,12 +21,12 @@ MakeApp = Callable[[AppContext], Application]
 
 
 def serve(settings: Settings, folder: Path, make_app: MakeApp, run_adapter: Callable[..., None]) -> None:
-    """Serves by the setting SERVER until the program is told to stop.
+    """Runs the web server that SERVER names until the program is told to stop.
 
     Parameters:
         settings: the effective settings.
         folder: of the program.
-        make_app: makes the WSGI application of an open store.
+        make_app: returns the WSGI application for an open store.
         run_adapter: called with `app`, `server`, `host` and `port` for any server but Paste and Granian.
     """
     server = _chosen(settings)
@@ -46,27 +46,27 @@ def serve(settings: Settings, folder: Path, make_app: MakeApp, run_adapter: Call
 
 
 def _chosen(settings: Settings) -> str:
-    """The web server that SERVER, PROCESSES and this machine make possible."""
+    """The web server to run, by SERVER, PROCESSES and what is installed."""
     server = settings.server
     if server == PASTE and settings.processes > 1:
-        _log.warning("PROCESSES is %s: Granian serves, as Paste has one process only", settings.processes)
+        _log.warning("PROCESSES is %s, so Granian is used: Paste supports only one process", settings.processes)
         server = GRANIAN
     if server == GRANIAN:
         try:
-            import granian  # noqa: F401, PLC0415 - there are no wheels of it for some machines
+            import granian  # noqa: F401, PLC0415 - not available for all processors
         except ImportError as error:
             if settings.tls_certificate:
-                raise SettingsError(f"TLS_CERTIFICATE needs Granian, which is not installed: {error}.") from None
-            _log.warning("Granian is not installed (%s): Paste serves, in one process", error)
+                raise SettingsError(f"TLS_CERTIFICATE requires Granian, which is not installed: {error}.") from None
+            _log.warning("Granian is not installed (%s), so Paste is used, with one process", error)
             return PASTE
     return server
 
 
 def _serve_by_granian(settings: Settings, folder: Path, make_app: MakeApp) -> None:
-    from assetstore.serving import granian  # noqa: PLC0415 - there are no wheels of it for some machines
+    from assetstore.serving import granian  # noqa: PLC0415 - not available for all processors
 
     settings = with_key(settings)
-    open_originals(settings, folder).journal.close()  # what is wrong with the folders is said once, here
+    open_originals(settings, folder).journal.close()  # so that errors of the folders are reported only once
 
     def open_application() -> tuple[Application, Callable[[], None]]:
         context = open_store(settings, folder)

@@ -1,4 +1,4 @@
-"""What the server reports about itself: health checks, metrics, the log, recent errors and the status report.
+"""Monitoring: health checks, metrics, the log, recent errors and the status report.
 
-`metrics` loads the Prometheus library, so it is imported only where metrics are enabled.
+`metrics` loads the Prometheus library, so it is imported only if metrics are enabled.
 """

@@ -1,8 +1,8 @@
-"""Is the server ready to serve? A few checks, each with a deadline, so that a hung disk is told and not waited for.
+"""Health checks, each with a deadline, so that a disk that does not respond is reported instead of waited for.
 
-Concurrency: any thread may ask. Each check runs in a thread of its own, one at a time: while one
-hangs, no second is begun, and whoever asks hears since when it hangs. Results are good for a few
-seconds, so that asking often costs nothing.
+Concurrency: any thread may call. Each check runs in a thread of its own. While it runs, it is not started again, and
+callers get an error with the time since it started. Results are reused for a few seconds, so that frequent calls cost
+nothing.
 """
 
 import logging
@@ -20,13 +20,13 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 #: How long a check may take before it counts as failed, in seconds.
 DEADLINE_SECONDS = 2.0
 
-#: For how long a result is given out again, in seconds.
+#: For how many seconds a result is reused.
 _FRESH_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found: OK, WARNING (the server serves all the same) or ERROR, and a sentence without paths."""
+    """The result of a check: OK, WARNING (the server still works) or ERROR, and a sentence without paths."""
 
     status: str
     reason: str
@@ -37,7 +37,7 @@ class Health:
 
     Parameters:
         checks: by name; each returns its result, or raises AssetError, whose public sentence is the reason.
-        deadline: seconds.
+        deadline: how long a check may take, in seconds.
     """
 
     def __init__(self, checks: Mapping[str, Callable[[], Result]], deadline: float = DEADLINE_SECONDS) -> None:
@@ -65,32 +65,32 @@ class _Check:
         self._ended = 0.0
 
     def begin(self) -> None:
-        """Starts the check unless it runs or its result is fresh."""
+        """Starts the check, unless it is running or its result is fresh."""
         with self._changed:
             is_fresh = self._result is not None and time.monotonic() - self._ended < _FRESH_SECONDS
             if self._is_running or is_fresh:
                 return
             self._is_running, self._began, self._result = True, time.monotonic(), None
-        # A daemon: one that hangs in the disk must not keep the program from ending.
+        # A daemon thread, because a check that hangs must not prevent the program from ending.
         threading.Thread(target=self._run, name=f"check-{self._name}", daemon=True).start()
 
     def wait(self, seconds: float) -> Result:
-        """Returns the result, or that there is none in time."""
+        """Returns the result, or an error if there is none in time."""
         with self._changed:
             self._changed.wait_for(lambda: self._result is not None, max(0.0, seconds))
             if self._result is not None:
                 return self._result
-            return Result(ERROR, f"No answer for {time.monotonic() - self._began:.0f} seconds.")
+            return Result(ERROR, f"The check has not responded for {time.monotonic() - self._began:.0f} seconds.")
 
     def _run(self) -> None:
         try:
             result = self._check()
         except AssetError as error:
-            _log.warning("check of %s: %s %s", self._name, error.public, error.detail)
+            _log.warning("health check %s: %s %s", self._name, error.public, error.detail)
             result = Result(ERROR, error.public)
-        except Exception:  # noqa: BLE001 - a fault of the check is its result
-            _log.exception("check of %s failed", self._name)
-            result = Result(ERROR, "The check itself failed; the log has more.")
+        except Exception:  # noqa: BLE001 - an unexpected error is a failed check
+            _log.exception("health check %s failed unexpectedly", self._name)
+            result = Result(ERROR, "The check itself failed; the log has the details.")
         with self._changed:
             self._result, self._ended, self._is_running = result, time.monotonic(), False
             self._changed.notify_all()

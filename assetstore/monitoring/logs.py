@@ -1,6 +1,6 @@
 """The log: lines on standard output, plain for people or JSON for programs (LOG_FORMAT).
 
-A line for each exchange, and what else there is to tell. Never a token, a key or a query.
+It has a line for each request, and other events. Tokens, keys and queries are never logged.
 """
 
 import functools
@@ -18,27 +18,26 @@ FORMATS = (PLAIN, JSON)
 
 
 def set_up(format: str, is_verbose: bool) -> None:
-    """Sends the log to standard output.
+    """Sets up logging to standard output.
 
     Parameters:
         format: PLAIN or JSON.
-        is_verbose: more lines (DEBUG).
+        is_verbose: whether to log DEBUG lines, too.
     """
     handler = _Lines()
     handler.setFormatter(JsonLines() if format == JSON else PlainLines())
     logging.basicConfig(level=logging.DEBUG if is_verbose else logging.INFO, handlers=[handler], force=True)
-    # What no line of ours has is not collected (Python's "Logging HOWTO", Optimization).
+    # Fields that our lines do not have are not collected ("Optimization" in Python's Logging HOWTO).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
-    # ExifRead comments on every file without EXIF.
+    # ExifRead logs a warning for every file without EXIF.
     logging.getLogger("exifread").setLevel(logging.ERROR)
 
 
 class _Lines(logging.Handler):
-    """Writes each record by a call of the system of its own.
+    """Writes each record by a separate system call, without the lock of the logging module.
 
-    Without logging's lock: it is held while the system writes, and with many threads that made each request
-    wait for others.
+    That lock is held while the system writes, and with many threads, requests waited for each other.
     """
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
@@ -53,7 +52,7 @@ class _Lines(logging.Handler):
             line = memoryview(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
             while line:
                 line = line[os.write(sys.stdout.fileno(), line) :]
-        except Exception:  # noqa: BLE001 - as everywhere in logging: nobody fails because of the log
+        except Exception:  # noqa: BLE001 - as in all handlers of logging: errors of the log must not affect the caller
             self.handleError(record)
 
 
@@ -64,12 +63,12 @@ class PlainLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Returns the lines of a record."""
+        """Returns the text of a record."""
         context = getattr(record, "context", None)
         if not isinstance(context, RequestContext):
             return super().format(record)
         date = f"{_second(int(record.created))},{record.msecs:03.0f} {record.levelname}"
-        # As repr: method, path and name are what a stranger sent.
+        # As repr, because method, path and name come from the client.
         request = f"{context.client} {context.method!r} {context.path!r} {context.name!r}"
         return (
             f"{date} {request} {context.status} {context.sent} bytes"
@@ -79,12 +78,12 @@ class PlainLines(logging.Formatter):
 
 @functools.lru_cache(maxsize=2)
 def _second(second: int) -> str:
-    """The beginning of all lines within a second."""
+    """The date and time of a line, cached for one second."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per line: time (UTC), level, message; for an exchange its fields."""
+    """One JSON object per line: time (UTC), level, and the message or the fields of a request."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line of a record."""

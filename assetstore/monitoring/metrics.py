@@ -1,10 +1,10 @@
-"""Figures for Prometheus, given out on an address of their own (METRICS_ADDRESS), never to the clients.
+"""Metrics for Prometheus, served on a separate address (METRICS_ADDRESS) and never to clients of the server.
 
-With several processes, PROMETHEUS_MULTIPROC_DIR names a folder in which they add up their figures
-(`multiprocess`). Whichever process holds the lock answers for all.
+With several processes, PROMETHEUS_MULTIPROC_DIR names a folder in which their metrics are added up (`multiprocess`).
+The process that holds the lock of the periodic task serves them for all processes.
 
-Concurrency: counters may be used by any thread. What would cost time is not counted but asked when
-somebody scrapes: free space at once, the size of the store from the last count.
+Concurrency: any thread may use the counters. Metrics that are expensive are collected only when Prometheus scrapes:
+the free space each time, the size of the store at most once an hour.
 """
 
 import logging
@@ -31,69 +31,69 @@ _PREFIX = "asset_server_"
 
 _FORBIDDEN = 403
 
-#: Seconds: a cached thumbnail takes milliseconds, a large upload minutes.
+#: Buckets, in seconds: a cached thumbnail takes milliseconds, a large upload minutes.
 _DURATIONS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
-#: For how long a count of the store is good, in seconds: it looks at every file's name and size.
+#: For how many seconds to reuse the count of the store, which lists all files.
 _COUNT_SECONDS = 3600
 
-#: The same for the trash: where it is in object storage, every look at it costs requests.
+#: The same for the trash; in object storage, listing it costs requests.
 _TRASH_SECONDS = 60
 
 
 class Metrics:
-    """All figures of one process.
+    """All metrics of one process.
 
     Parameters:
         originals: the store.
-        pool: of render workers.
+        pool: the render workers.
     """
 
     def __init__(self, originals: Originals, pool: RenderPool) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            _PREFIX + "requests", "Requests that were answered.", ("route", "method", "status"), registry=registry
+            _PREFIX + "requests", "Requests with a response.", ("route", "method", "status"), registry=registry
         )
         self._received = Counter(_PREFIX + "received_bytes", "Bytes of request bodies.", ("route",), registry=registry)
-        self._sent = Counter(_PREFIX + "sent_bytes", "Bytes of answer bodies.", ("route",), registry=registry)
+        self._sent = Counter(_PREFIX + "sent_bytes", "Bytes of response bodies.", ("route",), registry=registry)
         self._seconds = Histogram(
             _PREFIX + "request_seconds",
-            "From the head of a request to the end of its answer.",
+            "From the head of a request to the end of its response.",
             ("route",),
             buckets=_DURATIONS,
             registry=registry,
         )
         self._renders = Counter(
-            _PREFIX + "renders", "Thumbnails that were made.", ("format", "outcome"), registry=registry
+            _PREFIX + "renders", "Thumbnails that were rendered.", ("format", "outcome"), registry=registry
         )
         self._render_seconds = Histogram(
             _PREFIX + "render_seconds",
-            "How long making a thumbnail took.",
+            "How long rendering a thumbnail took.",
             ("format",),
             buckets=_DURATIONS,
             registry=registry,
         )
         self._changes = Counter(
             _PREFIX + "changes",
-            "What happened to originals: stored, replaced, deleted …",
+            "Changes to originals: stored, replaced, deleted …",
             ("operation",),
             registry=registry,
         )
-        self._refused = Counter(_PREFIX + "refused_tokens", "Tokens that were refused.", registry=registry)
+        self._refused = Counter(_PREFIX + "refused_tokens", "Tokens that were rejected.", registry=registry)
         self._state = _State(originals, pool)
 
     def count(self, context: RequestContext) -> None:
-        """Counts an exchange that has ended."""
+        """Counts a request that has ended."""
         method = context.method if context.method in ("GET", "HEAD", "POST", "OPTIONS") else "other"
         self._requests.labels(context.route, method, str(context.status)).inc()
         self._received.labels(context.route).inc(context.received)
         self._sent.labels(context.route).inc(context.sent)
         self._seconds.labels(context.route).observe(context.seconds)
         if context.status == _FORBIDDEN:
-            self._refused.inc()  # nothing else is ever forbidden here
+            self._refused.inc()  # 403 has no other cause
 
     def count_render(self, format: str, outcome: str, seconds: float) -> None:
-        """Counts a thumbnail: the format of the original, `made` or the name of the error, and its time."""
+        """Counts a thumbnail by the format of the original and its outcome: `made`, or the name of the error."""
         self._renders.labels(format, outcome).inc()
         self._render_seconds.labels(format).observe(seconds)
 
@@ -102,10 +102,10 @@ class Metrics:
         self._changes.labels(operation).inc()
 
     def page(self) -> bytes:
-        """Returns all figures in Prometheus's text format."""
+        """Returns all metrics in the text format of Prometheus."""
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no types
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types
         else:
             registry = self._registry
         states = CollectorRegistry()
@@ -113,22 +113,22 @@ class Metrics:
         return prometheus_client.generate_latest(registry) + prometheus_client.generate_latest(states)
 
     def serve(self, address: tuple[str, int], ending: threading.Event) -> None:
-        """Answers Prometheus at an address until told to end. Raises OSError if the address cannot be had."""
+        """Serves the metrics on an address until *ending* is set. Raises OSError if the address cannot be used."""
 
-        def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        def respond(environ: dict[str, Any], start_response: Any) -> list[bytes]:
             start_response("200 OK", [("Content-Type", prometheus_client.CONTENT_TYPE_LATEST)])
             return [self.page()]
 
         with _ThreadingServer(address, _QuietHandler) as server:
-            server.set_app(answer)
+            server.set_app(respond)
             server.timeout = 0.5
-            _log.info("metrics on %s port %s", *server.server_address[:2])
+            _log.info("serving metrics on %s port %s", *server.server_address[:2])
             while not ending.is_set():
                 server.handle_request()
 
 
 class _State:
-    """What is so at the moment of asking (a collector of prometheus_client)."""
+    """The current state of the store and the render workers (a collector of prometheus_client)."""
 
     def __init__(self, originals: Originals, pool: RenderPool) -> None:
         self._originals = originals
@@ -140,10 +140,10 @@ class _State:
         self._trash: list[int] = []
 
     def collect(self) -> Iterable[Metric]:
-        """Yields the figures; those that cannot be had now are left out."""
+        """Yields the metrics, without those that are currently unavailable."""
         workers = self._pool.workers()
         for kind, value in (("most", workers.most), ("running", workers.running), ("busy", workers.busy)):
-            yield _gauge(f"render_workers_{kind}", "Render workers of the answering process.", value)
+            yield _gauge(f"render_workers_{kind}", "Render workers of the process that serves the metrics.", value)
         try:
             free = self._originals.storage.free_bytes()
             if free is not None:
@@ -151,17 +151,18 @@ class _State:
             sizes = self._store_sizes()
             trash = self._trash_sizes()
         except AssetError as error:
-            _log.warning("no figures of the store: %s %s", error.public, error.detail)
+            _log.warning("the metrics of the store are unavailable: %s %s", error.public, error.detail)
             return
         number = GaugeMetricFamily(_PREFIX + "originals", "Originals, counted hourly.", labels=("place",))
-        size = GaugeMetricFamily(_PREFIX + "originals_bytes", "Their bytes, counted hourly.", labels=("place",))
+        meaning = "Bytes of the originals, counted hourly."
+        size = GaugeMetricFamily(_PREFIX + "originals_bytes", meaning, labels=("place",))
         for collection_dir, (files, files_size) in sizes.items():
             number.add_metric((collection_dir,), files)
             size.add_metric((collection_dir,), files_size)
         yield number
         yield size
         yield _gauge("trash_files", "Files in the trash.", len(trash))
-        yield _gauge("trash_bytes", "Their bytes.", sum(trash))
+        yield _gauge("trash_bytes", "Bytes in the trash.", sum(trash))
 
     def _trash_sizes(self) -> list[int]:
         with self._counting:
@@ -186,7 +187,7 @@ class _ThreadingServer(socketserver.ThreadingMixIn, WSGIServer):
     allow_reuse_address = True
 
     def server_bind(self) -> None:
-        # Not HTTPServer's: it looks the host up in the DNS.
+        # Not the method of HTTPServer, which looks the host up in the DNS.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
@@ -194,7 +195,7 @@ class _ThreadingServer(socketserver.ThreadingMixIn, WSGIServer):
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing: Prometheus asks every few seconds."""
+        """Logs nothing, because Prometheus scrapes every few seconds."""
 
 
 def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:

@@ -1,4 +1,4 @@
-"""The folder in which several processes add up their figures for Prometheus, by Prometheus's own library."""
+"""The folder in which the Prometheus library adds up the metrics of several processes."""
 
 import os
 import shutil
@@ -6,18 +6,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Names the folder to the library, in all processes that are started while it is set.
+#: The environment variable with the folder, for the library in this process and its children.
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-_MEMORY = "/dev/shm"  # noqa: S108 - only names made by tempfile in it
+_MEMORY = "/dev/shm"  # noqa: S108 - only for names made by tempfile
 
 
 @contextmanager
 def folder(is_wanted: bool) -> Iterator[None]:
-    """Makes the folder, and removes it in the end.
+    """Creates the folder, and removes it at the end.
 
-    A new one for each start, or the figures of the last one would be added. In memory: a full disk would kill the
-    processes that count.
+    Each start has a new folder, because otherwise the metrics of the last run would be added. It is in memory, because
+    a full disk would kill the processes.
     """
     if not is_wanted:
         yield

@@ -1,4 +1,4 @@
-"""The checks that say whether this server is ready: store, space, journal, tools, render workers, verification."""
+"""The readiness checks: certificate, store, space, journal, tools, render workers, verification."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ def checks(settings: Settings, originals: Originals, pool: RenderPool) -> Mappin
     Parameters:
         settings: the effective settings.
         originals: the store.
-        pool: of render workers.
+        pool: the render workers.
     """
     certificate = {} if settings.tls_certificate is None else {"certificate": lambda: _certificate(settings)}
     return {
@@ -43,7 +43,7 @@ def _certificate(settings: Settings) -> Result:
         certificate = tls.check(settings.tls_certificate, settings.tls_key)
     except tls.CertificateError:
         # Requests are still served with the certificate that was loaded.
-        said = "The certificate files cannot be used, so the next restart will fail; manage.py doctor says why."
+        said = "The certificate files cannot be used, so the next restart will fail; manage.py doctor shows the reason."
         return Result(WARNING, said)
     is_late = certificate.days_left < tls.WARNING_DAYS
     return Result(WARNING if is_late else OK, f"The certificate is valid until {certificate.expiry_date}.")
@@ -57,9 +57,9 @@ def _store(originals: Originals) -> Result:
 def _space(settings: Settings, originals: Originals) -> Result:
     free = originals.storage.free_bytes()
     if free is None:
-        return Result(OK, "The store says nothing of its space.")
+        return Result(OK, "The free space of the store is unknown.")
     if free <= settings.reserved_bytes:
-        raise OutOfSpace("The disk is full: uploads are refused.")
+        raise OutOfSpace("The disk is full, so uploads are rejected.")
     return Result(OK, f"{free / _GIGABYTE:.1f} GB are free.")
 
 
@@ -83,15 +83,15 @@ def _rendering(pool: RenderPool) -> Result:
 
 
 def _verification(settings: Settings, originals: Originals) -> Result:
-    """Findings are for the curator; they do not make the server less ready."""
+    """Findings are only a warning: they are for the curator, and the server is still ready."""
     last = schedule.last_run(originals)
     if last is None:
         return Result(OK, "No verification has been run yet.")
     if last["ended"] is None:
-        return Result(OK, f"A verification is under way since {_date(last['began'])}.")
+        return Result(OK, f"A verification has been running since {_date(last['began'])}.")
     summary = last["summary"]
     found = ", ".join(f"{number} {kind}" for kind, number in sorted(summary["findings"].items()))
-    text = f"The verification of {_date(last['ended'])} read {summary['files']} files: {found or 'nothing wrong'}."
+    text = f"The verification of {_date(last['ended'])} read {summary['files']} files: {found or 'no errors'}."
     is_late = settings.verify_days and time.time() - last["ended"] > settings.verify_days * _DAY
     return Result(WARNING if found or is_late else OK, text)
 

@@ -1,6 +1,6 @@
-"""The latest refusals and faults, so that the administrator's page can show them.
+"""The most recent error responses, for the status page.
 
-Concurrency: any thread may count or ask. Each process has its own; a restart forgets them, the log does not.
+Concurrency: any thread may call. Each process has its own errors, and only until it ends; the log has all of them.
 """
 
 import threading
@@ -10,17 +10,17 @@ from collections import deque
 from assetstore.http.middleware import Meter
 from assetstore.http.request_context import RequestContext
 
-#: Of each status so many are kept: a hundred files that are not there do not push out the one full disk.
+#: How many to store for each status, so that many missing files do not displace the one full disk.
 _MOST_OF_A_STATUS = 50
 
 _FIRST_REFUSAL = 400
 
 
 class RecentRefusals:
-    """Remembers exchanges that ended with a refusal or a fault (a `Meter`).
+    """Stores the requests that ended with an error (a `Meter`).
 
     Parameters:
-        following: counts them, too; None for nobody.
+        following: the next meter to call; None for none.
     """
 
     def __init__(self, following: Meter | None) -> None:
@@ -29,7 +29,7 @@ class RecentRefusals:
         self._by_status: dict[int, deque[dict[str, object]]] = {}
 
     def count(self, context: RequestContext) -> None:
-        """Remembers an exchange if it was refused; what looks for addresses that do not exist is left out."""
+        """Stores a request if its response is an error, except requests for unknown routes."""
         if context.status >= _FIRST_REFUSAL and context.route != "other":
             refusal: dict[str, object] = {
                 "time": time.time(),
@@ -47,7 +47,7 @@ class RecentRefusals:
             self._following.count(context)
 
     def latest(self) -> list[dict[str, object]]:
-        """Returns them, the newest first."""
+        """Returns the stored requests, newest first."""
         with self._lock:
             found = [refusal for refusals in self._by_status.values() for refusal in refusals]
         return sorted(found, key=_time_of, reverse=True)

@@ -1,9 +1,9 @@
-"""What the administrator's page at /status shows, as plain data, and the one thing that it does: restore.
+"""The data of the status page, and its one action: restoring a file from the trash.
 
-Everything in it may be what a stranger sent (names, collections, sentences): whoever shows it has to show it as
-text. Nothing in it is a path of the server or a key.
+All texts may come from clients (names, collections, sentences), so they must be shown as text and never as markup.
+The data contains neither paths of the server nor keys.
 
-Concurrency: any thread may ask; nothing here is kept but the last survey.
+Concurrency: any thread may call. Only the last survey is cached.
 """
 
 import platform
@@ -32,13 +32,13 @@ from assetstore.thumbnails.service import Thumbnails
 
 _NANOSECONDS = 1_000_000_000
 
-#: So many events, entries of the trash and findings are shown at once.
+#: How many events, trash entries and findings to return.
 _MOST = 200
 
 
 @dataclass(frozen=True)
 class Served:
-    """What there is to tell about: settings, store, thumbnails and their workers, health, collections, refusals."""
+    """The objects that the report describes."""
 
     settings: Settings
     originals: Originals
@@ -50,10 +50,10 @@ class Served:
 
 
 class Report:
-    """The data of the page.
+    """The data of the status page.
 
     Parameters:
-        served: what it is about.
+        served: the objects to describe.
     """
 
     def __init__(self, served: Served) -> None:
@@ -70,29 +70,28 @@ class Report:
         }
 
     def restore(self, query: Parameters, origin: Origin) -> TrashEntry:
-        """Makes an entry of the trash the original again and returns it.
+        """Restores an original from the trash and returns its entry.
 
         Parameters:
-            query: `collection_dir` and `entry` as `trash` gave them; `replace=yes` if today's original of that name may
-            go
-                to the trash.
-            origin: who asks.
+            query: `place` and `entry` as the part `trash` has them; `replace=yes` if the current original of that name
+                may be moved to the trash.
+            origin: the source of the request.
 
         Raises:
-            NotFound: the entry is gone.
-            BadRequest: there is an original of that name, and it may not be replaced.
+            NotFound: the entry no longer exists.
+            BadRequest: an original of that name exists and may not be replaced.
             OutOfSpace, StorageFault: see `Originals.restore`.
         """
         collection_dir, identifier = query.get("place"), query.get("entry")
         of_collection = [] if collection_dir is None else self._entries(collection_dir)
         entry = next((entry for entry in of_collection if entry.identifier == identifier), None)
         if entry is None:
-            raise NotFound("This file is not in the trash any more.")
+            raise NotFound("The file is no longer in the trash.")
         if self._exists(entry):
             if not self._served.settings.trash_days:
-                raise BadRequest("There is a file of that name, and without a trash (TRASH_DAYS) it would be lost.")
+                raise BadRequest("A file with this name exists, and without a trash (TRASH_DAYS) it would be lost.")
             if query.get("replace") != "yes":
-                raise BadRequest("There is a file of that name now.")
+                raise BadRequest("A file with this name exists already.")
         self._originals.restore(entry, origin)
         self._served.thumbnails.discard(entry.collection_dir, entry.name)
         return entry
@@ -119,7 +118,7 @@ class Report:
         }
 
     def _collections(self) -> list[dict[str, str]]:
-        """Of each folder the name by which it can be asked for; one without a name if all share one."""
+        """Each folder with a collection name; the name is empty if all collections share one folder."""
         return [
             {"place": collection_dir, "name": name} for collection_dir, name in self._served.collections.named().items()
         ]
@@ -144,7 +143,7 @@ class Report:
     def _activity(self, query: Parameters) -> dict[str, Any]:
         operation = query.get("operation") or None
         if operation is not None and operation not in OPERATIONS:
-            raise BadRequest("There is no such operation.")
+            raise BadRequest("The operation is unknown.")
         events = self._originals.journal.search(operation=operation, newest_first=True, most=_MOST)
         return {
             "operations": list(OPERATIONS),
@@ -212,7 +211,7 @@ class Report:
 
 
 def _row(event: Event) -> dict[str, Any]:
-    """An event as the page gets it; its key for the collection folder is older than the name of the field."""
+    """An event for the page, which expects the collection folder under the key `place`."""
     row = {**asdict(event), "time": event.time_ns / _NANOSECONDS}
     row["place"] = row.pop("collection_dir")
     return row

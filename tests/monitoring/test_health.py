@@ -36,7 +36,7 @@ def test_a_store_that_cannot_be_written_is_not_ready_but_alive(server: RunningSe
 
 def test_less_free_space_than_the_reserve_is_not_ready(start: Callable[..., RunningServer]) -> None:
     checks = json.loads(start(RESERVED_BYTES=10**15).get("/readyz").text)["checks"]
-    assert checks["space"] == {"status": "error", "reason": "The disk is full: uploads are refused."}
+    assert checks["space"] == {"status": "error", "reason": "The disk is full, so uploads are rejected."}
     assert checks["store"]["status"] == "ok"
 
 
@@ -81,7 +81,7 @@ def test_a_check_that_hangs_is_told_and_not_waited_for_nor_begun_twice() -> None
     for _ in range(3):
         report = health.report()
         assert report["disk"].status == ERROR
-        assert "No answer for" in report["disk"].reason
+        assert "has not responded for" in report["disk"].reason
         assert report["other"] == Result(WARNING, "Fine.")
     assert len(begun) == 1
     hanging.set()
