@@ -79,7 +79,7 @@ def encrypted() -> bytes:
 
 
 WHOLE = {"jpg": pictures.jpeg, "png": pictures.png, "gif": pictures.gif, "tif": pictures.tiff}
-DAMAGED, NO_PICTURE, LARGE = "damaged", "not the picture", "larger than"
+DAMAGED, NO_PICTURE, LARGE = "damaged", "not an image", "larger than"
 MSL = b'<?xml version="1.0"?><image><read filename="/etc/passwd"/><write filename="/tmp/msl"/></image>'
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>'
 MVG = b"push graphic-context\nviewbox 0 0 9 9\nimage over 0,0 9,9 'text:/etc/passwd'\npop graphic-context"

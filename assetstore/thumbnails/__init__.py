@@ -1,5 +1,5 @@
-"""Thumbnails: `service` makes each once and caches it, `warm` makes them in advance, and `prune` removes
-those that nobody needs.
+"""Thumbnails: `service` makes and caches them on request, `warm` makes them in advance, and `prune` removes
+unneeded ones.
 
-`rendering` produces the images in separate processes.
+`rendering` renders the images in separate processes.
 """

@@ -1,7 +1,7 @@
-"""Removes cached thumbnails that nobody needs; whoever asks for one gets it made anew.
+"""Removes unneeded cached thumbnails; they are regenerated when they are requested again.
 
-Concurrency: beside a serving server. A thumbnail that was renewed since the list was made stays, and what
-is younger than a few minutes is no orphan: its original may have come after the list of originals.
+Concurrency: may run beside the server. A thumbnail that was replaced after it was listed is not removed. Thumbnails
+that are less than a few minutes old never count as orphans, because their originals may be newer than the listing.
 """
 
 import re
@@ -19,14 +19,14 @@ ORPHAN, STRAY, SIZE, AGE, TOTAL = "orphan", "stray", "size", "age", "total"
 
 #: What each reason means.
 MEANINGS = {
-    ORPHAN: "there is no original that it could show",
-    STRAY: "an earlier server left it as one page of many",
-    SIZE: "of a size that is no longer wanted",
-    AGE: "made too long ago",
-    TOTAL: "all together take too much, and it is one of the oldest",
+    ORPHAN: "it has no original",
+    STRAY: "an earlier server made it of one page of many",
+    SIZE: "its size is not in the list of sizes",
+    AGE: "it is too old",
+    TOTAL: "all thumbnails together take too much space, and it is one of the oldest",
 }
 
-#: Younger ones are never orphans, in nanoseconds.
+#: Thumbnails of less than this age, in nanoseconds, are never orphans.
 _YOUNG_NS = 600 * 1_000_000_000
 
 _NAME = re.compile(r"(.+)_([1-9][0-9]{0,8})(-[0-9]+)?", re.ASCII | re.DOTALL)
@@ -39,9 +39,9 @@ class PruneOptions:
     Fields:
         orphans: thumbnails without an original.
         strays: pages that earlier servers left, `ROOT_SCALE-0.png` and so on.
-        sizes: the only sizes that stay; None for all.
-        before_ns: what was made before this moment (nanoseconds since 1970); None for nothing.
-        most_bytes: how much all may take together, the oldest go first; None for any number.
+        sizes: the only sizes to keep; None for all.
+        before_ns: remove thumbnails made before this time (nanoseconds since 1970); None for none.
+        most_bytes: how much space all thumbnails may take; the oldest are removed first. None for no limit.
     """
 
     orphans: bool
@@ -53,7 +53,7 @@ class PruneOptions:
 
 @dataclass(frozen=True)
 class Pruned:
-    """A thumbnail that was, or would be, removed, and why (a key of MEANINGS)."""
+    """A thumbnail that was removed, or would be in a dry run, and the reason (a key of MEANINGS)."""
 
     reason: str
     collection_dir: str
@@ -65,9 +65,9 @@ class Pruning:
     """One run.
 
     Parameters:
-        originals, store: where originals and thumbnails are.
+        originals, store: the stores of originals and thumbnails.
         options: what to remove.
-        dry_run: whether only to say so.
+        dry_run: whether only to report what would be removed.
     """
 
     originals: Originals
@@ -80,11 +80,11 @@ class Pruning:
     def run(
         self, collection_dirs: Sequence[str], progress: Callable[[int], None] = lambda _number: None
     ) -> Iterator[Pruned]:
-        """Removes, and yields what it has removed.
+        """Removes thumbnails and yields them.
 
         Parameters:
-            collection_dirs: the folders.
-            progress: called with the number of thumbnails that were looked at.
+            collection_dirs: the collection folders.
+            progress: called with the number of thumbnails that were checked.
 
         Raises:
             StorageFault: a folder cannot be read or written.
@@ -120,11 +120,11 @@ class Pruning:
                 yield Pruned(TOTAL, collection_dir, cached)
 
     def _reason(self, cached: CachedThumbnail, shown: Set[str] | None, began_ns: int) -> tuple[str | None, int]:
-        """Why to remove a thumbnail, if at all, and its size (0: it is none)."""
+        """The reason to remove a thumbnail, None to keep it; and its size, 0 if the file is not a thumbnail."""
         stem, extension = split_extension(cached.name)
         match = _NAME.fullmatch(stem)
         if match is None:
-            return None, 0  # whatever it is, it is not ours
+            return None, 0  # not a file of the server
         root, size = match[1], int(match[2])
         if match[3]:
             return (STRAY if self.options.strays else None), size
@@ -137,7 +137,7 @@ class Pruning:
         return None, size
 
     def _shown(self, collection_dir: str) -> set[str]:
-        """What the thumbnails of all originals of a folder begin and end with."""
+        """The beginnings and ends of the thumbnail names of all originals of a collection folder."""
         shown = set()
         for listed in self.originals.storage.originals(collection_dir):
             media_type = media_types.guess(listed.name)

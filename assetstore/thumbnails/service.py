@@ -1,19 +1,17 @@
-"""Thumbnails: cached ones if they belong to today's original, else made once and kept.
+"""Thumbnails: a cached one if it belongs to the current original, else a new one, which is cached.
 
-How a thumbnail knows its source: its time of change is a fingerprint of the source's name, size
-and exact time (or what else the store says of the bytes), written as a moment between 1982 and
-2001. One stat(2) tells whether it belongs; a replaced original, through the server or by hand,
-never shows its old picture, and `x.tif` never that of `x.png`, although both keep theirs as
+The modification time of a thumbnail identifies its source: it is a fingerprint of the source's name, size and exact
+modification time (or the identifier of the bytes, if the store has one), written as a timestamp between 1982 and 2001.
+So one stat(2) shows whether a thumbnail belongs to its original. After an original is replaced, through the server or
+by hand, its old thumbnail is never shown. `x.tif` never gets the thumbnail of `x.png`, although both are cached as
 `x_100.png`.
 
-Thumbnails that an earlier server left have a time of today's world. They are taken over if they
-are younger than the last change of the original's file, complete, and no other original can have
-made them.
+Thumbnails of an earlier server have real modification times. They are adopted if they are newer than the last change
+of the original's file, complete, and cannot belong to another original.
 
-Concurrency: of all that want one thumbnail at the same time, one makes it and the others get what
-it got, a failure included; across processes a file lock does the same. How many requests may wait
-is bounded, so that the threads of the server are never all waiting for pictures. What cannot be
-rendered is remembered for a while for that version of the file.
+Concurrency: if several requests need the same thumbnail at the same time, one makes it and the others get its result,
+or its error. Among processes, a file lock does the same. The number of waiting requests is limited, so that the
+threads of the server never all wait for thumbnails. A failure is cached for a while for that version of the file.
 """
 
 import contextlib
@@ -38,24 +36,24 @@ _log = logging.getLogger(__name__)
 
 _SECOND, _MICROSECOND = 1_000_000_000, 1_000  # nanoseconds
 
-#: The moments that fingerprints are written as, in microseconds since 1970: all in the past, so that
-#: no fingerprint looks like the work of an earlier server.
+#: The range of timestamps for fingerprints, in microseconds since 1970. It is in the past, so that no fingerprint looks
+#: like the modification time of a thumbnail of an earlier server.
 _FIRST_STAMP, _LAST_STAMP = 400_000_000_000_000, 1_000_000_000_000_000
 
-#: How often to begin again when the original changes under our hands.
+#: How often to try again if the original changes meanwhile.
 _ATTEMPTS = 3
 
-#: How long and how many failures are remembered.
+#: For how many seconds, and how many, failures are cached.
 _FAILURE_SECONDS, _MOST_FAILURES = 600, 10_000
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What thumbnails there are.
+    """Which thumbnails to make.
 
     Fields:
         types: media types that get thumbnails (CAN_THUMBNAIL).
-        largest: the largest size in pixels; greater wishes get this one.
+        largest: the largest size in pixels; requests for larger ones get this size.
         waiting: how many requests may wait for thumbnails at the same time.
     """
 
@@ -68,10 +66,10 @@ class Thumbnails:
     """The thumbnails of one store.
 
     Parameters:
-        storage: holds the originals.
-        store: holds the cached thumbnails.
-        pool: makes new ones.
-        rules: which and how many.
+        storage: the store of originals.
+        store: the store of cached thumbnails.
+        pool: renders new thumbnails.
+        rules: which thumbnails to make.
     """
 
     def __init__(self, storage: Storage, store: ThumbnailStore, pool: RenderPool, rules: Rules) -> None:
@@ -79,7 +77,7 @@ class Thumbnails:
         self._store = store
         self._pool = pool
         self._rules = rules
-        self._places_to_wait = threading.BoundedSemaphore(rules.waiting)
+        self._waiting_slots = threading.BoundedSemaphore(rules.waiting)
         self._flights: SingleFlight[bytes] = SingleFlight()
         self._failures = _Failures()
 
@@ -89,17 +87,17 @@ class Thumbnails:
 
     @property
     def store(self) -> ThumbnailStore:
-        """Where the cached thumbnails are."""
+        """The store of cached thumbnails."""
         return self._store
 
     def caches(self, collection_dir: str, scale: int) -> bool:
-        """Whether thumbnails of this size are kept in this folder; the number of sizes that are has a ceiling."""
+        """Returns whether thumbnails of this size are cached in this folder; the number of sizes is limited."""
         return self._store.caches_size(collection_dir, min(scale, self._rules.largest))
 
     def linkable_scale(self, collection_dir: str, name: str, scale: int) -> int:
-        """Returns the scale of a thumbnail that can be linked to: this one if such are kept, else a smaller one.
+        """Returns the scale of a thumbnail that can be linked to: this one if it is cached, else a smaller one.
 
-        Raises NotFound: no such original, or thumbnails of no such size are kept.
+        Raises NotFound: the original does not exist, or no size up to this one is cached.
         """
         self._version(collection_dir, name)
         size = min(scale, self._rules.largest)
@@ -107,20 +105,20 @@ class Thumbnails:
             return size
         smaller = self._store.largest_cached_size(collection_dir, size)
         if smaller is None:
-            raise NotFound("The server keeps no thumbnails as small as this to link to.")
+            raise NotFound("No thumbnail can be linked to, because none of this size or a smaller one is cached.")
         return smaller
 
     def open(self, collection_dir: str, name: str, scale: int) -> StoredFile:
-        """Opens the thumbnail of an original, after making it if need be.
+        """Opens the thumbnail of an original, and makes it first if necessary.
 
         Parameters:
             collection_dir: the folder of the collection.
             name: the store name of the original.
-            scale: the thumbnail fits into a square of so many pixels.
+            scale: the size in pixels of the square into which the thumbnail fits.
 
         Raises:
-            NotFound: no such original.
-            UnsupportedType: this type has no thumbnails.
+            NotFound: the original does not exist.
+            UnsupportedType: this file type has no thumbnails.
             Unrenderable, Unavailable, OutOfSpace, StorageFault, AssetError: it cannot be made.
         """
         for _ in range(_ATTEMPTS):
@@ -128,15 +126,15 @@ class Thumbnails:
             try:
                 return self._open(request)
             except AssetError:
-                # A file that was replaced or deleted while it was read makes tools say anything.
+                # If a file is replaced or deleted while a tool reads it, the tool may report any error.
                 if self._version(collection_dir, name) == request.version:
                     raise
         raise busy(f"{name!r} keeps changing")
 
     def cached(self, collection_dir: str, name: str, scale: int) -> StoredFile | None:
-        """Opens the thumbnail if it is there already, made of the present version of its original; else None.
+        """Opens the thumbnail if it is cached for the current version of its original; else returns None.
 
-        Raises NotFound (no such original), UnsupportedType, StorageFault; the parameters are those of `open`.
+        Raises NotFound (no such original), UnsupportedType, StorageFault. The parameters are those of `open`.
         """
         return self._cached(self._request(collection_dir, name, scale))
 
@@ -149,37 +147,37 @@ class Thumbnails:
         if cached is not None:
             return cached
         self._failures.check(request)
-        if not self._places_to_wait.acquire(blocking=False):
+        if not self._waiting_slots.acquire(blocking=False):
             raise busy(f"{self._rules.waiting} requests are waiting for thumbnails")
         try:
-            # Everybody's key has the version: who asks after a replacement waits for the new picture.
+            # The key includes the version, so that requests after a replacement wait for the new thumbnail.
             key = f"{request.collection_dir}/{request.thumbnail}/{request.version.etag}"
             picture = self._flights.do(key, lambda: self._produce(request), TIMEOUT_SECONDS)
         except TimeoutError:
             raise busy(f"another request took over {TIMEOUT_SECONDS} seconds for the same thumbnail") from None
         finally:
-            self._places_to_wait.release()
-        # Kept under a name that it may share: by now somebody's picture of another original can be there.
+            self._waiting_slots.release()
+        # Another original may share the name of the thumbnail, and may have replaced it already.
         return self._cached(request) or _in_memory(picture, request)
 
     def waiting(self) -> int:
-        """Returns how many requests wait for thumbnails, those included that are being made."""
-        return self._rules.waiting - self._places_to_wait._value
+        """Returns how many requests are waiting for thumbnails, including those whose thumbnail is being made."""
+        return self._rules.waiting - self._waiting_slots._value
 
     def open_cached(self, collection_dir: str, thumbnail: str) -> StoredFile:
-        """Opens a cached thumbnail by its own file name, whatever it was made of. Raises NotFound, StorageFault."""
+        """Opens a cached thumbnail by its own file name, whatever its source is. Raises NotFound, StorageFault."""
         return _as_served(self._store.open(collection_dir, thumbnail))
 
     def discard(self, collection_dir: str, name: str) -> None:
-        """Removes the cached thumbnails of an original that was deleted or replaced, and no other's.
+        """Removes the cached thumbnails of an original that was deleted or replaced, but not those of other originals.
 
-        Raises nothing: the original is dealt with already, and a thumbnail left over is of no
-        version that there is, so nobody will be shown it.
+        Errors are only logged: the change of the original is complete, and a thumbnail that is left does not match
+        any existing version, so it is never shown.
         """
         try:
             self._discard(collection_dir, name)
         except AssetError as error:
-            _log.error("thumbnails of %r are left over: %s %s", name, error.public, error.detail)
+            _log.error("the thumbnails of %r were not removed: %s %s", name, error.public, error.detail)
 
     def _discard(self, collection_dir: str, name: str) -> None:
         media_type = media_types.guess(name)
@@ -202,19 +200,19 @@ class Thumbnails:
         return self._storage.version(collection_dir, name)
 
     def _cached(self, request: "ThumbnailRequest") -> StoredFile | None:
-        """The cached thumbnail if it was made of this version of this original."""
+        """The cached thumbnail, if it was made of this version of this original."""
         stamp = _stamp(request.name, request.version)
         try:
             cached = self._store.open(request.collection_dir, request.thumbnail, stamp)
         except NotFound:
             return None
-        if _bears(cached.version, stamp):
+        if _has_stamp(cached.version, stamp):
             return _as_served(cached)
         cached.file.close()
         return None
 
     def _produce(self, request: "ThumbnailRequest") -> bytes:
-        """Makes or adopts a thumbnail and returns it; keeps it if its size is kept."""
+        """Makes or adopts a thumbnail and returns its bytes; caches it if its size is cached."""
         with self._store.locked(request.collection_dir, request.thumbnail):
             found = self._cached(request) or self._adopt(request)
             if found is not None:
@@ -227,7 +225,7 @@ class Thumbnails:
                 self._failures.remember(request, failure)
                 raise
             _log.debug("made thumbnail %r in %.0f ms", request.thumbnail, (time.monotonic() - began) * 1000)
-        # If somebody else than this server changed the original meanwhile, nobody else will remove the picture.
+        # If another program changed the original meanwhile, only this code can remove the outdated thumbnail.
         try:
             if self._version(request.collection_dir, request.name) != request.version:
                 self.discard(request.collection_dir, request.name)
@@ -237,7 +235,7 @@ class Thumbnails:
         return picture
 
     def _adopt(self, request: "ThumbnailRequest") -> StoredFile | None:
-        """Takes over the thumbnail of an earlier server if it is certainly of this original."""
+        """Adopts the thumbnail of an earlier server, if it can only belong to this original."""
         try:
             with self._store.open(request.collection_dir, request.thumbnail) as found:
                 is_younger = found.version.modified_ns >= request.version.changed_ns
@@ -258,7 +256,7 @@ class Thumbnails:
             decoder = formats.recognise(original.file.read(formats.HEAD_LENGTH))
         if decoder is None:
             detail = f"{request.name!r} has an unknown signature"
-            raise Unrenderable("The file is not the picture that its name says.", detail)
+            raise Unrenderable("The file is not an image of the type that its name suggests.", detail)
         with (
             self._storage.local_original(request.collection_dir, request.name) as source,
             self._store.new(request.collection_dir, request.thumbnail) as new,
@@ -271,7 +269,7 @@ class Thumbnails:
             return picture
 
     def _publish(self, new: NewThumbnail, request: "ThumbnailRequest") -> None:
-        """Keeps a thumbnail if its original is still the same: a web server in front shows what is kept unasked."""
+        """Caches a thumbnail if its original is unchanged: nginx may serve cached files without asking this server."""
         with self._storage.locked_original(request.collection_dir, request.name), contextlib.suppress(NotFound):
             if self._version(request.collection_dir, request.name) == request.version:
                 new.publish(_stamp(request.name, request.version))
@@ -289,7 +287,7 @@ class Thumbnails:
 
 @dataclass(frozen=True)
 class ThumbnailRequest:
-    """A thumbnail that somebody wants: of which version of which original, its file name and size."""
+    """A requested thumbnail: the original and its version, and the file name and size of the thumbnail."""
 
     collection_dir: str
     name: str
@@ -299,7 +297,7 @@ class ThumbnailRequest:
 
 
 class _Failures:
-    """What cannot be rendered, by version of the file, so that a broken one in a gallery costs one render."""
+    """A cache of failures by version of the file, so that a damaged file in a gallery is rendered only once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -312,7 +310,7 @@ class _Failures:
                 self._known.popitem(last=False)
 
     def check(self, request: ThumbnailRequest) -> None:
-        """Raises the failure of this version again if it is known and young."""
+        """Raises the cached failure of this version, if there is a recent one."""
         key = (request.collection_dir, request.name, request.version.etag)
         with self._lock:
             since, failure = self._known.get(key, (0.0, None))
@@ -321,38 +319,38 @@ class _Failures:
             if time.monotonic() - since > _FAILURE_SECONDS:
                 del self._known[key]
                 return
-        raise Unrenderable(failure.public, "known from an earlier attempt")
+        raise Unrenderable(failure.public, "cached from an earlier attempt")
 
 
 def _as_served(stored: StoredFile) -> StoredFile:
-    """Gives a thumbnail, for HTTP, the date when it was made instead of its fingerprint."""
+    """Replaces the fingerprint of a thumbnail, for HTTP, by the time when it was made."""
     version = stored.version
     made = Version(version.size, version.changed_ns, version.changed_ns, version.etag)
     return StoredFile(stored.file, made, stored.path)
 
 
 def _in_memory(picture: bytes, request: ThumbnailRequest) -> StoredFile:
-    """A thumbnail that is not kept, or no longer, as an open file."""
+    """A thumbnail that is not cached, as an open file."""
     tag = hashlib.blake2b(picture, digest_size=16).hexdigest()
     changed = request.version.changed_ns
     return StoredFile(io.BytesIO(picture), Version(len(picture), changed, changed, f'"{tag}"'))
 
 
 def _stamp(name: str, version: Version) -> int:
-    """The time of change, in nanoseconds, that marks a thumbnail as made of this version of *name*."""
+    """The modification time, in nanoseconds, that marks a thumbnail as made of this version of *name*."""
     identity = "\0".join((name, str(version.size), version.content or str(version.modified_ns))).encode()
     fingerprint = int.from_bytes(hashlib.blake2b(identity, digest_size=16).digest(), "big")
     return (_FIRST_STAMP + fingerprint % (_LAST_STAMP - _FIRST_STAMP)) * _MICROSECOND
 
 
-def _bears(thumbnail: Version, stamp: int) -> bool:
-    """Whether a thumbnail bears this stamp, on file systems that keep whole seconds, too."""
+def _has_stamp(thumbnail: Version, stamp: int) -> bool:
+    """Whether a thumbnail has this stamp; also on file systems that store only whole seconds."""
     own = thumbnail.modified_ns
     is_whole_second = own % _SECOND == 0
     return own // _MICROSECOND == stamp // _MICROSECOND or (is_whole_second and own // _SECOND == stamp // _SECOND)
 
 
 def _is_complete(picture: bytes, format: formats.Format) -> bool:
-    """Whether a cached thumbnail is whole: it begins and ends as its format does."""
+    """Whether a cached thumbnail is complete: it begins and ends as its format requires."""
     ends = {formats.JPEG: b"\xff\xd9", formats.PNG: b"IEND\xaeB`\x82", formats.GIF: b"\x3b"}
     return formats.recognise(picture[: formats.HEAD_LENGTH]) == format and picture.endswith(ends[format])

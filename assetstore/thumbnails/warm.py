@@ -1,9 +1,9 @@
-"""Makes thumbnails before anybody asks for them.
+"""Makes thumbnails in advance, before they are requested.
 
-Concurrency: beside a serving server, by the very way in which that makes them: the same locks, the same
-ceiling on sizes, so nothing is made twice and nothing that would not be kept. What is kept already
-costs a look, so a run that was interrupted goes on when it is repeated. All it starts has the least
-priority; a request for a picture that is just being made here waits for it, as for any other.
+Concurrency: may run beside the server. It uses the same code, locks and limit on sizes, so no thumbnail is made twice,
+and none is made that would not be cached. Cached thumbnails are skipped quickly, so an interrupted run continues when
+it is repeated. All its processes have the lowest priority. A request for a thumbnail that is being made here waits for
+it, as for any other.
 """
 
 import os
@@ -21,16 +21,16 @@ from assetstore.originals.service import Originals
 from assetstore.storage.models import Listed
 from assetstore.thumbnails.service import Thumbnails
 
-#: How long to wait, in seconds, when no worker is free, and how often.
+#: How long to wait, in seconds, if no worker is free, and how often.
 _PAUSE_SECONDS, _ATTEMPTS = 5, 12
 
-#: So many originals are handed out at a time.
+#: How many originals to process at a time.
 _BATCH = 64
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An original that cannot be shown, and the sentence why."""
+    """An original without a thumbnail, and the reason as a sentence."""
 
     collection_dir: str
     name: str
@@ -44,9 +44,9 @@ class Warming:
     Parameters:
         originals, thumbnails: of the store.
         sizes: in pixels.
-        since_ns: only originals changed at this moment or later (nanoseconds since 1970); None for all.
-        per_second: how many thumbnails to make in a second at most; None for any number.
-        workers: how many at a time.
+        since_ns: only originals changed at or after this time (nanoseconds since 1970); None for all.
+        per_second: how many thumbnails to make per second at most; None for no limit.
+        workers: how many to make at the same time.
     """
 
     originals: Originals
@@ -61,13 +61,13 @@ class Warming:
     _thread: threading.local = field(default_factory=threading.local, init=False)
 
     def check(self, collection_dirs: Sequence[str]) -> None:
-        """Raises BadRequest if thumbnails of one of the sizes are not kept."""
+        """Raises BadRequest if thumbnails of one of the sizes would not be cached."""
         for collection_dir in collection_dirs:
             for size in self.sizes:
                 if not self.thumbnails.caches(collection_dir, size):
                     raise BadRequest(
-                        f"Thumbnails of {size} pixels would not be kept: there are as many sizes as"
-                        " KEPT_THUMBNAIL_SIZES allows. See: manage.py thumbnails prune --keep-size"
+                        f"Thumbnails of {size} pixels would not be cached: the limit KEPT_THUMBNAIL_SIZES is reached."
+                        " To remove other sizes: manage.py thumbnails prune --keep-size"
                     )
 
     def chosen(self, collection_dir: str) -> Iterator[Listed]:
@@ -82,10 +82,10 @@ class Warming:
             yield listed
 
     def run(self, collection_dir: str) -> Iterator[Failure | None]:
-        """Makes the thumbnails of one folder; yields after each original, with a failure if there is one.
+        """Makes the thumbnails of one collection folder; yields after each original, with its failure if there is one.
 
         Raises:
-            Unavailable: pictures cannot be made; a tool is missing, or the server is busy for minutes.
+            Unavailable: thumbnails cannot be made, because a tool is missing or the server is busy for minutes.
             OutOfSpace, StorageFault: the store cannot be used.
         """
         names = (listed.name for listed in self.chosen(collection_dir))
@@ -97,7 +97,7 @@ class Warming:
             threads.shutdown(cancel_futures=True)
 
     def on_render(self, _format: str, outcome: str, _seconds: float) -> None:
-        """To be told of every picture that this process makes (`RenderPool.on_render`)."""
+        """Counts a thumbnail that this process made (a callback for `RenderPool.on_render`)."""
         if outcome == "made":
             self._thread.made = True
             with self._lock:
@@ -129,14 +129,14 @@ class Warming:
             with self._lock:
                 self._free_at = max(self._free_at, time.monotonic()) + 1 / self.per_second
                 pause = self._free_at - time.monotonic()
-            time.sleep(max(0.0, pause))  # only now, when no lock is held for which somebody waits
+            time.sleep(max(0.0, pause))  # only now, because no lock is held any more
 
 
 def yield_to_others() -> None:
-    """Gives this process, and all that it will start, the least priority for processors and disk."""
+    """Gives this process and its future children the lowest priority for processors and disk."""
     os.nice(19)
     ionice = shutil.which("ionice")
     if ionice is not None:
-        # Where the disk's scheduler knows no such classes, nothing comes of it.
+        # Has no effect if the I/O scheduler does not support classes.
         arguments = [ionice, "--class", "idle", "--pid", str(os.getpid())]
         subprocess.run(arguments, capture_output=True, check=False)  # noqa: S603 - our own

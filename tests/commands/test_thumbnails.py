@@ -88,7 +88,7 @@ def test_what_cannot_be_shown_is_named_and_the_others_are_made(server: RunningSe
     assert run.returncode == 1
     named = {line.split("\t")[1]: line.split("\t")[2] for line in run.stdout.splitlines()[:-1]}
     assert set(named) == {"broken.jpg", "liar.png"}
-    assert "not the picture that its name says" in named["liar.png"]
+    assert "not an image of the type" in named["liar.png"]
     assert visible_files(server.thumbnails) == ["good_100.jpg"]
 
 
@@ -147,7 +147,7 @@ def test_pages_that_earlier_servers_left_go(server: RunningServer, manage: Manag
         (server.thumbnails / name).write_bytes(b"page")
     run = manage("prune", "--strays", "--dry-run", "--json")
     assert {json.loads(line).get("name") for line in run.stdout.splitlines()} == {"b_100-0.png", "b_100-17.png", None}
-    assert manage("prune", "--strays").stdout.startswith("2 thumbnails, 8 bytes removed: an earlier server left it")
+    assert manage("prune", "--strays").stdout.startswith("2 thumbnails, 8 bytes removed: an earlier server made it")
     assert visible_files(server.thumbnails) == ["b_100.png", "c-0_100.jpg", "d_100-0_100.jpg"]
 
 

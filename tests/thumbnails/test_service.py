@@ -271,11 +271,11 @@ DAMAGED = {
     "cut.tif": (pictures.tiff()[:400], "damaged"),
     "cut.heic": (pictures.heic()[: len(pictures.heic()) // 2], "damaged"),
     "cut.pdf": (pictures.pdf()[:500], "damaged"),
-    "empty.jpg": (b"", "not the picture"),
-    "text.jpg": (b"hello", "not the picture"),
-    "drawing.jpg": (b"push graphic-context\nviewbox 0 0 9 9\nimage over 0,0 0,0 'msl:/tmp/x'\n", "not the picture"),
-    "drawing.png": (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not the picture"),
-    "script.pdf": (b"%!PS\n(/etc/passwd) (r) file\n", "not the picture"),
+    "empty.jpg": (b"", "not an image"),
+    "text.jpg": (b"hello", "not an image"),
+    "drawing.jpg": (b"push graphic-context\nviewbox 0 0 9 9\nimage over 0,0 0,0 'msl:/tmp/x'\n", "not an image"),
+    "drawing.png": (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not an image"),
+    "script.pdf": (b"%!PS\n(/etc/passwd) (r) file\n", "not an image"),
 }
 
 
