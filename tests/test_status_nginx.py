@@ -38,7 +38,7 @@ def test_the_page_works_below_a_path_and_through_https(start: Start, behind: Beh
         assert not browser.all("#insecure")
         browser.sign_in(KEY)
         browser.go("connection")
-        browser.wait_for("#connection li", "That was all.")
+        browser.wait_for("#connection li", "All checks are done.")
         steps = [step.text.split("\n")[0] for step in browser.all("#connection .step")]
         assert steps == ["OK Encryption", "OK Address", "OK Clock", "OK Key", "OK Uploads from web pages"]
         browser.go("upload")
@@ -52,7 +52,7 @@ def test_the_page_works_below_a_path_and_through_https(start: Start, behind: Beh
         browser.until(lambda: browser.script("return document.querySelector('dialog img').naturalWidth") == 400)
         browser.click("dialog button", "Delete")
         browser.click("#news button", "Undo")
-        browser.wait_for("#news", "a.jpg is back.")
+        browser.wait_for("#news", "a.jpg was restored.")
         assert [line for line in browser.complaints() if "INFO" not in line] == []
     [uploaded] = [event for event in data(server, "activity")["events"] if event["operation"] == "stored"]
     assert uploaded["client"] == "127.0.0.1"

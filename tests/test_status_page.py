@@ -93,10 +93,10 @@ def test_a_wrong_key_is_explained_and_the_right_one_opens_the_page(browser: Brow
     answer = browser.wait_for("#key-answer").text
     assert "This is not the key of this server." in answer
     assert "attachment.key" in answer
-    assert "blanks and quotation marks count" in answer
+    assert "blanks and quotation marks matter" in answer
     browser.picture("wrong-key")
     browser.wait_for("#key").send_keys(KEY + Keys.ENTER)  # the wrong one is selected
-    assert "The server can do its work." in browser.wait_for("#overview .notice").text
+    assert "The server is ready." in browser.wait_for("#overview .notice").text
     browser.picture("overview")
     [complaint] = browser.complaints()
     assert "status of 403" in complaint
@@ -108,17 +108,17 @@ def test_what_a_verification_found_is_explained(quiet: Browser, server: RunningS
     list(Verification(server.context.originals, rate_limit, adopt=False, accept=False, client="test").run(resume=False))
     quiet.open(server.port)
     quiet.sign_in(KEY)
-    quiet.click("#overview summary", "What was found (1)")
+    quiet.click("#overview summary", "Findings (1)")
     row = quiet.wait_for("#overview details tbody tr").text
-    assert "unknown: there is a file that the journal does not know" in row
-    assert "misnamed: the bytes are not what the extension says" in row
+    assert "unknown: the file exists, but is not in the journal" in row
+    assert "misnamed: the content does not match the extension" in row
 
 
 def test_the_key_does_not_leave_the_page_and_no_stranger_is_asked(page: Browser, server: RunningServer) -> None:
     server.upload("a.jpg", pictures.jpeg())
     for part in ("storage", "files", "upload", "trash", "activity", "connection"):
         page.go(part)
-    page.wait_for("#connection li", "That was all.")
+    page.wait_for("#connection li", "All checks are done.")
     sent = page.requests()
     assert len(sent) > 20
     assert not [request for request in sent if KEY in request["text"]]
@@ -185,7 +185,7 @@ def test_a_file_is_uploaded_found_looked_at_deleted_and_brought_back(
     assert not (server.originals / "KU-fish-0042 lateral.jpg").exists()
     quiet.picture("deleted")
     quiet.click("#news button", "Undo")
-    quiet.wait_for("#news", "KU-fish-0042 lateral.jpg is back.")
+    quiet.wait_for("#news", "KU-fish-0042 lateral.jpg was restored.")
     quiet.wait_for(".tile", "KU-fish-0042")
     assert (server.originals / "KU-fish-0042 lateral.jpg").read_bytes() == content
 
@@ -196,7 +196,7 @@ def test_a_name_that_is_taken_is_replaced_only_on_request_and_the_old_file_comes
     server.upload("label.txt", b"old")
     (tmp_path / "label.txt").write_bytes(b"new")
     upload(page, tmp_path / "label.txt")
-    page.wait_for("#upload .notice.warning", "There is a file of that name.")
+    page.wait_for("#upload .notice.warning", "A file with this name exists.")
     page.picture("taken")
     assert (server.originals / "label.txt").read_bytes() == b"old"
     page.click("#upload .notice button", "Replace it")
@@ -205,8 +205,8 @@ def test_a_name_that_is_taken_is_replaced_only_on_request_and_the_old_file_comes
     page.go("trash")
     page.wait_for("#trash td", "replaced")
     page.picture("trash")
-    page.click("#trash td button", "Restore over today")
-    page.wait_for("#news", "label.txt is back; today’s went to the trash.")
+    page.click("#trash td button", "Restore and replace")
+    page.wait_for("#news", "label.txt was restored. The file that it replaced is in the trash.")
     assert (server.originals / "label.txt").read_bytes() == b"old"
 
 
@@ -281,7 +281,7 @@ def test_files_of_collections_that_need_a_token_to_be_read_are_shown(quiet: Brow
     quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") == 400)
     quiet.click("dialog button", "Delete")
     quiet.click("#news button", "Undo")
-    quiet.wait_for("#news", "a.jpg is back.")
+    quiet.wait_for("#news", "a.jpg was restored.")
     assert (server.base / "herps/originals/a.jpg").exists()
 
 
@@ -367,7 +367,7 @@ def test_storage_shows_its_growth_and_how_long_the_disk_lasts(quiet: Browser, st
     assert "days\nuntil the disk is full" in quiet.text("#storage .figures")
     assert "the disk is full in" in quiet.text("#storage")
     first, second = quiet.all("#storage svg.plot")
-    assert "fit. In a year it will hold" in (first.get_attribute("aria-label") or "")
+    assert "capacity is" in (first.get_attribute("aria-label") or "")
     assert len(second.find_elements("css selector", ".bar")) == 13
     quiet.picture("storage")
     quiet.click("#storage summary", "As a table")
@@ -398,7 +398,7 @@ def test_the_activity_shows_changes_and_refusals(page: Browser, server: RunningS
 
 def checked(browser: Browser) -> dict[str, tuple[str, str]]:
     """What the check found: by its title the status, and the text with the remedy."""
-    browser.wait_for("#connection li", "That was all.")
+    browser.wait_for("#connection li", "All checks are done.")
     steps = [step.text.split("\n", 1) for step in browser.all("#connection .step")]
     return {head.split(" ", 1)[1]: (head.split(" ", 1)[0], text) for head, text in steps}
 
@@ -456,9 +456,9 @@ def test_a_wrong_advertised_address_is_named_with_what_to_do(browser: Browser, s
     assert found["Address"][0] == "Warning"
     assert f"but this browser uses http://127.0.0.1:{server.port}/." in found["Address"][1]
     assert "PUBLIC_URL" in found["Address"][1]
-    status, text = found["The address that Specify is told"]
+    status, text = found["Advertised address"]
     assert status == "Error"
-    assert "This browser does not reach" in text
+    assert "This browser cannot reach" in text
     [complaint] = browser.complaints()
     assert "ERR_CONNECTION_REFUSED" in complaint
 
@@ -468,9 +468,9 @@ def test_an_advertised_address_that_leads_to_another_server_is_named(browser: Br
     server = start(PUBLIC_URL=f"http://127.0.0.1:{other.port}")
     browser.open(server.port, "#connection")
     browser.sign_in(KEY)
-    status, text = checked(browser)["The address that Specify is told"]
+    status, text = checked(browser)["Advertised address"]
     assert status == "Error"
-    assert "it is not this server, or has another key" in text
+    assert "it is not this server, or it has another key" in text
     browser.complaints()
 
 
@@ -479,7 +479,7 @@ def test_another_name_of_the_same_server_is_found_to_lead_there(quiet: Browser, 
     server = start(BASE_DIR=str(first.base), PUBLIC_URL=f"http://localhost:{first.port}")
     quiet.open(server.port, "#connection")
     quiet.sign_in(KEY)
-    assert checked(quiet)["The address that Specify is told"][0] == "OK"
+    assert checked(quiet)["Advertised address"][0] == "OK"
 
 
 def meddled_with(server: RunningServer, meddle: Callable[[str, dict[str, str]], None]) -> None:
@@ -500,11 +500,11 @@ def meddled_with(server: RunningServer, meddle: Callable[[str, dict[str, str]], 
 @pytest.mark.parametrize(
     ("path", "changes", "title", "words"),
     [
-        ("/web_asset_store.xml", {"x-timestamp": None}, "Clock", "The answer has no X-Timestamp"),
-        ("/web_asset_store.xml", {"content-type": "text/plain"}, "Addresses", "not the expected XML"),
+        ("/web_asset_store.xml", {"x-timestamp": None}, "Clock", "The response has no X-Timestamp"),
+        ("/web_asset_store.xml", {"content-type": "text/plain"}, "Addresses", "without the expected XML"),
         ("/fileupload", {"access-control-allow-origin": "*, *"}, "Uploads from web pages", "is “*, *” instead of “*”"),
         ("/fileupload", {"access-control-allow-origin": None}, "Uploads from web pages", "is missing"),
-        ("/fileupload", {"status": "405 Method Not Allowed"}, "Uploads from web pages", "(OPTIONS) gets 405"),
+        ("/fileupload", {"status": "405 Method Not Allowed"}, "Uploads from web pages", "(OPTIONS) gets status 405"),
         ("/fileupload", {"status": "301 Moved", "location": "/elsewhere"}, "Uploads from web pages", "do not follow"),
     ],
 )
@@ -555,7 +555,7 @@ def test_every_field_and_button_has_a_name_and_the_keyboard_reaches_all(page: Br
         page.wait_for(f"#{part} .content > *")
         assert page.script(nameless) == []
         assert page.driver.switch_to.active_element.get_attribute("id") == f"{part}-heading"
-    page.wait_for("#connection li", "That was all.")
+    page.wait_for("#connection li", "All checks are done.")
     page.go("trash")
     page.wait_for("#trash td")
     reached = set()
@@ -578,7 +578,7 @@ def test_texts_stand_out_from_what_is_behind_them(page: Browser, server: Running
             page.go(part)
             page.wait_for(f"#{part} .content > *")
             assert page.script(FAINT) == [], part
-        page.wait_for("#connection li", "That was all.")
+        page.wait_for("#connection li", "All checks are done.")
         assert page.script(FAINT) == []
     finally:
         page.in_the_dark(False)

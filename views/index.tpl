@@ -17,17 +17,17 @@
 <body>
   <h1>It works!</h1>
   <p class="version">Web Asset Server {{version}}</p>
-  <p>This server keeps the attachments of a Specify database. What to put into Specify next:</p>
+  <p>This server stores the attachments of a Specify database. To connect Specify, set:</p>
   <h2>Specify 6</h2>
   <p>Preference <code>attachment.url</code>: <code>{{xml_url}}</code></p>
   <h2>Specify 7</h2>
   <p>Setting <code>ASSET_SERVER_URL</code>: <code>{{xml_url}}</code></p>
-  <p>Both also need the attachment key that this server was started with.</p>
+  <p>Both also require the attachment key of this server.</p>
 % if has_status_page:
-  <p><a href="status">Status of this server</a>: health, storage, files, trash and a check of the connection. It asks
-    for the key.</p>
+  <p><a href="status">Status of this server</a>: health, storage, files, trash and a connection check. It
+    requires the key.</p>
 % end
-  <p>If this address is not the one in your browser's address bar, set <code>SERVER_NAME</code> and
-    <code>SERVER_PORT</code>, or <code>PUBLIC_URL</code>, to what clients can reach.</p>
+  <p>If the address above differs from the one in the address bar of your browser, set <code>SERVER_NAME</code> and
+    <code>SERVER_PORT</code>, or <code>PUBLIC_URL</code>, to an address that clients can reach.</p>
 </body>
 </html>

@@ -19,7 +19,7 @@
     <button type="button" id="lock" class="quiet" hidden>Lock</button>
   </header>
 
-  <nav aria-label="Parts of this page" id="parts" hidden>
+  <nav aria-label="Sections of this page" id="parts" hidden>
     <a href="#overview">Overview</a>
     <a href="#storage">Storage</a>
     <a href="#files">Files</a>
@@ -30,11 +30,11 @@
   </nav>
 
   <main>
-    <noscript><p class="notice error">This page needs JavaScript.</p></noscript>
+    <noscript><p class="notice error">This page requires JavaScript.</p></noscript>
 
     <section id="sign-in" class="narrow" aria-labelledby="sign-in-heading">
       <h2 id="sign-in-heading">Status of this server</h2>
-      <p>This page needs the attachment key: the one that Specify has, too.</p>
+      <p>Enter the attachment key, the same one that Specify uses.</p>
       <form id="key-form" autocomplete="off">
         <label for="key">Attachment key</label>
         <div class="row">
@@ -44,10 +44,10 @@
         </div>
         <div id="key-answer" role="alert"></div>
       </form>
-      <p id="insecure" class="notice warning" hidden>This page came over plain http. Somebody in the network between
-        could change it, and so learn the key that you type. Use https, or open the page on the server itself.</p>
-      <p id="key-promise" class="fine">The key stays in this page: it is neither sent nor stored, and forgotten when you
-        lock or close the page, or leave it alone for half an hour.</p>
+      <p id="insecure" class="notice warning" hidden>This page was loaded over unencrypted HTTP. An attacker in the
+        network could modify it to steal the key that you enter. Use HTTPS, or open the page on the server itself.</p>
+      <p id="key-promise" class="fine">The key stays in this page: it is neither sent nor stored. The page forgets it
+        when you lock or close it, and after half an hour without activity.</p>
       <p><button type="button" id="check-without-key" class="link">Check the connection without a key</button></p>
     </section>
 

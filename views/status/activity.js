@@ -1,10 +1,10 @@
-// Activity: what happened to originals, and what was refused.
+// Activity: changes to originals, and error responses.
 
-import { bytes, element, mark, moment, notice, table, turns } from "./elements.js";
+import { bytes, dateTime, element, latestOnly, mark, notice, table } from "./elements.js";
 
 const FEW = 20;
 
-/** Returns the part. */
+/** Returns the section. */
 export function activity({ server, place }) {
   const choice = element("select", { id: "operation", change: () => refresh() }, element("option", { value: "" }, "everything"));
   const events = element("div");
@@ -15,25 +15,25 @@ export function activity({ server, place }) {
       element("p", { class: "row" }, element("label", { for: "operation" }, "Show"), choice,
         element("button", { type: "button", class: "quiet", click: () => refresh() }, "Refresh")),
       events),
-    element("article", { class: "card" }, element("h3", {}, "Refusals and faults"), refusals));
+    element("article", { class: "card" }, element("h3", {}, "Errors"), refusals));
 
-  const begin = turns();
+  const begin = latestOnly();
   async function refresh() {
     const isLatest = begin();
-    const told = await server.data("activity", choice.value ? { operation: choice.value } : {});
+    const report = await server.data("activity", choice.value ? { operation: choice.value } : {});
     if (!isLatest()) {
       return;
     }
     if (choice.options.length === 1) {
-      choice.append(...told.operations.map((name) => element("option", { value: name }, name)));
+      choice.append(...report.operations.map((name) => element("option", { value: name }, name)));
     }
-    showSome(events, told.events, (some) => (some.length ? eventsTable(some) : element("p", {}, "Nothing yet.")));
-    showSome(refusals, told.refusals, refusalsShown);
+    showSome(events, report.events, (some) => (some.length ? eventsTable(some) : element("p", {}, "No changes yet.")));
+    showSome(refusals, report.refusals, refusalsShown);
   }
   return { refresh };
 }
 
-/** Shows the latest of a list, and all of them on request. */
+/** Shows the first entries of a list, and all of them on request. */
 function showSome(into, all, shown) {
   into.replaceChildren(shown(all.slice(0, FEW)));
   if (all.length > FEW) {
@@ -44,24 +44,24 @@ function showSome(into, all, shown) {
 
 function eventsTable(events) {
   const rows = events.map((event) => [
-    moment(event.time),
+    dateTime(event.time),
     event.operation,
     event.name,
     event.collection || event.place || "–",
     event.size === null ? "–" : bytes(event.size),
     event.client,
   ]);
-  return table("The latest changes", ["When", "What", "Name", "Collection", "Size", "Who"], rows);
+  return table("The latest changes", ["Time", "Operation", "Name", "Collection", "Size", "Client"], rows);
 }
 
 function refusalsShown(refusals) {
-  const scope = element("p", { class: "fine" }, "Since the server process that answers here was started, 50 of each"
-    + " kind. The log has all of them.");
+  const scope = element("p", { class: "fine" }, "The last 50 errors of each status since the start of the server process"
+    + " that sent this list. The log has all of them.");
   if (!refusals.length) {
-    return element("div", {}, notice("ok", "Nothing was refused."), scope);
+    return element("div", {}, notice("ok", "No errors."), scope);
   }
   const rows = refusals.map((refusal) => [
-    moment(refusal.time),
+    dateTime(refusal.time),
     element("span", {}, mark(refusal.status >= 500 ? "error" : "warning"), ` ${refusal.status}`),
     refusal.sentence || "–",
     `${refusal.method} ${refusal.path}`,
@@ -69,6 +69,6 @@ function refusalsShown(refusals) {
     refusal.client,
     element("code", {}, refusal.request_id),
   ]);
-  const headings = ["When", "Status", "Reason", "Request", "Name", "Who", "In the log"];
-  return element("div", {}, table("Refusals and faults", headings, rows), scope);
+  const headings = ["Time", "Status", "Reason", "Request", "Name", "Client", "Request ID"];
+  return element("div", {}, table("Errors", headings, rows), scope);
 }

@@ -1,21 +1,21 @@
-// The connection check: what Specify would find, from this very browser.
+// The connection check: tests from this browser what Specify requires.
 
-import { duration, element, mark, turns } from "./elements.js";
+import { duration, element, latestOnly, mark } from "./elements.js";
 import { Clock } from "./server.js";
 
 const XML = "web_asset_store.xml";
 const SMALL_SKEW = 5;
 const DEFAULT_TOLERANCE = 150;
 
-/** Returns the part. Without a key (`server` is null) it does what can be done. */
+/** Returns the section. Without a key (`server` is null), some checks are skipped. */
 export function connection({ server, place }) {
   const list = element("ol", { class: "steps" });
   place.replaceChildren(
-    element("p", {}, "What Specify needs, tried from this browser. Try it on a curator’s computer, too."),
+    element("p", {}, "Checks what Specify requires, from this browser. Run it on a curator’s computer, too."),
     list,
     element("p", {}, element("button", { type: "button", click: () => refresh() }, "Check again")));
 
-  const begin = turns();
+  const begin = latestOnly();
   async function refresh() {
     const isLatest = begin();
     list.replaceChildren();
@@ -25,7 +25,7 @@ export function connection({ server, place }) {
       }
       list.append(shown(step));
     }
-    list.append(element("li", { class: "fine", role: "status" }, "That was all."));
+    list.append(element("li", { class: "fine", role: "status" }, "All checks are done."));
   }
   return { refresh };
 }
@@ -49,7 +49,7 @@ async function* steps(server) {
     urls = await advertisedUrls();
   } catch (fault) {
     yield step("error", "Addresses", `The addresses of the server cannot be read: ${fault.message}`,
-      `Something between this browser and the server does not pass on ${base}${XML} as it is.`);
+      `A proxy between this browser and the server blocks or changes ${base}${XML}.`);
     return;
   }
   const advertised = (urls.read ?? "").replace(/fileget$/, "");
@@ -64,24 +64,24 @@ async function* steps(server) {
 
 function scheme() {
   if (window.location.protocol === "https:") {
-    return step("ok", "Encryption", "This page came over https.");
+    return step("ok", "Encryption", "This page was loaded over HTTPS.");
   }
-  return step("warning", "Encryption", "This page came over http: files and tokens can be read on the way.",
-    "Inside one building that may do. On the open internet, put nginx with https in front. If Specify 7 is on https, this"
-    + " server must be, too: browsers refuse the mixture.");
+  return step("warning", "Encryption", "This page was loaded over HTTP: others in the network can read files and tokens.",
+    "This may be acceptable in an internal network. On the internet, use HTTPS, for example with nginx in front. If"
+    + " Specify 7 uses HTTPS, this server must use it, too, because browsers block mixed content.");
 }
 
-/** Reads the XML as a document; there is no other way that the policy of the page lets through. */
+/** Reads the XML as a document, because the policy of the page (Trusted Types) allows no other parser. */
 function advertisedUrls() {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("GET", XML);
     request.responseType = "document";
-    request.addEventListener("error", () => reject(new Error("no answer.")));
+    request.addEventListener("error", () => reject(new Error("no response.")));
     request.addEventListener("load", () => {
       const found = request.responseXML?.querySelectorAll("urls > url") ?? [];
       if (request.status !== 200 || !found.length) {
-        reject(new Error(`status ${request.status}, and not the expected XML.`));
+        reject(new Error(`status ${request.status}, without the expected XML.`));
       } else {
         resolve(Object.fromEntries(Array.from(found, (url) => [url.getAttribute("type"), url.textContent])));
       }
@@ -93,22 +93,22 @@ function advertisedUrls() {
 function address(base, advertised) {
   const title = "Address";
   if (advertised === base) {
-    return step("ok", title, `Specify is told the address that this browser uses, ${base}.`);
+    return step("ok", title, `The server advertises the address that this browser uses, ${base}.`);
   }
-  const told = `Specify is told ${advertised}, but this browser uses ${base}.`;
-  const remedy = "Set SERVER_NAME and SERVER_PORT, or PUBLIC_URL, to what clients can reach, and restart the server and"
-    + " Specify. If both addresses lead here on purpose, all is well.";
+  const found = `The server advertises ${advertised}, but this browser uses ${base}.`;
+  const remedy = "Set SERVER_NAME and SERVER_PORT, or PUBLIC_URL, to an address that clients can reach, and restart the"
+    + " server and Specify. If clients can reach both addresses, ignore this warning.";
   if (window.location.protocol === "https:" && advertised.startsWith("http:")) {
-    return step("error", title, `${told} A page on https may not use addresses on http: Specify 7 shows no attachments.`, remedy);
+    return step("error", title, `${found} Browsers block HTTP addresses on HTTPS pages, so Specify 7 shows no attachments.`, remedy);
   }
-  return step("warning", title, told, remedy);
+  return step("warning", title, found, remedy);
 }
 
 function time(clock, tolerance) {
   const title = "Clock";
   if (Number.isNaN(clock.timestamp)) {
-    return step("error", title, "The answer has no X-Timestamp: Specify 7 does not start, Specify 6 fails.",
-      "A proxy takes the header away; let it pass X-Timestamp on.");
+    return step("error", title, "The response has no X-Timestamp header: Specify 7 does not start, and Specify 6 fails.",
+      "A proxy removes the header. Configure it to pass X-Timestamp.");
   }
   const ahead = clock.ahead();
   const size = Math.abs(ahead);
@@ -116,26 +116,26 @@ function time(clock, tolerance) {
   if (size < SMALL_SKEW + clock.roundTrip) {
     return step("ok", title, "This computer’s clock and the server’s agree.");
   }
-  const told = `This computer’s clock is ${duration(ahead)} ${ahead > 0 ? "ahead of" : "behind"} the server’s.`;
-  const remedy = "Find out which of them is wrong, and let both take their time from the network (NTP).";
+  const found = `This computer’s clock is ${duration(ahead)} ${ahead > 0 ? "ahead of" : "behind"} the server’s.`;
+  const remedy = "Synchronise both clocks by NTP.";
   const limit = tolerance === undefined ? DEFAULT_TOLERANCE : tolerance;
   if (limit !== null && size >= limit) {
-    return step("error", title, `${told} Tokens made by this clock are refused: only fewer than ${limit} seconds are allowed`
-      + " (TIME_TOLERANCE). Specify asks for the server’s time when it starts, and fails when a clock is set later.", remedy);
+    return step("error", title, `${found} Tokens made with this clock are rejected: the difference must be less than ${limit} seconds`
+      + " (TIME_TOLERANCE). Specify reads the server’s time when it starts, and fails if a clock is changed later.", remedy);
   }
-  return step("warning", title, `${told} That is still allowed.`, remedy);
+  return step("warning", title, `${found} This is within the tolerance.`, remedy);
 }
 
 async function key(server) {
   const title = "Key";
   if (!server) {
-    return step("warning", title, "Not tried, because no key was typed.");
+    return step("warning", title, "Not checked, because no key was entered.");
   }
   try {
-    const answer = await server.testKey();
-    return answer.ok
+    const response = await server.testKey();
+    return response.ok
       ? step("ok", title, "The server accepts a token made with the key.")
-      : step("error", title, `The server refuses a token made with the key: ${await answer.text()}`);
+      : step("error", title, `The server rejects a token made with the key: ${await response.text()}`);
   } catch (fault) {
     return step("error", title, fault.message);
   }
@@ -143,42 +143,42 @@ async function key(server) {
 
 async function uploads() {
   const title = "Uploads from web pages";
-  let answer;
+  let response;
   try {
-    answer = await fetch("fileupload", { method: "OPTIONS", redirect: "manual" });
+    response = await fetch("fileupload", { method: "OPTIONS", redirect: "manual" });
   } catch {
-    return step("error", title, "The question that browsers ask before an upload gets no answer.");
+    return step("error", title, "The preflight request that browsers send before an upload gets no response.");
   }
-  if (answer.type === "opaqueredirect") {
-    return step("error", title, "Uploads are sent on to another address, where clients do not follow.",
-      "Let the proxy answer /fileupload itself, without a redirect.");
+  if (response.type === "opaqueredirect") {
+    return step("error", title, "Uploads are redirected to another address, and clients do not follow the redirect.",
+      "Configure the proxy to forward /fileupload to this server, without a redirect.");
   }
-  const allowed = answer.headers.get("Access-Control-Allow-Origin");
-  if (!answer.ok) {
-    return step("error", title, `The question that browsers ask before an upload (OPTIONS) gets ${answer.status}.`,
-      "Let the proxy pass on requests of the method OPTIONS.");
+  const allowed = response.headers.get("Access-Control-Allow-Origin");
+  if (!response.ok) {
+    return step("error", title, `The preflight request that browsers send before an upload (OPTIONS) gets status ${response.status}.`,
+      "Configure the proxy to forward OPTIONS requests.");
   }
   if (allowed !== "*") {
     const why = allowed === null ? "is missing" : `is “${allowed}” instead of “*”`;
-    return step("error", title, `The header Access-Control-Allow-Origin ${why}: browsers hide every answer from Specify 7.`,
-      "The server sends it once; the proxy must neither take it away nor add another.");
+    return step("error", title, `The header Access-Control-Allow-Origin ${why}, so browsers block all responses for Specify 7.`,
+      "The server sends the header once. The proxy must neither remove it nor add another.");
   }
-  return step("ok", title, "Pages of Specify 7 on another address may upload and read (CORS).");
+  return step("ok", title, "Pages of Specify 7 on another address can upload and read files (CORS).");
 }
 
-/** Tries the address that Specify is told, as a page of Specify 7 would. */
+/** Tests the advertised address, as a page of Specify 7 would use it. */
 async function reach(server, advertised) {
-  const title = "The address that Specify is told";
-  const remedy = "Set SERVER_NAME and SERVER_PORT, or PUBLIC_URL, to an address that leads here from every computer.";
-  let answer;
+  const title = "Advertised address";
+  const remedy = "Set SERVER_NAME and SERVER_PORT, or PUBLIC_URL, to an address at which all computers reach this server.";
+  let response;
   try {
-    answer = server ? await server.testKey(advertised) : await fetch(`${advertised}${XML}`, { cache: "no-store" });
+    response = server ? await server.testKey(advertised) : await fetch(`${advertised}${XML}`, { cache: "no-store" });
   } catch {
-    return step("error", title, `This browser does not reach ${advertised}, or may not read its answers. Specify would find`
-      + " nothing there, either.", remedy);
+    return step("error", title, `This browser cannot reach ${advertised}, or may not read its responses. Specify has the`
+      + " same problem.", remedy);
   }
-  if (!answer.ok) {
-    return step("error", title, `${advertised} answers, but with ${answer.status}: it is not this server, or has another key.`, remedy);
+  if (!response.ok) {
+    return step("error", title, `${advertised} responds with status ${response.status}: it is not this server, or it has another key.`, remedy);
   }
-  return step("ok", title, `${advertised} leads to a server with this key.`);
+  return step("ok", title, `A server with this key responds at ${advertised}.`);
 }

@@ -1,7 +1,7 @@
-// Builds what the page shows. Whatever comes from the server is inserted as text, never as markup; the
-// policy of the page (Trusted Types) would not let that through, either.
+// Builds the elements of the page. Data from the server is inserted as text, never as markup, which the policy of the
+// page (Trusted Types) also prevents.
 
-/** Returns an element: `element("p", { class: "fine" }, "text", other)`; functions become listeners. */
+/** Returns an element: `element("p", { class: "fine" }, "text", other)`. Functions become event listeners. */
 export function element(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
@@ -25,7 +25,7 @@ function filled(made, attributes, children) {
   return made;
 }
 
-/** Returns a table whose rows become cards on a phone. Cells are texts or elements. */
+/** Returns a table whose rows are shown as cards on a phone. Cells are strings or elements. */
 export function table(caption, headings, rows) {
   const cells = (row) => row.map((cell, i) => element("td", { "data-label": headings[i] }, cell));
   return element(
@@ -44,12 +44,12 @@ export function mark(status) {
   return element("span", { class: `mark ${status}` }, WORDS[status] ?? status);
 }
 
-/** Returns a note that something is wrong, or how it stands. */
+/** Returns a message with a status. */
 export function notice(status, ...text) {
   return element("p", { class: `notice ${status}` }, ...text);
 }
 
-/** Returns bytes as people read them: `3.2 GB`. */
+/** Returns a number of bytes in a readable unit: `3.2 GB`. */
 export function bytes(number) {
   const units = ["bytes", "kB", "MB", "GB", "TB", "PB"];
   let unit = 0;
@@ -74,8 +74,8 @@ export function counted(number, thing) {
   return `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
 }
 
-/** Returns a moment (seconds since 1970) in the reader's own time. */
-export function moment(seconds) {
+/** Returns a timestamp (seconds since 1970) as local date and time. */
+export function dateTime(seconds) {
   const date = new Date(seconds * 1000);
   if (Number.isNaN(date.getTime())) {
     return "?";
@@ -94,8 +94,8 @@ export function duration(seconds) {
   return whole < 7200 ? `${Math.round(whole / 60)} minutes` : `${Math.round(whole / 3600)} hours`;
 }
 
-/** Returns a function for every question to begin with; what that returns says whether it is still the latest. */
-export function turns() {
+/** Returns a function to call before each request. Its result says whether that request is still the latest. */
+export function latestOnly() {
   let latest = 0;
   return () => {
     latest += 1;
@@ -104,18 +104,18 @@ export function turns() {
   };
 }
 
-let newsTimer = 0;
+let messageTimer = 0;
 
-/** Shows one line of news at the foot of the page, with a button if there is something to do about it. */
-export function tell(text, label, act) {
+/** Shows a message at the bottom of the page, with a button if *label* is given. */
+export function showMessage(text, label, act) {
   const place = document.getElementById("news");
-  clearTimeout(newsTimer);
+  clearTimeout(messageTimer);
   const close = () => place.replaceChildren();
   const undo = label ? element("button", { type: "button", click: () => { close(); act(); } }, label) : null;
   const dismiss = element("button", { type: "button", class: "quiet", "aria-label": "Dismiss", click: close }, "✕");
   place.replaceChildren(element("div", {}, element("span", {}, text), undo, dismiss));
   undo?.focus();
   if (!label) {
-    newsTimer = setTimeout(close, 12000);
+    messageTimer = setTimeout(close, 12000);
   }
 }

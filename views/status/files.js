@@ -1,41 +1,41 @@
-// Files: search by store name, thumbnails, metadata, download, delete and its undo.
+// Files: search by store name, thumbnails, metadata, download, delete and undo.
 
-import { bytes, count, element, moment, notice, tell, turns } from "./elements.js";
+import { bytes, count, dateTime, element, latestOnly, notice, showMessage } from "./elements.js";
 
-/** Returns the part. */
+/** Returns the section. */
 export function files({ server, place }) {
   const field = element("input", { type: "search", id: "search", autocapitalize: "none", spellcheck: "false" });
   const folder = collectionChoice(server, "search-collection");
-  const answer = element("p", { class: "fine", role: "status" });
+  const result = element("p", { class: "fine", role: "status" });
   const gallery = element("ul", { class: "gallery" });
   place.replaceChildren(
     element("form", { class: "search", role: "search", submit: (event) => { event.preventDefault(); find(); } },
       element("div", {}, element("label", { for: "search" }, "Part of the store name"), field),
       folder.label,
       element("button", {}, "Search")),
-    answer,
+    result,
     gallery);
 
-  const begin = turns();
+  const begin = latestOnly();
   async function refresh() {
     const isLatest = begin();
     const part = field.value.trim();
-    answer.textContent = "Searching …";
-    const told = await server.data("originals", { ...(part ? { search: part } : {}), ...folder.chosen() });
+    result.textContent = "Searching …";
+    const report = await server.data("originals", { ...(part ? { search: part } : {}), ...folder.chosen() });
     if (!isLatest()) {
       return;
     }
-    answer.textContent = summary(part, told);
-    gallery.replaceChildren(...told.originals.map((original) => tile(server, original, find)));
+    result.textContent = summary(part, report);
+    gallery.replaceChildren(...report.originals.map((original) => tile(server, original, find)));
   }
 
   function find() {
-    refresh().catch((fault) => { answer.replaceChildren(notice("error", fault.message)); });
+    refresh().catch((fault) => { result.replaceChildren(notice("error", fault.message)); });
   }
   return { refresh };
 }
 
-/** Returns a choice of collections with its label; there is none to make where all share one folder. */
+/** Returns a selection of collections with its label; none if all collections share one folder. */
 export function collectionChoice(server, id, allowsAll = true) {
   const { collections } = server.overview;
   if (collections.length < 2) {
@@ -51,12 +51,12 @@ export function collectionChoice(server, id, allowsAll = true) {
 function summary(part, { originals, is_all: isAll }) {
   const number = originals.length;
   if (!part) {
-    return number ? "The latest uploads." : "There are no latest uploads. Search for files that were copied in by hand.";
+    return number ? "The latest uploads." : "There are no recent uploads. To find files that were copied in by hand, use the search.";
   }
   if (!number) {
-    return isAll ? "There is no such file." : "Nothing found in the time that was given; type more of the name.";
+    return isAll ? "No file found." : "No file found within the time limit. Enter a longer part of the name.";
   }
-  return isAll ? `${count(number)} found.` : `The first ${count(number)}; type more of the name to see others.`;
+  return isAll ? `${count(number)} found.` : `The first ${count(number)} files. To see others, enter a longer part of the name.`;
 }
 
 function tile(server, original, changed) {
@@ -65,30 +65,30 @@ function tile(server, original, changed) {
     element("button", { type: "button", class: "tile", click: () => details(server, original, changed) },
       picture(server, original, 200),
       element("span", { class: "name" }, name),
-      element("span", { class: "fine" }, bytes(size), " · ", moment(time))));
+      element("span", { class: "fine" }, bytes(size), " · ", dateTime(time))));
 }
 
-/** A thumbnail, or the extension where there is none. */
+/** A thumbnail, or the extension if there is none. */
 function picture(server, { place, name, has_thumbnail: hasThumbnail }, scale) {
   const extension = name.includes(".") ? name.slice(name.lastIndexOf(".") + 1).slice(0, 8) : "file";
   const instead = () => element("span", { class: "picture none", "aria-hidden": "true" }, extension);
   if (!hasThumbnail) {
     return instead();
   }
-  // Decorative: the name stands beside it.
+  // The alternative text is empty, because the name is next to the image.
   const image = element("img", { class: "picture", alt: "", loading: "lazy", error: () => image.replaceWith(instead()) });
   image.src = server.thumbnail(place, name, scale);
   return image;
 }
 
-/** Shows one original in a dialog; `changed` is called when it was deleted or brought back. */
+/** Shows an original in a dialog; `changed` is called after it was deleted or restored. */
 export function details(server, original, changed = () => {}) {
   const dialog = document.getElementById("details");
   const { place, name, size, time, type } = original;
   const metadata = element("div", { class: "metadata" }, element("p", { class: "fine" }, "Reading the metadata …"));
   const close = () => dialog.close();
   const remove = async () => {
-    if (!server.overview.trash_days && !window.confirm(`Delete ${name} for good? There is no trash (TRASH_DAYS is 0).`)) {
+    if (!server.overview.trash_days && !window.confirm(`Delete ${name} permanently? There is no trash (TRASH_DAYS is 0).`)) {
       return;
     }
     close();
@@ -101,7 +101,7 @@ export function details(server, original, changed = () => {}) {
     picture(server, original, 400),
     element("dl", { class: "pairs" },
       element("dt", {}, "Size"), element("dd", {}, `${bytes(size)} (${count(size)} bytes)`),
-      element("dt", {}, "Changed"), element("dd", {}, moment(time)),
+      element("dt", {}, "Changed"), element("dd", {}, dateTime(time)),
       element("dt", {}, "Type"), element("dd", {}, type),
       place ? [element("dt", {}, "Folder"), element("dd", {}, place)] : null),
     element("p", { class: "row" },
@@ -116,7 +116,7 @@ export function details(server, original, changed = () => {}) {
 async function showMetadata(server, { place, name }, into) {
   try {
     const groups = await server.metadata(place, name);
-    into.replaceChildren(...(groups.length ? groups.map(group) : [element("p", { class: "fine" }, "The file has none.")]));
+    into.replaceChildren(...(groups.length ? groups.map(group) : [element("p", { class: "fine" }, "The file has no metadata.")]));
   } catch (fault) {
     into.replaceChildren(notice("error", fault.message));
   }
@@ -130,7 +130,7 @@ function group({ Name: name, Fields: fields }) {
 }
 
 function download(server, { place, name }) {
-  // The address is made now, because its token is good for a short time only.
+  // The address is created now, because its token is valid only for a short time.
   element("a", { href: server.original(place, name), download: name }).click();
 }
 
@@ -139,28 +139,28 @@ async function removed(server, original, changed) {
   try {
     await server.remove(place, name);
   } catch (fault) {
-    tell(`${name} was not deleted. ${fault.message}`);
+    showMessage(`${name} was not deleted. ${fault.message}`);
     return;
   }
   changed();
   if (server.overview.trash_days) {
-    tell(`${name} is in the trash.`, "Undo", () => bringBack(server, original, changed));
+    showMessage(`${name} is in the trash.`, "Undo", () => undoDelete(server, original, changed));
   } else {
-    tell(`${name} is gone.`);
+    showMessage(`${name} was deleted.`);
   }
 }
 
-async function bringBack(server, { place, name }, changed) {
+async function undoDelete(server, { place, name }, changed) {
   try {
-    const told = await server.data("trash", { place, name });
-    const entry = told.entries.find(({ reason }) => reason === "deleted");
+    const report = await server.data("trash", { place, name });
+    const entry = report.entries.find(({ reason }) => reason === "deleted");
     if (!entry) {
-      throw new Error("It is not in the trash any more.");
+      throw new Error("It is no longer in the trash.");
     }
     await server.restore(entry, false);
-    tell(`${name} is back.`);
+    showMessage(`${name} was restored.`);
   } catch (fault) {
-    tell(`${name} could not be brought back. ${fault.message}`);
+    showMessage(`${name} was not restored. ${fault.message}`);
   }
   changed();
 }

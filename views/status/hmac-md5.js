@@ -1,11 +1,11 @@
-// HMAC-MD5 (RFC 2104, RFC 1321), which browsers do not have: WebCrypto knows no MD5, and is not there over plain http.
-// Texts go in as UTF-8, hexadecimal comes out. tests/test_status_page.py compares it with Python's.
+// HMAC-MD5 (RFC 2104, RFC 1321). WebCrypto does not support MD5, and is not available over HTTP.
+// Strings are encoded as UTF-8; the result is hexadecimal. tests/test_status_page.py compares it with Python's.
 
 const SHIFTS = [7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21];
 const SINES = Array.from({ length: 64 }, (_, i) => Math.floor(Math.abs(Math.sin(i + 1)) * 2 ** 32));
 const BLOCK = 64;
 
-/** Returns the HMAC of a message under a key, both texts, as 32 hexadecimal digits. */
+/** Returns the HMAC of a message with a key, both strings, as 32 hexadecimal digits. */
 export function hmacMd5(key, message) {
   const encoder = new TextEncoder();
   let bytes = encoder.encode(key);
@@ -27,7 +27,7 @@ function joined(first, second) {
 }
 
 function md5(bytes) {
-  // A one bit, zeros, and the length in bits as 64-bit number fill up the last block.
+  // The last block is padded with a one bit, zeros, and the length in bits as a 64-bit number.
   const length = Math.ceil((bytes.length + 9) / BLOCK) * BLOCK;
   const padded = new Uint8Array(length);
   padded.set(bytes);

@@ -1,4 +1,4 @@
-// The page: asks for the key, then shows one part at a time, by the hash of the address.
+// The page: asks for the key, then shows one section at a time, by the hash of the address.
 
 import { activity } from "./activity.js";
 import { connection } from "./connection.js";
@@ -21,7 +21,7 @@ const opened = {};
 let idleTimer = 0;
 
 function lock() {
-  // A new page knows nothing of this one.
+  // Reloading removes the key from memory.
   window.location.replace(window.location.pathname);
 }
 
@@ -30,7 +30,7 @@ function stayAwake() {
   idleTimer = setTimeout(lock, IDLE_SECONDS * 1000);
 }
 
-/** Shows a part; one that says so is filled anew each time. */
+/** Shows a section and refreshes it. */
 async function show(name, takesFocus) {
   shown = name;
   for (const other of Object.keys(PARTS)) {
@@ -94,9 +94,9 @@ async function open(event) {
 function explain(fault) {
   const hint =
     fault.status === 403 && fault.message.includes("not the key")
-      ? "It is the value of KEY or ATTACHMENT_KEY of this server; in Specify 6 the preference attachment.key, in"
-        + " Specify 7 the setting ASSET_SERVER_KEY. Capitals, blanks and quotation marks count. If the server made its"
-        + " key itself, it is in the file .asset-server/key in the folder of the attachments."
+      ? "Enter the value of KEY or ATTACHMENT_KEY of this server: the preference attachment.key in Specify 6, the setting"
+        + " ASSET_SERVER_KEY in Specify 7. Case, blanks and quotation marks matter. A key that the server generated is in"
+        + " the file .asset-server/key in the attachment folder."
       : "";
   byId("key-answer").replaceChildren(notice("error", `${fault.message} ${hint}`.trim()));
 }

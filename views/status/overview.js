@@ -1,6 +1,6 @@
 // The overview: health, versions, render queue, verification.
 
-import { bytes, count, counted, element, mark, moment, notice, table } from "./elements.js";
+import { bytes, count, counted, dateTime, element, mark, notice, table } from "./elements.js";
 
 const TITLES = {
   store: "Store",
@@ -12,24 +12,24 @@ const TITLES = {
 };
 
 const MEANINGS = {
-  changed: "the bytes are not those that were stored",
-  missing: "the journal knows it, but there is no file",
-  unknown: "there is a file that the journal does not know",
-  unnoted: "it was deleted or replaced without a note in the journal",
+  changed: "the bytes differ from those that were stored",
+  missing: "the file is in the journal, but does not exist",
+  unknown: "the file exists, but is not in the journal",
+  unnoted: "the file was deleted or replaced, but this is not in the journal",
   empty: "the file has no bytes",
   unreadable: "the file cannot be read",
-  misnamed: "the bytes are not what the extension says",
+  misnamed: "the content does not match the extension",
 };
 
-/** Returns the part; it is looked at again and again while it is shown. */
+/** Returns the section, which is refreshed regularly while it is shown. */
 export function overview({ server, place }) {
   async function refresh() {
-    const told = await server.data("overview");
-    server.overview = told;
+    const report = await server.data("overview");
+    server.overview = report;
     place.replaceChildren(
-      notice(told.ready ? "ok" : "error", told.ready ? "The server can do its work." : "The server cannot do all of its work."),
-      element("div", { class: "cards" }, health(told.checks), rendering(told.rendering), versions(told)),
-      verification(told.verification),
+      notice(report.ready ? "ok" : "error", report.ready ? "The server is ready." : "The server is not ready. See the failed checks below."),
+      element("div", { class: "cards" }, health(report.checks), rendering(report.rendering), versions(report)),
+      verification(report.verification),
     );
   }
   return { refresh, isLive: true };
@@ -53,7 +53,7 @@ function rendering({ busy, most, waiting, most_waiting: mostWaiting }) {
     element("h3", {}, "Render queue"),
     gauge("Workers busy", busy, most),
     gauge("Requests waiting", waiting, mostWaiting),
-    element("p", { class: "fine" }, waiting === 0 ? "Nobody waits for a thumbnail." : "Thumbnails are being made."));
+    element("p", { class: "fine" }, waiting === 0 ? "No requests are waiting." : "Thumbnails are being made."));
 }
 
 function versions({ versions: found, most_upload_bytes: most, trash_days: days }) {
@@ -66,13 +66,13 @@ function versions({ versions: found, most_upload_bytes: most, trash_days: days }
     element("dl", { class: "pairs" }, rows),
     element("p", { class: "fine" },
       `Uploads: ${most === null ? "of any size" : `up to ${bytes(most)}`}. `,
-      days ? `Trash: kept for ${counted(days, "day")}.` : "Trash: switched off."));
+      days ? `Trash: kept for ${counted(days, "day")}.` : "Trash: disabled."));
 }
 
 function verification({ days, last, findings, fault }) {
   const plan = days
-    ? `The server reads every original within ${counted(days, "day")} (VERIFY_DAYS).`
-    : "The server does not verify by itself (VERIFY_DAYS is 0); manage.py verify does it when you ask.";
+    ? `The server verifies each original at least every ${counted(days, "day")} (VERIFY_DAYS).`
+    : "Regular verification is disabled (VERIFY_DAYS is 0). To verify originals, run manage.py verify.";
   return element("article", { class: "card" },
     element("h3", {}, "Verification"),
     fault ? notice("error", fault) : element("p", {}, lastRun(last)),
@@ -82,15 +82,15 @@ function verification({ days, last, findings, fault }) {
 
 function lastRun(last) {
   if (last === null) {
-    return "No original has been compared with its checksum yet.";
+    return "No verification has been run yet.";
   }
   if (last.ended === null) {
-    return element("span", {}, "A verification is under way since ", moment(last.began), ".");
+    return element("span", {}, "A verification has been running since ", dateTime(last.began), ".");
   }
   const { files, bytes: size, findings } = last.summary;
   const found = Object.entries(findings).map(([kind, number]) => `${count(number)} ${kind}`).join(", ");
-  return element("span", {}, "The last one ended ", moment(last.ended),
-    ` and read ${counted(files, "file")} with ${bytes(size)}: ${found || "nothing wrong"}.`);
+  return element("span", {}, "The last verification ended ", dateTime(last.ended),
+    ` and read ${counted(files, "file")} with ${bytes(size)}: ${found || "no errors"}.`);
 }
 
 function findingsTable(findings) {
@@ -98,9 +98,9 @@ function findingsTable(findings) {
     name,
     place || "–",
     finding.split(" ").map((kind) => `${kind}: ${MEANINGS[kind] ?? "?"}`).join("; "),
-    moment(time),
+    dateTime(time),
   ]);
   return element("details", {},
-    element("summary", {}, `What was found (${count(findings.length)})`),
-    table("Findings of the verification", ["Name", "Folder", "Finding", "When"], rows));
+    element("summary", {}, `Findings (${count(findings.length)})`),
+    table("Findings of the verification", ["Name", "Folder", "Finding", "Time"], rows));
 }

@@ -1,4 +1,4 @@
-// Two plots, as SVG. Their colours and type are in page.css; what they show is in a table or in words, too.
+// Two charts, as SVG. Their colours and fonts are in page.css. Their data is also shown as a table or as text.
 
 import { bytes, count, drawn } from "./elements.js";
 
@@ -7,16 +7,16 @@ const EDGE = { left: 64, right: 12, top: 14, bottom: 26 };
 const PAST_MONTHS = 12;
 const FUTURE_MONTHS = 12;
 
-/** In units of the drawing: on a phone fewer, so that letters stay as large. */
+/** The width in units of the drawing; smaller on a phone, so that the text has the same size. */
 const isNarrow = window.matchMedia("(max-width: 44rem)");
 const width = () => (isNarrow.matches ? 360 : 640);
 
-/** Calls back when plots have to be drawn anew because the page became wide or narrow. */
-export function onOtherWidth(redraw) {
+/** Calls *redraw* when the page becomes wide or narrow, so that charts must be redrawn. */
+export function onWidthChange(redraw) {
   isNarrow.addEventListener("change", redraw);
 }
 
-/** Returns what the store held at the end of each month, a forecast at the present rate, and how much fits. */
+/** Returns a chart of the size of the store at the end of each month, a forecast, and the available space. */
 export function forecastChart({ bytes: size, trash_bytes: trash, room, months, daily }) {
   const now = new Date();
   const used = size + trash;
@@ -25,7 +25,7 @@ export function forecastChart({ bytes: size, trash_bytes: trash, room, months, d
   const ahead = Array.from({ length: FUTURE_MONTHS + 1 }, (_, i) => used + monthly * i);
   const full = room === null ? null : used + room;
   const future = full === null ? ahead : ahead.map((value) => Math.min(value, full));
-  // A limit far above all there is would press the rest to the ground.
+  // A limit far above the other values is not shown, because they would be too small to see.
   const tallest = Math.max(...past, ...future, 1);
   const showsLimit = full !== null && full < tallest * 6;
   const top = roundedUp(showsLimit ? full * 1.04 : tallest * 1.04);
@@ -33,9 +33,9 @@ export function forecastChart({ bytes: size, trash_bytes: trash, room, months, d
   const y = (value) => HEIGHT - EDGE.bottom - (value / top) * (HEIGHT - EDGE.top - EDGE.bottom);
   const today = past.length - 1;
   const pastPoints = past.map((value, i) => [x(i), y(value)]);
-  const label = `The store holds ${bytes(used)} with its trash`
-    + (full === null ? "." : `; ${bytes(full)} fit.`)
-    + (daily === null ? "" : ` In a year it will hold ${bytes(future.at(-1))}.`);
+  const label = `The store has ${bytes(used)} including the trash`
+    + (full === null ? "." : `; its capacity is ${bytes(full)}.`)
+    + (daily === null ? "" : ` In a year it will have ${bytes(future.at(-1))}.`);
   return frame(label, top, [
     drawn("path", { class: "area", d: `${line(pastPoints)}L${x(today)} ${y(0)}L${x(0)} ${y(0)}Z` }),
     drawn("path", { class: "line", d: line(pastPoints) }),
@@ -48,7 +48,7 @@ export function forecastChart({ bytes: size, trash_bytes: trash, room, months, d
   ]);
 }
 
-/** Returns the bytes of the uploads of each of the last 24 months as bars. */
+/** Returns a bar chart of the uploaded bytes in each of the last 24 months. */
 export function barChart(months) {
   const now = new Date();
   const byMonth = new Map(months.map((month) => [month.month, month]));
@@ -69,7 +69,7 @@ export function barChart(months) {
   ]);
 }
 
-/** What the store held at the end of each month, as far as the journal tells; the last is today. */
+/** The size of the store at the end of each month, as far as the journal has it; the last value is today’s. */
 function history(used, months, now) {
   const byMonth = new Map(months.map((month) => [month.month, month.stored - month.freed]));
   const values = [used];
@@ -89,7 +89,7 @@ function frame(label, top, content) {
     grid.flat(), content.flat(2).filter(Boolean));
 }
 
-/** A round number not below this one, of which a quarter is round, too. */
+/** A round number that is not smaller than the value, and whose quarters are round, too. */
 function roundedUp(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return power * [1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10].find((step) => step * power >= value * 0.9999);
@@ -120,7 +120,7 @@ function scaleX(steps) {
   return (i) => EDGE.left + (i / steps) * (width() - EDGE.left - EDGE.right);
 }
 
-/** The first day of the month that is so many months later, in UTC as the journal counts. */
+/** The first day of a month, some months later, in UTC as in the journal. */
 function addMonths(date, months) {
   return new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + months, 1));
 }

@@ -1,52 +1,52 @@
-// Talks to the server. Addresses are relative to the page, so that it works below any path of a proxy.
+// The client of the server. Addresses are relative to the page, so that it works below any path of a proxy.
 
 import { hmacMd5 } from "./hmac-md5.js";
 
-/** A refusal or a fault, with the server's sentence. */
-export class Refused extends Error {
+/** An error response, with the sentence of the server. */
+export class ServerError extends Error {
   constructor(status, sentence) {
     super(sentence);
     this.status = status;
   }
 }
 
-/** After so many seconds the clock is asked again: computers sleep, and clocks are set. */
+/** After how many seconds to read the clock again, because computers sleep and clocks are set. */
 const CLOCK_SECONDS = 60;
 
-/** The server's clock: its X-Timestamp at a moment, and how long ago that was by a clock that nobody sets. */
+/** The clock of the server: an X-Timestamp, and the time since it was received by a monotonic clock. */
 export class Clock {
-  /** Asks the server for its time. */
+  /** Reads the time of the server. */
   static async read() {
-    const asked = performance.now();
-    const answer = await fetched("web_asset_store.xml", { cache: "no-store" });
+    const sentAt = performance.now();
+    const response = await fetched("web_asset_store.xml", { cache: "no-store" });
     const clock = new Clock();
-    clock.heard = performance.now();
-    clock.roundTrip = (clock.heard - asked) / 1000;
-    clock.timestamp = Number(answer.headers.get("X-Timestamp") ?? NaN);
+    clock.receivedAt = performance.now();
+    clock.roundTrip = (clock.receivedAt - sentAt) / 1000;
+    clock.timestamp = Number(response.headers.get("X-Timestamp") ?? NaN);
     clock.browserTime = Date.now() / 1000;
     return clock;
   }
 
   /** The server's time now, in whole seconds. */
   now() {
-    // Without X-Timestamp, the browser's own is the best guess.
+    // Without X-Timestamp, the clock of the browser is the best guess.
     const then = Number.isNaN(this.timestamp) ? this.browserTime : this.timestamp;
-    return Math.floor(then + (performance.now() - this.heard) / 1000);
+    return Math.floor(then + (performance.now() - this.receivedAt) / 1000);
   }
 
-  /** Whether it was asked long ago, also if the computer slept in between. */
+  /** Whether it was read long ago, even if the computer slept in between. */
   isOld() {
-    const ago = Math.max(Math.abs(Date.now() / 1000 - this.browserTime), (performance.now() - this.heard) / 1000);
+    const ago = Math.max(Math.abs(Date.now() / 1000 - this.browserTime), (performance.now() - this.receivedAt) / 1000);
     return ago > CLOCK_SECONDS;
   }
 
-  /** By how many seconds the browser's clock is ahead; X-Timestamp has whole seconds only, so up to one is not known. */
+  /** By how many seconds the browser's clock is ahead, to within a second, because X-Timestamp has whole seconds. */
   ahead() {
     return this.browserTime - this.roundTrip / 2 - (this.timestamp + 0.5);
   }
 }
 
-/** The server, for whoever has the key. The key is in here only, and goes when this goes. */
+/** The server, with a key. The key is stored only in this object. */
 export class Server {
   #key;
   #pageKey;
@@ -61,25 +61,25 @@ export class Server {
 
   /** Returns a part of the page's data. */
   async data(part, parameters = {}) {
-    return (await this.#ask("GET", `data/${part}`, parameters)).json();
+    return (await this.#request("GET", `data/${part}`, parameters)).json();
   }
 
-  /** Brings an entry of the trash back; `replace` also over a file of that name. */
+  /** Restores an entry of the trash; with `replace`, even if a file with its name exists. */
   async restore(entry, replace) {
     const choice = replace ? { replace: "yes" } : {};
-    await this.#ask("POST", "restore", { place: entry.place, entry: entry.entry, ...choice });
+    await this.#request("POST", "restore", { place: entry.place, entry: entry.entry, ...choice });
   }
 
   /** Deletes an original. */
   async remove(place, name) {
-    await this.#lookAtClock();
+    await this.#updateClock();
     const form = new URLSearchParams({ ...this.#collection(place), filename: name, token: this.token(name) });
     await checked(await fetched("filedelete", { method: "POST", body: form }));
   }
 
   /** Returns the groups of an original's metadata. */
   async metadata(place, name) {
-    await this.#lookAtClock();
+    await this.#updateClock();
     return (await checked(await fetched(`getmetadata?${this.#reading(place, name, { dt: "json" })}`))).json();
   }
 
@@ -93,19 +93,19 @@ export class Server {
     return `fileget?${this.#reading(place, name, { downloadname: name })}`;
   }
 
-  /** Asks whether the key is right, as Specify does. */
+  /** Tests the key, as Specify does. */
   async testKey(base = "") {
-    await this.#lookAtClock();
+    await this.#updateClock();
     const random = String(Math.floor(Math.random() * 1e9));
     return fetched(`${base}testkey?${new URLSearchParams({ random, token: this.token(random) })}`, { cache: "no-store" });
   }
 
   /**
-   * Uploads a file; `progress` hears the share that is sent, from 0 to 1. Resolves when it is stored.
-   * XMLHttpRequest, because fetch says nothing of the progress.
+   * Uploads a file; `progress` is called with the share that was sent, from 0 to 1. Resolves when the file is stored.
+   * Uses XMLHttpRequest, because fetch does not report progress.
    */
   async upload(file, place, name, progress) {
-    await this.#lookAtClock();
+    await this.#updateClock();
     const form = new FormData();
     const fields = { type: "O", store: name, ...this.#collection(place), token: this.token(name) };
     Object.entries(fields).forEach(([field, value]) => form.append(field, value));
@@ -118,28 +118,28 @@ export class Server {
         if (request.status === 200) {
           resolve();
         } else {
-          reject(new Refused(request.status, request.responseText || `The server answered ${request.status}.`));
+          reject(new ServerError(request.status, request.responseText || `The server responded with status ${request.status}.`));
         }
       });
-      request.addEventListener("error", () => reject(new Refused(0, "The connection was cut off; nothing was stored.")));
+      request.addEventListener("error", () => reject(new ServerError(0, "The connection was interrupted; nothing was stored.")));
       request.send(form);
     });
   }
 
-  /** Returns the token of a store name, for now. */
+  /** Returns a token for a store name, with the current time. */
   token(name) {
     const timestamp = this.clock.now();
     return `${hmacMd5(this.#key, `${timestamp}${name}`)}:${timestamp}`;
   }
 
-  async #lookAtClock() {
+  async #updateClock() {
     if (this.clock.isOld()) {
       this.clock = await Clock.read();
     }
   }
 
-  async #ask(method, path, parameters) {
-    await this.#lookAtClock();
+  async #request(method, path, parameters) {
+    await this.#updateClock();
     const query = Object.entries(parameters).map((pair) => pair.map(encodeURIComponent).join("="));
     const target = `status/${path}${query.length ? "?" : ""}${query.join("&")}`;
     const timestamp = this.clock.now();
@@ -162,13 +162,13 @@ async function fetched(address, options = {}) {
   try {
     return await fetch(address, options);
   } catch {
-    throw new Refused(0, "The server does not answer.");
+    throw new ServerError(0, "The server does not respond.");
   }
 }
 
-async function checked(answer) {
-  if (!answer.ok) {
-    throw new Refused(answer.status, (await answer.text()).trim() || `The server answered ${answer.status}.`);
+async function checked(response) {
+  if (!response.ok) {
+    throw new ServerError(response.status, (await response.text()).trim() || `The server responded with status ${response.status}.`);
   }
-  return answer;
+  return response;
 }

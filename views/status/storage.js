@@ -1,44 +1,44 @@
-// Storage: how much there is, how it grew, when the disk will be full.
+// Storage: its size, its growth, and when the disk will be full.
 
 import { bytes, count, counted, element, notice, table } from "./elements.js";
-import { barChart, forecastChart, onOtherWidth } from "./plot.js";
+import { barChart, forecastChart, onWidthChange } from "./plot.js";
 
-const AGAIN_SECONDS = 2;
+const RETRY_SECONDS = 2;
 
-/** Returns the part. The server may still be counting; then it is asked again. */
+/** Returns the section. It requests the data again while the server is still counting. */
 export function storage({ server, place }) {
   let timer = 0;
   let last = null;
   const draw = () => last && place.replaceChildren(...shown(last, server.overview.collections));
-  onOtherWidth(draw);
+  onWidthChange(draw);
   async function refresh() {
     clearTimeout(timer);
-    const told = await server.data("storage");
-    if (told.ready) {
-      last = told;
+    const report = await server.data("storage");
+    if (report.ready) {
+      last = report;
       draw();
       return;
     }
     place.replaceChildren(
-      told.fault ? notice("error", told.fault) : notice("info", "The server is counting its files; this takes a moment."));
+      report.fault ? notice("error", report.fault) : notice("info", "The server is counting its files. This takes a few seconds or minutes."));
     if (!place.closest("section").hidden) {
-      timer = setTimeout(() => refresh().catch((fault) => place.replaceChildren(notice("error", fault.message))), AGAIN_SECONDS * 1000);
+      timer = setTimeout(() => refresh().catch((fault) => place.replaceChildren(notice("error", fault.message))), RETRY_SECONDS * 1000);
     }
   }
   return { refresh };
 }
 
-function shown(told, collections) {
+function shown(report, collections) {
   const figure = (value, label) => element("div", { class: "figure" }, element("strong", {}, value), element("span", {}, label));
   return [
     element("div", { class: "figures" },
-      figure(bytes(told.bytes), counted(told.files, "original")),
-      figure(bytes(told.trash_bytes), "in the trash"),
-      told.room === null ? null : figure(bytes(told.room), "can still be stored"),
-      figure(...untilFull(told))),
-    element("article", { class: "card" }, element("h3", {}, "Use and forecast"), forecastChart(told), forecastText(told)),
-    element("article", { class: "card" }, element("h3", {}, "Uploads by month"), barChart(told.months), monthsTable(told.months)),
-    told.places.length > 1 ? placesTable(told.places, collections) : null,
+      figure(bytes(report.bytes), counted(report.files, "original")),
+      figure(bytes(report.trash_bytes), "in the trash"),
+      report.room === null ? null : figure(bytes(report.room), "free"),
+      figure(...untilFull(report))),
+    element("article", { class: "card" }, element("h3", {}, "Use and forecast"), forecastChart(report), forecastText(report)),
+    element("article", { class: "card" }, element("h3", {}, "Uploads by month"), barChart(report.months), monthsTable(report.months)),
+    report.places.length > 1 ? placesTable(report.places, collections) : null,
   ].filter(Boolean);
 }
 
@@ -51,14 +51,14 @@ function untilFull({ daily, days_until_full: days }) {
 
 function forecastText({ daily, days_until_full: days }) {
   if (daily === null) {
-    return element("p", { class: "fine" }, "A forecast needs a week of the journal.");
+    return element("p", { class: "fine" }, "A forecast requires a journal of at least a week.");
   }
   const rate = `Over the last 90 days the store grew by ${bytes(daily * 30)} a month.`;
   if (days === null) {
     return element("p", { class: "fine" }, rate);
   }
   const day = new Date(Date.now() + days * 86400000);
-  const when = days > 3650 ? "" : ` If that goes on, the disk is full in ${day.toLocaleString("en", { month: "long", year: "numeric" })}.`;
+  const when = days > 3650 ? "" : ` At this rate, the disk is full in ${day.toLocaleString("en", { month: "long", year: "numeric" })}.`;
   return element("p", { class: "fine" }, rate + when);
 }
 
@@ -66,7 +66,7 @@ function monthsTable(months) {
   const rows = [...months].reverse().map(({ month, uploads, stored, freed }) => [month, count(uploads), bytes(stored), bytes(freed)]);
   return element("details", {},
     element("summary", {}, "As a table"),
-    table("Uploads by month", ["Month", "Uploads", "Stored", "Left for good"], rows));
+    table("Uploads by month", ["Month", "Uploads", "Stored", "Removed permanently"], rows));
 }
 
 function placesTable(places, collections) {

@@ -1,8 +1,8 @@
-// The trash: what was deleted or replaced, and the way back.
+// The trash: deleted and replaced files, and restoring them.
 
-import { bytes, counted, element, moment, notice, table, tell, turns } from "./elements.js";
+import { bytes, counted, dateTime, element, latestOnly, notice, showMessage, table } from "./elements.js";
 
-/** Returns the part. */
+/** Returns the section. */
 export function trash({ server, place }) {
   const field = element("input", { type: "search", id: "trash-search", autocapitalize: "none", spellcheck: "false" });
   const found = element("div");
@@ -12,41 +12,41 @@ export function trash({ server, place }) {
       element("button", {}, "Search")),
     found);
 
-  const begin = turns();
+  const begin = latestOnly();
   async function refresh() {
     const isLatest = begin();
     const part = field.value.trim();
-    const told = await server.data("trash", part ? { search: part } : {});
+    const report = await server.data("trash", part ? { search: part } : {});
     if (!isLatest()) {
       return;
     }
-    found.replaceChildren(element("p", { class: "fine" }, summary(told)), told.entries.length ? entries(told) : "");
+    found.replaceChildren(element("p", { class: "fine" }, summary(report)), report.entries.length ? entries(report) : "");
   }
 
   function find() {
     refresh().catch((fault) => { found.replaceChildren(notice("error", fault.message)); });
   }
 
-  function entries(told) {
-    const rows = told.entries.map((entry) => [
+  function entries(report) {
+    const rows = report.entries.map((entry) => [
       entry.name,
       entry.place || "–",
       entry.reason,
-      moment(entry.time),
+      dateTime(entry.time),
       bytes(entry.size),
-      element("span", {}, told.days || !entry.exists ? restoring(entry) : "There is a file of that name."),
+      element("span", {}, report.days || !entry.exists ? restoring(entry) : "A file with this name exists."),
     ]);
-    return element("article", { class: "card" }, table("Trash", ["Name", "Folder", "Why", "When", "Size", "Way back"], rows));
+    return element("article", { class: "card" }, table("Trash", ["Name", "Folder", "Reason", "Removed", "Size", "Restore"], rows));
   }
 
   function restoring(entry) {
-    const label = entry.exists ? "Restore over today’s" : "Restore";
+    const label = entry.exists ? "Restore and replace" : "Restore";
     const act = async () => {
       try {
         await server.restore(entry, entry.exists);
-        tell(entry.exists ? `${entry.name} is back; today’s went to the trash.` : `${entry.name} is back.`);
+        showMessage(entry.exists ? `${entry.name} was restored. The file that it replaced is in the trash.` : `${entry.name} was restored.`);
       } catch (fault) {
-        tell(`${entry.name} was not restored. ${fault.message}`);
+        showMessage(`${entry.name} was not restored. ${fault.message}`);
       }
       find();
     };
@@ -56,10 +56,10 @@ export function trash({ server, place }) {
 }
 
 function summary({ entries, number, bytes: size, days }) {
-  const kept = days ? `Files stay here for ${counted(days, "day")}.` : "The trash is switched off (TRASH_DAYS is 0).";
+  const retention = days ? `Files are removed permanently after ${counted(days, "day")}.` : "The trash is disabled (TRASH_DAYS is 0).";
   if (!number) {
-    return `There is nothing here. ${kept}`;
+    return `No files found. ${retention}`;
   }
   const shown = entries.length < number ? `, the latest ${entries.length} shown` : "";
-  return `${counted(number, "file")} with ${bytes(size)}${shown}. ${kept}`;
+  return `${counted(number, "file")} with ${bytes(size)}${shown}. ${retention}`;
 }

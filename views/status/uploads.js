@@ -1,9 +1,9 @@
-// Uploads by hand: files that are dropped or chosen, each with a store name and its progress.
+// Manual uploads: files that are dropped or chosen, each with a store name and its progress.
 
 import { bytes, counted, element, notice } from "./elements.js";
 import { collectionChoice } from "./files.js";
 
-/** Returns the part. */
+/** Returns the section. */
 export function upload({ server, place, details, stayAwake }) {
   const waiting = [];
   const list = element("ul", { class: "uploads" });
@@ -12,8 +12,8 @@ export function upload({ server, place, details, stayAwake }) {
   const start = element("button", { type: "button", disabled: true, click: () => sendAll() }, "Upload");
   const zone = dropZone(chooser, take);
   place.replaceChildren(
-    element("p", {}, "A file is kept under its store name, by which the record in Specify knows it. To give a record its"
-      + " file, use the name that the record has."),
+    element("p", {}, "A file is stored under its store name, which the record in Specify contains. To upload the file of an"
+      + " existing record, use the store name of that record."),
     zone, folder.label ?? "", list, element("p", {}, start));
 
   function take(files) {
@@ -32,7 +32,7 @@ export function upload({ server, place, details, stayAwake }) {
     start.textContent = number ? `Upload ${counted(number, "file")}` : "Upload";
   }
 
-  // One after the other: each gets all of the line, and its token is made when it begins.
+  // One after the other, so that each has the full bandwidth, and a new token.
   async function sendAll() {
     start.disabled = true;
     for (const item of waiting.filter(({ isWaiting }) => isWaiting)) {
@@ -57,10 +57,10 @@ function dropZone(chooser, take) {
 let number = 0;
 let sending = 0;
 
-// The browser asks before it leaves the page in the middle of an upload.
+// The browser asks for confirmation before it leaves the page during an upload.
 window.addEventListener("beforeunload", (event) => sending && event.preventDefault());
 
-/** One file on its way. */
+/** A file to upload. */
 class Item {
   constructor(server, file, placeNow, details, stayAwake) {
     this.stayAwake = stayAwake;
@@ -75,21 +75,21 @@ class Item {
     this.unique = element("button", { type: "button", class: "quiet", click: () => { this.name.value = uniqueName(file.name); } }, "New unique name");
     this.remove = element("button", { type: "button", class: "quiet", "aria-label": `Do not upload ${file.name}` }, "✕");
     this.progress = element("progress", { max: 100, value: 0, hidden: true, "aria-label": `Progress of ${file.name}` });
-    this.answer = element("div", { role: "status" });
+    this.result = element("div", { role: "status" });
     this.row = element("li", { class: "card" },
       element("div", { class: "row spread" }, element("strong", { class: "name" }, file.name), element("span", { class: "fine" }, bytes(file.size)), this.remove),
       element("div", { class: "row" }, element("label", { for: id }, "Store name"), this.name, this.unique),
       this.progress,
-      this.answer);
+      this.result);
   }
 
-  /** Uploads the file, unless there is one of its name and it may not be replaced. */
+  /** Uploads the file. If its name exists and may not be replaced, asks first. */
   async send(mayReplace) {
     const place = this.placeNow();
     const name = this.name.value.trim();
     try {
       if (!name) {
-        throw new Error("It needs a store name.");
+        throw new Error("Enter a store name.");
       }
       if (!mayReplace && (await this.server.data("originals", { place, name })).originals.length) {
         this.ask();
@@ -98,7 +98,7 @@ class Item {
       this.isWaiting = false;
       [this.name, this.unique, this.remove].forEach((control) => { control.disabled = true; });
       this.progress.hidden = false;
-      this.answer.replaceChildren();
+      this.result.replaceChildren();
       await this.transfer(place, name);
       this.progress.value = 100;
       await this.succeed(place, name);
@@ -106,7 +106,7 @@ class Item {
       this.isWaiting = true;
       [this.name, this.unique, this.remove].forEach((control) => { control.disabled = false; });
       this.progress.hidden = true;
-      this.answer.replaceChildren(notice("error", fault.message));
+      this.result.replaceChildren(notice("error", fault.message));
     }
   }
 
@@ -115,7 +115,7 @@ class Item {
     try {
       await this.server.upload(this.file, place, name, (share) => {
         this.progress.value = 100 * share;
-        this.stayAwake(); // a long upload must not be cut off because nobody clicks
+        this.stayAwake(); // a long upload must not be interrupted because the page seems inactive
       });
     } finally {
       sending -= 1;
@@ -123,15 +123,15 @@ class Item {
   }
 
   ask() {
-    const replaced = this.server.overview.trash_days ? " The old one goes to the trash." : " The old one will be lost.";
+    const replaced = this.server.overview.trash_days ? " The old file goes to the trash." : " The old file will be lost.";
     const replace = element("button", { type: "button", class: "danger", click: () => this.send(true) }, "Replace it");
-    this.answer.replaceChildren(notice("warning", "There is a file of that name. Change the name, or replace it.", replaced, " ", replace));
+    this.result.replaceChildren(notice("warning", "A file with this name exists. Change the name, or replace the file.", replaced, " ", replace));
   }
 
   async succeed(place, name) {
     const { originals: [original] } = await this.server.data("originals", { place, name });
     const show = element("button", { type: "button", class: "link", click: () => this.details(this.server, original) }, "Show it");
-    this.answer.replaceChildren(notice("ok", `Stored as ${name}. `, original ? show : ""));
+    this.result.replaceChildren(notice("ok", `Stored as ${name}. `, original ? show : ""));
   }
 }
 
