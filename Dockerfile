@@ -1,5 +1,5 @@
-# The Web Asset Server on Debian. Attachments live in the volume /home/specify/attachments, with the
-# user and group 999 that Specify's sample image has, so that its volumes work as they are.
+# The Web Asset Server on Debian. The attachments are in the volume /home/specify/attachments. User and group have the
+# ID 999, as in Specify's sample image, so that its volumes can be used unchanged.
 FROM debian:trixie-slim
 
 RUN apt-get update \
@@ -21,8 +21,8 @@ COPY server.py manage.py settings.py LICENSE deploy/healthcheck.py ./
 COPY assetstore ./assetstore
 COPY views ./views
 
-# SERVER is set here because people mount the settings.py of the sample server, which says 'paste' without anybody
-# having chosen it. The environment of the container decides otherwise; SERVER= (empty) leaves it to settings.py.
+# SERVER is set here because the settings.py of the sample server, which may be mounted, has 'paste' as its default.
+# To change it, set SERVER in the environment of the container; if it is empty, the value in settings.py is used.
 ENV BASE_DIR=/home/specify/attachments \
     SERVER=granian \
     PATH=/home/specify/venv/bin:/usr/local/bin:/usr/bin:/bin \
@@ -32,8 +32,8 @@ USER specify
 EXPOSE 8080
 VOLUME /home/specify/attachments
 
-# Whether the server responds, by http or https. /readyz says whether it can do its work, but a restart does not
-# free a full disk.
+# Checks whether the server responds, by HTTP or HTTPS. It does not use /readyz, because a restart does not help if,
+# for example, the disk is full.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "healthcheck.py"]
 
 CMD ["python", "server.py"]

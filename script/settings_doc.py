@@ -18,7 +18,7 @@ _HEAD = """# Settings
 
 """
 
-# A comment and the assignments that it describes; then what becomes a link, and what may become code.
+# A comment with the assignments that it describes; texts that become links; and texts that may become code.
 _SETTINGS = re.compile(r"((?:^#.*\n)+)((?:^[A-Z_]+ = (?:\{\n(?:^ .*\n)+\}|.*)\n)+)", re.M)
 _LINK = re.compile(r"\b(?:docs/[a-z]+\.md(?:#[a-z_-]+)?|deploy/[a-z.-]+\.conf)")
 _CODE = re.compile(
@@ -59,7 +59,7 @@ def _default(name: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Returns a sentence of settings.py as Markdown: values and names of settings as code, files as links."""
+    """Converts a sentence of settings.py to Markdown: values and names of settings become code, files become links."""
 
     def link(found: re.Match[str]) -> str:
         return f"[{found[0]}]({f'../{found[0]}'.replace('../docs/', '')})"
