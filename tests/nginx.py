@@ -1,4 +1,4 @@
-"""A real nginx in front of the server, set up by the files of deploy/: only lines that people edit are changed."""
+"""A real nginx in front of the server, with the files of deploy/; only lines that administrators edit are changed."""
 
 import contextlib
 import http.client
@@ -23,7 +23,7 @@ HOST = "assets.museum.org"
 BEHIND_NGINX = {"TRUSTED_PROXIES": ["127.0.0.1"], "PUBLIC_URL": f"https://{HOST}"}
 CHECKED = {**BEHIND_NGINX, "ACCEL_REDIRECT": "/protected-store"}
 
-#: The http part of Debian's nginx.conf, with compression as eager as anybody may have it.
+#: The http section of Debian's nginx.conf, with compression of everything, as some administrators may have it.
 MAIN = """
 daemon off; master_process {master}; pid {folder}/pid; error_log {folder}/error.log info; {user}
 events {{ worker_connections 256; }}
@@ -42,7 +42,7 @@ Behind = Callable[..., "Front"]
 
 
 class SecureClient(Client):
-    """Talks HTTPS, if need be from another address of this machine."""
+    """An HTTPS client, optionally from another address of this machine."""
 
     def __init__(self, port: int, trust: ssl.SSLContext, source: str = "127.0.0.1") -> None:
         super().__init__(port)
@@ -79,7 +79,7 @@ class SecureClient(Client):
 
 
 class Front(SecureClient):
-    """A running nginx in front of a server; `http` talks to its other port."""
+    """A running nginx in front of a server; `http` is a client of its HTTP port."""
 
     def __init__(self, folder: Path, ports: tuple[int, int], trust: ssl.SSLContext, user: str = "") -> None:
         super().__init__(ports[1], trust)
@@ -140,7 +140,7 @@ def free_port() -> int:
 
 
 def edited(changes: Changes, name: str = BASIC) -> str:
-    """A file of deploy/ with these texts replaced."""
+    """Returns the text of a file of deploy/ with these replacements."""
     text = (PROJECT / "deploy" / name).read_text(encoding="utf-8")
     for line, replacement in changes.items():
         assert line in text, f"deploy/{name} no longer has {line!r}"
@@ -149,7 +149,7 @@ def edited(changes: Changes, name: str = BASIC) -> str:
 
 
 def own_lines(folder: Path, base: Path, upstream: int, ports: tuple[int, int]) -> dict[str, str]:
-    """What an administrator edits in both files, and the places where an ordinary user can run nginx."""
+    """The lines that an administrator edits in both files, and those that allow an ordinary user to run nginx."""
     return {
         "server 127.0.0.1:8080;": f"server 127.0.0.1:{upstream};",
         "/var/lib/web-asset-server": str(base),
@@ -162,12 +162,12 @@ def own_lines(folder: Path, base: Path, upstream: int, ports: tuple[int, int]) -
     }
 
 
-#: Switches the fast path of nginx-advanced.conf on.
+#: Enables the fast path of nginx-advanced.conf.
 FAST = {'map "" $asset_fast_path { default off; }': 'map "" $asset_fast_path { default on; }'}
 
 
 def http_2() -> dict[str, str]:
-    """Switches HTTP/2 on, as docs/nginx.md says for this version of nginx."""
+    """Enables HTTP/2, as docs/nginx.md says for this version of nginx."""
     printed = subprocess.run([str(NGINX), "-v"], capture_output=True, text=True, check=True).stderr
     version = tuple(map(int, re.findall(r"\d+", printed)[:3]))
     if version >= (1, 25, 1):
@@ -176,7 +176,7 @@ def http_2() -> dict[str, str]:
 
 
 def below_assets(name: str = BASIC) -> dict[str, str]:
-    """The set-up on the host of Specify 7, for which nginx itself stands here, by the lines marked SPECIFY 7."""
+    """The configuration on the host of Specify 7, by the lines marked SPECIFY 7. nginx plays the part of Specify 7."""
     changes = {"    location / {\n    #": '    location / { return 200 "Specify 7 at $request_uri"; }\n    '}
     for line, marked in re.findall(r"^( +[^#\n].*\n)( +#(?!location).* # SPECIFY 7.*\n)", edited({}, name), re.M):
         changes[line + marked] = marked.replace("#", "", 1) if name == BASIC else line + marked.replace("#", "", 1)
@@ -184,7 +184,7 @@ def below_assets(name: str = BASIC) -> dict[str, str]:
 
 
 def curl(front: Front, *arguments: str, stdin: IO[bytes] | None = None) -> str:
-    """What curl prints when it speaks HTTP/2: the body, the version, the status."""
+    """Returns the output of curl with HTTP/2: body, version and status."""
     return subprocess.run(curl_command(front, *arguments), stdin=stdin, capture_output=True, check=True).stdout.decode()
 
 
@@ -197,7 +197,7 @@ def curl_command(front: Front, *arguments: str, version: str = "2") -> list[str]
 
 @pytest.fixture(name="certificate", scope="module")
 def throwaway_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a throw-away certificate and its key."""
+    """A folder with a temporary certificate and its key."""
     folder = tmp_path_factory.mktemp("certificate")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-days", "2", "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
@@ -208,7 +208,7 @@ def throwaway_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="behind")
 def started_nginx(tmp_path: Path, certificate: Path) -> Iterator[Behind]:
-    """Starts nginx in front of a server, with further lines of its configuration changed."""
+    """Starts nginx in front of a server, optionally with other lines of its configuration changed."""
     running: list[Front] = []
 
     def start_front(

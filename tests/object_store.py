@@ -1,6 +1,6 @@
-"""A real S3 server for the tests: SeaweedFS, one process, on this machine only, its files in a temporary folder.
+"""A real S3 server for the tests: one process of SeaweedFS on this machine, with its files in a temporary folder.
 
-To try another service: TEST_S3_ENDPOINT, TEST_S3_ACCESS_KEY and TEST_S3_SECRET_KEY; the tests make two buckets there.
+To use another service, set TEST_S3_ENDPOINT, TEST_S3_ACCESS_KEY and TEST_S3_SECRET_KEY. The tests create two buckets.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ from urllib.parse import quote, urlsplit
 
 BUCKETS = ("museum-files", "herps-files")
 
-#: Of each port, SeaweedFS takes another one, so much higher.
+#: For each port, SeaweedFS also uses the one that is higher by this number.
 _SECOND_PORT = 10_000
 _PORTS = 5
 
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A running service: its address and its key."""
+    """The address and the key of a running service."""
 
     endpoint: str
     access_key: str
@@ -40,20 +40,20 @@ class ObjectStore:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The key, as programs expect it in their environment."""
+        """The key as environment variables for other programs."""
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
     def request(
         self, method: str, path: str, query: str = "", body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> bytes:
-        """Asks as any other program would, without the library of the server (AWS Signature Version 4)."""
-        return self._ask(method, path, query, body, headers)[0]
+        """Sends a request as another program would, without the library of the server (AWS Signature Version 4)."""
+        return self._request(method, path, query, body, headers)[0]
 
     def headers(self, path: str) -> dict[str, str]:
-        """What an object says of itself, by names in lower case."""
-        return self._ask("HEAD", path, "", b"", None)[1]
+        """Returns the metadata of an object, by names in lower case."""
+        return self._request("HEAD", path, "", b"", None)[1]
 
-    def _ask(
+    def _request(
         self, method: str, path: str, query: str, body: bytes, headers: Mapping[str, str] | None
     ) -> tuple[bytes, dict[str, str]]:
         host, path = urlsplit(self.endpoint).netloc, quote(path)
@@ -73,16 +73,16 @@ class ObjectStore:
         address = f"{self.endpoint}{path}" + (f"?{query}" if query else "")
         asked = urllib.request.Request(address, body if method == "PUT" else None, signed, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(asked, timeout=10) as answer:
-            return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
+        with opener.open(asked, timeout=10) as response:
+            return response.read(), {name.lower(): value for name, value in response.headers.items()}
 
     def unfinished_uploads(self, bucket: str = BUCKETS[0]) -> int:
-        """How many uploads in parts have neither been finished nor given up."""
+        """Returns how many multipart uploads were neither completed nor aborted."""
         return self.request("GET", f"/{bucket}", "uploads=").count(b"<Upload>")
 
 
 def program() -> str | None:
-    """The path of SeaweedFS, None if it is not installed and no other service is given."""
+    """Returns the path of SeaweedFS, None if it is not installed and no other service is configured."""
     if "TEST_S3_ENDPOINT" in os.environ:
         return os.environ["TEST_S3_ENDPOINT"]
     return shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
@@ -95,7 +95,7 @@ def running(folder: Path) -> Iterator[ObjectStore]:
         given = (os.environ[f"TEST_S3_{part}"] for part in ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY"))
         store = ObjectStore(*given)
         for bucket in BUCKETS:
-            with contextlib.suppress(urllib.error.HTTPError):  # it is there already
+            with contextlib.suppress(urllib.error.HTTPError):  # it exists already
                 store.request("PUT", f"/{bucket}")
         yield store
         return
@@ -142,12 +142,12 @@ def _make_bucket(store: ObjectStore, bucket: str, process: "subprocess.Popen[byt
             store.request("DELETE", f"/{bucket}/ready")
             return
         time.sleep(0.1)
-    raise AssertionError("SeaweedFS does not answer")
+    raise AssertionError("SeaweedFS does not respond")
 
 
 def _free_ports() -> int:
-    """The first of some ports that are free, as are those that go with them."""
-    # Tests that run beside these look at the same moment: each process has ports of its own.
+    """Returns the first of some free ports; the higher ports that belong to them are free, too."""
+    # Parallel test processes search at the same time, so each has its own range of ports.
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
     for _ in range(200):
         first = random.randrange(15_000, 21_000, 50) + number * (_PORTS + 1)

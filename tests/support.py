@@ -1,4 +1,4 @@
-"""What the tests share: a running server, a client that speaks plain HTTP, builders of requests."""
+"""Shared by the tests: a running server, an HTTP client, and functions that build requests."""
 
 import contextlib
 import http.client
@@ -28,13 +28,13 @@ KEY = "test_attachment_key"
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-#: When the tests began, in whole seconds, as answers have them.
+#: When the tests began, in whole seconds, as in responses.
 _BEGAN = int(time.time())
 
 
 @dataclass(frozen=True)
 class Response:
-    """An answer, whole."""
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,7 +46,7 @@ class Response:
 
 
 class Client:
-    """Talks to a server at *port* on this machine; knows the key."""
+    """A client of a server at *port* on this machine, with the key."""
 
     def __init__(self, port: int, key: str = KEY) -> None:
         self.port = port
@@ -58,8 +58,8 @@ class Client:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, dict(headers or {}))
-            answer = connection.getresponse()
-            return Response(answer.status, LowerKeys(answer.getheaders()), answer.read())
+            response = connection.getresponse()
+            return Response(response.status, LowerKeys(response.getheaders()), response.read())
         finally:
             connection.close()
 
@@ -70,14 +70,14 @@ class Client:
         return self.request("HEAD", with_query(path, query), headers=headers)
 
     def raw(self, data: bytes, finish: bool = True) -> Response:
-        """Sends bytes as they are and reads the answer."""
+        """Sends raw bytes and reads the response."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(data)
             if finish:
                 connection.shutdown(socket.SHUT_WR)
-            answer = http.client.HTTPResponse(connection, method=data.split(b" ", 1)[0].decode("latin-1"))
-            answer.begin()
-            return Response(answer.status, LowerKeys(answer.getheaders()), answer.read())
+            response = http.client.HTTPResponse(connection, method=data.split(b" ", 1)[0].decode("latin-1"))
+            response.begin()
+            return Response(response.status, LowerKeys(response.getheaders()), response.read())
 
     def token(self, name: str, age: int = 0) -> str:
         return tokens.make(self.key, name, int(time.time()) - age)
@@ -104,7 +104,7 @@ class Client:
 
 
 def run_manage(base: Path, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Runs manage.py on a store, as the administrator does, with these variables."""
+    """Runs manage.py on a store, as an administrator does, with these environment variables."""
     variables = {"BASE_DIR": str(base), "KEY": KEY, "PATH": os.environ["PATH"], **environ}
     command = [sys.executable, str(PROJECT / "manage.py"), *map(str, arguments)]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
@@ -114,7 +114,7 @@ def run_manage(base: Path, *arguments: object, **environ: str) -> subprocess.Com
 
 @contextlib.contextmanager
 def originals_in(base: Path, *collection_dirs: str, keeps_trash: bool = True) -> Iterator[Originals]:
-    """The originals of a store on disk without a server."""
+    """Yields the originals of a store on disk, without a server."""
     storage = DiskStorage(base, "originals", "thumbnails", collection_dirs)
     storage.prepare()
     originals = Originals(storage, Journal(base), collection_dirs, keeps_trash)
@@ -123,12 +123,12 @@ def originals_in(base: Path, *collection_dirs: str, keeps_trash: bool = True) ->
 
 
 def newest_token(client: Client, name: str) -> str:
-    """A token that is good for a second longer, for tests in which a short tolerance ends: machines may be busy."""
+    """A token that is valid for a second longer, for tests of a short tolerance on a busy machine."""
     return client.token(name, age=-1)
 
 
 def wait_for_upload(base: Path) -> None:
-    """Waits until the first bytes of an uploaded file are at the server."""
+    """Waits until the server has created the file of an upload."""
     for _ in range(600):
         if any((base / "originals/.asset-server").glob("upload-*")):
             return
@@ -137,14 +137,14 @@ def wait_for_upload(base: Path) -> None:
 
 
 class LowerKeys(dict[str, str]):
-    """Headers, found by their names in lower case."""
+    """Headers by their names in lower case."""
 
     def __init__(self, headers: list[tuple[str, str]]) -> None:
         super().__init__((name.lower(), value) for name, value in headers)
 
 
 class RunningServer(Client):
-    """The real application under Paste, in threads of this process; port 0: any that is free."""
+    """The real application under Paste, in threads of this process. Port 0 means any free port."""
 
     def __init__(self, own: Mapping[str, object], port: int = 0) -> None:
         settings = loading.load(own, {}, PROJECT, 2)
@@ -166,7 +166,7 @@ class RunningServer(Client):
         self.context.close()
 
     def restarted(self, **own: object) -> "RunningServer":
-        """Another server on the same store, with these settings changed."""
+        """Starts another server on the same store, with these settings changed."""
         names = {name.upper(): getattr(self.settings, name) for name in ("base_dir", "key", "collection_dirs")}
         names["BASE_DIR"] = str(names["BASE_DIR"])
         return RunningServer({**names, **own})
@@ -191,7 +191,7 @@ def _serve_by_granian(*arguments: Any) -> None:
 
 
 class GranianServer(Client):
-    """The same application under Granian, as `python server.py` runs it, in processes of its own."""
+    """The same application under Granian, as `python server.py` runs it, in separate processes."""
 
     def __init__(self, own: Mapping[str, object]) -> None:
         own = {"PORT": 0, "BIND_ADDRESS": "127.0.0.1", "SERVER": "granian", **own}
@@ -239,7 +239,7 @@ class GranianServer(Client):
 
 
 def free_port() -> int:
-    """A port on which nobody listens."""
+    """Returns a port that is not in use."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -247,16 +247,16 @@ def free_port() -> int:
 
 
 def two_free_ports() -> tuple[int, int]:
-    """Two ports on which nobody listens; both are taken at once, or else they may be the same."""
+    """Returns two different ports that are not in use."""
     with socket.socket() as one, socket.socket() as other:
         for taken in (one, other):
             taken.bind(("127.0.0.1", 0))
         return one.getsockname()[1], other.getsockname()[1]
 
 
-def is_of_this_run(moment: float) -> bool:
-    """Whether a moment, in seconds since 1970, lies between the start of the tests and now, however slow they are."""
-    return _BEGAN <= moment <= time.time()
+def is_of_this_run(timestamp: float) -> bool:
+    """Whether a timestamp (seconds since 1970) is between the start of the tests and now."""
+    return _BEGAN <= timestamp <= time.time()
 
 
 def with_query(path: str, query: Mapping[str, object]) -> str:
@@ -264,7 +264,7 @@ def with_query(path: str, query: Mapping[str, object]) -> str:
 
 
 def multipart_body(parts: list[tuple[str, str | tuple[str, bytes]]]) -> tuple[bytes, str]:
-    """Builds a form: text values as they are, files as (local name, content). Returns body and content type."""
+    """Builds a form from texts and files (local name, content). Returns its body and Content-Type."""
     boundary = b"----boundary7d81a9"
     body = b""
     for name, value in parts:
@@ -280,5 +280,5 @@ def multipart_body(parts: list[tuple[str, str | tuple[str, bytes]]]) -> tuple[by
 
 
 def visible_files(folder: Path) -> list[str]:
-    """The files of a folder of the store, without the server's own."""
+    """Returns the names of the files in a folder of the store, without private ones."""
     return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
