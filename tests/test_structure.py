@@ -11,6 +11,7 @@ import itertools
 import re
 import subprocess
 import sys
+import tokenize
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -30,9 +31,19 @@ LEAVES = frozenset(("csv_io", "errors", "formats", "media_types", "names"))
 #: Words that were replaced, as parts of names: the vocabulary has one word for one thing.
 REPLACED_WORDS = {
     *("alone", "anew", "ballast", "duties", "duty", "exchange", "exchanged", "exchanges", "figures", "fuse", "moment"),
-    *("moments", "notebook", "overhears", "patience", "story", "turnstile", "unnoted"),
+    *("moments", "notebook", "overhears", "pace", "paced", "patience", "places", "story", "turnstile", "unnoted"),
 }
 REPLACED_PAIRS = (("waiting", "room"), ("handler", "arrivals"))
+
+#: The packages whose comments, docstrings and sentences contain none of the replaced words, and those words.
+PLAIN_PACKAGES = (
+    *("app", "auth", "collections", "concurrency", "http", "journal", "monitoring", "routes", "serving", "storage"),
+    *LEAVES,
+)
+REPLACED_IN_TEXTS = re.compile(
+    r"\b(anew|ballast|duty|duties|everybody|fuse|kept|moments?|nobody|somebody|story|unnoted"
+    r"|so (?:few|long|many|much))\b"
+)
 
 #: The operation of the kernel (renameat2, RENAME_EXCHANGE) has this name.
 EXCHANGES_FILES = ("storage/disk/files.py", "storage/disk/trash.py")
@@ -172,6 +183,32 @@ def test_words_that_were_replaced_do_not_come_back_as_names(path: Path) -> None:
         parts = words(identifier)
         assert not replaced.intersection(parts), identifier
         assert not set(REPLACED_PAIRS).intersection(itertools.pairwise(parts)), identifier
+
+
+def sentences(path: Path) -> list[str]:
+    """The comments and string literals of a module, except single words, such as keys and stored values."""
+    with tokenize.open(path) as file:
+        tokens = list(tokenize.generate_tokens(file.readline))
+    found = [token.string for token in tokens if token.type == tokenize.COMMENT]
+    found += [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    return [text for text in found if " " in text.strip()]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        PROJECT / "server.py",
+        *(path for path in MODULES if package_of(path) in PLAIN_PACKAGES or path.parent.name == "thumbnails"),
+    ],
+    ids=lambda path: str(path.relative_to(PROJECT)),
+)
+def test_words_that_were_replaced_do_not_come_back_in_sentences(path: Path) -> None:
+    for text in sentences(path):
+        assert not REPLACED_IN_TEXTS.search(text), text
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT)))
