@@ -191,7 +191,7 @@ def test_a_journal_that_cannot_be_used_stops_nothing(
     assert originals.purge(entry, ORIGIN) is True
     assert read(originals, "a") == b"2"
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert sum("not in the journal" in line for line in lines) == 6
+    assert sum("not recorded in the journal" in line for line in lines) == 6
 
 
 def test_a_change_that_fails_is_not_journaled(originals: Originals, monkeypatch: pytest.MonkeyPatch) -> None:
