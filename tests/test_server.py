@@ -82,9 +82,9 @@ def test_testkey_says_why_it_refuses(server: RunningServer) -> None:
     wrong_key = Client(server.port, "wrong")
     for query, reason in [
         ({"random": "1"}, "no token"),
-        ({"token": server.token("1")}, "which file"),
+        ({"token": server.token("1")}, "the name that the token signs"),
         ({"random": "1", "token": wrong_key.token("1")}, "different keys"),
-        ({"random": "1", "token": server.token("1", age=150)}, "150 seconds"),
+        ({"random": "1", "token": server.token("1", age=150)}, "issued 150 s ago"),
         ({"random": "1", "token": "nonsense"}, "malformed"),
     ]:
         answer = server.get("/testkey", **query)
