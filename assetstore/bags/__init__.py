@@ -1,5 +1,5 @@
-"""Bags (BagIt, RFC 8493): originals in a folder that states whether it is complete and unchanged.
+"""Bags (BagIt, RFC 8493): folders with originals and a manifest that allows their validation.
 
-`export` writes one for an archive or another museum, `import_` takes one in, and `inventory` is the table of the
-originals in it.
+`export` writes a bag for an archive or another museum, `import_` imports one, and `inventory` reads and writes the
+table of the originals in it.
 """

@@ -1,11 +1,11 @@
-"""Makes a bag of originals.
+"""Exports originals as a bag.
 
-Until a bag is finished there is a work file in its payload, so that no validator takes it for whole, and
-the same command goes on where it was interrupted: each file is noted in the work file once it is all
-there and synced. A file that was replaced or deleted in the store since is copied anew, or taken out.
+Until a bag is complete, its payload contains a work file, which makes it invalid for validators. The work file lists
+each file that is copied and synced, so that the same command can resume. Files that were replaced in the store in the
+meantime are copied again; deleted ones are removed from the bag.
 
-Concurrency: runs beside a serving server. Each file is read from one open version. One export works
-in a folder at a time.
+Concurrency: can run while the server is running. Each file is read from one open version. Only one export uses a
+folder at a time.
 """
 
 import contextlib
@@ -34,19 +34,19 @@ CHANGED, UNREADABLE = "changed", "unreadable"
 
 #: What each problem means.
 MEANINGS = {
-    CHANGED: "is in the bag as it is, but the bytes are not those that were stored",
+    CHANGED: "is in the bag, but does not match the checksum in the journal",
     UNREADABLE: "is not in the bag, because it cannot be read",
 }
 
 _CHUNK = 1 << 20
 
-#: How often a file is read before the export gives up.
+#: How many times a file is read before the export fails.
 _ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that is in the bag with a doubt, or not at all; *kind* is a key of MEANINGS."""
+    """A file that does not match the journal, or is missing from the bag; *kind* is a key of MEANINGS."""
 
     kind: str
     collection_dir: str
@@ -55,23 +55,20 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class _Copied(Item):
-    """One that the work file notes; *tag* is that of the version that is in the bag."""
+    """An item of the work file; *tag* is that of the version in the bag."""
 
     tag: str
 
 
 class Export:
-    """One bag in the making.
+    """The export of one bag.
 
     Parameters:
         originals: the store.
-        folder: of the bag; made when missing.
+        folder: of the bag; created if missing.
         collection_dirs: the folders of the collections to export, each with the name of its collection.
         information: further lines of bag-info.txt.
-        rate_limit: how quickly to read.
-
-    Raises:
-        BadRequest: there is something else in the folder.
+        rate_limit: limits reading.
     """
 
     def __init__(
@@ -98,19 +95,19 @@ class Export:
 
     @property
     def bytes(self) -> int:
-        """How many bytes these have."""
+        """How many bytes are in the bag so far."""
         return sum(item.size for item in self._items)
 
     def run(self, progress: Callable[[int], None] = lambda _bytes: None) -> Iterator[Problem]:
-        """Makes the bag, or goes on with it; yields what is wrong with files.
+        """Writes the bag, or resumes it; yields problems with files.
 
         Parameters:
-            progress: called with the number of bytes of every file that is done.
+            progress: called with the size of each file that is done.
 
         Raises:
-            BadRequest: there is something else in the folder.
-            Unavailable: another export works there, or the store cannot be reached.
-            OutOfSpace, StorageFault: the bag cannot be written or the store not be read.
+            BadRequest: the folder has other content.
+            Unavailable: another export uses the folder, or the store cannot be reached.
+            OutOfSpace, StorageFault: the bag cannot be written, or the store cannot be read.
         """
         with _faults(), self._work_file() as work:
             known = self._resumed(work)
@@ -123,7 +120,7 @@ class Export:
                     elif problem is not None:
                         yield Problem(problem, collection_dir, listed.name)
                     progress(listed.size)
-                if suspects:  # what is no longer listed was deleted meanwhile
+                if suspects:  # files that are no longer listed were deleted in the meantime
                     still = {listed.name for listed in self._originals.storage.originals(collection_dir)}
                     yield from (Problem(UNREADABLE, collection_dir, name) for name in suspects if name in still)
             self._finish()
@@ -134,23 +131,23 @@ class Export:
         path = self._folder / WORK_FILE
         self._folder.mkdir(parents=True, exist_ok=True)
         if not path.exists() and any(self._folder.iterdir()):
-            raise BadRequest(f"{self._folder} is not empty and holds no unfinished bag; choose a new folder.")
+            raise BadRequest(f"{self._folder} is not empty and contains no unfinished bag. Choose a new folder.")
         path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Unavailable(f"Another export works in {self._folder}.") from None
+                raise Unavailable(f"Another export is using {self._folder}.") from None
             yield descriptor
         finally:
             os.close(descriptor)
 
     def _resumed(self, work: int) -> "dict[tuple[str, str], _Copied]":
-        """What an interrupted export has copied."""
+        """The files that an interrupted export has copied."""
         known: dict[tuple[str, str], _Copied] = {}
         lines = os.pread(work, os.fstat(work).st_size, 0).decode("utf-8", "replace").split("\n")
-        os.ftruncate(work, sum(len(line.encode()) + 1 for line in lines[:-1]))  # the last was cut off
+        os.ftruncate(work, sum(len(line.encode()) + 1 for line in lines[:-1]))  # the last line is incomplete
         for line in lines[:-1]:
             with contextlib.suppress(ValueError, TypeError):
                 copied = _from_line(line)
@@ -159,7 +156,7 @@ class Export:
         return known
 
     def _add(self, collection_dir: str, listed: Listed, known: "_Copied | None", work: int) -> str | None:
-        """Puts a file into the bag if it is not yet there as it is now; returns what is wrong with it."""
+        """Copies a file unless the bag has its current version; returns the kind of problem, None if there is none."""
         if known is not None and (known.size, known.tag) == (listed.size, listed.tag):
             with contextlib.suppress(FileNotFoundError):
                 if (self._folder / known.path).stat().st_size == known.size:
@@ -168,7 +165,7 @@ class Export:
                     return None
         path = known.path if known is not None else payload_path(collection_dir, listed.name, self._taken)
         for _ in range(_ATTEMPTS - 1):
-            # It was replaced while it was read, or the store is away for a moment.
+            # The file was replaced while it was read, or the store is briefly unavailable.
             with contextlib.suppress(Unavailable):
                 return self._copy(collection_dir, listed, path, work)
         return self._copy(collection_dir, listed, path, work)
@@ -209,7 +206,7 @@ class Export:
         return checksum.hexdigest()
 
     def _is_changed(self, item: Item, etag: str) -> bool:
-        """Whether the journal knows this very version of the file with another checksum."""
+        """Whether the journal has another checksum for this version of the file."""
         known = self._originals.journal.latest(item.collection_dir, item.name)
         if known is None or known.operation not in events.PRESENT or known.sha256 in (None, item.sha256):
             return False
@@ -219,7 +216,7 @@ class Export:
             return False
 
     def _finish(self) -> None:
-        """Writes what makes the folder a bag, and removes what does not belong to it."""
+        """Writes the tag files of the bag, and removes files that do not belong to it."""
         import bagit  # noqa: PLC0415 - only this command needs it
 
         paths = {WORK_FILE, *(item.path for item in self._items)}
@@ -250,7 +247,7 @@ class Export:
 
 
 class _Unreadable(Exception):
-    """The store gave an error in the middle of a file."""
+    """The store failed while a file was read."""
 
 
 def _read(stored: StoredFile) -> bytes:
@@ -264,18 +261,18 @@ def _read(stored: StoredFile) -> bytes:
 
 @contextlib.contextmanager
 def _faults() -> Iterator[None]:
-    """Turns errors of the operating system into ours."""
+    """Converts OSError to errors of the store."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OutOfSpace("The bag's disk is full. Make room and repeat the command: it goes on.") from error
+            raise OutOfSpace("The disk with the bag is full. Free space, then repeat the command to resume.") from error
         raise StorageFault("The bag cannot be written.", str(error)) from error
 
 
 def _as_line(item: _Copied) -> bytes:
     row = asdict(item)
-    row["place"] = row.pop("collection_dir")  # exports that earlier versions began can be resumed
+    row["place"] = row.pop("collection_dir")  # so that exports of earlier versions can be resumed
     return (json.dumps(row) + "\n").encode()
 
 

@@ -1,12 +1,11 @@
-"""Takes a bag in: what is in it becomes originals.
+"""Imports the files of a bag as originals.
 
-A bag comes from somewhere else, so nothing in it is believed. Its structure, its paths and all names
-are judged before anything is stored; each file's bytes are hashed on their way in, and become an original
-only if the manifest has foretold them. What is there already with the same bytes stays as it is, so a
-second run does only what is left.
+A bag is untrusted input. Its structure, paths and names are checked before anything is stored. Each file is hashed
+while it is copied, and becomes an original only if it matches the manifest. Originals that exist with the same content
+are left alone, so a repeated import does only the rest.
 
-Concurrency: beside a serving server; each file is stored as an upload is. Nobody else is to change the
-bag meanwhile; if somebody does, the checksums tell.
+Concurrency: can run while the server is running; each file is stored like an upload. The bag should not change during
+the import; if it does, the checksums no longer match.
 """
 
 import contextlib
@@ -26,24 +25,25 @@ from assetstore.originals.service import Originals, Received
 from assetstore.storage.protocols import Incoming
 from assetstore.thumbnails.service import Thumbnails
 
-#: One of these a manifest must have; older algorithms can be forged.
+#: A manifest requires one of these, because older algorithms are not secure.
 _ALGORITHMS = ("sha512", "sha256")
 
-#: The largest files beside the payload that are read, in bytes.
+#: The maximum sizes of files outside the payload, in bytes.
 _LARGEST_TAG_FILE, _LARGEST_MANIFEST = 1 << 20, 1 << 30
 
 _CHUNK = 1 << 20
 
 
-class Arrival:
-    """A bag that has come, judged but not yet taken in.
+class ReceivedBag:
+    """A bag whose structure has been checked.
 
     Parameters:
         folder: of the bag.
-        collection_dir_of: gives the folder of the store for a collection's name or folder; raises BadRequest.
+        collection_dir_of: returns the collection folder in the store for a collection's name or folder; raises
+            BadRequest.
 
     Raises:
-        BadRequest: it is no bag, is incomplete, or holds what must not be.
+        BadRequest: the folder is not a bag, is incomplete, or has content that is not allowed.
     """
 
     def __init__(self, folder: Path, collection_dir_of: Callable[[str], str]) -> None:
@@ -55,17 +55,17 @@ class Arrival:
 
     @property
     def bytes(self) -> int:
-        """How many bytes all files have."""
+        """The total size of all files."""
         return sum(item.size for item in self.items)
 
     def _items(self) -> Iterator[Item]:
-        """The originals in the bag, by its table or else by their paths."""
+        """The originals in the bag, from its table or, without one, from their paths."""
         payload = {path for path in self._checksums if path.startswith("data/")}
         inventory = self._folder / INVENTORY
         if inventory.exists():
             items = list(read_inventory(inventory))
             if len(items) != len(payload) or {item.path for item in items} != payload:
-                raise BadRequest(f"{INVENTORY} does not list the files of the bag.")
+                raise BadRequest(f"{INVENTORY} does not match the files in the bag.")
         else:
             items = [self._by_path(path) for path in sorted(payload)]
         for item in items:
@@ -79,7 +79,7 @@ class Arrival:
         _, *folders, name = path.split("/")
         return Item(path, "/".join(folders), "", name, 0, 0, "")
 
-    def take_in(
+    def import_files(
         self,
         originals: Originals,
         thumbnails: Thumbnails,
@@ -90,27 +90,27 @@ class Arrival:
         dry_run: bool,
         progress: Callable[[int], None] = lambda _bytes: None,
     ) -> Iterator[tuple[Item, str, bool]]:
-        """Makes the files of the bag originals; yields each with what came of it, and whether it is there now.
+        """Imports the files of the bag; yields each with its outcome, and whether it is in the store now.
 
         Parameters:
             originals, thumbnails: of the store.
-            client: who asks, for the journal.
-            rate_limit: how quickly to read.
-            replace: whether a file of the same name with other bytes goes to the trash; else it stays.
+            client: recorded in the journal.
+            rate_limit: limits reading.
+            replace: whether an original of the same name with other content is replaced and moved to the trash.
             dry_run: whether only to read and compare.
-            progress: called with the number of bytes of every file that is done.
+            progress: called with the size of each file that is done.
 
         Raises:
-            OutOfSpace, StorageFault: the store does not take more; what was taken in stays.
+            OutOfSpace, StorageFault: the store cannot be written; files imported before stay.
         """
         for item in self.items:
             collection_dir = self._collection_dirs[item.path]
             held = self._held(originals, collection_dir, item, rate_limit)
-            outcome, is_there = _FORGED, False
+            outcome, is_there = _MISMATCH, False
             if held is True:
                 outcome, is_there = "there already", True
             elif held is False and not replace:
-                outcome = "not imported, there is another file of that name (see --replace)"
+                outcome = "not imported, a different file with this name exists (see --replace)"
             elif dry_run and self._read(item, None, rate_limit) is not None:
                 outcome, is_there = "would be imported", True
             elif not dry_run and self._stored(originals, collection_dir, item, client, rate_limit):
@@ -120,8 +120,8 @@ class Arrival:
             progress(item.size)
 
     def _held(self, originals: Originals, collection_dir: str, item: Item, rate_limit: RateLimit) -> bool | None:
-        """Whether the store has a file of that name with the same bytes (True) or others (False); None: it has none."""
-        algorithm, expected = self._foretold(item)
+        """Whether the store's file of that name has the same content; None if it has no such file."""
+        algorithm, expected = self._expected_checksum(item)
         try:
             with originals.storage.open_original(collection_dir, item.name) as stored:
                 if stored.version.size != item.size:
@@ -133,7 +133,7 @@ class Arrival:
         except NotFound:
             return None
         except OSError as error:
-            raise StorageFault(f"The store's {_shown(item.name)} cannot be read.", str(error)) from error
+            raise StorageFault(f"The original {_shown(item.name)} cannot be read.", str(error)) from error
         return checksum.hexdigest() == expected
 
     def _stored(
@@ -150,8 +150,8 @@ class Arrival:
         return True
 
     def _read(self, item: Item, incoming: Incoming | None, rate_limit: RateLimit) -> tuple[int, str] | None:
-        """Reads a file, into the store if there is one; returns size and SHA-256, None if they are not as foretold."""
-        algorithm, expected = self._foretold(item)
+        """Reads a file, and copies it to *incoming*; returns size and SHA-256, None if the manifest does not match."""
+        algorithm, expected = self._expected_checksum(item)
         sha256, other, size = hashlib.sha256(), hashlib.new(algorithm), 0
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with _readable(item.path), open(os.open(self._located[item.path], flags), "rb", buffering=0) as file:
@@ -168,15 +168,15 @@ class Arrival:
         found = sha256 if algorithm == "sha256" else other
         return (size, sha256.hexdigest()) if found.hexdigest() == expected else None
 
-    def _foretold(self, item: Item) -> tuple[str, str]:
+    def _expected_checksum(self, item: Item) -> tuple[str, str]:
         return _strongest(self._checksums[item.path])
 
 
-_FORGED = "not imported, its bytes are not those of the manifest"
+_MISMATCH = "not imported, does not match the manifest"
 
 
 def _refuse_links(folder: Path) -> None:
-    """Raises BadRequest unless all below the folder are plain files and folders, and none is suspiciously large."""
+    """Raises BadRequest unless everything in the folder is a regular file or folder, and of plausible size."""
     if not folder.is_dir():
         raise BadRequest(f"There is no folder {folder}.")
     for parent, folders, names in os.walk(folder):
@@ -184,39 +184,41 @@ def _refuse_links(folder: Path) -> None:
             path = Path(parent) / name
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-                raise BadRequest(f"The bag holds something that is no plain file: {_shown(path.relative_to(folder))}.")
+                shown = _shown(path.relative_to(folder))
+                raise BadRequest(f"The bag contains something that is not a regular file: {shown}.")
             is_manifest = "manifest-" in name or name == INVENTORY
             if Path(parent) == folder and status.st_size > (_LARGEST_MANIFEST if is_manifest else _LARGEST_TAG_FILE):
-                raise BadRequest(f"The bag's {_shown(name)} is too large.")
+                raise BadRequest(f"The file {_shown(name)} in the bag is too large.")
     if (folder / "fetch.txt").exists():
-        raise BadRequest("The bag is not complete: its fetch.txt says that files have to be fetched from elsewhere.")
+        raise BadRequest("The bag is incomplete: its fetch.txt lists files to be downloaded. Complete it first.")
 
 
 def _manifest(folder: Path) -> tuple[dict[str, dict[str, str]], dict[str, Path]]:
-    """The checksums of all files of a bag by their paths in its manifests, and where each file is, after the
-    structure was judged. Raises BadRequest.
+    """The checksums of all files of a bag, and their locations on disk, by path in the manifests.
+
+    Checks the structure of the bag. Raises BadRequest.
     """
     import bagit  # noqa: PLC0415 - only this command needs it
 
-    logging.getLogger("bagit").setLevel(logging.CRITICAL)  # what it finds is in its errors
+    logging.getLogger("bagit").setLevel(logging.CRITICAL)  # its errors have the details
     try:
         bag = bagit.Bag(str(folder))
         bag.validate(completeness_only=True)
         entries: dict[str, dict[str, str]] = bag.entries
     except (bagit.BagError, ValueError, LookupError, TypeError, AttributeError, OSError) as error:
-        raise BadRequest(f"This is no bag that can be taken in: {_shown(error)}") from error
+        raise BadRequest(f"The folder is not a valid bag: {_shown(error)}") from error
     located = {}
     for path, checksums in entries.items():
         parts = path.split("/")
         if path.startswith(("/", "~")) or ".." in parts or "\\" in path:
-            raise BadRequest(f"The bag names a path that leads out of it: {_shown(path)}.")
+            raise BadRequest(f"The bag contains a path that leads out of it: {_shown(path)}.")
         with _named(path):
             algorithm, expected = _strongest(checksums)
-        # Accents can be encoded in two ways. macOS writes names to the disk in the other one (RFC 8493, 6.1.2).
+        # Accents can be encoded in two ways, and macOS uses the other one for names on disk (RFC 8493, 6.1.2).
         on_disk = bag.normalized_filesystem_names.get(bagit.normalize_unicode(path), path)
         located[path] = folder / (path if (folder / path).exists() else on_disk)
         if parts[0] != "data" and _hash_of(located[path], algorithm) != expected:
-            raise BadRequest(f"The bag's {_shown(path)} is not as its manifest says.")
+            raise BadRequest(f"The file {_shown(path)} in the bag does not match the manifest.")
     return entries, located
 
 
@@ -224,7 +226,7 @@ def _strongest(checksums: dict[str, str]) -> tuple[str, str]:
     for algorithm in _ALGORITHMS:
         if algorithm in checksums:
             return algorithm, checksums[algorithm].lower()
-    raise BadRequest("The bag has no SHA-256 or SHA-512 of this file.")
+    raise BadRequest("The bag has no SHA-256 or SHA-512 checksum for this file.")
 
 
 def _hash_of(path: Path, algorithm: str) -> str:
@@ -237,7 +239,7 @@ def _hash_of(path: Path, algorithm: str) -> str:
 
 @contextlib.contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Adds the path to a refusal."""
+    """Adds the path to the text of a BadRequest."""
     try:
         yield
     except BadRequest as error:
@@ -246,13 +248,13 @@ def _named(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _readable(path: str) -> Iterator[None]:
-    """Says so if a file of the bag cannot be read."""
+    """Converts an OSError to StorageFault with the path in the bag."""
     try:
         yield
     except OSError as error:
-        raise StorageFault(f"The bag's {_shown(path)} cannot be read.", error.strerror or "") from error
+        raise StorageFault(f"The file {_shown(path)} in the bag cannot be read.", error.strerror or "") from error
 
 
 def _shown(text: object) -> str:
-    """The beginning of a text from the bag, as one line that cannot steer a terminal."""
+    """The beginning of a text from the bag, as one line without control characters."""
     return "".join(character if character.isprintable() else "?" for character in str(text)[:300])

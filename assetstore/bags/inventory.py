@@ -1,6 +1,6 @@
-"""The table of the originals in a bag, `attachments.csv`: which file is which original.
+"""The table of the originals in a bag, `attachments.csv`, which maps paths in the bag to store names.
 
-Names that another system or the format itself would garble are replaced in the bag.
+Store names that another system or the format itself does not support are replaced in the bag.
 """
 
 import csv
@@ -20,7 +20,7 @@ INVENTORY = "attachments.csv"
 
 _COLUMNS = ("path", "collection", "folder", "name", "size", "modified", "sha256")
 
-#: What other file systems, or the lines of a manifest, do not take.
+#: Characters that other file systems, or the lines of a manifest, do not support.
 _ODD = re.compile(r'[<>:"|?*\\%\x7f-\x9f\u2028\u2029]|[. ]$|^\s|\s$')
 _PLAIN_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}", re.ASCII)
 
@@ -33,11 +33,12 @@ class Item:
 
     Fields:
         path: in the bag, with slashes; begins with `data/`.
-        collection: the name by which Specify knows its collection; empty if there are none.
-        collection_dir: the folder of the collection in the store that it comes from.
+        collection: its collection, as named in Specify; empty if there are no collections.
+        collection_dir: its collection folder in the exporting store.
         name: the store name.
-        size: bytes; modified_ns: time of its last change.
-        sha256: of the bytes, hexadecimal.
+        size: in bytes.
+        modified_ns: modification time, nanoseconds since 1970.
+        sha256: hexadecimal.
     """
 
     path: str
@@ -50,13 +51,13 @@ class Item:
 
 
 def payload_path(collection_dir: str, name: str, taken: set[str]) -> str:
-    """Returns where an original goes in a bag, and adds that to *taken* (in lower case).
+    """Returns the path of an original in a bag, and adds it to *taken* (in lower case).
 
-    Its own name if any file system can hold it and a manifest can say it; else a hash of it.
+    The path has the store name if all file systems and the manifest support it, otherwise a hash of it.
     """
     folders = [folder if _is_plain(folder) else _hashed(folder) for folder in collection_dir.split("/") if folder]
     path = "/".join(("data", *folders, name if _is_plain(name) else _hashed(name)))
-    if path.lower() in taken:  # there is one that differs in upper and lower case only
+    if path.lower() in taken:  # there is a path that differs only in case
         path = "/".join(("data", *folders, _hashed(name)))
     taken.add(path.lower())
     return path
@@ -84,10 +85,10 @@ def write_inventory(path: Path, items: Iterable[Item]) -> None:
 
 
 def read_inventory(path: Path) -> Iterator[Item]:
-    """Yields the rows of the table; nothing in them is to be trusted. Raises BadRequest."""
+    """Yields the rows of the table, which are untrusted. Raises BadRequest."""
     for line, row in csv_io.read(path, _COLUMNS):
         try:
             size, modified_ns = int(row["size"]), int(row["modified"])
             yield Item(row["path"], row["collection"], row["folder"], row["name"], size, modified_ns, row["sha256"])
         except (KeyError, ValueError):
-            raise BadRequest(f"{INVENTORY}, line {line}, cannot be understood.") from None
+            raise BadRequest(f"{INVENTORY}, line {line}, is incomplete or has an invalid number.") from None

@@ -16,7 +16,7 @@ from pathlib import Path
 import bagit
 import pytest
 
-from assetstore.bags.import_ import Arrival
+from assetstore.bags.import_ import ReceivedBag
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.errors import StorageFault
 from assetstore.storage.models import StoredFile
@@ -96,10 +96,10 @@ def test_a_bag_is_valid_and_brings_everything_into_an_empty_store(
     assert information["Payload-Oxum"] == f"{json.loads(run.stdout)['bytes']}.{len(ODD_NAMES) + 1}"
     assert (bag / "data/vertebrates/birds/picture.jpg").read_bytes() == pictures.jpeg(), "plain names stay"
     taking = manage_for(target)
-    assert taking("import", bag, "--dry-run").stdout == "18 of 18 files could be imported or are there.\n"
+    assert taking("import", bag, "--dry-run").stdout == "18 of 18 files can be imported or already exist.\n"
     assert hashes(target) == {}
     run = taking("import", bag)
-    assert (run.returncode, run.stdout) == (0, "18 of 18 files are there now.\n"), run.stderr
+    assert (run.returncode, run.stdout) == (0, "18 of 18 files are in the store now.\n"), run.stderr
     assert {path.replace("ichthyology", "fish"): found for path, found in hashes(target).items()} == hashes(source)
     assert "unknown" not in taking("verify").stdout, "all are in the journal"
     assert target.thumbnail("picture.jpg", coll="KU Birds").status == 200
@@ -146,7 +146,7 @@ def test_an_export_that_was_killed_goes_on_and_notices_what_has_changed(
     exported = {path.name: path.read_bytes() for path in (bag / "data").iterdir()}
     assert exported == {path.name: path.read_bytes() for path in server.originals.iterdir() if path.is_file()}
     run = manage("export", bag)
-    assert (run.returncode, "choose a new folder" in run.stderr) == (1, True), "a finished bag is never touched again"
+    assert (run.returncode, "Choose a new folder" in run.stderr) == (1, True), "a finished bag is never touched again"
     assert is_valid(bag)
 
 
@@ -190,10 +190,10 @@ def test_a_bag_goes_into_an_empty_folder_outside_the_store_only(
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "letter.txt").write_text("dear")
     run = manage("export", tmp_path / "papers")
-    assert (run.returncode, "choose a new folder" in run.stderr) == (1, True)
+    assert (run.returncode, "Choose a new folder" in run.stderr) == (1, True)
     assert [path.name for path in (tmp_path / "papers").iterdir()] == ["letter.txt"]
     run = manage("export", server.base / "bag")
-    assert (run.returncode, "must not be in the attachment folder" in run.stderr) == (2, True)
+    assert (run.returncode, "must not be inside BASE_DIR" in run.stderr) == (2, True)
 
 
 def test_a_full_disk_says_so_and_the_export_goes_on_later(
@@ -203,7 +203,7 @@ def test_a_full_disk_says_so_and_the_export_goes_on_later(
     server.upload("b.bin", os.urandom(600_000))
     mounted(tmp_path / "small", "1m")
     run = manage("export", tmp_path / "small/bag")
-    assert (run.returncode, "Make room and repeat the command" in run.stderr) == (1, True)
+    assert (run.returncode, "Free space, then repeat the command" in run.stderr) == (1, True)
     subprocess.run(["mount", "-o", "remount,size=4m", str(tmp_path / "small")], check=True)
     assert manage("export", tmp_path / "small/bag").returncode == 0
     assert is_valid(tmp_path / "small/bag")
@@ -230,7 +230,7 @@ def test_accents_may_be_encoded_otherwise_on_the_disk_than_in_the_manifest(
     rewrite(bag / "manifest-sha256.txt", name, unicodedata.normalize(in_manifest, name))
     (bag / "tagmanifest-sha256.txt").unlink()
     done = manage("import", bag)
-    assert (done.returncode, done.stdout) == (0, "1 of 1 files are there now.\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "1 of 1 files are in the store now.\n"), done.stderr
     assert server.get("/fileget", filename=unicodedata.normalize(in_manifest, name)).body == b"x"
 
 
@@ -251,7 +251,7 @@ def test_another_file_of_that_name_stays_unless_asked_for_and_then_goes_to_the_t
     server.upload("a.jpg", b"ours!")
     bag = make_bag(tmp_path / "bag", {"a.jpg": b"their"})
     run = manage("import", bag)
-    assert (run.returncode, "there is another file of that name" in run.stdout) == (1, True)
+    assert (run.returncode, "a different file with this name exists" in run.stdout) == (1, True)
     assert (server.originals / "a.jpg").read_bytes() == b"ours!"
     assert manage("import", bag, "--replace").returncode == 0
     assert (server.originals / "a.jpg").read_bytes() == b"their"
@@ -261,7 +261,7 @@ def test_another_file_of_that_name_stays_unless_asked_for_and_then_goes_to_the_t
 def test_nothing_is_replaced_where_there_is_no_trash(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
     server.upload("a.jpg", b"ours!")
     run = manage("import", make_bag(tmp_path / "bag", {"a.jpg": b"their"}), "--replace", TRASH_DAYS="0")
-    assert (run.returncode, "TRASH_DAYS is 0" in run.stderr) == (2, True)
+    assert (run.returncode, "TRASH_DAYS = 0" in run.stderr) == (2, True)
     assert (server.originals / "a.jpg").read_bytes() == b"ours!"
 
 
@@ -273,13 +273,13 @@ def test_a_file_of_the_store_that_cannot_be_read_is_named(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     server.upload("a.txt", b"here")
-    bag = Arrival(make_bag(tmp_path / "bag", {"a.txt": b"bag!"}), lambda _collection: "")
+    bag = ReceivedBag(make_bag(tmp_path / "bag", {"a.txt": b"bag!"}), lambda _collection: "")
     originals, thumbnails = server.context.originals, server.context.thumbnails
     broken = StoredFile(BadSector(), originals.storage.version("", "a.txt"))
     monkeypatch.setattr(originals.storage, "open_original", lambda _collection_dir, _name: broken)
     rate_limit = RateLimit(None, threading.Event())
     with pytest.raises(StorageFault, match=r"a\.txt cannot be read"):
-        list(bag.take_in(originals, thumbnails, "test", rate_limit, replace=False, dry_run=True))
+        list(bag.import_files(originals, thumbnails, "test", rate_limit, replace=False, dry_run=True))
 
 
 def test_a_file_whose_bytes_the_manifest_did_not_foretell_is_not_imported(
@@ -290,7 +290,7 @@ def test_a_file_whose_bytes_the_manifest_did_not_foretell_is_not_imported(
     for options in (["--dry-run"], []):
         run = manage("import", bag, *options)
         assert run.returncode == 1
-        assert "not imported, its bytes are not those of the manifest\t-\ta.jpg" in run.stdout
+        assert "not imported, does not match the manifest\t-\ta.jpg" in run.stdout
     assert list(hashes(server)) == ["originals/b.jpg"]
 
 
@@ -327,27 +327,30 @@ def with_inventory(row: str) -> Callable[[Path], None]:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "out of the bag": (lambda bag: rewrite(bag / "manifest-sha256.txt", "data/a", "data/../../a"), "no bag"),
-    "absolute": (lambda bag: rewrite(bag / "manifest-sha256.txt", "data/a.jpg", "/etc/passwd"), "no bag"),
+    "out of the bag": (lambda bag: rewrite(bag / "manifest-sha256.txt", "data/a", "data/../../a"), "not a valid bag"),
+    "absolute": (lambda bag: rewrite(bag / "manifest-sha256.txt", "data/a.jpg", "/etc/passwd"), "not a valid bag"),
     "beside the bag": (plant_beside, "leads out of it"),
-    "a link": (link_payload, "no plain file"),
-    "a folder that is a link": (link_folder, "no plain file"),
-    "a pipe": (lambda bag: os.mkfifo(bag / "data/pipe"), "no plain file"),
-    "a file too many": (lambda bag: (bag / "data/b.jpg").write_bytes(b""), "no bag"),
-    "a file too few": (lambda bag: (bag / "data/a.jpg").unlink(), "no bag"),
-    "no manifest": (lambda bag: (bag / "manifest-sha256.txt").unlink(), "no bag"),
-    "no declaration": (lambda bag: (bag / "bagit.txt").unlink(), "no bag"),
-    "a declaration of rubbish": (lambda bag: (bag / "bagit.txt").write_bytes(b"\xff\xfe:\n" * 10), "no bag"),
-    "a wrong sum": (lambda bag: rewrite(bag / "bag-info.txt", "Payload-Oxum: 7", "Payload-Oxum: x"), "no bag"),
+    "a link": (link_payload, "not a regular file"),
+    "a folder that is a link": (link_folder, "not a regular file"),
+    "a pipe": (lambda bag: os.mkfifo(bag / "data/pipe"), "not a regular file"),
+    "a file too many": (lambda bag: (bag / "data/b.jpg").write_bytes(b""), "not a valid bag"),
+    "a file too few": (lambda bag: (bag / "data/a.jpg").unlink(), "not a valid bag"),
+    "no manifest": (lambda bag: (bag / "manifest-sha256.txt").unlink(), "not a valid bag"),
+    "no declaration": (lambda bag: (bag / "bagit.txt").unlink(), "not a valid bag"),
+    "a declaration of rubbish": (lambda bag: (bag / "bagit.txt").write_bytes(b"\xff\xfe:\n" * 10), "not a valid bag"),
+    "a wrong sum": (lambda bag: rewrite(bag / "bag-info.txt", "Payload-Oxum: 7", "Payload-Oxum: x"), "not a valid bag"),
     "a huge tag file": (lambda bag: os.truncate(bag / "bag-info.txt", 1 << 40), "too large"),
-    "a changed tag file": (lambda bag: rewrite(bag / "bag-info.txt", "Bagging-Date", "Baggage-Date"), "not as its"),
-    "files to fetch": (lambda bag: (bag / "fetch.txt").write_text("http://x/ 1 data/x"), "not complete"),
+    "a changed tag file": (
+        lambda bag: rewrite(bag / "bag-info.txt", "Bagging-Date", "Baggage-Date"),
+        "does not match the manifest",
+    ),
+    "files to fetch": (lambda bag: (bag / "fetch.txt").write_text("http://x/ 1 data/x"), "is incomplete"),
     "a name that leads out": (with_inventory("data/a.jpg,,,../../a.jpg,7,0,"), "slash"),
     "the server's own folder": (with_inventory("data/a.jpg,,,.asset-server,7,0,"), "reserved"),
     "a path that steers terminals": (lambda bag: (bag / "data/a.jpg").rename(bag / "data/\x1b[2J\udcff"), "?[2J"),
     "an oversize name": (with_inventory(f"data/a.jpg,,,{'a' * 256},7,0,"), "too long"),
-    "another file's path": (with_inventory("../a.jpg,,,a.jpg,7,0,"), "does not list"),
-    "a table of rubbish": (with_inventory("data/a.jpg,,,a.jpg,seven,0,"), "cannot be understood"),
+    "another file's path": (with_inventory("../a.jpg,,,a.jpg,7,0,"), "does not match the files"),
+    "a table of rubbish": (with_inventory("data/a.jpg,,,a.jpg,seven,0,"), "has an invalid number"),
 }
 
 
