@@ -1,6 +1,8 @@
-"""An attachment server as Specify sees it: routes, tokens by the server's own clock, and what its answers mean.
+"""An attachment server as Specify sees it: routes, tokens by the server's own clock, and responses.
 
-Works with every server that speaks the protocol. Not for several threads at once.
+Works with every server that implements the protocol.
+
+Concurrency: not thread-safe.
 """
 
 import contextlib
@@ -12,7 +14,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from assetstore.auth import tokens
-from assetstore.client.http_client import TIMEOUT_SECONDS, Address, Answer, ask
+from assetstore.client.http_client import TIMEOUT_SECONDS, Address, Response, ask
 from assetstore.client.multipart_encoder import UploadForm
 from assetstore.errors import NotFound, RemoteFault
 
@@ -25,10 +27,10 @@ class RemoteServer:
     """One attachment server.
 
     Parameters:
-        address: where it is. The routes are asked below it, whatever addresses its XML advertises.
+        address: of the server. Requests are sent there, whatever addresses its XML advertises.
         key: the key that it shares with Specify, None to send no tokens.
-        collection: as Specify names it, None to name none.
-        timeout: seconds of silence after which it is given up.
+        collection: as named in Specify, None to send none.
+        timeout: seconds without data after which a request fails.
     """
 
     def __init__(
@@ -41,108 +43,112 @@ class RemoteServer:
         self._skew: float | None = None
 
     def skew(self) -> float:
-        """Returns by how many seconds the server's clock is ahead of ours; asks it the first time.
+        """Returns by how many seconds the server's clock is ahead of ours; the first call sends a request.
 
         Raises:
-            RemoteFault: it cannot be reached, or is no attachment server.
+            RemoteFault: the server cannot be reached, or is not an attachment server.
         """
         if self._skew is None:
             try:
-                with self.ask("GET", "/web_asset_store.xml") as answer:
-                    _expect(answer)
+                with self.ask("GET", "/web_asset_store.xml") as response:
+                    _expect(response)
             except NotFound:
-                message = f"{self.address} has no web_asset_store.xml: is this an attachment server?"
+                message = f"{self.address} is not an attachment server: it has no web_asset_store.xml."
                 raise RemoteFault(message, answered=404) from None
             if self._skew is None:
-                message = f"{self.address} does not say its time (X-Timestamp): is this an attachment server?"
+                message = f"{self.address} is not an attachment server: it sends no X-Timestamp header."
                 raise RemoteFault(message, answered=200)
         return self._skew
 
     def token(self, name: str, age: int = 0) -> str | None:
-        """Returns the token that signs *name* for now, or for *age* seconds ago; None without a key."""
+        """Returns a token for *name*, with the current time or that *age* seconds ago; None without a key."""
         if self._key is None:
             return None
         return tokens.make(self._key, name, int(time.time() + self.skew()) - age)
 
     def test_key(self, token: str | None = None) -> tuple[int, str]:
-        """Asks whether a token is good, the right one if none is given; returns status and text. Raises RemoteFault."""
+        """Tests a token, by default a valid one; returns the response's status and text. Raises RemoteFault."""
         random = "doctor"
         query = {"random": random, "token": token if token is not None else self.token(random) or ""}
-        with self.ask("GET", f"/testkey?{urlencode(query)}") as answer:
-            return answer.status, answer.text()[:300]
+        with self.ask("GET", f"/testkey?{urlencode(query)}") as response:
+            return response.status, response.text()[:300]
 
     def put(self, name: str, file: BinaryIO, size: int, local_name: str, on_read: Callable[[bytes], None]) -> None:
-        """Uploads an original, in place of one that has the name.
+        """Uploads an original, and replaces an existing one of that name.
 
         Parameters:
             name: the store name.
-            file, size: open at its beginning, and its length in bytes.
-            local_name: of the file, for the server's log at most.
-            on_read: called with each block on its way.
+            file, size: the file, open at its beginning, and its length in bytes.
+            local_name: of the file; the server at most logs it.
+            on_read: called with each block that is sent.
 
         Raises:
-            RemoteFault: it was not stored, or nobody knows.
+            RemoteFault: the file was not stored, or the result is unknown.
         """
         fields = self.signed(name, {"type": "O", "store": name})
         form = UploadForm(fields, file, size, local_name, on_read=on_read)
-        with self.ask("POST", "/fileupload", form, form.headers) as answer:
-            _expect(answer)
+        with self.ask("POST", "/fileupload", form, form.headers) as response:
+            _expect(response)
 
     @contextlib.contextmanager
     def open(
         self, name: str, scale: int | None = None, headers: Mapping[str, str] | None = None, *, method: str = "GET"
-    ) -> Iterator[Answer]:
-        """Gives the answer with an original, or with its thumbnail of *scale* pixels: 200, 206 or 416.
+    ) -> Iterator[Response]:
+        """Gives the response with an original, or with its thumbnail of *scale* pixels: 200, 206 or 416.
 
         Raises:
             NotFound: there is no such original.
-            RemoteFault: anything else.
+            RemoteFault: the request failed for another reason.
         """
         asked = {"type": "T", "scale": str(scale)} if scale else {"type": "O"}
         query = urlencode(self.signed(name, {**asked, "filename": name}))
-        with self.ask(method, f"/fileget?{query}", headers=headers) as answer:
-            _expect(answer, 200, 206, 416)
-            yield answer
+        with self.ask(method, f"/fileget?{query}", headers=headers) as response:
+            _expect(response, 200, 206, 416)
+            yield response
 
     def delete(self, name: str) -> bool:
         """Deletes an original; False if there was none. Raises RemoteFault."""
         body = urlencode(self.signed(name, {"filename": name})).encode()
         try:
-            with self.ask("POST", "/filedelete", body, _FORM) as answer:
-                _expect(answer)
+            with self.ask("POST", "/filedelete", body, _FORM) as response:
+                _expect(response)
         except NotFound:
             return False
         return True
 
     def metadata(self, name: str) -> list[dict[str, Any]]:
-        """Returns the EXIF groups of an original, `{"Name": group, "Fields": {tag: text}}`. Raises NotFound,
-        RemoteFault.
+        """Returns the EXIF groups of an original, each `{"Name": group, "Fields": {tag: text}}`.
+
+        Raises NotFound, RemoteFault.
         """
         query = urlencode(self.signed(name, {"filename": name, "dt": "json"}))
-        with self.ask("GET", f"/getmetadata?{query}") as answer:
-            _expect(answer)
-            text = answer.text()
+        with self.ask("GET", f"/getmetadata?{query}") as response:
+            _expect(response)
+            text = response.text()
         try:
             groups = json.loads(text)
-        except (ValueError, RecursionError):  # RecursionError: thousands of brackets
+        except (ValueError, RecursionError):  # RecursionError: thousands of nested brackets
             raise RemoteFault("The server's metadata is not JSON.", text[:200]) from None
         if not isinstance(groups, list) or not all(map(_is_group, groups)):
-            raise RemoteFault("The server's metadata is no list of groups.", text[:200])
+            raise RemoteFault("The server's metadata is not a list of groups.", text[:200])
         return groups
 
     @contextlib.contextmanager
     def ask(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> Iterator[Answer]:
-        """Sends a request and gives the answer, whatever its status; keeps the server's time. Raises RemoteFault."""
-        with ask(self.address, method, path, body, headers, timeout=self._timeout) as answer:
-            timestamp = answer.header("X-Timestamp")
+    ) -> Iterator[Response]:
+        """Sends a request and gives the response, whatever its status; reads the server's time from it.
+
+        Raises RemoteFault.
+        """
+        with ask(self.address, method, path, body, headers, timeout=self._timeout) as response:
+            timestamp = response.header("X-Timestamp")
             if _TIMESTAMP.fullmatch(timestamp):
                 self._skew = int(timestamp) - time.time()
-            yield answer
+            yield response
 
     def signed(self, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-        """Returns parameters of a request together with token and collection. Raises RemoteFault."""
+        """Returns the parameters of a request with token and collection added. Raises RemoteFault."""
         signed = dict(parameters)
         token = self.token(name)
         if token is not None:
@@ -156,15 +162,15 @@ def _is_group(group: object) -> bool:
     return isinstance(group, dict) and isinstance(group.get("Fields", {}), dict)
 
 
-def _expect(answer: Answer, *statuses: int) -> None:
-    """Raises NotFound or RemoteFault if the answer has another status (200 if none is said)."""
-    if answer.status in (statuses or (200,)):
+def _expect(response: Response, *statuses: int) -> None:
+    """Raises NotFound or RemoteFault if the response has none of these statuses (default: 200)."""
+    if response.status in (statuses or (200,)):
         return
-    if 300 <= answer.status < 400:
-        target = answer.header("Location")
-        raise RemoteFault(f"The server sends us to {target!r}; please use that address.", answered=answer.status)
-    sentence = answer.text()[:500] if "html" not in answer.header("Content-Type") else ""
-    if answer.status == 404:
+    if 300 <= response.status < 400:
+        target = response.header("Location")
+        raise RemoteFault(f"The server redirects to {target!r}. Use that address instead.", answered=response.status)
+    sentence = response.text()[:500] if "html" not in response.header("Content-Type") else ""
+    if response.status == 404:
         raise NotFound(sentence or "There is no such file.")
-    reason = f"The server says {answer.status}: {sentence}" if sentence else f"The server says only {answer.status}."
-    raise RemoteFault(reason, answered=answer.status, may_pass=answer.status in (502, 503, 504))
+    reason = f"The server returned {response.status}{f': {sentence}' if sentence else '.'}"
+    raise RemoteFault(reason, answered=response.status, may_pass=response.status in (502, 503, 504))

@@ -1,11 +1,10 @@
-"""Fetches a file to disk and goes on where an interrupted attempt ended.
+"""Downloads a file to disk, and resumes interrupted downloads.
 
-The bytes go to a hidden file beside the target, which gets its name only when it is whole. A
-second hidden file holds what the server said which version this is (ETag or date); only more of
-the very same version is asked for (Range with If-Range, RFC 9110, 13.1.5), anything else begins
-anew.
+The bytes are written to a hidden file beside the target, which is renamed when it is complete. A second hidden file
+records the version (ETag or date). A download is resumed only if the server still has the same version (Range with
+If-Range, RFC 9110, 13.1.5); otherwise it starts again.
 
-Concurrency: the hidden file is locked; a second command for the same target is refused.
+Concurrency: the hidden file is locked; a second download to the same target is rejected.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from assetstore.client.asset_client import RemoteServer
-from assetstore.client.http_client import Answer
+from assetstore.client.http_client import Response
 from assetstore.errors import BadRequest, RemoteFault
 
 _BLOCK = 1 << 20
@@ -29,17 +28,17 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]+|\*)", re.ASCII)
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file that has arrived: bytes, SHA-256 in hexadecimal, how many bytes were there from an earlier attempt."""
+    """A complete download: size, SHA-256 in hexadecimal, and how many bytes an earlier attempt had downloaded."""
 
     size: int
     sha256: str
     resumed_at: int
 
 
-def modified(answer: Answer) -> float | None:
-    """Returns when the file of an answer was last changed, seconds since 1970; None if nobody says."""
+def modified(response: Response) -> float | None:
+    """Returns the Last-Modified time of a response, seconds since 1970; None if it is missing or invalid."""
     try:
-        return email.utils.parsedate_to_datetime(answer.header("Last-Modified")).timestamp()
+        return email.utils.parsedate_to_datetime(response.header("Last-Modified")).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -47,18 +46,18 @@ def modified(answer: Answer) -> float | None:
 def fetch(
     remote: RemoteServer, name: str, scale: int | None, target: Path, on_progress: Callable[[int, int | None], None]
 ) -> Fetched:
-    """Fetches an original or a thumbnail, whole and at once, in place of what is at *target*.
+    """Downloads an original or a thumbnail, and atomically replaces *target* with it.
 
     Parameters:
         remote: the server.
         name, scale: the store name; the size of a thumbnail in pixels, None for the original.
         target: path of the file.
-        on_progress: called with the bytes that arrived, and how many there will be if that is known.
+        on_progress: called with the number of new bytes, and the total if that is known.
 
     Raises:
-        NotFound, RemoteFault: as `RemoteServer.open`; what has arrived so far is kept for the next attempt.
-        BadRequest: another command fetches to the same place.
-        OSError: it cannot be written.
+        NotFound, RemoteFault: as in `RemoteServer.open`; the next attempt resumes the download.
+        BadRequest: another command is downloading to the same target.
+        OSError: the file cannot be written.
     """
     identity = hashlib.blake2b(f"{remote.address}\0{name}\0{scale}\0{target.name}".encode(), digest_size=8).hexdigest()
     part = target.with_name(f".part-{identity}")
@@ -80,9 +79,9 @@ def _locked(part: Path) -> Iterator[BinaryIO]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BadRequest("Another command is fetching this file.") from None
+            raise BadRequest("Another command is downloading this file.") from None
         if not part.exists() or not os.path.samestat(part.stat(), os.fstat(file.fileno())):
-            raise BadRequest("Another command has just fetched this file.")  # what we opened is the target now
+            raise BadRequest("Another command has just downloaded this file.")  # our open file is now the target
         yield file
 
 
@@ -98,41 +97,43 @@ def _receive(
     known = version.read_text(encoding="utf-8") if version.exists() else ""
     there = file.seek(0, os.SEEK_END) if known else 0
     headers = {"Range": f"bytes={there}-", "If-Range": known} if there else {}
-    with remote.open(name, scale, headers) as answer:
-        resumed_at = _resumption(answer, there, known)
+    with remote.open(name, scale, headers) as response:
+        resumed_at = _resumption(response, there, known)
         if resumed_at is not None:
             file.truncate(resumed_at)
             if not resumed_at:
-                version.write_text(_validator(answer), encoding="utf-8")
+                version.write_text(_validator(response), encoding="utf-8")
             digest = _digest(file)
-            end = resumed_at + answer.length if answer.length is not None else None
+            end = resumed_at + response.length if response.length is not None else None
             on_progress(resumed_at, end)
-            for block in answer.blocks():
+            for block in response.blocks():
                 file.write(block)
                 digest.update(block)
                 on_progress(len(block), end)
-            return Fetched(file.tell(), digest.hexdigest(), resumed_at), modified(answer)
-    # More than the server has: what is here is of another version.
+            return Fetched(file.tell(), digest.hexdigest(), resumed_at), modified(response)
+    # The server cannot resume: the partial file is of another version.
     version.unlink(missing_ok=True)
     return _receive(remote, name, scale, file=file, version=version, on_progress=on_progress)
 
 
-def _resumption(answer: Answer, there: int, known: str) -> int | None:
-    """From which byte on the answer goes; None if it is not usable, so that everything has to be asked for anew."""
-    if answer.status == 200:
+def _resumption(response: Response, there: int, known: str) -> int | None:
+    """The offset at which the response begins; None if the download has to start again."""
+    if response.status == 200:
         return 0
-    found = _CONTENT_RANGE.match(answer.header("Content-Range"))
-    if answer.status == 206 and found and int(found[1]) == there and _validator(answer) == known:
+    found = _CONTENT_RANGE.match(response.header("Content-Range"))
+    if response.status == 206 and found and int(found[1]) == there and _validator(response) == known:
         return there
     if not there:
-        raise RemoteFault(f"The server says {answer.status} although no range was asked for.", answered=answer.status)
+        raise RemoteFault(
+            f"The server returned {response.status}, but no range was requested.", answered=response.status
+        )
     return None
 
 
-def _validator(answer: Answer) -> str:
-    """What tells this version from others; empty if nothing surely does."""
-    etag = answer.header("ETag")
-    return etag if etag.startswith('"') else answer.header("Last-Modified")
+def _validator(response: Response) -> str:
+    """The validator of this version for If-Range; empty if there is none."""
+    etag = response.header("ETag")
+    return etag if etag.startswith('"') else response.header("Last-Modified")
 
 
 def _digest(file: BinaryIO) -> "hashlib._Hash":

@@ -1,9 +1,8 @@
-"""One HTTP request to another server, and its answer.
+"""One HTTP request to another server, and the response.
 
-By `http.client` of the standard library: a body of known length goes out block by block, the
-certificates are those that the operating system trusts (SSL_CERT_FILE names others), and nothing
-is followed or decoded behind our back. So the commands see what Specify sees, and need no library
-more.
+Uses `http.client` of the standard library, so that the commands see exactly what Specify sees and need no further
+library: it follows no redirects and decodes no bodies, sends a body of known length block by block, and trusts the
+certificates of the operating system (or those in SSL_CERT_FILE).
 """
 
 import contextlib
@@ -16,14 +15,14 @@ from urllib.parse import urlsplit
 
 from assetstore.errors import BadRequest, RemoteFault
 
-#: After so many seconds of silence a request is given up; the answer to a large upload, or to a new
-#: thumbnail, may take a while.
+#: A request fails after this many seconds without data. The response to a large upload or for a new thumbnail takes
+#: time.
 TIMEOUT_SECONDS = 300.0
 
 _XML = "/web_asset_store.xml"
 _PORTS = {"http": 80, "https": 443}
 
-#: Of an answer that is to be text, so much is read.
+#: The longest text that is read from a response, in bytes.
 _LONGEST_TEXT = 256 * 1024
 
 _BLOCK = 256 * 1024
@@ -31,7 +30,7 @@ _BLOCK = 256 * 1024
 
 @dataclass(frozen=True)
 class Address:
-    """Where an attachment server is: `scheme://host:port/path`, the path without a final slash."""
+    """The address of an attachment server: `scheme://host:port/path`, the path without a final slash."""
 
     scheme: str
     host: str
@@ -40,10 +39,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Reads the address of a server, or of its web_asset_store.xml, as Specify has it.
+        """Parses the address of a server, or of its web_asset_store.xml, as configured in Specify.
 
         Raises:
-            BadRequest: it is none.
+            BadRequest: the text is not such an address.
         """
         try:
             parts = urlsplit(text.strip())
@@ -52,7 +51,7 @@ class Address:
             parts, port = urlsplit(""), None
         host = parts.hostname
         if parts.scheme not in _PORTS or not host or parts.query or parts.fragment or parts.username is not None:
-            raise BadRequest(f"{text!r} is no address of a server; expected one such as https://assets.museum.org.")
+            raise BadRequest(f"{text!r} is not the address of a server, such as https://assets.museum.org.")
         path = parts.path.rstrip("/").removesuffix(_XML)
         return cls(parts.scheme, host, port or _PORTS[parts.scheme], path.rstrip("/"))
 
@@ -62,39 +61,40 @@ class Address:
         return f"{self.scheme}://{host}{port}{self.path}"
 
 
-class Answer:
-    """An answer whose body is still coming. Reading raises RemoteFault when the server hangs up early."""
+class Response:
+    """A response whose body has not been read. Reading raises RemoteFault if the connection is closed early."""
 
-    def __init__(self, address: Address, response: http.client.HTTPResponse) -> None:
+    def __init__(self, address: Address, raw: http.client.HTTPResponse) -> None:
         self._address = address
-        self._response = response
-        self.status = response.status
-        self.headers = response.headers
+        self._raw = raw
+        self.status = raw.status
+        self.headers = raw.headers
 
     def header(self, name: str) -> str:
-        """Returns a header, empty if there is none; several of one name joined by commas, as browsers see them."""
+        """Returns a header, or an empty string; repeated headers are joined by commas, as in browsers."""
         return ", ".join(self.headers.get_all(name, []))
 
     @property
     def length(self) -> int | None:
-        """How many bytes are still to come, None if the server does not say."""
-        return self._response.length
+        """How many bytes remain to be read, None if the server did not announce it."""
+        return self._raw.length
 
     def blocks(self) -> Iterator[bytes]:
         """Yields the body."""
         while True:
             with faults(self._address):
-                block = self._response.read(_BLOCK)
+                block = self._raw.read(_BLOCK)
             if not block:
-                if self._response.length:
-                    raise RemoteFault(f"{self._address.host} hung up before the end of its answer.", may_pass=True)
+                if self._raw.length:
+                    message = f"{self._address.host} closed the connection before the end of its response."
+                    raise RemoteFault(message, may_pass=True)
                 return
             yield block
 
     def text(self) -> str:
-        """Returns the body as text, the beginning of it if it is very long."""
+        """Returns the body as text, cut off if it is very long."""
         with faults(self._address):
-            return self._response.read(_LONGEST_TEXT).decode("utf-8", "replace").strip()
+            return self._raw.read(_LONGEST_TEXT).decode("utf-8", "replace").strip()
 
 
 @contextlib.contextmanager
@@ -106,18 +106,18 @@ def ask(
     headers: Mapping[str, str] | None = None,
     *,
     timeout: float = TIMEOUT_SECONDS,
-) -> Iterator[Answer]:
-    """Sends one request and gives the answer, whatever its status.
+) -> Iterator[Response]:
+    """Sends one request and gives the response, whatever its status.
 
     Parameters:
         address: of the server.
-        method, path: of the request; the path is below that of the address, with its query.
-        body: bytes, or blocks of bytes; then the headers have to say Content-Length.
+        method, path: of the request; the path is relative to that of the address, and includes the query.
+        body: bytes, or blocks of bytes, which require a Content-Length header.
         headers: of the request.
-        timeout: seconds of silence.
+        timeout: seconds without data after which the request fails.
 
     Raises:
-        RemoteFault: there is no answer; it says why.
+        RemoteFault: there is no response; the text gives the reason.
     """
     connection = _connection(address, timeout)
     lines = {"Accept-Encoding": "identity", "User-Agent": "manage.py", "Connection": "close", **(headers or {})}
@@ -125,11 +125,11 @@ def ask(
         with faults(address):
             try:
                 connection.request(method, address.path + path, body, lines)
-                response = connection.getresponse()
+                raw = connection.getresponse()
             except (BrokenPipeError, ConnectionResetError):
-                # It refused while we were still sending; what it said may have arrived.
-                response = _early_answer(connection)
-        yield Answer(address, response)
+                # The server rejected the request while we were sending; its response may have arrived.
+                raw = _early_response(connection)
+        yield Response(address, raw)
     finally:
         connection.close()
 
@@ -142,7 +142,7 @@ def _connection(address: Address, timeout: float) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(address.host, address.port, timeout=timeout)
 
 
-def _early_answer(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+def _early_response(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
     try:
         return connection.getresponse()
     except (OSError, http.client.HTTPException):
@@ -151,26 +151,26 @@ def _early_answer(connection: http.client.HTTPConnection) -> http.client.HTTPRes
 
 @contextlib.contextmanager
 def faults(address: Address) -> Iterator[None]:
-    """Turns everything that can go wrong on the network into RemoteFault, in a sentence."""
+    """Converts all network errors to RemoteFault with a sentence for the user."""
     try:
         yield
     except socket.gaierror as error:
-        raise RemoteFault(f"There is no machine named {address.host}.", str(error)) from None
+        raise RemoteFault(f"The host name {address.host} is unknown.", str(error)) from None
     except ssl.SSLCertVerificationError as error:
-        message = f"The certificate of {address.host} cannot be trusted: {error.verify_message}."
+        message = f"The certificate of {address.host} is not trusted: {error.verify_message}."
         raise RemoteFault(message) from None
     except ssl.SSLError as error:
-        message = f"{address.host} speaks no HTTPS on port {address.port}."
+        message = f"{address.host} does not use HTTPS on port {address.port}."
         raise RemoteFault(message, str(error)) from None
     except TimeoutError:
-        raise RemoteFault(f"{address.host} does not answer on port {address.port}.", may_pass=True) from None
+        raise RemoteFault(f"{address.host} does not respond on port {address.port}.", may_pass=True) from None
     except ConnectionRefusedError:
-        message = f"On {address.host} no server listens on port {address.port}."
+        message = f"No server listens on port {address.port} of {address.host}."
         raise RemoteFault(message, may_pass=True) from None
     except ConnectionError as error:
-        raise RemoteFault(f"{address.host} hung up.", str(error), may_pass=True) from None
+        raise RemoteFault(f"{address.host} closed the connection.", str(error), may_pass=True) from None
     except http.client.HTTPException as error:
-        message = f"What listens on {address.host} port {address.port} hung up, or is no web server."
+        message = f"The program on port {address.port} of {address.host} closed the connection, or is not a web server."
         raise RemoteFault(message, repr(error), may_pass=True) from None
     except OSError as error:
         raise RemoteFault(f"{address.host} cannot be reached: {error.strerror or error}.", may_pass=True) from None

@@ -1,4 +1,4 @@
-"""The body of an upload, made block by block: a file of any size passes through flat memory."""
+"""The body of an upload, generated block by block, so that memory use does not depend on the size of the file."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ from assetstore.errors import BadRequest
 
 _BLOCK = 256 * 1024
 
-#: What HTML says of a quotation mark or line end in the name of a file (multipart/form-data encoding).
+#: How HTML encodes quotation marks and line breaks in file names (multipart/form-data).
 _ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
@@ -21,7 +21,7 @@ class UploadForm:
         size: of the file, bytes.
         local_name: of the file; the server does not need it.
         file_first: whether the file comes before the fields, as Specify 7 sends it, or after them.
-        on_read: called with each block of the file on its way.
+        on_read: called with each block of the file that is sent.
     """
 
     def __init__(
@@ -47,18 +47,18 @@ class UploadForm:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the request must say of its body."""
+        """The headers that describe the body."""
         length = len(self._before) + self._size + len(self._after)
         return {"Content-Type": f"multipart/form-data; boundary={self._boundary}", "Content-Length": str(length)}
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yields the body. Raises BadRequest if the file has become shorter."""
+        """Yields the body. Raises BadRequest if the file has been truncated."""
         yield self._before
         left = self._size
         while left:
             block = self._file.read(min(left, _BLOCK))
             if not block:
-                raise BadRequest("The file became shorter while it was read.")
+                raise BadRequest("The file was truncated while it was read.")
             left -= len(block)
             self._on_read(block)
             yield block
@@ -69,5 +69,5 @@ class UploadForm:
 
 
 def _bytes(text: str) -> bytes:
-    # surrogateescape: local names of files need not be UTF-8.
+    # surrogateescape: local file names may not be UTF-8.
     return text.encode("utf-8", "surrogateescape")

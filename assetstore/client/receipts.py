@@ -1,10 +1,9 @@
-"""The receipt of uploads: a CSV file that says which local file is on the server under which store name.
+"""The receipt of uploads: a CSV file with the store name and outcome of each local file.
 
-It is also how `put` goes on after an interruption: a line is written, and safely on the disk,
-before each upload and after it; the last line of a local file counts. When the command begins and
-when it ends, the file is written anew with one line for each local file.
+`put` also uses it to resume: a line is written and synced before and after each upload, and the last line of a local
+file counts. When the command starts and ends, the file is rewritten with one line for each local file.
 
-Concurrency: the file is locked while it is open, so that two commands cannot use one.
+Concurrency: the file is locked while it is open, so that two commands cannot use the same receipt.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ from assetstore.errors import BadRequest
 
 COLUMNS = ("local name", "store name", "size", "SHA-256", "outcome")
 
-#: Outcomes. Any other text is the reason of a failure.
+#: Outcomes. Any other text is the reason for a failure.
 DONE, BEGUN = "done", "begun"
 
 
@@ -32,7 +31,7 @@ class Line:
 
     Fields:
         local_name: as on the command line.
-        store_name: under which the server has it, or will have it.
+        store_name: of the file on the server, now or after the upload.
         size: bytes; empty before the upload.
         sha256: in hexadecimal; empty before the upload.
         outcome: DONE, BEGUN, or what went wrong.
@@ -57,8 +56,8 @@ class Receipt:
         path: of the CSV file, which need not exist.
 
     Raises:
-        BadRequest: it is no receipt, or another command uses it.
-        OSError: it cannot be read or written.
+        BadRequest: the file is not a receipt, or another command uses it.
+        OSError: the file cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,7 +70,7 @@ class Receipt:
         return self._lines.get(local_name)
 
     def note(self, line: Line) -> None:
-        """Writes a line, safely. Raises OSError."""
+        """Writes and syncs a line. Raises OSError."""
         self._lines[line.local_name] = line
         self._write(self._file, [line])
 
@@ -102,13 +101,13 @@ class Receipt:
             csv.writer(file).writerow(COLUMNS)
             self._write(file, self._lines.values())
             os.replace(draft, self._path)
-            undone.pop_all()  # it stays open: it is the receipt from now on
+            undone.pop_all()  # stays open as the new receipt
         self._file.close()
         self._file = file
 
     @staticmethod
     def _write(file: TextIO, lines: Iterable[Line]) -> None:
-        # Somebody else may have named the files.
+        # File names may come from other people.
         csv.writer(file).writerows(map(csv_io.guarded, line.values) for line in lines)
         file.flush()
         os.fsync(file.fileno())
@@ -122,9 +121,9 @@ def _lock(path: Path) -> TextIO:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise BadRequest(f"Another command is using the receipt {path}.") from None
-            # Otherwise it was written anew in between.
+            # Otherwise another command has rewritten it in the meantime.
             if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                undone.pop_all()  # it stays open: closing gives the lock back
+                undone.pop_all()  # stays open, because closing it releases the lock
                 return file
 
 
@@ -133,9 +132,9 @@ def _read(file: TextIO) -> Iterable[Line]:
     try:
         rows = list(csv.reader(file))
     except csv.Error:
-        raise BadRequest("The file for the receipt is there already, and is none: it is no table.") from None
+        raise BadRequest("The existing receipt file is not a CSV table. Choose another file.") from None
     if rows and tuple(rows[0]) != COLUMNS:
-        raise BadRequest(f"The file for the receipt is there already, and is none: it begins with {rows[0][:5]}.")
+        raise BadRequest(f"The existing receipt file is not a receipt: it begins with {rows[0][:5]}.")
     for row in rows[1:]:
-        if len(row) == len(COLUMNS):  # the last one may be cut off, by a power failure
+        if len(row) == len(COLUMNS):  # a power failure may have cut off the last one
             yield Line(*map(csv_io.unguarded, row))

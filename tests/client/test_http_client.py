@@ -33,7 +33,7 @@ NO_ADDRESSES += ["http://m.org/?a", "http://m.org/#a", "http://user:secret@m.org
 
 @pytest.mark.parametrize("text", NO_ADDRESSES)
 def test_anything_else_is_no_address(text: str) -> None:
-    with pytest.raises(BadRequest, match="is no address of a server"):
+    with pytest.raises(BadRequest, match="is not the address of a server"):
         Address.parse(text)
 
 
@@ -67,10 +67,10 @@ def test_an_answer_is_read_whole() -> None:
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "hung up"),
-        (b"220 mail.museum.org ESMTP\r\n", "is no web server"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", "hung up"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhi", "hung up"),
+        (b"", "closed the connection"),
+        (b"220 mail.museum.org ESMTP\r\n", "is not a web server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", "closed the connection"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhi", "closed the connection"),
     ],
     ids=["nothing", "a mail server", "less than announced", "a chunk that is cut off"],
 )
