@@ -1,4 +1,4 @@
-"""A visit to a server: what is uploaded to it is remembered, and deleted at the end whatever happens."""
+"""A client that acts as Specify does, and deletes its uploads at the end in any case."""
 
 import io
 import secrets
@@ -9,57 +9,61 @@ from types import TracebackType
 from urllib.parse import urlencode
 
 from assetstore.client.asset_client import RemoteServer
-from assetstore.client.http_client import Answer
+from assetstore.client.http_client import Response
 from assetstore.client.multipart_encoder import UploadForm
 from assetstore.errors import AssetError, NotFound, RemoteFault
 
-#: The size of thumbnails that Specify 7 asks for, so that the server has to remember no further one.
+#: The size of thumbnails that Specify 7 requests, so that the server does not cache a further size.
 SCALE = 123
 
-#: Nothing that a visit asks for is nearly as long, in bytes.
+#: The largest response body that is read, in bytes. All expected bodies are much smaller.
 _LONGEST = 4 << 20
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, whole: status, the headers as `Answer.header` gives them, body, and its text."""
+    """A complete response: status, headers as `Response.header` returns them, and body."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def header(self, name: str) -> str:
-        """Returns a header, empty if there is none."""
+        """Returns a header, or an empty string if there is none."""
         return self.headers.get(name.lower(), "")
 
     @property
     def text(self) -> str:
-        """The body as text, the beginning of it."""
+        """The first 300 bytes of the body as text."""
         return " ".join(self.body[:300].decode("utf-8", "replace").split())
 
 
-def _beginning(answer: Answer) -> bytes:
-    """The body of an answer, which may be anybody's: not more of it than a visit ever asks for."""
+def _beginning(response: Response) -> bytes:
+    """The body of a response, cut off after _LONGEST bytes: any server may have sent it."""
     body = bytearray()
-    for block in answer.blocks():
+    for block in response.blocks():
         body += block
         if len(body) > _LONGEST:
             break
     return bytes(body)
 
 
-class Visit:
-    """A context manager; afterwards `left` names what could not be deleted, `uploaded` all that was ever uploaded.
+class SimulatedClient:
+    """A context manager that deletes the client's uploads on exit.
 
     Parameters:
         remote: the server.
-        origin: of the pages of Specify 7, as browsers say it.
+        origin: the Origin header, as browsers send it for pages of Specify 7.
+
+    Attributes:
+        not_deleted: after exit, the store names that could not be deleted.
+        uploaded: the store names of all uploads.
     """
 
     def __init__(self, remote: RemoteServer, origin: str = "https://specify.invalid") -> None:
         self.remote = remote
         self.origin = origin
-        self.left: list[str] = []
+        self.not_deleted: list[str] = []
         self.uploaded: list[str] = []
         self._names: list[str] = []
 
@@ -71,34 +75,34 @@ class Visit:
         headers: Mapping[str, str] | None = None,
         body: Iterable[bytes] | bytes | None = None,
     ) -> Reply:
-        """Sends a request and returns its answer, whatever it is. Raises RemoteFault."""
+        """Sends a request and returns the response, whatever its status. Raises RemoteFault."""
         query = f"?{urlencode(parameters)}" if parameters else ""
         lines = {"Origin": self.origin, **(headers or {})}
-        with self.remote.ask(method, path + query, body, lines) as answer:
-            found = {name.lower(): answer.header(name) for name in answer.headers}
-            return Reply(answer.status, found, _beginning(answer))
+        with self.remote.ask(method, path + query, body, lines) as response:
+            found = {name.lower(): response.header(name) for name in response.headers}
+            return Reply(response.status, found, _beginning(response))
 
     def file(self, name: str, headers: Mapping[str, str] | None = None, method: str = "GET", **others: str) -> Reply:
-        """Asks for an original, or with `type` and `scale` for its thumbnail. Raises RemoteFault."""
+        """Requests an original, or with `type` and `scale` its thumbnail. Raises RemoteFault."""
         parameters = self.remote.signed(name, {"filename": name, "type": "O", **others})
         return self.ask(method, "/fileget", parameters, headers)
 
     def desktop_name(self, extension: str) -> str:
-        """Returns a new store name as Specify 6 makes them."""
+        """Returns a new store name in the format of Specify 6."""
         return f"sp6{secrets.randbelow(10**18):018}.att{extension}"
 
     def web_name(self, extension: str) -> str:
-        """Returns a new store name as Specify 7 makes them."""
+        """Returns a new store name in the format of Specify 7."""
         return f"{uuid.uuid4()}{extension}"
 
     def upload(self, name: str, content: bytes, *, file_first: bool = False, local_name: str = "doctor") -> Reply:
-        """Uploads a file in one of the two orders of parts. Raises RemoteFault."""
+        """Uploads a file, with the file part first (Specify 7) or last (Specify 6). Raises RemoteFault."""
         fields = self.remote.signed(name, {"type": "O", "store": name})
         form = UploadForm(fields, io.BytesIO(content), len(content), local_name, file_first=file_first)
         return self.send(name, form, form)
 
     def send(self, name: str, form: UploadForm, body: Iterable[bytes]) -> Reply:
-        """Uploads a form, by a body of one's own making. Raises RemoteFault."""
+        """Uploads a form with a given body. Raises RemoteFault."""
         self._names.append(name)
         self.uploaded.append(name)
         return self.ask("POST", "/fileupload", None, form.headers, body)
@@ -111,7 +115,7 @@ class Visit:
             self._names.remove(name)
         return reply
 
-    def __enter__(self) -> "Visit":
+    def __enter__(self) -> "SimulatedClient":
         return self
 
     def __exit__(
@@ -119,7 +123,7 @@ class Visit:
     ) -> None:
         for name in list(self._names):
             if not self._is_gone(name):
-                self.left.append(name)
+                self.not_deleted.append(name)
 
     def _is_gone(self, name: str) -> bool:
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""The clocks of this machine and of its disks."""
+"""Checks the clocks of this machine and of its disks."""
 
 import contextlib
 import ctypes
@@ -10,20 +10,20 @@ from pathlib import Path
 from assetstore.config.loading import Settings
 from assetstore.doctor.findings import Finding, error, ok, warning
 
-#: Nobody runs this server before it was written.
+#: A date before the first version of this server, so a clock that shows an earlier time is wrong.
 _EARLIEST = 1_750_000_000
 
-#: So far apart two clocks may be before anybody notices, in seconds.
+#: Smaller differences between two clocks are ignored, in seconds.
 _APART = 3.0
 
-#: What adjtimex(2) says of a clock that nothing keeps right.
+#: The state that adjtimex(2) returns for an unsynchronized clock.
 _UNSYNCHRONISED = 5
 
 _SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 
 
 def examine(settings: Settings, now: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Yields what there is to say of the clocks.
+    """Yields findings about the clocks.
 
     Parameters:
         settings: the effective ones.
@@ -33,30 +33,30 @@ def examine(settings: Settings, now: Callable[[], float] = time.time) -> Iterato
     if now() < _EARLIEST:
         yield error(
             "system clock",
-            f"This machine believes that it is {shown} UTC.",
-            "Specify's uploads are refused, or attachments get wrong dates.",
-            "Set the clock; install chrony or systemd-timesyncd.",
+            f"This machine's clock shows {shown} UTC, which is wrong.",
+            "Uploads from Specify are rejected, or attachments get wrong dates.",
+            "Set the clock, and install chrony or systemd-timesyncd.",
         )
     else:
-        yield ok("system clock", f"It is {shown} UTC by this machine's clock{_kept_right()}.")
+        yield ok("system clock", f"This machine's clock shows {shown} UTC{_synchronization()}.")
     if settings.base_dir.is_dir():
         yield from _disk(settings.base_dir, now)
         yield from _future(settings.base_dir / settings.orig_dir, now)
 
 
-def _kept_right() -> str:
-    """Says what keeps the clock, as far as that can be read."""
+def _synchronization() -> str:
+    """Describes how the clock is synchronized, as far as the system reports it."""
     source = ""
     with contextlib.suppress(OSError):
         source = f" (source {_SOURCE.read_text(encoding='ascii').strip()})"
     library = ctypes.CDLL(None)
     if hasattr(library, "adjtimex"):
-        state = library.adjtimex(ctypes.create_string_buffer(512))  # asks only: no mode is set
+        state = library.adjtimex(ctypes.create_string_buffer(512))  # only reads: no mode is set
         if state == _UNSYNCHRONISED:
-            # No warning: virtual machines may get the right time from their host.
-            return f"{source}; the system does not say that anything keeps it right, so see that NTP runs"
+            # No warning: virtual machines may get the correct time from their host.
+            return f"{source}; the system reports no synchronization, so check that NTP is running"
         if state >= 0:
-            return f"{source}, which is kept right"
+            return f"{source}, synchronized"
     return source
 
 
@@ -68,17 +68,17 @@ def _disk(base: Path, now: Callable[[], float]) -> Iterator[Finding]:
             file.flush()
             modified = Path(f"/proc/self/fd/{file.fileno()}").stat().st_mtime
     except OSError:
-        return  # said already, as a matter of rights
+        return  # already reported by the check of permissions
     apart = max(before - modified, modified - now())
     if apart > _APART:
         yield error(
             "disk's clock",
-            f"The file server of {base} has another time: {apart:.0f} seconds apart.",
-            "Old thumbnails may be taken for new ones, and the trash may be emptied too early or too late.",
-            "Let both machines get their time by NTP.",
+            f"The clock of the file server of {base} differs by {apart:.0f} seconds.",
+            "Outdated thumbnails may be served, and the trash may be purged too early or too late.",
+            "Synchronize both clocks by NTP.",
         )
         return
-    yield ok("disk's clock", "The disk stamps files with this machine's time.")
+    yield ok("disk's clock", "Files on the disk get this machine's time.")
 
 
 def _future(folder: Path, now: Callable[[], float]) -> Iterator[Finding]:
@@ -86,7 +86,7 @@ def _future(folder: Path, now: Callable[[], float]) -> Iterator[Finding]:
         ahead = folder.stat().st_mtime - now()
         yield warning(
             "system clock",
-            f"The folder of originals was changed in the future, {ahead:.0f} seconds from now.",
-            "This clock is slow, or was fast; uploads may be refused as out of time.",
-            "Compare the clock with another one; install chrony or systemd-timesyncd.",
+            f"The modification time of the folder of originals is {ahead:.0f} seconds in the future.",
+            "This machine's clock is slow now, or was fast earlier. Uploads may be rejected as expired.",
+            "Check the clock, and install chrony or systemd-timesyncd.",
         )

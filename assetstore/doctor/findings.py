@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The results of checks."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ class Finding:
     """One line of the doctor's report.
 
     Fields:
-        check: what was looked at, a word or two.
+        check: what was checked, a word or two.
         status: OK, WARNING or ERROR.
         found: the fact.
-        meaning: what it means for people who work with Specify; empty if all is well.
-        remedy: what to do; empty if nothing is to be done.
+        meaning: the effect on users of Specify; empty if the status is OK.
+        remedy: what to do; empty if the status is OK.
     """
 
     check: str
@@ -25,15 +25,15 @@ class Finding:
 
 
 def ok(check: str, found: str) -> Finding:
-    """Returns that all is well."""
+    """Returns a finding that a check has passed."""
     return Finding(check, OK, found)
 
 
 def warning(check: str, found: str, meaning: str, remedy: str) -> Finding:
-    """Returns that something should be looked at."""
+    """Returns a finding that needs attention."""
     return Finding(check, WARNING, found, meaning, remedy)
 
 
 def error(check: str, found: str, meaning: str, remedy: str) -> Finding:
-    """Returns that something does not work."""
+    """Returns a finding that something does not work."""
     return Finding(check, ERROR, found, meaning, remedy)

@@ -1,4 +1,4 @@
-"""The port of this machine's own server: who listens there, or could."""
+"""Checks the port of this machine's server: which program listens there, and whether the server could."""
 
 import errno
 import socket
@@ -14,12 +14,12 @@ _TIMEOUT_SECONDS = 10.0
 
 
 def examine(settings: Settings, address: Address, key: str | None) -> Iterator[Finding]:
-    """Yields what there is to say of the port.
+    """Yields findings about the port.
 
     Parameters:
         settings: the effective ones.
-        address: where the own server listens.
-        key: of the own server, None if there is none.
+        address: where this machine's server listens.
+        key: of this machine's server, None if there is none.
     """
     remote = RemoteServer(address, key, None, timeout=_TIMEOUT_SECONDS)
     try:
@@ -30,29 +30,29 @@ def examine(settings: Settings, address: Address, key: str | None) -> Iterator[F
         else:
             yield error(
                 "port",
-                f"On port {settings.port} something listens that is not this server: {fault.public}",
+                f"Another program listens on port {settings.port}: {fault.public}",
                 "Specify finds no attachments, or the server cannot start.",
                 "Stop the other program, or choose another PORT.",
             )
         return
-    yield ok("port", f"The server answers on port {settings.port}.")
+    yield ok("port", f"The server responds on port {settings.port}.")
     yield from _same_key(remote)
 
 
 def _same_key(remote: RemoteServer) -> Iterator[Finding]:
-    """Whether the server that runs has these settings."""
+    """Whether the running server uses these settings."""
     try:
         status, text = remote.test_key()
     except RemoteFault as fault:
         status, text = 0, fault.public
     if status == 200:
-        yield ok("running server", "The server that runs has this key.")
+        yield ok("running server", "The running server uses this key.")
     else:
         yield warning(
             "running server",
-            f"The server that runs does not take this key: {text}",
-            "It has other settings than the ones here; Specify may have the key of either.",
-            "Restart the server. If it is another one, choose another PORT.",
+            f"The running server rejects this key: {text}",
+            "It uses different settings, so either it or these settings may not match the key in Specify.",
+            "Restart the server. If it is another server, choose another PORT.",
         )
 
 
@@ -65,7 +65,7 @@ def _listens(address: Address) -> bool:
 
 
 def _free(settings: Settings) -> Finding:
-    """The server does not run; can it?"""
+    """Whether the server, which is not running, could listen on its port."""
     family = socket.AF_INET6 if ":" in settings.bind_address else socket.AF_INET
     meaning = "The server does not start."
     try:
@@ -74,11 +74,11 @@ def _free(settings: Settings) -> Finding:
             probe.bind((settings.bind_address, settings.port))
     except OSError as fault:
         if fault.errno == errno.EACCES:
-            remedy = "CAP_NET_BIND_SERVICE in the systemd unit, or authbind: docs/install.md."
-            return error("port", f"Port {settings.port} needs rights that this user has not.", meaning, remedy)
+            remedy = "Add CAP_NET_BIND_SERVICE to the systemd unit, or use authbind (docs/install.md)."
+            return error("port", f"This user has no permission to use port {settings.port}.", meaning, remedy)
         if fault.errno == errno.EADDRINUSE:
             remedy = "Stop that program, or choose another PORT."
             return error("port", f"Port {settings.port} is in use by another program.", meaning, remedy)
-        remedy = "Correct BIND_ADDRESS: 0.0.0.0 for all, 127.0.0.1 behind a proxy on this machine."
+        remedy = "Correct BIND_ADDRESS: 0.0.0.0 for all interfaces, 127.0.0.1 behind a proxy on this machine."
         return error("port", f"This machine has no address {settings.bind_address}.", meaning, remedy)
-    return ok("port", f"Nothing listens on port {settings.port}; the server does not run, but could.")
+    return ok("port", f"Port {settings.port} is free. The server is not running, but could start.")

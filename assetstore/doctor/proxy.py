@@ -1,4 +1,4 @@
-"""What stands between clients and the server: how large an upload may be, and how long it may take."""
+"""Checks the proxy between clients and the server: the maximum size and duration of uploads."""
 
 import io
 import time
@@ -6,66 +6,69 @@ from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 from assetstore.client.multipart_encoder import UploadForm
-from assetstore.doctor.client_simulation import Visit
+from assetstore.doctor.client_simulation import SimulatedClient
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.errors import RemoteFault
 
 _MEGABYTE = 1 << 20
 
-#: A token that old is good for this many seconds more; the upload that it is for takes longer.
+#: For how many more seconds the test token is valid, and for how many seconds the test upload lasts.
 _SECONDS_LEFT, _SECONDS_TAKEN = 3, 4.5
 
 
-def body_limit(visit: Visit, megabytes: int) -> Iterator[Finding]:
-    """Whether an upload of this size goes through."""
-    name = visit.web_name(".bin")
+def body_limit(client: SimulatedClient, megabytes: int) -> Iterator[Finding]:
+    """Whether an upload of this size succeeds."""
+    name = client.web_name(".bin")
     size = megabytes * _MEGABYTE
-    fields = visit.remote.signed(name, {"type": "O", "store": name})
+    fields = client.remote.signed(name, {"type": "O", "store": name})
     form = UploadForm(fields, cast("BinaryIO", _Zeros()), size, "large.bin")
-    meaning = "Large scans and recordings cannot be uploaded, while small pictures can."
-    remedy = "nginx: client_max_body_size 0 (deploy/nginx.conf). Apache: LimitRequestBody 0. Or MAX_UPLOAD_BYTES."
+    meaning = "Large scans and recordings cannot be uploaded. Small images can."
+    remedy = (
+        "Raise the limit. nginx: client_max_body_size 0 (deploy/nginx.conf); Apache: LimitRequestBody 0; this server:"
+        " MAX_UPLOAD_BYTES."
+    )
     try:
-        reply = visit.send(name, form, form)
+        reply = client.send(name, form, form)
     except RemoteFault as fault:
-        yield error("body limit", f"An upload of {megabytes} MB breaks off: {fault.public}", meaning, remedy)
+        yield error("body limit", f"An upload of {megabytes} MB is interrupted: {fault.public}", meaning, remedy)
         return
     if reply.status == 200:
-        head = visit.file(name, method="HEAD")
-        visit.delete(name)
+        head = client.file(name, method="HEAD")
+        client.delete(name)
         if head.header("Content-Length") != str(size):
-            yield error("body limit", f"Of {megabytes} MB not all arrived.", meaning, remedy)
+            yield error("body limit", f"An upload of {megabytes} MB is stored incompletely.", meaning, remedy)
             return
         yield ok("body limit", f"An upload of {megabytes} MB is stored.")
         return
-    yield error("body limit", f"An upload of {megabytes} MB gets {reply.status}.", meaning, remedy)
+    yield error("body limit", f"An upload of {megabytes} MB returns {reply.status}.", meaning, remedy)
 
 
-def buffering(visit: Visit, tolerance: int | None) -> Iterator[Finding]:
+def buffering(client: SimulatedClient, tolerance: int | None) -> Iterator[Finding]:
     """Whether an upload may take longer than its token is valid.
 
     Parameters:
-        visit: to the server.
-        tolerance: TIME_TOLERANCE of the server, in seconds; None: it does not look at the time.
+        client: of the server.
+        tolerance: TIME_TOLERANCE of the server, in seconds; None if it does not check the time.
     """
     if tolerance is None or tolerance <= _SECONDS_LEFT:
         return
-    name = visit.web_name(".bin")
-    token = visit.remote.token(name, age=tolerance - _SECONDS_LEFT)
+    name = client.web_name(".bin")
+    token = client.remote.token(name, age=tolerance - _SECONDS_LEFT)
     if token is None:
         return
-    fields = {**visit.remote.signed(name, {"type": "O", "store": name}), "token": token}
+    fields = {**client.remote.signed(name, {"type": "O", "store": name}), "token": token}
     content = bytes(4096)
     form = UploadForm(fields, io.BytesIO(content), len(content), "slow.bin", file_first=True)
-    reply = visit.send(name, form, _slowly(form))
+    reply = client.send(name, form, _slowly(form))
     if reply.status == 200:
-        visit.delete(name)
-        yield ok("buffering", "A long upload does not outlive its token.")
+        client.delete(name)
+        yield ok("buffering", "An upload that takes longer than its token is valid is stored.")
         return
     yield warning(
         "buffering",
-        f"An upload that takes longer than its token is valid gets {reply.status}: {reply.text}",
-        "Large files over slow lines are refused at the very end, as out of time.",
-        "nginx: proxy_request_buffering off, and proxy_set_header X-Receiving-Seconds $request_time, with"
+        f"An upload that takes longer than its token is valid returns {reply.status}: {reply.text}",
+        "Uploads of large files over slow connections are rejected as expired when they finish.",
+        "nginx: set proxy_request_buffering off, and proxy_set_header X-Receiving-Seconds $request_time with"
         " TRUSTED_PROXIES (deploy/nginx.conf).",
     )
 
@@ -78,7 +81,7 @@ def _slowly(form: UploadForm) -> Iterator[bytes]:
 
 
 class _Zeros:
-    """A file of nothing but zeros, without end."""
+    """An endless file of zeros."""
 
     def read(self, size: int) -> bytes:
         return bytes(size)

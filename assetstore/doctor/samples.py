@@ -1,19 +1,17 @@
-"""A small picture of each format that has thumbnails, and what is known of it. The PDF is text in fonts that it does
-not bring along; the JPEG has a date.
-"""
+"""A small sample of each format that has thumbnails. The PDF has text without embedded fonts; the JPEG has a date."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parent / "samples"
 
-#: When the photograph was taken, as its EXIF says.
+#: When the photograph was taken, according to its EXIF.
 DATE = "2009:05:30 12:34:56"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture: its format for people, its media type, its extension."""
+    """A sample: the display name of its format, its media type, its extension."""
 
     title: str
     media_type: str
@@ -21,11 +19,11 @@ class Sample:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The path of the file."""
         return _FOLDER / f"sample{self.extension}"
 
     def read(self) -> bytes:
-        """Returns its bytes."""
+        """Returns its content."""
         return self.path.read_bytes()
 
 

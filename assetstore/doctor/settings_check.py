@@ -1,4 +1,4 @@
-"""The settings: the key, and what clients are told."""
+"""Checks the settings: the key, the certificate, and the address that clients are given."""
 
 import os
 import socket
@@ -12,25 +12,26 @@ from assetstore.config.loading import Settings
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.serving import tls
 
-#: Below this many characters, or different ones, a key is guessed from a single token that somebody overheard.
+#: A key with fewer characters, or fewer different ones, can be found by brute force from one captured token.
 _SHORTEST_KEY, _FEWEST_CHARACTERS = 16, 6
 
-_THIS_MACHINE = ("localhost", "127.", "0.0.0.0", "::1")  # noqa: S104 - as an address that clients are told
+_THIS_MACHINE = ("localhost", "127.", "0.0.0.0", "::1")  # noqa: S104 - as an advertised address
 
 
 def examine(settings: Settings, own: Mapping[str, object]) -> Iterator[Finding]:
-    """Yields what there is to say of the settings.
+    """Yields findings about the settings.
 
     Parameters:
         settings: the effective ones.
         own: names and values of settings.py.
     """
-    yield ok("settings", "All settings can be used.")
+    yield ok("settings", "All settings are valid.")
     yield from _keys(settings)
     yield from _own_key(settings)
     for sentence in announcement.warnings(settings, own, os.environ):
         if not sentence.startswith("KEY"):
-            yield warning("settings", sentence, "Something may not work as you expect.", "Correct settings.py.")
+            meaning = "The server may not behave as intended."
+            yield warning("settings", sentence, meaning, "Correct settings.py, or the environment variable.")
     yield from _advertised(settings)
     yield from _certificate(settings)
     yield from _proxy(settings)
@@ -56,7 +57,7 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether this name means, on every machine, that machine itself."""
+    """Whether a host name refers, on every machine, to that machine itself."""
     return host.startswith(_THIS_MACHINE)
 
 
@@ -64,31 +65,31 @@ def _keys(settings: Settings) -> Iterator[Finding]:
     if settings.key is None:
         yield warning(
             "key",
-            "KEY is None: nothing is checked.",
-            "Anybody who reaches the server can upload and delete attachments.",
-            "Set KEY to a long random text, and the same in Specify.",
+            "KEY is None, so tokens are not checked.",
+            "Anyone who can reach the server can upload and delete attachments.",
+            "Set KEY to a long random text, and set the same key in Specify.",
         )
         return
-    remedy = "Set KEY to a long random text (openssl rand -hex 24), and the same in Specify."
+    remedy = "Set KEY to a long random text (openssl rand -hex 24), and set the same key in Specify."
     for key in settings.key:
         if key in EXAMPLE_KEYS:
-            meaning = "Anybody can upload and delete attachments: this key stands in manuals."
+            meaning = "Anyone can upload and delete attachments, because this key is published in manuals."
             yield error("key", "The key is a well-known example.", meaning, remedy)
         elif key != key.strip() or key.strip("\"'") != key:
             yield warning(
                 "key",
-                "The key begins or ends with a blank or a quotation mark.",
-                "Specify most likely has it without, and then every upload is refused.",
-                "Remove it from KEY or ATTACHMENT_KEY.",
+                "The key begins or ends with a space or a quotation mark.",
+                "The key in Specify probably does not, and then all uploads are rejected.",
+                "Remove the character from KEY or ATTACHMENT_KEY.",
             )
         elif len(key) < _SHORTEST_KEY or len(set(key)) < _FEWEST_CHARACTERS:
-            meaning = "Who overhears one upload can find the key by trying, and then delete attachments."
-            yield warning("key", f"The key is easily guessed: {len(key)} characters.", meaning, remedy)
+            meaning = "Anyone who captures one upload can find this key by brute force, and then delete attachments."
+            yield warning("key", f"The key is weak: it has {len(key)} characters.", meaning, remedy)
         else:
             yield ok("key", f"The key has {len(key)} characters.")
     if len(settings.key) > 1:
-        meaning = "The old key still opens the server."
-        yield warning("key", "Two keys are valid.", meaning, "Remove the old one when Specify has the new one.")
+        meaning = "The old key still gives access to the server."
+        yield warning("key", "Two keys are valid.", meaning, "Remove the old key when Specify uses the new one.")
 
 
 def _own_key(settings: Settings) -> Iterator[Finding]:
@@ -103,7 +104,7 @@ def _own_key(settings: Settings) -> Iterator[Finding]:
             f"chmod 600 {path}",
         )
         return
-    yield ok("key file", "The server has made its key itself, and only its user can read it.")
+    yield ok("key file", "The server has generated its key. Only its user can read the key file.")
 
 
 def _advertised(settings: Settings) -> Iterator[Finding]:
@@ -112,9 +113,9 @@ def _advertised(settings: Settings) -> Iterator[Finding]:
     if is_this_machine(host):
         yield warning(
             "advertised address",
-            f"Clients are told {base}, which on each machine is that machine itself.",
+            f"The advertised address is {base}, which on each client is the client itself.",
             "Specify on other machines shows no attachments.",
-            "Set PUBLIC_URL, or SERVER_NAME and SERVER_PORT, to the address that people use.",
+            "Set PUBLIC_URL, or SERVER_NAME and SERVER_PORT, to the address that clients use.",
         )
         return
     try:
@@ -122,12 +123,12 @@ def _advertised(settings: Settings) -> Iterator[Finding]:
     except OSError:
         yield error(
             "advertised address",
-            f"Clients are told {base}, and there is no machine of that name.",
-            "Specify reads the XML, but cannot upload or show anything.",
-            "Correct PUBLIC_URL, SERVER_NAME or HOST, or have the name entered in the DNS.",
+            f"The advertised address is {base}, but DNS does not know its host name.",
+            "Specify reads the XML, but cannot upload or show attachments.",
+            "Correct PUBLIC_URL, SERVER_NAME or HOST, or add the name to the DNS.",
         )
         return
-    yield ok("advertised address", f"Clients are told {base}.")
+    yield ok("advertised address", f"The advertised address is {base}.")
 
 
 def _proxy(settings: Settings) -> Iterator[Finding]:
@@ -137,7 +138,7 @@ def _proxy(settings: Settings) -> Iterator[Finding]:
     if is_behind and not settings.trusted_proxies:
         yield warning(
             "trusted proxies",
-            "The server listens for a proxy on this machine, but TRUSTED_PROXIES names none.",
-            "Long uploads may be refused as out of time, and the journal names the proxy instead of people's machines.",
+            "The server listens for a proxy on this machine only, but TRUSTED_PROXIES is empty.",
+            "Long uploads may be rejected as expired, and the journal records the proxy's address as the client.",
             'Set TRUSTED_PROXIES = ["127.0.0.1"].',
         )

@@ -1,4 +1,4 @@
-"""Folders, rights and space of a store on disk; of one in object storage, whether it can be written."""
+"""Checks the folders, permissions and free space of a store on disk, and write access to object storage."""
 
 import contextlib
 import fcntl
@@ -20,30 +20,30 @@ from assetstore.names import PRIVATE_FOLDER
 
 _MEGABYTE, _GIGABYTE = 1_000_000, 1_000_000_000
 
-#: Less free space than this is next to nothing, in bytes; less than that, and less than a tenth, is little.
+#: Free space, in bytes, below which the disk counts as full, or (if also below a tenth of the disk) as nearly full.
 _NOTHING, _LITTLE = 200 * _MEGABYTE, 5 * _GIGABYTE
 
-#: So many originals are looked at.
+#: How many originals are checked.
 _SAMPLE = 200
 
 
 def examine(settings: Settings, folder: Path) -> Iterator[Finding]:
-    """Yields what there is to say of the store.
+    """Yields findings about the store.
 
     Parameters:
         settings: the effective ones.
-        folder: of the program.
+        folder: the program's folder.
     """
     base = settings.base_dir
     if not base.is_dir():
         if base == folder / DEFAULT_BASE_DIR:
-            yield ok("folder", f"{base} will be made by the first start.")
+            yield ok("folder", f"{base} will be created by the first start.")
             return
         yield error(
             "folder",
             f"There is no folder {base}.",
             "The server does not start; Specify shows no attachments.",
-            "Mount its disk, or correct BASE_DIR. If it is new, make it and give it to the server's user.",
+            "Mount its disk, or correct BASE_DIR. For a new installation, create it, owned by the server's user.",
         )
         return
     yield from _user(base)
@@ -53,7 +53,7 @@ def examine(settings: Settings, folder: Path) -> Iterator[Finding]:
 
 
 def _collections(settings: Settings, folder: Path) -> Iterator[Finding]:
-    """The folders of the collections; of a store in object storage, the bucket and what is local all the same."""
+    """The collection folders; for object storage, the bucket and the folders that are still local."""
     base = settings.base_dir
     try:
         collection_dirs = bootstrap.open_collections(settings).collection_dirs()
@@ -61,8 +61,8 @@ def _collections(settings: Settings, folder: Path) -> Iterator[Finding]:
         yield error(
             "collections",
             str(fault),
-            "A server that runs keeps the collections that it has; it would not start again.",
-            "Correct the file; docs/administration.md describes it.",
+            "A running server keeps its current collections, but cannot restart.",
+            "Correct the file, as described in docs/administration.md.",
         )
         collection_dirs = []
     if settings.storage_url is not None:
@@ -80,20 +80,20 @@ def _collections(settings: Settings, folder: Path) -> Iterator[Finding]:
 
 
 def _bucket(settings: Settings, folder: Path) -> Iterator[Finding]:
-    """The object storage, by storing and removing a little object in each bucket."""
+    """The object storage, by storing and deleting a small object in each bucket."""
     try:
         bootstrap.open_originals(settings, folder).storage.probe()
     except SettingsError as fault:
-        yield error("bucket", str(fault), "The server does not start.", "docs/scaling.md tells what it needs.")
+        yield error("bucket", str(fault), "The server does not start.", "See docs/scaling.md for the requirements.")
     except AssetError as fault:
         yield error(
             "bucket",
             f"{settings.storage_url}: {fault.public} {fault.detail}",
             "Nothing can be uploaded, and Specify shows no attachments.",
-            "Look at STORAGE_URL, STORAGE_ENDPOINT, the AWS_ variables, and what the key may do: docs/scaling.md.",
+            "Check STORAGE_URL, STORAGE_ENDPOINT, the AWS_ variables, and the key's permissions (docs/scaling.md).",
         )
     else:
-        yield ok("bucket", f"{settings.storage_url} can be written.")
+        yield ok("bucket", f"{settings.storage_url} is writable.")
 
 
 def _existing(path: Path) -> Path:
@@ -103,30 +103,30 @@ def _existing(path: Path) -> Path:
 def _user(base: Path) -> Iterator[Finding]:
     owner = base.stat().st_uid
     if owner == os.geteuid():
-        yield ok("user", "The attachments belong to the user who asks.")
+        yield ok("user", "The attachments belong to the current user.")
         return
     try:
         name = pwd.getpwuid(owner).pw_name
     except KeyError:
-        name = f"number {owner}"
+        name = f"with ID {owner}"
     if os.geteuid() == 0:
         yield warning(
             "user",
-            f"You are root, but the attachments belong to the user {name}.",
-            "What root can do, the server perhaps cannot: this report may be too good.",
+            f"doctor runs as root, but the attachments belong to the user {name}.",
+            "The server may lack permissions that root has, so this report may miss problems.",
             f"Run doctor as the server's user: runuser -u {name} -- …",
         )
     else:
         yield warning(
             "user",
-            f"The attachments belong to the user {name}, and you are another one.",
-            "This report tells what you can do, not what the server can.",
-            f"Run doctor as the server's user, or give the folder to it: chown -R … {base}",
+            f"The attachments belong to the user {name}, and doctor runs as another user.",
+            "This report shows the permissions of the current user, not those of the server.",
+            f"Run doctor as the server's user, or change the owner of the folder: chown -R … {base}",
         )
 
 
 def _writable(path: Path, base: Path) -> Iterator[Finding]:
-    """A folder of the server, and its own folder in it, by writing a file that has no name."""
+    """A folder and the server's private folder in it, by writing a temporary file without a name."""
     existing = _existing(path)
     tried = [existing]
     if path.exists() and path.name != PRIVATE_FOLDER and (path / PRIVATE_FOLDER).exists():
@@ -138,13 +138,13 @@ def _writable(path: Path, base: Path) -> Iterator[Finding]:
         except OSError as fault:
             yield error(
                 "rights",
-                f"{folder} cannot be written: {fault.strerror}.",
-                "Nothing can be uploaded, or no thumbnails appear.",
-                f"Give it to the server's user (chown -R), or mount its disk for writing. BASE_DIR is {base}.",
+                f"{folder} is not writable: {fault.strerror}.",
+                "Uploads fail, or no thumbnails appear.",
+                f"Change its owner to the server's user (chown -R), or mount it read-write. BASE_DIR is {base}.",
             )
             return
-    made = "" if path.exists() else ", where it will be made"
-    yield ok("rights", f"{path} can be written{made}.")
+    found = f"{path} is writable." if path.exists() else f"{path} does not exist yet, but can be created."
+    yield ok("rights", found)
 
 
 def _readable(folder: Path) -> Iterator[Finding]:
@@ -158,13 +158,13 @@ def _readable(folder: Path) -> Iterator[Finding]:
                     if not os.access(entry.path, os.R_OK):
                         unreadable.append(entry.name)
     except FileNotFoundError:
-        return  # it will be made
+        return  # the server will create it
     except OSError as fault:
         yield error(
             "originals",
             f"{folder} cannot be read: {fault.strerror}.",
-            "Attachments may open, but whatever looks through all of them fails: verification, figures, commands.",
-            f"Give it to the server's user: chown -R … {folder}",
+            "Attachments may open, but verification, metrics and commands that list all files fail.",
+            f"Change its owner to the server's user: chown -R … {folder}",
         )
         return
     if unreadable:
@@ -172,10 +172,10 @@ def _readable(folder: Path) -> Iterator[Finding]:
             "originals",
             f"{len(unreadable)} of {seen} files in {folder} cannot be read, such as {unreadable[0]!r}.",
             "Specify shows these attachments as broken.",
-            f"Give them to the server's user: chown -R … {folder}",
+            f"Change their owner to the server's user: chown -R … {folder}",
         )
     elif seen:
-        yield ok("originals", f"{seen} files in {folder} can be read.")
+        yield ok("originals", f"{seen} files in {folder} are readable.")
 
 
 def _journal(path: Path) -> Iterator[Finding]:
@@ -188,30 +188,30 @@ def _journal(path: Path) -> Iterator[Finding]:
         yield error(
             "journal",
             f"{path} cannot be read: {fault}.",
-            "Uploads work, but nobody can say later who changed what, and checksums are not known.",
-            f"Stop the server and move {path.parent} away; a new journal begins, and verify --adopt fills it.",
+            "Uploads work, but changes and checksums are not recorded.",
+            f"Stop the server and move {path.parent} away. Start it, then run verify --adopt to fill the new journal.",
         )
         return
-    yield ok("journal", "The journal can be read.")
+    yield ok("journal", "The journal is readable.")
 
 
 def _space(folder: Path, reserved: int) -> Iterator[Finding]:
     usage, system = shutil.disk_usage(folder), os.statvfs(folder)
-    free = f"{usage.free / _GIGABYTE:.1f} GB of {usage.total / _GIGABYTE:.1f} are free in {folder}"
-    remedy = "Make room, or move the attachments to a larger disk. The trash counts, too: manage.py trash list."
+    free = f"{usage.free / _GIGABYTE:.1f} of {usage.total / _GIGABYTE:.1f} GB are free in {folder}"
+    remedy = "Free space, for example in the trash (manage.py trash list), or move the attachments to a larger disk."
     if usage.free <= max(reserved, _NOTHING):
-        kept = f", and RESERVED_BYTES keeps {reserved / _GIGABYTE:.1f}" if reserved else ""
-        yield error("space", f"The disk is full: {free}{kept}.", "Uploads are refused, or soon will be.", remedy)
+        reserve = f", of which RESERVED_BYTES reserves {reserved / _GIGABYTE:.1f} GB" if reserved else ""
+        yield error("space", f"The disk is full: {free}{reserve}.", "Uploads are rejected, or soon will be.", remedy)
     elif usage.free < _LITTLE and usage.free < usage.total / 10:
-        yield warning("space", f"The disk is nearly full: {free}.", "Soon nothing more can be uploaded.", remedy)
+        yield warning("space", f"The disk is nearly full: {free}.", "Uploads will soon be rejected.", remedy)
     else:
         yield ok("space", f"{free}.")
     if system.f_files and system.f_favail < max(1000, system.f_files // 1000):
         yield error(
             "inodes",
-            f"The file system of {folder} can hold only {system.f_favail} more files.",
-            "Uploads are refused as if the disk were full.",
-            "Remove small files, or make a file system with more inodes.",
+            f"The file system of {folder} has room for only {system.f_favail} more files (inodes).",
+            "Uploads will be rejected as if the disk were full.",
+            "Remove small files, or create a file system with more inodes.",
         )
 
 
@@ -222,13 +222,13 @@ def _locks(folder: Path) -> Iterator[Finding]:
             is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
     except OSError as fault:
         if fault.errno in (13, 30):
-            return  # said already, as a matter of rights
+            return  # already reported by the check of permissions
         yield error(
             "locks",
-            f"The file system of {folder} has no file locks: {fault.strerror}.",
-            "Two people who change one attachment at the same time may lose a version.",
-            "Mount it with locks; for NFS, with version 4.",
+            f"The file system of {folder} does not support file locks: {fault.strerror}.",
+            "If two users change an attachment at the same time, a version may be lost.",
+            "Mount it with lock support; for NFS, use version 4.",
         )
         return
     if is_regular:
-        yield ok("locks", "The file system has file locks.")
+        yield ok("locks", "The file system supports file locks.")

@@ -1,4 +1,4 @@
-"""ImageMagick and Ghostscript: are they there, and do they draw? Each format is drawn as the server draws it."""
+"""Checks ImageMagick and Ghostscript by rendering a sample of each format as the server does."""
 
 import re
 import struct
@@ -21,27 +21,27 @@ from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK, Tool
 _VERSION = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+(?:-[0-9]+)?)?")
 _TIMEOUT_SECONDS = 30
 
-#: Panoramas and scanned drawers are as wide as this; Debian's own policy ends at 16,000.
+#: The width of panoramas and scanned drawers, in pixels. Debian's default policy allows only 16,000.
 _WIDE = 20_000
 
 _SIZE = 64
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Yields what there is to say of the tools and of each format in CAN_THUMBNAIL."""
+    """Yields findings about the tools and about each format in CAN_THUMBNAIL."""
     found = [_version(IMAGEMAGICK, "-version"), _version(GHOSTSCRIPT, "--version")]
     yield from found
     if IMAGEMAGICK.find() is None:
-        return  # then nothing can be drawn
+        return  # nothing can be rendered without it
     pool = RenderPool(1, Limits(settings.render_seconds, settings.render_memory))
     try:
         with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
-            drawn = {}
+            rendered = {}
             for sample in samples.ALL:
                 if sample.media_type in settings.can_thumbnail:
-                    drawn[sample.title] = _drawn(pool, sample, Path(folder))
-                    yield drawn[sample.title]
-            if "PNG" in drawn and drawn["PNG"].status == OK:
+                    rendered[sample.title] = _rendered(pool, sample, Path(folder))
+                    yield rendered[sample.title]
+            if "PNG" in rendered and rendered["PNG"].status == OK:
                 yield _wide(pool, Path(folder))
     finally:
         pool.close()
@@ -53,17 +53,17 @@ def _version(tool: Tool, option: str) -> Finding:
     path = tool.find()
     meaning = "No thumbnails appear." if tool is IMAGEMAGICK else "PDFs have no thumbnails."
     if path is None:
-        remedy = f"apt-get install {tool.package}; no restart is needed."
+        remedy = f"apt-get install {tool.package}. The server finds it without a restart."
         return error(tool.title, f"{tool.title} is not installed.", meaning, remedy)
     try:
         run = _run(path, option)
     except (OSError, subprocess.SubprocessError) as fault:
-        return error(tool.title, f"{path} does not run: {fault}.", meaning, f"Install {tool.package} again.")
+        return error(tool.title, f"{path} does not run: {fault}.", meaning, f"Reinstall {tool.package}.")
     version = _VERSION.search(run.stdout)
     if run.returncode or not version:
         said = (run.stderr or run.stdout).strip()[:200]
-        return error(tool.title, f"{path} does not run: {said!r}.", meaning, f"Install {tool.package} again.")
-    return ok(tool.title, f"{tool.title} {version[0]} is {path}.")
+        return error(tool.title, f"{path} does not run: {said!r}.", meaning, f"Reinstall {tool.package}.")
+    return ok(tool.title, f"{tool.title} {version[0]} is installed as {path}.")
 
 
 def _run(*command: str) -> "subprocess.CompletedProcess[str]":
@@ -72,28 +72,28 @@ def _run(*command: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def _drawn(pool: RenderPool, sample: samples.Sample, folder: Path) -> Finding:
+def _rendered(pool: RenderPool, sample: samples.Sample, folder: Path) -> Finding:
     name = f"sample{sample.extension}"
     encoder = formats.encoder(sample.media_type)
     try:
-        _draw(pool, sample.path, encoder, folder)
+        _render(pool, sample.path, encoder, folder)
     except AssetError as fault:
         return error(f"draws {sample.title}", *_explained(fault, sample.title, name))
-    return ok(f"draws {sample.title}", f"Thumbnails of {sample.title} can be made.")
+    return ok(f"draws {sample.title}", f"Thumbnails of {sample.title} files can be generated.")
 
 
-def _draw(pool: RenderPool, source: Path, encoder: formats.Format, folder: Path) -> None:
-    """Makes a thumbnail. Raises AssetError if it cannot be made, or is no picture."""
+def _render(pool: RenderPool, source: Path, encoder: formats.Format, folder: Path) -> None:
+    """Generates a thumbnail. Raises AssetError if that fails, or if the result is not an image."""
     target = folder / f"{source.name}.thumbnail"
     decoder = formats.recognise(source.read_bytes()[: formats.HEAD_LENGTH])
     assert decoder is not None  # noqa: S101 - our own samples
     pool.render(Job(str(source), str(target), decoder.decoder, encoder.decoder, _SIZE))
     if formats.recognise(target.read_bytes()[: formats.HEAD_LENGTH]) != encoder:
-        raise AssetError("The tool made something that is no picture.")
+        raise AssetError("The tool's output is not an image.")
 
 
 def _explained(fault: AssetError, title: str, name: str) -> tuple[str, str, str]:
-    """What was found, what it means and what to do when a sound picture could not be drawn."""
+    """The found text, effect and remedy if a valid sample could not be rendered."""
     found = f"{fault.public} {fault.detail.partition(' @')[0][:200]}".strip()
     meaning = f"Attachments of type {title} have no thumbnails."
     if "policy" in fault.public.lower() or "not authorized" in fault.detail.lower():
@@ -101,30 +101,30 @@ def _explained(fault: AssetError, title: str, name: str) -> tuple[str, str, str]
     if "libheif" in fault.public:
         return found, meaning, "apt-get install libheif-plugin-libde265 (HEIC), libheif-plugin-dav1d (AVIF)."
     if isinstance(fault, Unavailable):
-        return found, meaning, "Install what is named; no restart is needed."
+        return found, meaning, "Install the missing tool. The server finds it without a restart."
     if "larger than" in fault.public:
         return found, meaning, "Raise RENDER_MEMORY, or the limits in ImageMagick's policy.xml."
-    return found, meaning, f"Run script/bootstrap again. The picture {name} itself is sound; it comes with the server."
+    return found, meaning, f"Run script/bootstrap again. The test file {name}, which is part of the server, is valid."
 
 
 def _wide(pool: RenderPool, folder: Path) -> Finding:
-    """Whether the system's own limits leave wide pictures alone."""
+    """Whether the system's own limits allow wide images."""
     wide = folder / "wide.png"
     wide.write_bytes(_png(_WIDE, 2))
     try:
-        _draw(pool, wide, formats.PNG, folder)
+        _render(pool, wide, formats.PNG, folder)
     except AssetError as fault:
         return warning(
             "ImageMagick policy",
-            f"Pictures {_WIDE} pixels wide cannot be drawn: {fault.public}",
+            f"Images {_WIDE} pixels wide cannot be rendered: {fault.public}",
             "Panoramas and scans of whole drawers have no thumbnails.",
             "Raise width, height and area in ImageMagick's policy.xml (convert -list policy names the file).",
         )
-    return ok("ImageMagick policy", f"Pictures {_WIDE} pixels wide can be drawn.")
+    return ok("ImageMagick policy", f"Images {_WIDE} pixels wide can be rendered.")
 
 
 def _png(width: int, height: int) -> bytes:
-    """A grey picture."""
+    """A gray image."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -135,10 +135,10 @@ def _png(width: int, height: int) -> bytes:
 
 
 def _fonts() -> Finding:
-    """Whether text whose fonts a PDF does not bring along is drawn at all: Ghostscript measures its ink."""
+    """Whether text without embedded fonts in a PDF is rendered, by the bounding box that Ghostscript computes."""
     path = GHOSTSCRIPT.find() or ""
     options = ("-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=bbox", "-f")
-    meaning = "Thumbnails of PDFs lack their text, or there are none."
+    meaning = "Thumbnails of PDFs lack text, or are missing."
     remedy = "apt-get install --reinstall fonts-urw-base35 libgs-common (before Debian 13: libgs9-common)."
     try:
         run = _run(path, *options, str(samples.PDF.path))
@@ -146,5 +146,5 @@ def _fonts() -> Finding:
         return error("fonts for PDF", f"Ghostscript does not run: {fault}.", meaning, remedy)
     box = re.search(r"%%BoundingBox: (\d+) (\d+) (\d+) (\d+)", run.stderr + run.stdout)
     if run.returncode or not box or box[1] == box[3]:
-        return error("fonts for PDF", "Ghostscript has no fonts: the text of a PDF is not drawn.", meaning, remedy)
-    return ok("fonts for PDF", "Ghostscript draws text in the standard fonts.")
+        return error("fonts for PDF", "Ghostscript has no fonts to render the text of PDFs.", meaning, remedy)
+    return ok("fonts for PDF", "Ghostscript renders text in the standard fonts.")

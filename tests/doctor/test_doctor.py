@@ -403,7 +403,7 @@ def test_people_read_what_it_means_and_what_to_do(base: Path) -> None:
     run = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert "error   settings  key: The key is a well-known example." in run.stdout
-    assert "For Specify: Anybody can upload and delete attachments" in run.stdout
+    assert "Effect: Anyone can upload and delete attachments" in run.stdout
     assert "What to do: Set KEY to a long random text" in run.stdout
     assert "\x1b" not in run.stdout, "no colours where there is no terminal"
     assert run.stdout.splitlines()[-1] == "1 errors, 1 warnings, 1 ok."
@@ -411,7 +411,7 @@ def test_people_read_what_it_means_and_what_to_do(base: Path) -> None:
 
 def test_the_public_theme_needs_an_address(capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.main(["doctor", "--only", "public"], PROJECT) == 2
-    assert "needs --url" in capsys.readouterr().err
+    assert "requires --url" in capsys.readouterr().err
 
 
 def test_a_certificate_that_is_not_for_the_server_s_name_is_an_error(diagnose: Diagnose, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from assetstore import commands
 from assetstore.client.asset_client import RemoteServer
 from assetstore.client.http_client import Address
 from assetstore.doctor import address, proxy, specify
-from assetstore.doctor.client_simulation import Visit
+from assetstore.doctor.client_simulation import SimulatedClient
 from assetstore.doctor.findings import Finding
 from assetstore.errors import RemoteFault
 from assetstore.monitoring.health import OK
@@ -105,8 +105,8 @@ def behind(tmp_path: Path, museum_certificate: Path, monkeypatch: pytest.MonkeyP
         front.stop()
 
 
-def visit_to(url: str, key: str | None = KEY, collection: str | None = None) -> Visit:
-    return Visit(RemoteServer(Address.parse(url), key, collection, timeout=20))
+def client_of(url: str, key: str | None = KEY, collection: str | None = None) -> SimulatedClient:
+    return SimulatedClient(RemoteServer(Address.parse(url), key, collection, timeout=20))
 
 
 def alarms(found: Iterator[Finding]) -> Alarms:
@@ -181,20 +181,20 @@ def test_deploy_nginx_conf_as_it_stands_raises_no_alarm_and_nothing_is_left(
 
 def test_a_server_without_anything_in_front_raises_no_alarm(tidy: Start) -> None:
     server = tidy(COLLECTION_DIRS={"KU Fish": "fish"}, REQUIRE_KEY_FOR_GET=True)
-    with visit_to(f"http://127.0.0.1:{server.port}", collection="KU Fish") as visit:
-        assert alarms(specify.key(visit, KEY)) == []
-        assert alarms(specify.cors(visit)) == []
-        assert alarms(specify.uploads(visit)) == []
-        assert alarms(proxy.body_limit(visit, 2)) == []
+    with client_of(f"http://127.0.0.1:{server.port}", collection="KU Fish") as client:
+        assert alarms(specify.key(client, KEY)) == []
+        assert alarms(specify.cors(client)) == []
+        assert alarms(specify.uploads(client)) == []
+        assert alarms(proxy.body_limit(client, 2)) == []
 
 
 def test_a_path_before_the_server_s_own_addresses_raises_no_alarm(tidy: Start, behind: Callable[..., Site]) -> None:
     server = tidy()
     prefix = f"location /assets/ {{ proxy_pass http://127.0.0.1:{server.port}/; {GOOD} }}"
     site = behind(server.port, "return 404;", prefix)
-    with visit_to(f"{site.http}/assets/web_asset_store.xml") as visit:
-        assert alarms(specify.key(visit, KEY)) == []
-        assert alarms(specify.uploads(visit)) == []
+    with client_of(f"{site.http}/assets/web_asset_store.xml") as client:
+        assert alarms(specify.key(client, KEY)) == []
+        assert alarms(specify.uploads(client)) == []
 
 
 # --- the address -----------------------------------------------------------------------------------------------------
@@ -215,14 +215,14 @@ def test_an_address_that_is_no_asset_server_s_is_named(
     tidy: Start, behind: Callable[..., Site], lines: str, server_lines: str, alarm: str
 ) -> None:
     site = behind(tidy().port, lines, server_lines)
-    with visit_to(site.http) as visit:
-        assert alarms(address.examine(visit)) == [("error", alarm)]
+    with client_of(site.http) as client:
+        assert alarms(address.examine(client)) == [("error", alarm)]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-machine.invalid"])
 def test_an_address_where_nobody_listens_is_named(host: str) -> None:
-    with visit_to(f"http://{host}:{free_port()}") as visit:
-        assert alarms(address.examine(visit)) == [("error", "address")]
+    with client_of(f"http://{host}:{free_port()}") as client:
+        assert alarms(address.examine(client)) == [("error", "address")]
 
 
 def test_a_server_that_stops_answering_is_named_once(
@@ -232,15 +232,15 @@ def test_a_server_that_stops_answering_is_named_once(
     monkeypatch.setenv("ASSET_SERVER_KEY", KEY)
     assert commands.main(["doctor", "--only", "public", "--url", site.http, "--json"], PROJECT) == 1
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [finding["check"] for finding in found if "hung up" in finding["found"]] == ["connection"]
+    assert [finding["check"] for finding in found if "closed the connection" in finding["found"]] == ["connection"]
 
 
 def test_an_xml_out_of_a_cache_is_named(tidy: Start, behind: Callable[..., Site]) -> None:
     lines = "proxy_cache store; proxy_cache_valid 200 1h; proxy_ignore_headers Cache-Control Expires;"
     server = tidy()
     site = behind(server.port, lines)
-    with visit_to(site.http) as visit:
-        assert ("error", "cache") in alarms(address.examine(visit))
+    with client_of(site.http) as client:
+        assert ("error", "cache") in alarms(address.examine(client))
 
 
 @pytest.mark.parametrize(
@@ -268,8 +268,8 @@ def test_a_certificate_that_clients_refuse_is_named(
 
 
 def test_https_where_http_is_spoken_is_named(tidy: Start) -> None:
-    with visit_to(f"https://127.0.0.1:{tidy().port}") as visit:
-        assert ("error", "certificate") in alarms(address.examine(visit))
+    with client_of(f"https://127.0.0.1:{tidy().port}") as client:
+        assert ("error", "certificate") in alarms(address.examine(client))
 
 
 @pytest.mark.parametrize(
@@ -286,14 +286,14 @@ def test_wrong_addresses_in_the_xml_are_named(
     tidy: Start, behind: Callable[..., Site], told: str, alarm: tuple[str, str]
 ) -> None:
     site = behind(tidy(PUBLIC_URL=told).port)
-    with visit_to(site.https) as visit:
-        assert alarms(address.examine(visit)) == [alarm]
+    with client_of(site.https) as client:
+        assert alarms(address.examine(client)) == [alarm]
 
 
 def test_another_address_that_works_is_a_warning(tidy: Start, behind: Callable[..., Site]) -> None:
     site = behind(tidy(PUBLIC_URL=behind(tidy().port).http).port)
-    with visit_to(site.http) as visit:
-        assert alarms(address.examine(visit)) == [("warning", "advertised address")]
+    with client_of(site.http) as client:
+        assert alarms(address.examine(client)) == [("warning", "advertised address")]
 
 
 @pytest.mark.parametrize(("ahead", "status"), [(-600, "error"), (600, "error"), (-40, "warning")])
@@ -316,11 +316,11 @@ def test_a_server_with_a_wrong_clock_is_named(tmp_path: Path, ahead: int, status
         assert program.stdout
         while "listening" not in program.stdout.readline():
             assert program.poll() is None
-        with visit_to(f"http://127.0.0.1:{port}") as visit:
-            found = [finding for finding in address.examine(visit) if finding.check == "clock"]
+        with client_of(f"http://127.0.0.1:{port}") as client:
+            found = [finding for finding in address.examine(client) if finding.check == "clock"]
             assert [finding.status for finding in found] == [status]
-            assert abs(int(found[0].found.split()[-3]) - abs(ahead)) <= 1, found[0].found
-            assert alarms(specify.key(visit, KEY)) == [], "Specify corrects for it"
+            assert abs(int(found[0].found.split()[-2]) - abs(ahead)) <= 1, found[0].found
+            assert alarms(specify.key(client, KEY)) == [], "Specify corrects for it"
     finally:
         program.kill()
         program.communicate()
@@ -342,15 +342,15 @@ def test_a_server_with_a_wrong_clock_is_named(tmp_path: Path, ahead: int, status
 def test_what_is_wrong_with_the_key_is_named(
     tidy: Start, own: dict[str, object], key: str | None, alarm: tuple[str, str]
 ) -> None:
-    with visit_to(f"http://127.0.0.1:{tidy(**own).port}", key) as visit:
-        assert alarms(specify.key(visit, key)) == [alarm]
+    with client_of(f"http://127.0.0.1:{tidy(**own).port}", key) as client:
+        assert alarms(specify.key(client, key)) == [alarm]
 
 
 def test_refusals_without_a_reason_are_named(tidy: Start, behind: Callable[..., Site]) -> None:
     lines = GOOD + "proxy_intercept_errors on; error_page 403 = @empty;"
     site = behind(tidy().port, lines, "location @empty { default_type text/plain; return 403 ' '; }")
-    with visit_to(site.http) as visit:
-        assert alarms(specify.key(visit, KEY)) == [("warning", "key")]
+    with client_of(site.http) as client:
+        assert alarms(specify.key(client, KEY)) == [("warning", "key")]
 
 
 @pytest.mark.parametrize(
@@ -367,8 +367,8 @@ def test_a_proxy_that_keeps_browsers_from_uploading_is_named(
     tidy: Start, behind: Callable[..., Site], lines: str
 ) -> None:
     site = behind(tidy().port, GOOD + lines)
-    with visit_to(site.http) as visit:
-        assert alarms(specify.cors(visit)) == [("error", "CORS")]
+    with client_of(site.http) as client:
+        assert alarms(specify.cors(client)) == [("error", "CORS")]
 
 
 @pytest.mark.parametrize(
@@ -389,38 +389,38 @@ def test_a_proxy_that_spoils_what_specify_does_is_named(
     tidy: Start, behind: Callable[..., Site], lines: str, alarm: tuple[str, str]
 ) -> None:
     site = behind(tidy().port, GOOD + lines)
-    with visit_to(site.http) as visit:
-        assert alarm in set(alarms(specify.uploads(visit)))
+    with client_of(site.http) as client:
+        assert alarm in set(alarms(specify.uploads(client)))
 
 
 def test_a_cache_that_shows_what_was_deleted_is_named(tidy: Start, behind: Callable[..., Site]) -> None:
     lines = "proxy_cache store; proxy_cache_valid 200 1h; proxy_ignore_headers Cache-Control Expires;"
     lines += "proxy_cache_key $arg_filename$request_method$http_range;"
     site = behind(tidy().port, GOOD + lines)
-    with visit_to(site.http) as visit:
-        assert ("error", "delete") in alarms(specify.uploads(visit))
+    with client_of(site.http) as client:
+        assert ("error", "delete") in alarms(specify.uploads(client))
 
 
 def test_a_collection_that_the_server_does_not_know_is_named(tidy: Start) -> None:
     server = tidy(COLLECTION_DIRS={"KU Fish": "fish"})
-    with visit_to(f"http://127.0.0.1:{server.port}", collection="KU Fisch") as visit:
-        found = [finding for finding in specify.uploads(visit) if finding.status != OK]
+    with client_of(f"http://127.0.0.1:{server.port}", collection="KU Fisch") as client:
+        found = [finding for finding in specify.uploads(client) if finding.status != OK]
     assert {finding.check for finding in found} == {"upload", "names"}
     assert "--collection" in found[0].remedy
 
 
 def test_formats_without_thumbnails_are_named(tidy: Start) -> None:
     server = tidy(CAN_THUMBNAIL={"image/jpeg", "image/png"})
-    with visit_to(f"http://127.0.0.1:{server.port}") as visit:
-        found = list(specify.thumbnails(visit, lambda media_type: media_type in ("image/jpeg", "application/pdf")))
+    with client_of(f"http://127.0.0.1:{server.port}") as client:
+        found = list(specify.thumbnails(client, lambda media_type: media_type in ("image/jpeg", "application/pdf")))
     said = [(finding.status, finding.found.partition(" ")[0]) for finding in found]
     assert said == [("ok", "JPEG"), ("warning", "PDF")]
 
 
 def test_thumbnails_that_cannot_be_made_are_named(tidy: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with visit_to(f"http://127.0.0.1:{tidy().port}") as visit:
-        found = list(specify.thumbnails(visit, lambda media_type: media_type == "image/jpeg"))
+    with client_of(f"http://127.0.0.1:{tidy().port}") as client:
+        found = list(specify.thumbnails(client, lambda media_type: media_type == "image/jpeg"))
     assert [(finding.status, finding.check) for finding in found] == [("error", "thumbnails")]
     assert "ImageMagick is not installed" in found[0].found
 
@@ -433,13 +433,13 @@ def test_thumbnails_that_cannot_be_made_are_named(tidy: Start, monkeypatch: pyte
 )
 def test_a_body_limit_of_the_proxy_is_named(tidy: Start, behind: Callable[..., Site], lines: str) -> None:
     site = behind(tidy().port, lines)
-    with visit_to(site.http) as visit:
-        assert alarms(proxy.body_limit(visit, 3)) == [("error", "body limit")]
+    with client_of(site.http) as client:
+        assert alarms(proxy.body_limit(client, 3)) == [("error", "body limit")]
 
 
 def test_a_limit_of_the_server_is_named(tidy: Start) -> None:
-    with visit_to(f"http://127.0.0.1:{tidy(MAX_UPLOAD_BYTES=2**20).port}") as visit:
-        assert alarms(proxy.body_limit(visit, 3)) == [("error", "body limit")]
+    with client_of(f"http://127.0.0.1:{tidy(MAX_UPLOAD_BYTES=2**20).port}") as client:
+        assert alarms(proxy.body_limit(client, 3)) == [("error", "body limit")]
 
 
 @pytest.mark.parametrize(
@@ -455,8 +455,8 @@ def test_a_proxy_that_lets_tokens_get_old_is_named(
     tidy: Start, behind: Callable[..., Site], lines: str, trusted: list[str], expected: Alarms
 ) -> None:
     site = behind(tidy(TIME_TOLERANCE=4, TRUSTED_PROXIES=trusted).port, lines)
-    with visit_to(site.http) as visit:
-        assert alarms(proxy.buffering(visit, 4)) == expected
+    with client_of(site.http) as client:
+        assert alarms(proxy.buffering(client, 4)) == expected
 
 
 # --- nothing stays behind --------------------------------------------------------------------------------------------
