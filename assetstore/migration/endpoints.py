@@ -1,4 +1,4 @@
-"""The two ends of a migration: SOURCE and TARGET of the command line, opened as stores."""
+"""The two ends of a migration: SOURCE and TARGET on the command line, opened as stores."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from assetstore.config.loading import Settings, SettingsError
 from assetstore.storage.disk.disk import DiskStorage
 from assetstore.storage.protocols import Storage
 
-#: Of the variables with a key, what stands behind `SOURCE_` or `TARGET_`, and the S3 library's name for it.
+#: Environment variables with credentials, without the prefix `SOURCE_` or `TARGET_`, and their names in obstore.
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "access_key_id",
     "AWS_SECRET_ACCESS_KEY": "secret_access_key",
@@ -21,12 +21,12 @@ _CREDENTIALS = {
 
 @dataclass(frozen=True)
 class Address:
-    """Where one end is.
+    """The location of one end.
 
     Fields:
         side: `source` or `target`.
         text: a folder, or `s3://bucket/prefix`.
-        endpoint, region, addressing: of the service, if other than in the settings.
+        endpoint, region, addressing: of the S3 service, if different from the settings.
     """
 
     side: str
@@ -41,26 +41,26 @@ class Address:
         return names.is_bucket_url(self.text)
 
     def plain(self, settings: Settings) -> str:
-        """Returns where it is in a form in which no two of them are the same place. Raises SettingsError."""
+        """Returns the location in a canonical form, which is different for different stores. Raises SettingsError."""
         if self.is_bucket:
             return f"{self._bucket_url()} at {self._effective(settings).storage_endpoint or 'Amazon'}"
         return str(Path(self.text).resolve())
 
     def open(self, settings: Settings, collection_dirs: Sequence[str], environ: Mapping[str, str]) -> "End":
-        """Opens the store; nothing is asked of it yet. Raises SettingsError.
+        """Opens the store, without sending requests. Raises SettingsError.
 
         Parameters:
-            settings: of the program; what is not said otherwise is taken from them.
-            collection_dirs: the folders of the collections at this end.
-            environ: the environment, for a key of this end's own.
+            settings: of the program, for everything that the address does not specify.
+            collection_dirs: the collection folders at this end.
+            environ: the environment, which may have credentials for this end.
         """
         own = [collection_dir for collection_dir in collection_dirs if names.is_bucket_url(collection_dir)]
         if not self.is_bucket:
             folder = Path(self.text).resolve()
             if own:
-                raise SettingsError(f"The {self.side} is a folder, but a collection lies in {own[0]}; see --folder.")
+                raise SettingsError(f"The {self.side} is a folder, but a collection is in {own[0]}; use --folder.")
             if not folder.is_dir():
-                raise SettingsError(f"There is no folder {folder}. Is its disk mounted? If it is new, make it.")
+                raise SettingsError(f"There is no folder {folder}. Mount its disk, or create it if it is new.")
             reserve = settings.reserved_bytes
             storage = DiskStorage(folder, settings.orig_dir, settings.thumb_dir, collection_dirs, reserve)
             return End(storage, lambda collection_dir: (folder / collection_dir / settings.orig_dir).is_dir())
@@ -80,7 +80,7 @@ class Address:
         try:
             return values.bucket_url(self.text)
         except ValueError as error:
-            raise SettingsError(f"The {self.side} is no address of a bucket; expected {error}.") from None
+            raise SettingsError(f"The {self.side} is not the address of a bucket; expected {error}.") from None
 
     def _credentials(self, environ: Mapping[str, str]) -> dict[str, str]:
         prefix = f"{self.side.upper()}_"
@@ -93,7 +93,7 @@ class End:
 
     Fields:
         storage: the store.
-        has_folder: on a disk, says whether there is a folder of originals for a place; None for a bucket.
+        has_folder: on a disk, whether a collection folder has a folder of originals; None for a bucket.
     """
 
     storage: Storage
@@ -101,9 +101,9 @@ class End:
 
     @property
     def is_disk(self) -> bool:
-        """Whether reading it twice costs little."""
+        """Whether it is on a disk, where files can be read twice at little cost."""
         return self.has_folder is not None
 
     def is_new(self, collection_dir: str) -> bool:
-        """Whether nothing can be in a place, because nothing has been prepared there yet."""
+        """Whether a collection folder does not exist yet, so that it has no originals."""
         return self.has_folder is not None and not self.has_folder(collection_dir)

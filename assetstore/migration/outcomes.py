@@ -1,12 +1,12 @@
-"""What became of an original in a migration, and how it was checked."""
+"""Outcomes of a migration for each original, and how the copy was verified."""
 
-#: What became of an original. These are done:
+#: Outcomes of originals that are at the target:
 COPIED, REPLACED, EQUAL, UNCHANGED, REPAIRED = "copied", "replaced", "equal", "unchanged", "repaired"
 
-#: These are not:
+#: Outcomes of originals that are not:
 CONFLICT, FAILED = "conflict", "failed"
 
-#: Gone from the source since it was copied: only said, or moved to the target's trash.
+#: Deleted at the source after it was copied: only reported, or moved to the target's trash.
 DELETED, REMOVED = "deleted", "removed"
 
 DONE = (COPIED, REPLACED, EQUAL, UNCHANGED, REPAIRED)
@@ -15,14 +15,14 @@ DONE = (COPIED, REPLACED, EQUAL, UNCHANGED, REPAIRED)
 MEANINGS = {
     COPIED: "is new at the target",
     REPLACED: "was copied before, and has changed at the source",
-    EQUAL: "was at the target already; all bytes were compared",
-    UNCHANGED: "was copied by an earlier pass, and has changed on neither side",
-    REPAIRED: "was damaged at the target",
-    CONFLICT: "the target has other bytes under this name, which this migration did not put there",
+    EQUAL: "was already at the target; all bytes were compared",
+    UNCHANGED: "was copied by an earlier pass, and has not changed on either side",
+    REPAIRED: "was damaged at the target, and has been copied again",
+    CONFLICT: "the target has a different file with this name, which this migration did not copy",
     FAILED: "could not be copied",
-    DELETED: "is no longer at the source, but still at the target",
-    REMOVED: "is no longer at the source, and went to the target's trash",
+    DELETED: "was deleted at the source, but is still at the target",
+    REMOVED: "was deleted at the source, and moved to the target's trash",
 }
 
-#: How it was made sure that the right bytes arrived.
+#: How the copy was verified.
 READ_BACK, STORED_CHECKSUM = "read-back", "stored"

@@ -1,7 +1,7 @@
 """The receipt of a pass: a file with one JSON object per line.
 
-The first line says what was moved where and when, the last one sums up; each line between is one original: its
-folder, store name, bytes, SHA-256, what became of it, and how that was checked.
+The first line has the source, the target and the time, the last one the summary. Each line in between is one original:
+its folder, store name, size, SHA-256, outcome, and how the copy was verified.
 """
 
 import json
@@ -25,7 +25,7 @@ def summary_row(summary: Summary) -> dict[str, object]:
 
 
 def write(path: Path, head: Mapping[str, object], results: Iterable[tuple[str, str, Result]], summary: Summary) -> None:
-    """Writes a receipt; it takes its name when it is whole. Raises OSError."""
+    """Writes a receipt, which gets its name when it is complete. Raises OSError."""
     draft = path.with_name(f"{path.name}.unfinished")
     with open(draft, "w", encoding="utf-8") as file:
         file.write(json.dumps(head, ensure_ascii=False) + "\n")

@@ -1,8 +1,8 @@
-"""One pass of a migration: lists both sides, takes over in parallel, and tells what became of everything.
+"""One pass of a migration: lists both sides, copies in parallel, and reports the result for each original.
 
-Concurrency: the lists are made one after the other; then some threads take one original after the other, and the
-thread that runs the pass counts, shows and notes what they bring. A server may serve either side meanwhile: what
-changes at the source after it was listed is for the next pass.
+Concurrency: the sides are listed one after the other. Then several threads process one original at a time, and the
+thread that runs the pass counts, reports and records their results. Servers can run on both sides. Changes at the
+source after it was listed are left to the next pass.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from assetstore.errors import NotFound, StorageFault
 from assetstore.migration import outcomes as migration_outcomes
 from assetstore.migration.endpoints import End
 from assetstore.migration.state import MigrationState, Result, Task
-from assetstore.migration.transfer import Rules, Turn, Work
+from assetstore.migration.transfer import Rules, Transfer, Work
 
-_LOOK_SECONDS = 0.3
+_PROGRESS_SECONDS = 0.3
 
-#: When at least so many files in a row, and as many as there are threads, were cut off, there is no point in going on.
+#: The pass ends when this many files in a row, and at least one per thread, failed because a side is unreachable.
 _LEAST_CUT_OFF = 4
 
 
 @dataclass(frozen=True)
-class Told:
-    """What became of one original, for the administrator."""
+class FileResult:
+    """The result for one original."""
 
     collection_dir: str
     name: str
@@ -36,7 +36,7 @@ class Told:
 
 @dataclass
 class Summary:
-    """Of a pass: files and bytes of the source, files by outcome, and how many only the target has."""
+    """Totals of a pass: files and bytes at the source, files by outcome, and files that exist only at the target."""
 
     files: int = 0
     bytes: int = 0
@@ -45,12 +45,12 @@ class Summary:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all that the source has is at the target."""
+        """Whether all originals of the source are at the target."""
         return not (self.outcomes[migration_outcomes.CONFLICT] or self.outcomes[migration_outcomes.FAILED])
 
 
 class Meter:
-    """How far a pass is: bytes, files, of how many. Threads add to it."""
+    """The progress of a pass: bytes and files, and their totals. Thread-safe for `add`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -66,11 +66,11 @@ class Pass:
     """One pass.
 
     Parameters:
-        source, target: the stores; the target's is prepared.
-        state: freshly opened.
-        rate_limit: how quickly to read.
+        source, target: the stores; that of the target is prepared.
+        state: newly opened.
+        rate_limit: limits reading.
         rules: how to migrate.
-        threads: how many originals are in hand at the same time.
+        threads: how many originals are processed at a time.
     """
 
     def __init__(  # noqa: PLR0917 - each has a name of its own
@@ -83,10 +83,12 @@ class Pass:
         self._work = Work(source, target, state, rate_limit, rules, self.meter.add)
 
     def list_both(self, compares_all: bool) -> None:
-        """Makes the lists, and ticks off what needs no look. Raises StorageFault, Unavailable.
+        """Lists both sides, and marks the originals that have not changed since an earlier pass.
 
         Parameters:
-            compares_all: whether also what an earlier pass did is read again, on both sides.
+            compares_all: whether unchanged originals are compared again, too.
+
+        Raises StorageFault, Unavailable.
         """
         for collection_dir, target_dir in self._work.rules.collection_dirs.items():
             if not self._work.target.is_new(target_dir):
@@ -94,54 +96,54 @@ class Pass:
             self._state.note_source(collection_dir, self._work.source.storage.originals(collection_dir))
         self.summary.files, self.summary.bytes = self._state.count()
         if not self.summary.files and self._state.has_notes():
-            raise StorageFault("The source is empty, though files were copied from it before. Is its disk mounted?")
+            raise StorageFault("The source is empty, but files were copied from it before. Check that it is mounted.")
         if not compares_all:
             self._state.settle_unchanged()
         self.meter.all_files, self.meter.all_bytes = self._state.count(is_open=True)
         self.summary.outcomes[migration_outcomes.UNCHANGED] = self.summary.files - self.meter.all_files
-        self.summary.only_at_target = self._state.strangers()
+        self.summary.only_at_target = self._state.count_only_at_target()
 
     def tasks(self) -> Iterator[Task]:
-        """Yields what there is to do."""
+        """Yields the originals that have to be copied or compared."""
         return self._state.tasks()
 
-    def take_over(self, look: Callable[[], None]) -> Iterator[Told]:
-        """Takes over what there is to do, and yields what became of each file, as they are ready.
+    def transfer_all(self, on_progress: Callable[[], None]) -> Iterator[FileResult]:
+        """Processes all tasks, and yields each result when it is available.
 
         Parameters:
-            look: called now and then, by the thread that asks for the results.
+            on_progress: called regularly, in the thread that iterates over the results.
 
-        Raises OutOfSpace (the target is full), Unavailable or StorageFault (nothing works any more).
+        Raises OutOfSpace (the target is full), Unavailable or StorageFault (a side is unreachable).
         """
         cut_off = 0
         with self._workers() as workers:
-            pending: dict[Future[Result], tuple[Task, Turn]] = {}
+            pending: dict[Future[Result], tuple[Task, Transfer]] = {}
             tasks, is_over = self.tasks(), False
             while pending or not is_over:
                 while not is_over and len(pending) < 2 * self._threads:
                     task = next(tasks, None)
                     is_over = task is None
                     if task is not None:
-                        turn = Turn(self._work, task)
-                        pending[workers.submit(turn.run)] = (task, turn)
-                ready, _ = wait(pending, _LOOK_SECONDS, FIRST_COMPLETED)
+                        transfer = Transfer(self._work, task)
+                        pending[workers.submit(transfer.run)] = (task, transfer)
+                ready, _ = wait(pending, _PROGRESS_SECONDS, FIRST_COMPLETED)
                 for future in ready:
-                    task, turn = pending.pop(future)
+                    task, transfer = pending.pop(future)
                     yield self._settle(task, future.result())
-                    cut_off = cut_off + 1 if turn.is_cut_off else 0
-                look()
+                    cut_off = cut_off + 1 if transfer.is_cut_off else 0
+                on_progress()
                 if cut_off >= max(_LEAST_CUT_OFF, self._threads):
-                    raise StorageFault("Given up, nothing works any more. What is done is noted; call it again.")
+                    raise StorageFault("Too many files failed in a row. Repeat the command later to resume.")
 
-    def _settle(self, task: Task, result: Result) -> Told:
+    def _settle(self, task: Task, result: Result) -> FileResult:
         self._state.settle(task, result)
         self.summary.outcomes[result.outcome] += 1
         self.meter.files += 1
-        return Told(task.collection_dir, task.name, result)
+        return FileResult(task.collection_dir, task.name, result)
 
     @contextlib.contextmanager
     def _workers(self) -> Iterator[ThreadPoolExecutor]:
-        """Gives the threads; whatever ends the pass before its time ends them soon."""
+        """Gives the threads. An error in the pass ends them early."""
         workers = ThreadPoolExecutor(self._threads, "migration")
         try:
             yield workers
@@ -151,16 +153,16 @@ class Pass:
         finally:
             workers.shutdown(cancel_futures=True)
 
-    def tell_vanished(self, removes: bool) -> Iterator[Told]:
-        """Yields what was copied before and is gone from the source.
+    def report_deleted(self, removes: bool) -> Iterator[FileResult]:
+        """Yields the originals that were copied before and have been deleted at the source.
 
         Parameters:
-            removes: whether it is moved to the target's trash, if nobody has changed it there.
+            removes: whether they are moved to the target's trash, unless they were changed there.
 
         Raises StorageFault, Unavailable.
         """
         storage = self._work.target.storage
-        for collection_dir, name, size, tag in self._state.vanished(list(self._work.rules.collection_dirs)):
+        for collection_dir, name, size, tag in self._state.deleted(list(self._work.rules.collection_dirs)):
             outcome, target_dir = migration_outcomes.DELETED, self._work.rules.collection_dirs[collection_dir]
             if removes:
                 with storage.locked_original(target_dir, name), contextlib.suppress(NotFound):
@@ -169,4 +171,4 @@ class Pass:
                         self._state.forget(collection_dir, name)
                         outcome = migration_outcomes.REMOVED
             self.summary.outcomes[outcome] += 1
-            yield Told(collection_dir, name, Result(outcome, size))
+            yield FileResult(collection_dir, name, Result(outcome, size))

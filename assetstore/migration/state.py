@@ -1,11 +1,11 @@
-"""What a migration remembers: a SQLite database, one for each pair of source and target.
+"""The state of a migration: a SQLite database, one for each pair of source and target.
 
-Three tables, each by place and name (as at the source): `notes`, which version of the source went to which
-version of the target, with its checksum; and what the current pass has seen, `source` (with what became of each)
-and `target`. Everything is looked up in the database, so that memory stays small with any number of files.
+Three tables, each by collection folder and name at the source: `notes` records which version of the source was copied
+to which version of the target, with its checksum. `source` (with the outcomes) and `target` are the lists of the
+current pass. All lookups use the database, so memory use does not depend on the number of files.
 
-Concurrency: threads of one process share it under a lock; a second process is refused. A killed process loses
-nothing that was noted; the power failing may lose the last notes, and then those files are compared again.
+Concurrency: threads of one process share it under a lock; a second process is rejected. If the process is killed, no
+record is lost. A power failure may lose the last records, and then those files are compared again.
 """
 
 import fcntl
@@ -49,14 +49,14 @@ where source.outcome is null and (source.place, source.name) > (?, ?)
 order by source.place, source.name limit 500
 """
 
-_VANISHED = """
+_DELETED_AT_SOURCE = """
 select notes.place, notes.name, notes.size, notes.target_tag
 from notes left join source using (place, name) join target using (place, name)
 where source.name is null and notes.sha256 is not null and notes.place = ? and notes.name > ?
 order by notes.name limit 500
 """
 
-_STRANGERS = """
+_ONLY_AT_TARGET = """
 select count(*) from target left join source using (place, name) left join notes using (place, name)
 where source.name is null and notes.name is null
 """
@@ -64,7 +64,7 @@ where source.name is null and notes.name is null
 
 @dataclass(frozen=True)
 class Note:
-    """What is known of an original from before; *sha256* is None if it was only begun."""
+    """The record of an original from an earlier pass; *sha256* is None if its copy was not completed."""
 
     sha256: str | None
     source_tag: str | None
@@ -73,12 +73,12 @@ class Note:
 
 @dataclass(frozen=True)
 class Task:
-    """One original to be looked at.
+    """One original to be copied or compared.
 
     Fields:
-        collection_dir, name, size, source_tag: as the source's list has it.
+        collection_dir, name, size, source_tag: as listed at the source.
         target_size, target_tag: of the target's file of that name, None if there is none.
-        note: from an earlier pass, None if there is none.
+        note: the record of an earlier pass, None if there is none.
     """
 
     collection_dir: str
@@ -91,17 +91,17 @@ class Task:
 
     @property
     def is_begun(self) -> bool:
-        """Whether an earlier pass was interrupted just when it put the file there."""
+        """Whether an earlier pass was interrupted while it committed the file."""
         return self.note is not None and self.note.sha256 is None
 
     @property
     def is_ours(self) -> bool:
-        """Whether the target's file is the one that an earlier pass put there."""
+        """Whether the target's file is the one that an earlier pass copied there."""
         return self.target_tag is not None and self.note is not None and self.note.target_tag == self.target_tag
 
     @property
     def is_changed(self) -> bool:
-        """Whether the source's file is another one than an earlier pass saw."""
+        """Whether the source's file has changed since an earlier pass."""
         return self.note is not None and self.note.source_tag != self.source_tag
 
     @property
@@ -114,7 +114,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one original; *sha256* and *checked* are None if it is not known."""
+    """The outcome for one original; *sha256* and *checked* are None if they are not known."""
 
     outcome: str
     size: int
@@ -124,12 +124,12 @@ class Result:
 
 
 class MigrationState:
-    """The notebook of one migration; opening it begins a pass.
+    """The open state of one migration. Opening it begins a pass.
 
     Parameters:
-        path: of the database; its folder exists.
+        path: of the database, in an existing folder.
 
-    Raises StorageFault: another process works on the same migration.
+    Raises StorageFault: another process runs the same migration.
     """
 
     def __init__(self, path: Path) -> None:
@@ -139,89 +139,92 @@ class MigrationState:
             fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._owner)
-            raise StorageFault("This migration is running already, in another process.", str(path)) from None
+            raise StorageFault("Another process is running this migration.", str(path)) from None
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._database.executescript("pragma journal_mode = wal; pragma synchronous = normal;" + _SCHEMA)
 
     def close(self) -> None:
-        """Forgets the lists, keeps the notes."""
+        """Deletes the lists and keeps the records."""
         self._database.executescript("drop table source; drop table target;")
         self._database.close()
         os.close(self._owner)
 
     def note_source(self, collection_dir: str, listed: Iterable[Listed]) -> None:
-        """Takes down what the source has."""
-        self._take_down(
+        """Records the list of the source."""
+        self._insert(
             "insert or replace into source (place, name, size, tag) values (?, ?, ?, ?)", collection_dir, listed
         )
 
     def note_target(self, collection_dir: str, listed: Iterable[Listed]) -> None:
-        """Takes down what the target has, under the place that the source has for it."""
-        self._take_down(
+        """Records the list of the target, under the collection folder at the source."""
+        self._insert(
             "insert or replace into target (place, name, size, tag) values (?, ?, ?, ?)", collection_dir, listed
         )
 
-    def _take_down(self, statement: str, collection_dir: str, listed: Iterable[Listed]) -> None:
+    def _insert(self, statement: str, collection_dir: str, listed: Iterable[Listed]) -> None:
         with self._lock, self._database:
             self._database.execute("begin")
             rows = ((collection_dir, file.name, file.size, file.tag) for file in listed)
             self._database.executemany(statement, rows)
 
     def settle_unchanged(self) -> None:
-        """Ticks off what an earlier pass did and neither side has changed since."""
+        """Marks as unchanged the originals that have not changed on either side since an earlier pass."""
         with self._lock:
             self._database.execute(_UNCHANGED, (outcomes.UNCHANGED,))
 
     def count(self, *, is_open: bool = False) -> tuple[int, int]:
-        """Returns how many files the source has, and bytes; or only those of which nothing has become yet."""
+        """Returns the number of files and bytes at the source, or only of those without an outcome yet."""
         where = " where outcome is null" if is_open else ""
         files, size = self._row(f"select count(*), coalesce(sum(size), 0) from source{where}")  # noqa: S608 - constants
         return files, size
 
     def has_notes(self) -> bool:
-        """Whether an earlier pass has taken anything."""
+        """Whether an earlier pass has copied anything."""
         return bool(self._row("select exists (select 1 from notes)")[0])
 
-    def strangers(self) -> int:
-        """Returns how many files only the target has, and not from this migration."""
-        return int(self._row(_STRANGERS)[0])
+    def count_only_at_target(self) -> int:
+        """Returns how many files exist only at the target, and were not copied by this migration."""
+        return int(self._row(_ONLY_AT_TARGET)[0])
 
     def tasks(self) -> Iterator[Task]:
-        """Yields what is to be looked at, in the order of places and names."""
+        """Yields the originals without an outcome, in the order of collection folders and names."""
         last = ("", "")
         while rows := self._rows(_TASKS, *last):
             for collection_dir, name, size, tag, target_size, target_tag, is_known, *note in rows:
                 yield Task(collection_dir, name, size, tag, target_size, target_tag, Note(*note) if is_known else None)
             last = rows[-1][:2]
 
-    def vanished(self, collection_dirs: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
-        """Yields what this migration copied and the source no longer has: place, name, size, tag at the target."""
+    def deleted(self, collection_dirs: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
+        """Yields originals that were copied and have been deleted at the source.
+
+        Each is collection folder, name, size, and tag at the target.
+        """
         for collection_dir in collection_dirs:
             last = ""
-            while rows := self._rows(_VANISHED, collection_dir, last):
+            while rows := self._rows(_DELETED_AT_SOURCE, collection_dir, last):
                 yield from rows
                 last = rows[-1][1]
 
     def begin(self, task: Task) -> None:
-        """Notes that the target's file of that name is ours from now on, whatever it is when we are killed."""
+        """Records, before a commit, that the target's file of that name is ours, in case the process is killed."""
         with self._lock:
             self._database.execute(
                 "insert or replace into notes (place, name) values (?, ?)", (task.collection_dir, task.name)
             )
 
     def finish(self, task: Task, result: Result, tags: tuple[str, str]) -> None:
-        """Notes that an original is at the target; *tags* of the versions at source and target."""
+        """Records that an original is at the target; *tags* are those of the versions at source and target."""
         row = (task.collection_dir, task.name, result.size, result.sha256, *tags, result.checked)
         with self._lock:
             self._database.execute("insert or replace into notes values (?, ?, ?, ?, ?, ?, ?)", row)
 
     def forget(self, collection_dir: str, name: str) -> None:
-        """Removes a note."""
+        """Deletes the record of an original."""
         with self._lock:
             self._database.execute("delete from notes where place = ? and name = ?", (collection_dir, name))
 
     def settle(self, task: Task, result: Result) -> None:
-        """Takes down what became of an original in this pass."""
+        """Records the outcome of an original in this pass."""
         row = (
             result.outcome,
             result.size,
@@ -239,7 +242,7 @@ class MigrationState:
             )
 
     def results(self) -> Iterator[tuple[str, str, Result]]:
-        """Yields place, name and what became of it, of all that is settled, in order."""
+        """Yields collection folder, name and result of all originals with an outcome, in order."""
         last = ("", "")
         while rows := self._rows(
             "select place, name, outcome, size, sha256, checked, detail from source where outcome is not null"

@@ -1,15 +1,17 @@
-"""Takes one original over: reads it, stores it, and makes sure that the right bytes arrived.
+"""Transfers one original: reads it, stores it, and verifies the copy.
 
-What is done with a file that the target has already:
+If the target already has a file of that name:
 
-- It is the version that was copied before, or a copy had only been begun: it is ours, and replaced.
-- Any other file is compared. If its bytes are other ones, that is a *conflict*.
-- It was copied before, the source has not changed, and it is gone: somebody has deleted it; a conflict, too.
+- If it is the version that an earlier pass copied, or an interrupted copy, it is ours, and replaced.
+- Any other file is compared. If its content differs, that is a *conflict*.
 
-A conflict is left alone unless that is asked for. What is replaced goes to the target's trash.
+If an earlier pass copied the file, the source has not changed, and the target no longer has the file, somebody has
+deleted it there. That is a conflict, too.
 
-Concurrency: any number of turns run at the same time, each in one thread. A source that is replaced meanwhile is
-read again: what counts is the version that was read. The target's file is looked at once more under its lock, just
+Files in conflict are left alone unless their replacement was requested. Replaced files are moved to the target's trash.
+
+Concurrency: any number of transfers run at the same time, each in one thread. If the source is replaced in the
+meantime, it is read again; the version that was read counts. The target's file is checked again under its lock, just
 before it is replaced.
 """
 
@@ -29,13 +31,13 @@ from assetstore.storage.models import Past, StoredFile
 
 _CHUNK = 1 << 20
 
-#: What opening a file counts for in the pace, in bytes.
+#: How many bytes opening a file counts for in the rate limit.
 _OPENING = 16 << 10
 
-#: A file is tried so often when one side cannot be reached or it changes under our hands; pauses in seconds.
+#: Pauses after each attempt, in seconds, if a side is unreachable or the file changes while it is read.
 _PAUSES = (0.5, 2.0, 0.0)
 
-#: The checksum of larger files has to be known before their first byte goes to a bucket, to be kept there.
+#: Larger files are uploaded to a bucket in parts. To store their checksum there, it has to be known in advance.
 _LARGE = 8 << 20
 
 _MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -46,10 +48,10 @@ class Rules:
     """How to migrate.
 
     Fields:
-        replaces: whether conflicts are decided for the source.
-        trusts_checksums: whether an MD5 that the target itself made of what arrived saves reading it back.
-        keeps_trash: whether what is replaced goes to the target's trash.
-        collection_dirs: the target's folders of collections by the source's.
+        replaces: whether the source's file replaces the target's in a conflict.
+        trusts_checksums: whether the target's own MD5 of a copy, if it has one, is compared instead of reading it back.
+        keeps_trash: whether replaced files are moved to the target's trash.
+        collection_dirs: the collection folders at the source, with those at the target.
     """
 
     replaces: bool
@@ -60,7 +62,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Work:
-    """What all turns share: both ends, the notebook, the pace, the rules, and who counts bytes of the source."""
+    """What all transfers share: both ends, the state, the rate limit, the rules, and a counter of source bytes."""
 
     source: End
     target: End
@@ -71,31 +73,31 @@ class Work:
 
 
 class _Damaged(StorageFault):
-    """The target has other bytes than it was given."""
+    """The target's content differs from what was sent to it."""
 
 
 class _Conflict(Exception):
-    """The target has something else, which is not ours; the message says what."""
+    """The target's file is not ours; the message explains the conflict."""
 
 
-class _Vanished(Exception):
-    """The source no longer has it."""
+class _GoneFromSource(Exception):
+    """The file has been deleted at the source."""
 
 
 @dataclass(frozen=True)
 class _Digest:
-    """What was read: checksums, hexadecimal, and the tag of its version."""
+    """The checksums of a version, hexadecimal, and its tag."""
 
     sha256: str
     md5: str
     tag: str
 
 
-class Turn:
-    """One original's turn.
+class Transfer:
+    """The transfer of one original.
 
     Attributes:
-        is_cut_off: whether it failed because one side cannot be reached, which is not the file's fault.
+        is_cut_off: whether it failed because a side is unreachable, and not because of the file.
     """
 
     def __init__(self, work: Work, task: Task) -> None:
@@ -107,7 +109,7 @@ class Turn:
         self._counted = 0
 
     def run(self) -> Result:
-        """Takes the original over. Raises OutOfSpace (so will the others) and Interrupted."""
+        """Transfers the original. Raises OutOfSpace, which applies to all others, too, and Interrupted."""
         failure: AssetError
         try:
             for pause in _PAUSES:
@@ -122,10 +124,10 @@ class Turn:
             self._work.count(self._task.size - self._counted)
 
     def _attempt(self) -> Result:
-        """Tries once. Raises Unavailable and _Damaged: trying again may help."""
+        """Tries once. Raises Unavailable and _Damaged, for which a retry may help."""
         try:
             return self._migrate()
-        except _Vanished:
+        except _GoneFromSource:
             return Result(outcomes.DELETED, self._task.size)
         except _Conflict as conflict:
             return Result(outcomes.CONFLICT, self._task.size, detail=str(conflict))
@@ -141,7 +143,7 @@ class Turn:
         task, rules = self._task, self._work.rules
         if task.target_tag is None:
             if task.note and not (task.is_begun or task.is_changed or rules.replaces):
-                raise _Conflict("it was copied before, and has been deleted at the target since")
+                raise _Conflict("was copied before, and has been deleted at the target since")
             return self._copy(outcomes.COPIED)
         if task.intention == "replace":
             return self._copy(outcomes.REPLACED)
@@ -149,13 +151,13 @@ class Turn:
         if equal is not None:
             return equal
         if not (task.is_ours or task.is_begun or rules.replaces):
-            raise _Conflict("the target has other bytes under this name")
+            raise _Conflict("the target has a different file with this name")
         if task.is_begun:
             return self._copy(outcomes.COPIED)
         return self._copy(outcomes.REPAIRED if task.is_ours else outcomes.REPLACED)
 
     def _compare(self, outcome: str) -> Result | None:
-        """Reads both sides; None if they differ."""
+        """Compares both sides; None if they differ."""
         if self._task.size != self._task.target_size:
             return None
         with self._open_source() as stored:
@@ -174,7 +176,7 @@ class Turn:
         return result
 
     def _copy(self, outcome: str) -> Result:
-        """Copies, and makes sure that it arrived."""
+        """Copies the original and verifies the copy."""
         storage, name = self._work.target.storage, self._task.name
         with self._open_source() as stored:
             past = Past(stored.version.modified_ns, stored.sha256 or self._checksum_in_advance(stored))
@@ -182,10 +184,10 @@ class Turn:
             with storage.receive(self._collection_dir, size, name, past) as incoming:
                 source = self._digest(stored, self._count, incoming.write)
                 if past.sha256 not in (None, source.sha256):
-                    raise StorageFault("The bytes at the source are not those of which it keeps the checksum.")
+                    raise StorageFault("The content at the source does not match the checksum stored with it.")
                 incoming.sync(source.sha256)
                 with storage.locked_original(self._collection_dir, name):
-                    self._refuse_surprise()
+                    self._refuse_if_changed()
                     self._work.state.begin(self._task)
                     self._has_begun = True
                     incoming.commit(self._collection_dir, name, self._work.rules.keeps_trash)
@@ -197,17 +199,17 @@ class Turn:
         return result
 
     def _check(self, arrived: StoredFile, source: _Digest) -> str:
-        """Says how it was made sure that the right bytes arrived. Raises _Damaged if others did."""
+        """Verifies a copy; returns how it did so. Raises _Damaged if the content differs."""
         content = arrived.version.content
         if self._work.rules.trusts_checksums and _MD5.fullmatch(content) and content == source.md5:
             return outcomes.STORED_CHECKSUM
         _forget_cached(arrived)
         if self._digest(arrived).sha256 != source.sha256:
-            raise _Damaged("The target does not give back the bytes that it was given.")
+            raise _Damaged("The target returns different content from what was stored.")
         return outcomes.READ_BACK
 
-    def _refuse_surprise(self) -> None:
-        """Raises _Conflict if the target's file is not what it was when the lists were made."""
+    def _refuse_if_changed(self) -> None:
+        """Raises _Conflict if the target's file has changed since it was listed."""
         if self._has_begun:
             return
         try:
@@ -215,7 +217,7 @@ class Turn:
         except NotFound:
             tag = None
         if tag != self._task.target_tag:
-            raise _Conflict("it has changed at the target during this pass")
+            raise _Conflict("has changed at the target during this pass")
 
     def _checksum_in_advance(self, stored: StoredFile) -> str | None:
         if stored.version.size <= _LARGE or not self._work.source.is_disk or self._work.target.is_disk:
@@ -228,7 +230,7 @@ class Turn:
         try:
             return self._work.source.storage.open_original(self._task.collection_dir, self._task.name)
         except NotFound:
-            raise _Vanished from None
+            raise _GoneFromSource from None
 
     def _digest(self, stored: StoredFile, *takers: Callable[..., None]) -> _Digest:
         sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
@@ -237,7 +239,7 @@ class Turn:
                 take(data)
             size += len(data)
         if size != stored.version.size:
-            raise Unavailable("The file was changed in place while it was read.")
+            raise Unavailable("The file was modified while it was read.")
         return _Digest(sha256.hexdigest(), md5.hexdigest(), stored.version.tag)
 
     def _pieces(self, stored: StoredFile) -> Iterator[bytes]:
@@ -263,7 +265,7 @@ class Turn:
 
 
 def _forget_cached(stored: StoredFile) -> None:
-    """Has a file on a disk read from the disk, not from memory where it was just written to."""
+    """Drops a file from the page cache, so that it is read from the disk."""
     try:
         os.posix_fadvise(stored.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     except (OSError, UnsupportedOperation):

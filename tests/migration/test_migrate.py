@@ -266,7 +266,7 @@ def test_when_the_bucket_goes_away_it_gives_up_and_goes_on_later(
         way.turn(bad_weather.CLOSED)
         _, errors = process.communicate()
         assert process.returncode == 1
-        assert errors == "Given up, nothing works any more. What is done is noted; call it again.\n"
+        assert errors == "Too many files failed in a row. Repeat the command later to resume.\n"
         way.turn(bad_weather.FAIR)
         outcomes = list(migrate.outcomes(*options).values())
     assert outcomes.count("unchanged") >= 3
@@ -348,7 +348,7 @@ def damaging(tmp_path: Path) -> tuple[Unreliable, Callable[[], dict[str, Result]
             rules = Rules(replaces=False, trusts_checksums=True, keeps_trash=True, collection_dirs={"": ""})
             run = Pass(End(source), End(target, lambda _: True), state, RateLimit(None, threading.Event()), rules, 2)
             run.list_both(compares_all=True)
-            return {told.name: told.result for told in run.take_over(lambda: None)}
+            return {done.name: done.result for done in run.transfer_all(lambda: None)}
 
     return target, run
 
@@ -360,7 +360,7 @@ def test_a_target_that_gives_back_other_bytes_is_found_out(
     target.wrong, target.always = {"a"}, True
     results = run()
     assert (results["a"].outcome, results["b"].outcome) == (migration_outcomes.FAILED, migration_outcomes.COPIED)
-    assert results["a"].detail == "The target does not give back the bytes that it was given."
+    assert results["a"].detail == "The target returns different content from what was stored."
 
 
 def test_what_rots_at_the_target_is_found_by_comparing_all_and_copied_anew(
@@ -498,7 +498,7 @@ def test_notes_that_cannot_be_written_give_one_clear_line(
     mounted(migrate.base, "200k")
     run = migrate.run()
     assert run.returncode == 1
-    assert run.stderr.startswith("The notes or the receipt of the migration cannot be written:")
+    assert run.stderr.startswith("The state or the receipt of the migration cannot be written:")
     assert run.stderr.count("\n") == 1
     receipt = migrate.run("--receipt", "/nowhere/receipt", BASE_DIR=migrate.source)
     assert (receipt.returncode, "/nowhere/receipt" in receipt.stderr) == (1, True)
@@ -515,4 +515,4 @@ def test_the_same_migration_does_not_run_twice_at_once(between: Callable[[str], 
     run = migrate.run()
     process.send_signal(signal.SIGINT)
     assert (run.returncode, process.wait()) == (1, 130)
-    assert run.stderr.startswith("This migration is running already")
+    assert run.stderr.startswith("Another process is running this migration")
