@@ -1,6 +1,5 @@
-"""Specify's own attachment records, and how they compare with the files in the store.
+"""Specify's attachment records, and their comparison with the files in the store.
 
-`table` reads the records from a CSV export and `database` reads them from Specify's database; neither changes
-anything. `comparison` reports what does not match, and `plan` corrects it with the help of the trash, once somebody
-has reviewed the plan.
+`table` reads the records from a CSV export, `database` from Specify's database; both are read-only. `comparison`
+reports mismatches. `plan` writes them to a repair plan, and after its review moves files to the trash or restores them.
 """

@@ -1,12 +1,11 @@
-"""Compares Specify's records with the files of the store, and says in a curator's words what does not fit.
+"""Compares Specify's records with the files of the store, and describes mismatches for curators.
 
-A name counts as the server and Specify count it: exactly. One that differs only in upper and lower
-case, in the way accents are encoded or in blanks around it is told apart from a missing one, because
-the file is there, and must not be taken for one that nobody needs.
+Names are compared exactly, as the server and Specify do. A name that differs only in case, in the encoding of accents
+or in surrounding spaces gets a finding of its own: the file exists, and must not be reported as unused.
 
-Concurrency: runs beside a serving server and only reads. The records are older than the list of
-files. So a file that came since, or not long before, waits for its form to be saved and is no
-fault; and a file that went since went together with its record.
+Concurrency: read-only, and can run while the server is running. The records are older than the list of files.
+Therefore a file without a record that is newer than the records, or not much older, is no finding, because its form in
+Specify may not have been saved yet. A record whose file was deleted after the records were read is no finding either.
 """
 
 import unicodedata
@@ -25,10 +24,10 @@ from assetstore.storage.models import Listed, TrashEntry
 NO_FILE, NO_RECORD, ELSEWHERE = "record without file", "file without record", "file in another collection"
 SPELLING, EMPTY, UNREADABLE, SHARED = "other spelling", "empty file", "unreadable file", "shared file"
 
-#: What can be found.
+#: All kinds of findings.
 KINDS = (NO_FILE, NO_RECORD, ELSEWHERE, SPELLING, EMPTY, UNREADABLE, SHARED)
 
-#: So many records are named; the others are counted.
+#: The maximum number of records listed in a finding.
 _MOST_NAMED = 20
 
 
@@ -37,10 +36,10 @@ class Rules:
     """How to compare.
 
     Fields:
-        as_of_ns: the moment of which the records tell, nanoseconds since 1970.
-        grace_ns: so much younger than that, or less, a file may be without a record.
-        folders: COLLECTION_DIRS, names of collections to folders; None if they share one.
-        collection_dir: the only folder to look at, to which all records then belong; None for all.
+        as_of_ns: when the records were read or exported, nanoseconds since 1970.
+        grace_ns: how much older than that a file without a record has to be for a finding.
+        folders: COLLECTION_DIRS, collection names to folders; None if all collections share one folder.
+        collection_dir: the only folder to compare, to which all records then belong; None for all.
         opens: whether every file is opened.
     """
 
@@ -53,16 +52,16 @@ class Rules:
 
 @dataclass(frozen=True)
 class Finding:
-    """What does not fit.
+    """A mismatch.
 
     Fields:
         kind: one of KINDS.
-        collection_dir, name: the file, or where it should be and its store name.
+        collection_dir, name: of the file, or of the missing file.
         records: the AttachmentIDs concerned.
-        original: the name of the file on the computer from which it came, if a record says so.
-        meaning: a sentence.
-        file: today's file, None if there is none.
-        entry: of the trash, which could be restored; None if there is none.
+        original: the name of the uploaded file on the user's computer, if a record has it.
+        meaning: an explanation.
+        file: the current file, None if there is none.
+        entry: an entry of the trash that can be restored, None if there is none.
     """
 
     kind: str
@@ -80,7 +79,7 @@ class Comparison:
 
     Parameters:
         originals: the store.
-        records: all that point to it.
+        records: all records that refer to the store.
         rules: how to compare.
     """
 
@@ -112,10 +111,10 @@ class Comparison:
         return sum(map(len, self._files.values()))
 
     def run(self, progress: Callable[[int], None] = lambda _number: None) -> Iterator[Finding]:
-        """Yields all that does not fit.
+        """Yields all mismatches.
 
         Parameters:
-            progress: called with the number of records and of files that are done.
+            progress: called with the number of newly processed records and files.
 
         Raises:
             StorageFault: a folder or the journal cannot be read.
@@ -130,7 +129,7 @@ class Comparison:
             progress(len(records))
         for (collection_dir, name), users in self._users.items():
             if len(users) > 1:
-                meaning = f"{len(users)} records show this file; who deletes one of them in Specify deletes it for all"
+                meaning = f"{len(users)} records use this file; deleting one of them in Specify deletes it for all"
                 yield self._finding(SHARED, collection_dir, name, users, meaning, self._files[collection_dir][name])
         suspects = []
         for collection_dir, files in self._files.items():
@@ -144,7 +143,7 @@ class Comparison:
         yield from self._confirmed(suspects)
 
     def _of_name(self, name: str, records: list[Record]) -> Iterator[Finding]:
-        """What is wrong with the records that point to one name; notes whose the files are."""
+        """The findings for the records with one store name; also records which files are in use."""
         held = [collection_dir for collection_dir in self._collection_dirs if name in self._files[collection_dir]]
         for record in records:
             expected = self._expected(record)
@@ -163,36 +162,38 @@ class Comparison:
     def _elsewhere(self, record: Record, collection_dir: str, expected: list[str]) -> Finding:
         collection = " or ".join(record.collections or ())
         meaning = (
-            f"the file is in the folder “{collection_dir}”, but {collection} looks for it in “{' or '.join(expected)}”"
+            f"the file is in the folder “{collection_dir}”, but {collection} uses the folder “{' or '.join(expected)}”"
         )
         return self._finding(
             ELSEWHERE, collection_dir, record.location, [record], meaning, self._files[collection_dir][record.location]
         )
 
     def _near(self, record: Record) -> Finding | None:
-        """The finding if there is a file of nearly this name."""
+        """The finding if the name of a file differs only in spelling."""
         near = self._nearly.get(loose(record.location), []) if record.location else []
         if not near:
             return None
         for collection_dir, name in near:
             self._users[collection_dir, name].append(record)
         collection_dir, name = near[0]
-        meaning = f"the record says “{record.location}”, the file is called “{name}”: the server does not find it so"
+        meaning = f"the record has “{record.location}”, but the file is named “{name}”, so the server does not find it"
         return self._finding(
             SPELLING, collection_dir, record.location, [record], meaning, self._files[collection_dir][name]
         )
 
     def _missing(self, record: Record, expected: list[str]) -> Finding | None:
-        """The finding about a record without a file; None if the file went after the records were read."""
+        """The finding for a record without a file; None if the file was deleted after the records were read."""
         name, collection_dir = record.location, expected[0]
         if not name:
             return self._finding(
-                NO_FILE, collection_dir, name, [record], "the record names no file; its upload never ended"
+                NO_FILE,
+                collection_dir,
+                name,
+                [record],
+                "the record has no store name, because its upload was not completed",
             )
         if not is_store_name(name):
-            return self._finding(
-                NO_FILE, collection_dir, name, [record], "no file can have the name that the record says"
-            )
+            return self._finding(NO_FILE, collection_dir, name, [record], "the record has an invalid store name")
         entries = [entry for collection_dir in expected for entry in self._trash.get((collection_dir, name), [])]
         entry = max(entries, key=lambda entry: entry.removed_ns, default=None)
         last = self._last_event(expected, name)
@@ -201,11 +202,11 @@ class Comparison:
         if gone_ns > self._rules.as_of_ns:
             return None
         if entry is not None:
-            meaning = "there is no such file; it is in the trash and can be restored"
+            meaning = "the file is missing, but is in the trash and can be restored"
             return self._finding(NO_FILE, entry.collection_dir, name, [record], meaning, entry=entry)
-        meaning = "there is no such file, and the journal has never heard of it"
+        meaning = "the file is missing, and unknown to the journal"
         if last is not None:
-            meaning = f"there is no such file; the journal's last word on it is “{last.operation}”"
+            meaning = f"the file is missing; its last entry in the journal is “{last.operation}”"
         return self._finding(NO_FILE, collection_dir, name, [record], meaning)
 
     def _last_event(self, collection_dirs: list[str], name: str) -> events.Event | None:
@@ -220,11 +221,11 @@ class Comparison:
         users = self._users.get((collection_dir, listed.name), [])
         is_young = listed.modified_ns > self._rules.as_of_ns - self._rules.grace_ns
         if not users and not is_young:
-            meaning = f"no record shows this file of {listed.size} bytes"
+            meaning = f"no record uses this file of {listed.size} bytes"
             return self._finding(NO_RECORD, collection_dir, listed.name, [], meaning, listed)
         if not listed.size:
             return self._finding(
-                EMPTY, collection_dir, listed.name, users, "the file has no bytes; upload it again", listed
+                EMPTY, collection_dir, listed.name, users, "the file is empty; upload it again", listed
             )
         if self._rules.opens and not self._is_readable(collection_dir, listed.name):
             return self._finding(UNREADABLE, collection_dir, listed.name, users, "the file cannot be read", listed)
@@ -238,7 +239,7 @@ class Comparison:
             return False
 
     def _confirmed(self, suspects: list[Finding]) -> Iterator[Finding]:
-        """Those that are still listed, and still cannot be read: the others were deleted meanwhile."""
+        """The findings for files that are still listed and unreadable; the others were deleted in the meantime."""
         for collection_dir in {finding.collection_dir for finding in suspects}:
             names = {listed.name for listed in self._originals.storage.originals(collection_dir)}
             for finding in suspects:
@@ -250,7 +251,7 @@ class Comparison:
                     yield finding
 
     def _expected(self, record: Record) -> list[str]:
-        """The folders in one of which a record's file may be."""
+        """The folders where the file of a record may be."""
         folders = self._rules.folders
         if self._rules.collection_dir is not None or folders is None or record.collections is None:
             return self._collection_dirs
@@ -289,5 +290,5 @@ class Comparison:
 
 
 def loose(name: str) -> str:
-    """What names have in common that differ only in case, in the encoding of accents, or in blanks around."""
+    """Returns a name without differences in case, in the encoding of accents, and in surrounding spaces."""
     return unicodedata.normalize("NFC", name.strip()).casefold()

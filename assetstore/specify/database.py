@@ -1,7 +1,7 @@
 """Reads Specify's attachment records from its database, MySQL or MariaDB, without changing anything.
 
-One transaction, which the database itself holds to reading, sees one state of all tables. The
-account needs the right SELECT on `attachment` and `collection`, and no other.
+A single read-only transaction sees a consistent snapshot of all tables. The account requires only the SELECT privilege
+on `attachment` and `collection`.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from assetstore.errors import BadRequest, Unavailable
 from assetstore.specify.records import COLLECTION_SCOPE, DISCIPLINE_SCOPE, Record, Records
 
-#: What an address begins with, instead of the name of a file.
+#: The schemes of an address, which tell it from a file name.
 SCHEMES = ("mysql://", "mariadb://")
 
-#: The environment variable for the password: an address on the command line can be seen by everybody.
+#: The environment variable for the password, because other users of the machine can see the command line.
 PASSWORD_VARIABLE = "SPECIFY_DATABASE_PASSWORD"  # noqa: S105 - a name, no password
 
 _SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER = 20, 600
@@ -29,13 +29,13 @@ _COLLECTIONS = "SELECT UserGroupScopeId, CollectionName, DisciplineID FROM colle
 
 @dataclass(frozen=True)
 class Address:
-    """Where a database is; *options* are those of the driver."""
+    """The address of a database, as *options* of the driver."""
 
     options: Mapping[str, Any]
 
 
 def address(text: str, environ: Mapping[str, str]) -> Address:
-    """Returns the parts of `mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?unix_socket=PATH][&ssl_ca=FILE]`.
+    """Parses `mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?unix_socket=PATH][&ssl_ca=FILE]`.
 
     Raises BadRequest.
     """
@@ -45,9 +45,9 @@ def address(text: str, environ: Mapping[str, str]) -> Address:
         port, database = parts.port or 3306, unquote(parts.path.removeprefix("/"))
         query = {name: values[-1] for name, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()}
     except ValueError:
-        raise BadRequest(f"The address of the database cannot be understood; {expected}.") from None
+        raise BadRequest(f"The address of the database is invalid; {expected}.") from None
     if not parts.username or not database or set(query) - {"unix_socket", "ssl_ca"}:
-        raise BadRequest(f"The address of the database cannot be understood; {expected}.")
+        raise BadRequest(f"The address of the database is invalid; {expected}.")
     password = unquote(parts.password) if parts.password is not None else environ.get(PASSWORD_VARIABLE, "")
     options: dict[str, Any] = {"user": unquote(parts.username), "password": password, "database": database, **query}
     if "unix_socket" not in query:
@@ -56,11 +56,11 @@ def address(text: str, environ: Mapping[str, str]) -> Address:
 
 
 def read(where: Address) -> Records:
-    """Returns the records of a database as they are now.
+    """Returns the current records of a database.
 
     Raises:
-        Unavailable: it cannot be reached or does not let us in.
-        BadRequest: it is not Specify's.
+        Unavailable: the database cannot be reached, or rejects the login.
+        BadRequest: it is not a Specify database.
     """
     with connected(where) as cursor:
         as_of_ns = time.time_ns()
@@ -78,7 +78,7 @@ def read(where: Address) -> Records:
 
 
 def _scopes(cursor: Any) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[str, ...]]]:
-    """The names of the collections, by the number of the collection and by that of the discipline."""
+    """The names of the collections, by the ID of the collection and by that of the discipline."""
     collections: dict[int, tuple[str, ...]] = {}
     disciplines: defaultdict[int, tuple[str, ...]] = defaultdict(tuple)
     cursor.execute(_COLLECTIONS)
@@ -90,7 +90,7 @@ def _scopes(cursor: Any) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[st
 
 @contextlib.contextmanager
 def connected(where: Address) -> Iterator[Any]:
-    """Gives a cursor in a transaction that the database holds to reading. Raises Unavailable, BadRequest."""
+    """Gives a cursor in a read-only transaction. Raises Unavailable, BadRequest."""
     import pymysql  # noqa: PLC0415 - only this command needs it
     import pymysql.cursors  # noqa: PLC0415
 
@@ -110,7 +110,7 @@ def connected(where: Address) -> Iterator[Any]:
             cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             yield cursor
     except pymysql.MySQLError as error:
-        raise BadRequest("The database could not be read as Specify's.", _reason(error)) from error
+        raise BadRequest("Specify's tables could not be read from the database.", _reason(error)) from error
     finally:
         with contextlib.suppress(pymysql.MySQLError, OSError):
             connection.close()

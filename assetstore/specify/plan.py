@@ -1,12 +1,11 @@
-"""A repair plan: the findings as a table that a curator reads and edits, and then has carried out.
+"""A repair plan: the findings as a table, which a curator reviews and edits before it is applied.
 
-Its column `action` says what is to be done: `trash` (the file goes to the trash), `restore` (the
-entry of the trash becomes the file again) or nothing. Nothing else can be done by a plan, and
-whatever it does can be undone by `manage.py trash`. Each row knows the file that was seen when the
-plan was made; another one that has its name by now is left alone.
+Its column `action` is `trash` (move the file to the trash), `restore` (restore the entry of the trash) or empty. A plan
+cannot do anything else, and everything that it does can be undone with `manage.py trash`. Each row identifies the file
+that existed when the plan was written; a different file with this name is left alone.
 
-Concurrency: an upload in the moment between that look and the move goes to the trash, too, from
-where it can be restored.
+Concurrency: if a file is uploaded between that check and the move, it is moved to the trash instead, and can be
+restored.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ TRASH, RESTORE = "trash", "restore"
 
 _COLUMNS = ("action", "finding", "place", "name", "records", "original", "size", "meaning", "file", "trash entry")
 
-#: Of which findings an action may be asked.
+#: The findings for which each action is allowed.
 POSSIBLE = {TRASH: (NO_RECORD, EMPTY), RESTORE: (NO_FILE,)}
 
 _SECOND = 1_000_000_000
@@ -35,7 +34,7 @@ _SECOND = 1_000_000_000
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do: TRASH or RESTORE, to a file or with an entry of the trash."""
+    """One row with an action: TRASH for a file, or RESTORE for an entry of the trash."""
 
     action: str
     collection_dir: str
@@ -48,12 +47,12 @@ def write(path: Path, findings: Iterable[Finding], *, suggests_trash: bool) -> N
     """Writes a plan.
 
     Parameters:
-        path: of a file that is not there yet.
-        findings: what it lists.
-        suggests_trash: whether it suggests the trash for files without record.
+        path: of a file that does not exist yet.
+        findings: the rows.
+        suggests_trash: whether the plan suggests the trash for files without record.
 
     Raises:
-        BadRequest: there is such a file, or it cannot be written.
+        BadRequest: the file exists, or cannot be written.
     """
     csv_io.write(path, _COLUMNS, (_row(finding, suggests_trash) for finding in findings))
 
@@ -76,14 +75,14 @@ def _row(finding: Finding, suggests_trash: bool) -> dict[str, object]:
 
 
 def read(path: Path, collection_dirs: Iterable[str]) -> list[Step]:
-    """Returns what an edited plan asks for.
+    """Returns the steps of an edited plan.
 
     Parameters:
         path: the plan.
         collection_dirs: the folders of all collections.
 
     Raises:
-        BadRequest: a row asks for what no plan can do; nothing of it is to be done then.
+        BadRequest: a row is invalid; then no step may be applied.
     """
     steps, known = [], set(collection_dirs)
     for line, cells in csv_io.read(path, ("action", "finding", "place", "name", "file", "trash entry")):
@@ -93,23 +92,25 @@ def read(path: Path, collection_dirs: Iterable[str]) -> list[Step]:
             continue
         step = Step(action, row.get("place", ""), row.get("name", ""), row.get("file", ""), row.get("trashentry", ""))
         if action not in POSSIBLE:
-            raise BadRequest(f"{path}, line {line}: {action!r} is no action; expected trash, restore or nothing.")
+            raise BadRequest(
+                f"{path}, line {line}: {action!r} is not an action; expected trash, restore or an empty cell."
+            )
         needed = step.file if action == TRASH else step.entry
         if row.get("finding") not in POSSIBLE[action] or not needed:
             raise BadRequest(f"{path}, line {line}: {action} is not possible for {row.get('finding')!r}.")
         if step.collection_dir not in known or not is_store_name(step.name):
-            raise BadRequest(f"{path}, line {line}: this row has been changed; no such file can be.")
+            raise BadRequest(f"{path}, line {line}: the folder or name is invalid. Edit only the column action.")
         steps.append(step)
     return steps
 
 
 class Repair:
-    """Carries out a plan.
+    """Applies a plan.
 
     Parameters:
         originals, thumbnails: of the store.
-        origin: who asks, for the journal.
-        dry_run: whether only to say what would be done.
+        origin: recorded in the journal.
+        dry_run: whether only to return what would be done.
     """
 
     def __init__(self, originals: Originals, thumbnails: Thumbnails, origin: Origin, dry_run: bool) -> None:
@@ -120,10 +121,10 @@ class Repair:
         self._trash: dict[str, dict[str, TrashEntry]] = {}
 
     def do(self, step: Step) -> tuple[str, bool]:
-        """Does one step; returns what came of it, and whether that is what was asked for.
+        """Applies one step; returns the outcome, and whether the step is done.
 
         Raises:
-            OutOfSpace, StorageFault: the disk does not let us; nothing has changed then.
+            OutOfSpace, StorageFault: the store could not be changed.
         """
         outcome, is_done = self._to_trash(step) if step.action == TRASH else self._restored(step)
         if is_done and not self._dry_run:
@@ -133,13 +134,13 @@ class Repair:
     def _to_trash(self, step: Step) -> tuple[str, bool]:
         version = self._version(step)
         if version is None:
-            return "is gone already", True
+            return "already deleted", True
         if _mark(step.collection_dir, step.name, version.size, version.modified_ns) != step.file:
-            return "not touched, it is another file than when the plan was made", False
+            return "not moved, the file has changed since the plan was written", False
         if self._dry_run:
-            return "would go to the trash", True
+            return "would be moved to the trash", True
         self._originals.delete(step.collection_dir, step.name, self._origin)
-        return "went to the trash", True
+        return "moved to the trash", True
 
     def _restored(self, step: Step) -> tuple[str, bool]:
         if step.collection_dir not in self._trash:
@@ -148,9 +149,9 @@ class Repair:
         entry = self._trash[step.collection_dir].get(step.entry)
         exists = self._version(step) is not None
         if entry is None or entry.name != step.name:
-            return ("is back already", True) if exists else ("not restored, it is no longer in the trash", False)
+            return ("already restored", True) if exists else ("not restored, no longer in the trash", False)
         if exists:
-            return "not restored, there is a file of that name now", False
+            return "not restored, a file with this name exists now", False
         if self._dry_run:
             return "would be restored", True
         self._originals.restore(entry, self._origin)
@@ -164,6 +165,6 @@ class Repair:
 
 
 def _mark(collection_dir: str, name: str, size: int, modified_ns: int) -> str:
-    """What tells a file from another of its name, as a text that a spreadsheet program leaves alone."""
+    """An identifier of this version of a file, in a form that spreadsheet programs do not change."""
     identity = f"{collection_dir}\0{name}\0{size}\0{modified_ns // _SECOND}".encode()
     return "file-" + hashlib.blake2b(identity, digest_size=8).hexdigest()

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-#: What ScopeType means in Specify's table `attachment`; the records of all other scopes (division,
-#: institution, all) may belong to any collection.
+#: Values of ScopeType in Specify's table `attachment`. Records of other scopes (division, institution, global) may
+#: belong to any collection.
 COLLECTION_SCOPE, DISCIPLINE_SCOPE = 0, 1
 
 
@@ -14,8 +14,8 @@ class Record:
     Fields:
         identifier: AttachmentID.
         location: AttachmentLocation, the store name; empty if Specify has none.
-        original: OrigFilename, the name of the file on the computer from which it came.
-        collections: names of the collections one of which it belongs to; None if it may be any.
+        original: OrigFilename, the name of the uploaded file on the user's computer.
+        collections: names of the collections to one of which it belongs; None if it may be any.
     """
 
     identifier: str
@@ -26,7 +26,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Records:
-    """All records of one source, and the moment (nanoseconds since 1970) of which they tell."""
+    """All records of one source, and when they were read or exported (nanoseconds since 1970)."""
 
     records: tuple[Record, ...]
     as_of_ns: int

@@ -6,7 +6,7 @@ from pathlib import Path
 from assetstore import csv_io
 from assetstore.specify.records import COLLECTION_SCOPE, Record, Records
 
-#: How exports write that there is nothing.
+#: How exports write NULL.
 _NOTHING = frozenset(("", "NULL", "\\N", "(NULL)", "<null>"))
 
 
@@ -14,13 +14,13 @@ def read(path: Path, scopes: Mapping[str, str], exported_ns: int | None) -> Reco
     """Returns the records of an export.
 
     Parameters:
-        path: a table with the columns AttachmentID and AttachmentLocation, and, if possible,
+        path: a table with the columns AttachmentID and AttachmentLocation, and preferably
             OrigFilename and CollectionName, or ScopeType and ScopeID.
-        scopes: names of collections by the ScopeID that Specify gave them, for tables without CollectionName.
-        exported_ns: when it was exported, nanoseconds since 1970; None: when the file was last changed.
+        scopes: collection names by ScopeID, for tables without CollectionName.
+        exported_ns: when it was exported, nanoseconds since 1970; None for the file's modification time.
 
     Raises:
-        BadRequest: it cannot be read, or is no such table.
+        BadRequest: the file cannot be read, or is not such a table.
     """
     rows = csv_io.read(path, ("AttachmentID", "AttachmentLocation"))
     records = tuple(_record(row, scopes) for _, row in rows)
