@@ -243,7 +243,7 @@ def test_what_the_server_does_by_itself_one_process_does(tmp_path: Path) -> None
         entry.write_text("old")
         os.utime(entry, (978_307_200, 978_307_200))
     with granian(tmp_path / "a", VERIFY_DAYS="1", METRICS_ADDRESS=f"127.0.0.1:{free_port()}") as (program, _):
-        program.wait_for("verification has ended")
+        program.wait_for("verification finished")
         assert len(holders(tmp_path / "a/.asset-server/metrics.lock")) == 1
         while any(trash.iterdir()):
             time.sleep(0.1)

@@ -1,5 +1,5 @@
-"""Fixity: whether originals still have the bytes that were stored.
+"""Fixity: whether originals still have the content that was stored.
 
-`verification` compares them with the checksums in the journal, `schedule` runs that in the background, and
-`unjournaled` finds changes that are missing from the journal, by what lies in the trash.
+`verification` compares them with the checksums in the journal, `schedule` runs verifications in the background, and
+`unjournaled` uses the trash to find changes that are missing from the journal.
 """

@@ -1,7 +1,7 @@
-"""Verification by the server itself: each original is read again within VERIFY_DAYS days.
+"""Verification in the background: the server reads each original at least once in VERIFY_DAYS days.
 
-A run takes half of that time, so that a file which comes last in one run and first in none is read
-in time, too. It reads no faster than it must, and goes on after a restart where it was.
+A run takes half of that time, because the order of files may differ between runs: a file may be the first in one run
+and the last in the next. A run reads as slowly as possible, and resumes after a restart.
 """
 
 import json
@@ -16,16 +16,16 @@ from assetstore.originals.service import Originals
 
 _log = logging.getLogger(__name__)
 
-#: How often the server looks whether a run is due, in seconds.
+#: How often the server checks whether a run is due, in seconds.
 ROUND_SECONDS = 600
 
 _DAY = 86_400
 _NANOSECONDS = 1_000_000_000
 
-#: So much of the time is planned; the rest is for restarts and slow disks.
+#: The part of the time that is planned for reading; the rest is for restarts and slow disks.
 _PLANNED = 0.9
 
-#: No slower than this, in bytes per second: a small collection need not take days.
+#: The minimum rate in bytes per second, so that small collections do not take days.
 _LEAST_RATE = 1_000_000
 
 
@@ -34,7 +34,7 @@ class Verifier:
 
     Parameters:
         originals: the store.
-        days: within which each original is read (VERIFY_DAYS); 0 for never.
+        days: the period in which each original is read (VERIFY_DAYS); 0 for never.
     """
 
     def __init__(self, originals: Originals, days: int) -> None:
@@ -42,7 +42,7 @@ class Verifier:
         self._seconds_per_run = days * _DAY / 2
 
     def round(self, ending: Signal) -> None:
-        """Does a run, or the rest of one, if it is due. To be called by one process at a time."""
+        """Starts or resumes a run if it is due. May be called by only one process at a time."""
         now, last = time.time(), last_run(self._originals)
         since = now - last["began"] if last else None
         is_unfinished = last is not None and last["ended"] is None
@@ -55,7 +55,7 @@ class Verifier:
         )
         left = self._seconds_per_run - (since or 0) if is_unfinished else self._seconds_per_run
         rate = max(_LEAST_RATE, size / (_PLANNED * max(left, _DAY)))
-        _log.info("verification of %s bytes %s", size, "goes on" if is_unfinished else "begins")
+        _log.info("verification of %s bytes %s", size, "resumed" if is_unfinished else "started")
         run = Verification(self._originals, RateLimit(rate, ending), adopt=True, accept=False, client="verification")
         try:
             for finding in run.run(resume=True):
@@ -65,12 +65,13 @@ class Verifier:
                 )
         except Interrupted:
             return
-        _log.info("verification has ended: %s", run.summary.as_json())
+        _log.info("verification finished: %s", run.summary.as_json())
 
 
 def last_run(originals: Originals) -> dict[str, Any] | None:
-    """Returns when the last verification began and ended (seconds since 1970, `ended` None if it has not),
-    and its summary. None if there was none. Raises StorageFault.
+    """Returns `began`, `ended` and `summary` of the last verification, None if there was none. Raises StorageFault.
+
+    Times are seconds since 1970; `ended` is None if the verification is not finished.
     """
     query = "SELECT began_ns, ended_ns, summary FROM runs ORDER BY id DESC LIMIT 1"
     with originals.journal.reading(query) as rows:

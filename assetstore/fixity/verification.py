@@ -1,12 +1,11 @@
-"""Fixity: reads originals again and compares them with the checksums of the journal.
+"""Reads originals and compares them with the checksums in the journal.
 
-What can be found: a file that was *changed* since it was stored, is *missing*, is *unknown* to the
-journal, was deleted or replaced *unnoted* by it, is *empty*, *unreadable*, or *misnamed* (another
-kind of picture than its name says).
+Findings: a file is *changed* since it was stored, *missing*, *unknown* to the journal, *unnoted* (deleted or replaced
+without a journal entry), *empty*, *unreadable*, or *misnamed* (of another format than its extension says).
 
-Concurrency: runs beside a serving server. A file that is replaced or deleted while it is read is
-judged again; what is found wrong is confirmed under the lock of the store name, so that an upload
-on its way between disk and journal is never reported. Two runs at once do no harm.
+Concurrency: can run while the server is running. A file that is replaced or deleted while it is read is checked again.
+Findings are confirmed under the lock of the store name, so an upload that is not in the journal yet is never reported.
+Several runs at the same time do no harm.
 """
 
 import contextlib
@@ -31,22 +30,22 @@ EMPTY, UNREADABLE, MISNAMED = "empty", "unreadable", "misnamed"
 
 #: What each finding means.
 MEANINGS = {
-    CHANGED: "the bytes are not those that were stored",
-    MISSING: "the journal knows it, but there is no file",
-    UNKNOWN: "there is a file that the journal does not know",
-    UNJOURNALED: "it was deleted or replaced without a note in the journal",
-    EMPTY: "the file has no bytes",
+    CHANGED: "the content does not match the stored checksum",
+    MISSING: "the file is in the journal, but does not exist",
+    UNKNOWN: "the file exists, but is not in the journal",
+    UNJOURNALED: "the file was deleted or replaced without a journal entry",
+    EMPTY: "the file is empty",
     UNREADABLE: "the file cannot be read",
-    MISNAMED: "the bytes are not what the extension says",
+    MISNAMED: "the content does not match the extension",
 }
 
 #: Bytes read at a time.
 _CHUNK = 1 << 20
 
-#: What opening a file counts for in the pace, in bytes: a million small files take their time, too.
+#: How many bytes opening a file counts for in the rate limit, because small files take time, too.
 _OPENING = 16 << 10
 
-#: How often to begin again when a file changes under our hands.
+#: How many times to read a file that changes while it is read.
 _ATTEMPTS = 3
 
 
@@ -62,7 +61,7 @@ class Finding:
 
 @dataclass
 class Summary:
-    """What a run has seen: files and bytes that it read, files by finding, and what it adopted."""
+    """Totals of a run: files and bytes read, files by finding, and events added to the journal."""
 
     files: int = 0
     bytes: int = 0
@@ -70,7 +69,7 @@ class Summary:
     adopted: int = 0
 
     def as_json(self) -> str:
-        """Returns the summary as the journal keeps it."""
+        """Returns the summary as it is stored in the journal."""
         return json.dumps({**vars(self), "findings": dict(self.findings)})
 
 
@@ -79,11 +78,10 @@ class Verification:
 
     Parameters:
         originals: the store.
-        rate_limit: how quickly to read, and when to end.
-        adopt: whether what the journal did not hear of is noted in it: files that it does not know, and what
-            went to the trash unnoted.
-        accept: whether changed and missing files are noted as they are now.
-        client: who asks, for the journal.
+        rate_limit: limits reading, and signals the end.
+        adopt: whether unknown files, and unjournaled deletes and replacements, are added to the journal.
+        accept: whether the current state of changed and missing files is recorded.
+        client: recorded in the journal.
     """
 
     def __init__(self, originals: Originals, rate_limit: RateLimit, *, adopt: bool, accept: bool, client: str) -> None:
@@ -98,14 +96,14 @@ class Verification:
         self.summary = Summary()
 
     def run(self, resume: bool, progress: Callable[[int], None] = lambda _bytes: None) -> Iterator[Finding]:
-        """Checks all originals and yields what is wrong; the journal keeps how far it came.
+        """Checks all originals and yields findings. The progress is stored in the journal.
 
         Parameters:
-            resume: whether to go on with the last run if that was not finished.
-            progress: called with the number of bytes of every file that is done.
+            resume: whether to resume the last run, if it was not finished.
+            progress: called with the size of each file that is done.
 
         Raises:
-            Interrupted: the pace was told to end.
+            Interrupted: the rate limit has signaled the end.
             StorageFault: the journal or the folder cannot be read.
             Unavailable: the store cannot be reached.
         """
@@ -139,7 +137,7 @@ class Verification:
         return finding
 
     def _done_before(self, collection_dir: str, name: str, began_ns: int) -> Finding | None:
-        """What this run found before it was interrupted, None if it did not come that far."""
+        """The finding of this run before its interruption, None if the file was not checked."""
         query = "SELECT finding FROM checks WHERE place = ? AND name = ? AND time_ns >= ?"
         with self._journal.reading(query, (collection_dir, name, began_ns)) as rows:
             row = next(rows, None)
@@ -154,7 +152,7 @@ class Verification:
         return finding
 
     def check(self, collection_dir: str, name: str) -> Finding | None:
-        """Reads one original; what is wrong with it, perhaps nothing. None: it is gone, or keeps changing."""
+        """Checks one original; returns a finding, possibly without kinds. None: it was deleted, or keeps changing."""
         for attempts_left in reversed(range(_ATTEMPTS)):
             known = self._journal.latest(collection_dir, name)
             try:
@@ -163,7 +161,7 @@ class Verification:
                     version, own_sha256 = stored.version, stored.sha256
             except NotFound:
                 return None
-            except Unavailable:  # it was replaced while it was read, or the store is away for a moment
+            except Unavailable:  # the file was replaced while it was read, or the store is briefly unavailable
                 if not attempts_left:
                     raise
                 continue
@@ -192,13 +190,13 @@ class Verification:
         return checksum.hexdigest(), head
 
     def _is_still(self, collection_dir: str, name: str, etag: str, known: Event | None) -> bool:
-        """Whether file and journal are still those that were compared."""
+        """Whether the file and its journal entry are still those that were compared."""
         with contextlib.suppress(NotFound), self._storage.open_original(collection_dir, name, reads=False) as stored:
             return stored.version.etag == etag and self._journal.latest(collection_dir, name) == known
         return False
 
     def _explained(self, finding: Finding, known: Event | None, now: Version) -> Finding:
-        """The same, but UNNOTED instead of CHANGED if the trash tells that this version came by a replacement."""
+        """The same finding, but UNJOURNALED instead of CHANGED if the trash has the version that was replaced."""
         if known is None or CHANGED not in finding.kinds:
             return finding
         entry = self._unjournaled.replacement(known, now)
@@ -208,7 +206,7 @@ class Verification:
         return Finding(finding.collection_dir, finding.name, kinds, since(entry))
 
     def _settled(self, finding: Finding, event: Event) -> Finding:
-        """Notes in the journal what is to be adopted or accepted; returns what is still wrong."""
+        """Records in the journal what is to be adopted or accepted; returns the finding with the remaining kinds."""
         settled = ((UNKNOWN, UNJOURNALED) if self._adopt else ()) + ((CHANGED, UNJOURNALED) if self._accept else ())
         if not set(settled).intersection(finding.kinds) or not self._journal.record(event):
             return finding
@@ -218,9 +216,9 @@ class Verification:
         )
 
     def _missing(self, event: Event) -> Finding | None:
-        """What is wrong if there is no file of which the journal says that there is one; None if there is one.
+        """The finding for an original that exists according to the journal; None if the file exists.
 
-        Notes in the journal what is to be adopted or accepted, and then finds nothing.
+        Also None if the deletion is adopted or accepted: then it is recorded in the journal.
         """
         if self._rate_limit.ending.is_set():
             raise Interrupted
@@ -228,7 +226,7 @@ class Verification:
             self._storage.open_original(event.collection_dir, event.name, reads=False).file.close()
             return None
         except StorageFault:
-            return None  # found unreadable before
+            return None  # already reported as unreadable
         except NotFound:
             with self._storage.locked_original(event.collection_dir, event.name):
                 if self._journal.latest(event.collection_dir, event.name) != event:
@@ -240,7 +238,7 @@ class Verification:
         if self._accept or (self._adopt and entry is not None):
             gone = Event(events.GONE, event.collection_dir, event.name, "", event.size, event.sha256, self._client)
             if entry is not None:
-                # It went when the trash says; nobody knows any more who asked for that.
+                # The trash has the time of removal; the client is not known.
                 who = f"unknown, noted by {self._client}"
                 gone = replace(gone, operation=events.DELETED, time_ns=entry.removed_ns, client=who)
             if self._journal.record(gone):
@@ -254,15 +252,16 @@ class Verification:
 def _compare(found: Event, known: Event | None, own_sha256: str | None, head: bytes) -> Finding:
     kinds, detail = [], ""
     if own_sha256 is not None:
-        # Kept with the bytes: it also knows what another server on the same store has put there since.
+        # Stored with the content, so it is up to date even if another server uses the same store.
         if own_sha256 != found.sha256:
             kinds.append(CHANGED)
-            detail = f"stored with SHA-256 {own_sha256}, now {found.size} bytes with {found.sha256}"
+            detail = f"stored with SHA-256 {own_sha256}, now {found.size} bytes with SHA-256 {found.sha256}"
     elif known is None or known.operation not in events.PRESENT or known.sha256 is None:
         kinds.append(UNKNOWN)
     elif known.sha256 != found.sha256:
         kinds.append(CHANGED)
-        detail = f"stored with {known.size} bytes and SHA-256 {known.sha256}, now {found.size} and {found.sha256}"
+        before = f"{known.size} bytes with SHA-256 {known.sha256}"
+        detail = f"stored with {before}, now {found.size} bytes with SHA-256 {found.sha256}"
     if not found.size:
         kinds.append(EMPTY)
     elif formats.is_misnamed(media_types.guess(found.name), head):

@@ -54,7 +54,7 @@ def test_what_a_crash_kept_from_the_journal_is_found_in_the_trash(
     (finding,) = verification(originals).run(resume=False)
     assert (finding.name, finding.kinds) == ("a", (fixity.UNJOURNALED,))
     (entry,) = originals.trash()
-    assert finding.detail.startswith("its last version is in the trash since 20")
+    assert finding.detail.startswith("its previous version has been in the trash since 20")
     assert found(originals, adopt=True) == {}, "noted"
     assert found(originals) == {}
     known = originals.journal.latest("", "a")
