@@ -1,8 +1,7 @@
 """How the store grows, and when its disk will be full: from the journal.
 
-What an upload brings is counted when it comes, what leaves for good when it leaves: a deleted or replaced
-file takes its space until it is purged from the trash. Where there is no trash, it is gone at once. Files that were
-copied in by hand, and thumbnails, are not in the journal and so not in these figures.
+Uploads count when they are stored. Deleted and replaced files take space until they are purged from the trash; without
+a trash, until they are deleted. Files copied by hand, and thumbnails, are not in the journal, and so not included.
 """
 
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from assetstore.journal.journal import Journal
 _NANOSECONDS = 1_000_000_000
 _DAY = 86_400
 
-#: Growth is the average of so many days, of fewer if the journal is younger, and none of less than a week.
+#: Growth is the average of up to 90 days, as far as the journal goes back, and requires at least 7.
 _MOST_DAYS, _LEAST_DAYS = 90, 7
 
 
@@ -62,7 +61,7 @@ def window_days(journal: Journal, now: float) -> float | None:
 
 
 def daily(journal: Journal, keeps_trash: bool, now: float) -> float | None:
-    """Returns by how many bytes the store grew a day of late; None if the journal is too young to tell.
+    """Returns by how many bytes a day the store has grown recently; None if the journal is too young.
 
     Parameters:
         journal, keeps_trash: as for `months`.
@@ -79,9 +78,9 @@ def daily(journal: Journal, keeps_trash: bool, now: float) -> float | None:
 
 
 def days_until_full(room: int | None, growth: float | None) -> float | None:
-    """Returns for how many days the room (bytes) lasts at a growth (bytes a day).
+    """Returns how many days the free space (bytes) lasts at a growth rate (bytes a day).
 
-    None if one of them is not known, or nothing grows.
+    None if one of them is not known, or the store does not grow.
     """
     if room is None or growth is None or growth <= 0:
         return None

@@ -1,8 +1,7 @@
-"""What existed at a moment in the past, from the journal, the trash and the dates of the files.
+"""Which originals existed at a point in time, from the journal, the trash and the dates of the files.
 
-The journal's word counts most. Of files that it had not heard of by then, the date tells: one that
-is there, or went to the trash later, and was last changed before the moment, is taken to have
-been there.
+The journal takes precedence. For a file that was not in the journal at that time, the date counts: if it exists, or was
+moved to the trash later, and was last modified before that time, it is assumed to have existed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,20 +12,20 @@ from assetstore.journal.journal import Event
 from assetstore.originals.service import Originals
 from assetstore.storage.models import Listed, TrashEntry
 
-#: Where the bytes of that time are now.
+#: Where the content of that time is now.
 IN_PLACE, IN_TRASH, LOST = "in place", "in the trash", "no longer kept"
 
 
 @dataclass(frozen=True)
 class Past:
-    """An original that existed at the moment.
+    """An original that existed at the point in time.
 
     Fields:
-        collection_dir, name, size: of the original then.
-        sha256: of its bytes, None if the journal does not know.
+        collection_dir, name, size: of the original at that time.
+        sha256: of its content, None if the journal does not know it.
         where: IN_PLACE, IN_TRASH or LOST.
-        entry: of the trash, if it is there.
-        is_journalled: whether the journal says so; else only the date of the file does.
+        entry: its entry in the trash, if it is there.
+        is_journalled: whether the evidence is the journal; otherwise it is the date of the file.
     """
 
     collection_dir: str
@@ -39,7 +38,7 @@ class Past:
 
 
 def existed(originals: Originals, timestamp_ns: int) -> Iterator[Past]:
-    """Yields the originals that existed at a moment, by place and name.
+    """Yields the originals that existed at a point in time, by collection folder and name.
 
     Parameters:
         originals: the store.
@@ -61,7 +60,7 @@ def existed(originals: Originals, timestamp_ns: int) -> Iterator[Past]:
         following = {event.name: event for event in originals.journal.following(collection_dir, timestamp_ns)}
         latest = {event.name: event for event in originals.journal.state(collection_dir)}
         for name in sorted({*listed, *went, *known}):
-            traces = _Traces(
+            evidence = _Evidence(
                 known.get(name),
                 following.get(name),
                 latest.get(name),
@@ -69,23 +68,23 @@ def existed(originals: Originals, timestamp_ns: int) -> Iterator[Past]:
                 went.get(name, []),
                 gone.get(name),
             )
-            if traces.known is None:
-                past = traces.by_date(collection_dir, name, timestamp_ns)
+            if evidence.known is None:
+                past = evidence.by_date(collection_dir, name, timestamp_ns)
             else:
-                past = traces.by_journal(collection_dir, name, originals.sha256_of)
+                past = evidence.by_journal(collection_dir, name, originals.sha256_of)
             if past is not None:
                 yield past
 
 
 @dataclass(frozen=True)
-class _Traces:
-    """What there is to tell of one name.
+class _Evidence:
+    """The evidence for one name.
 
     Fields:
-        known, following, latest: the last event up to the moment, the first after it, the last of all.
-        listed: the original of today.
-        went: what went to the trash after the moment, the oldest first.
-        gone: what went to the trash last before it.
+        known, following, latest: the last event up to the point in time, the first after it, the last of all.
+        listed: the current original.
+        went: entries that were moved to the trash after the point in time, oldest first.
+        gone: the last entry that was moved to the trash before it.
     """
 
     known: Event | None
@@ -96,18 +95,18 @@ class _Traces:
     gone: TrashEntry | None
 
     def by_journal(self, collection_dir: str, name: str, sha256_of: Callable[[TrashEntry], str | None]) -> Past | None:
-        """What the journal says, and where those bytes are now; *sha256_of* knows the checksums of the trash."""
+        """The original according to the journal; *sha256_of* returns the checksum of an entry of the trash."""
         known, latest = self.known, self.latest
         if known is None or known.operation not in events.PRESENT:
             return None
         if self.listed is None and latest == known and self.gone is not None and self.gone.removed_ns > known.time_ns:
-            return None  # a crash kept the journal from hearing that it went
+            return None  # its removal is not in the journal because of a crash
         is_same = latest == known or (latest is not None and latest.sha256 == known.sha256 is not None)
         if self.listed is not None and is_same:
             return Past(collection_dir, name, known.size, known.sha256, IN_PLACE, None, True)
         for entry in self.went:
             sha256 = sha256_of(entry)
-            # The same bytes are as good, whenever they came; without checksums the times have to tell.
+            # Any entry with the same content will do. Without checksums, times are compared.
             if self._is_of_then(entry, known) if None in (sha256, known.sha256) else sha256 == known.sha256:
                 return Past(collection_dir, name, known.size, known.sha256, IN_TRASH, entry, True)
         return Past(collection_dir, name, known.size, known.sha256, LOST, None, True)
@@ -118,9 +117,9 @@ class _Traces:
         return not is_later and entry.modified_ns <= known.time_ns and known.size in (None, entry.size)
 
     def by_date(self, collection_dir: str, name: str, timestamp_ns: int) -> Past | None:
-        """What the dates say of a file that the journal had not heard of."""
+        """The original according to the file dates, for a file that was not in the journal."""
         if self.following is not None and self.following.operation == events.STORED:
-            return None  # there was none before that
+            return None  # it did not exist before that
         listed, latest = self.listed, self.latest
         is_of_then = latest is None or latest.operation in (events.ADOPTED, events.RESTORED)
         if listed is not None and listed.modified_ns <= timestamp_ns and is_of_then:

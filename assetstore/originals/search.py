@@ -1,7 +1,7 @@
-"""Finds originals by a part of their store name, for people.
+"""Finds originals by a part of their store name, for interactive use.
 
-The journal is asked first, because it is quick. The files are the truth, so what it says is looked at, and the
-folders are looked through for what it does not know; of very many files only as far as a person likes to wait.
+The journal is searched first, because that is fast. The files are authoritative, so each result is checked on disk,
+and the folders are searched for files that are not in the journal, up to a time limit.
 """
 
 import logging
@@ -17,26 +17,26 @@ from assetstore.storage.models import Listed
 
 _log = logging.getLogger(__name__)
 
-#: So many are shown at once, and so many events are looked at for the latest ones.
+#: The maximum number of results, and of events that are read for the latest originals.
 MOST, _MOST_EVENTS = 60, 1000
 
-#: For how long the folders are looked through, in seconds.
+#: For how long the folders are searched, in seconds.
 _SEARCH_SECONDS = 4.0
 
-#: How often, in files, the clock is looked at.
+#: After how many files the time limit is checked.
 _FILES_BETWEEN_LOOKS = 1000
 
 
 @dataclass(frozen=True)
 class Found:
-    """Originals with the folders of their collections, newest first, and whether that is all there are."""
+    """Originals with their collection folders, newest first, and whether the list is complete."""
 
     originals: list[tuple[str, Listed]]
     is_all: bool
 
 
 def named(originals: Originals, part: str, collection_dir: str | None) -> Found:
-    """Returns originals whose names have this part, in capitals or not; the one that is named so exactly comes first.
+    """Returns originals whose names contain a text, ignoring case; an exact match comes first.
 
     Parameters:
         originals: the store.
@@ -63,7 +63,7 @@ def named(originals: Originals, part: str, collection_dir: str | None) -> Found:
 
 
 def _candidates(originals: Originals, part: str, collection_dirs: list[str]) -> Iterator[tuple[str, Listed | None]]:
-    """Yields what fits, first from the journal and then from the folders; None for each file that does not."""
+    """Yields matches, first from the journal and then from the folders; None for each file that does not match."""
     for where, name in _remembered(originals, part):
         if where in collection_dirs:
             yield from _of_name(originals, where, name)
@@ -74,7 +74,7 @@ def _candidates(originals: Originals, part: str, collection_dirs: list[str]) -> 
 
 
 def _remembered(originals: Originals, part: str) -> list[tuple[str, str]]:
-    """Names with this part in the journal, the latest first: it looks through a million of them in a moment."""
+    """Names in the journal that contain this text, the latest first. This is fast even with a million events."""
     pattern = "%" + "".join(f"\\{character}" if character in "%_\\" else character for character in part) + "%"
     grouped = "GROUP BY place, name ORDER BY MAX(id) DESC LIMIT ?"
     query = f"SELECT place, name FROM events WHERE name LIKE ? ESCAPE '\\' {grouped}"  # noqa: S608 - our own words
@@ -82,12 +82,12 @@ def _remembered(originals: Originals, part: str) -> list[tuple[str, str]]:
         with originals.journal.reading(query, (pattern, _MOST_EVENTS)) as rows:
             return [(collection_dir, name) for collection_dir, name in rows]
     except StorageFault as error:
-        _log.error("the journal cannot be asked: %s", error.detail)
+        _log.error("the journal cannot be read: %s", error.detail)
         return []
 
 
 def exactly(originals: Originals, name: str, collection_dir: str | None) -> Found:
-    """Returns the originals of just this name. Raises StorageFault."""
+    """Returns the originals with exactly this name. Raises StorageFault."""
     return Found(
         [found for where in _collection_dirs(originals, collection_dir) for found in _of_name(originals, where, name)],
         True,
@@ -95,7 +95,7 @@ def exactly(originals: Originals, name: str, collection_dir: str | None) -> Foun
 
 
 def latest(originals: Originals, collection_dir: str | None) -> Found:
-    """Returns the originals that came last, by the journal. Raises StorageFault."""
+    """Returns the most recently added originals, according to the journal. Raises StorageFault."""
     found: dict[tuple[str, str], Listed] = {}
     seen: set[tuple[str, str]] = set()
     for event in originals.journal.search(collection_dir=collection_dir, newest_first=True, most=_MOST_EVENTS):

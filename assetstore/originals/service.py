@@ -1,12 +1,11 @@
-"""Changes to originals: each is made whole, noted in the journal, and can be undone.
+"""Changes to originals: each is atomic, recorded in the journal, and can be undone.
 
-This is the one place through which a store name comes to stand for other bytes: uploads, deletes
-and restores, whether a client or a command asks for them.
+All changes to the content of a store name go through this module: uploads, deletes and restores, by clients and by
+commands.
 
-Concurrency: a change and its event in the journal happen under the lock of the store name, so that
-the journal has them in the order in which they happened. Uploads wait for the disk before they
-take the lock. A crash in between leaves a change that the journal did not hear of; `assetstore.fixity.verification`
-finds it.
+Concurrency: a change and its journal entry are made under the lock of the store name, so that the journal has changes
+in their order. Uploads are synced before they take the lock. A crash between the two leaves an unjournaled change,
+which `assetstore.fixity.verification` finds.
 """
 
 import logging
@@ -24,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Received:
-    """An upload with all its bytes: where they wait, how many they are, and their checksum in hexadecimal."""
+    """A complete upload: its temporary file, its size, and its SHA-256 in hexadecimal."""
 
     incoming: Incoming
     size: int
@@ -38,7 +37,7 @@ class Originals:
         storage: where they are.
         journal: what happened to them.
         collection_dirs: the folders of all collections.
-        keeps_trash: whether what is deleted or replaced goes to the trash.
+        keeps_trash: whether deleted and replaced originals are moved to the trash.
     """
 
     def __init__(self, storage: Storage, journal: Journal, collection_dirs: Sequence[str], keeps_trash: bool) -> None:
@@ -48,16 +47,16 @@ class Originals:
         self.keeps_trash = keeps_trash
 
     def store(self, received: Received, collection_dir: str, name: str, origin: Origin) -> bool:
-        """Makes an upload the original of that name; True if it replaced one.
+        """Stores an upload as the original of that name; True if it replaced one.
 
         Parameters:
-            received: all bytes of the upload.
+            received: the complete upload.
             collection_dir, name: of the original.
-            origin: who uploads.
+            origin: recorded in the journal.
 
         Raises:
-            BadRequest, OutOfSpace, StorageFault: nothing has changed then.
-            Unsynced: all has changed, but the disk does not confirm it. So for the other changes.
+            BadRequest, OutOfSpace, StorageFault: nothing has changed.
+            Unsynced: the change was made, but the disk did not confirm it. The other methods raise it, too.
         """
         received.incoming.sync(received.sha256)
         with self.storage.locked_original(collection_dir, name):
@@ -69,7 +68,7 @@ class Originals:
         return replaces
 
     def delete(self, collection_dir: str, name: str, origin: Origin) -> bool:
-        """Removes an original; False if there was none. Raises OutOfSpace, StorageFault: nothing has changed then."""
+        """Removes an original; False if there was none. Raises OutOfSpace, StorageFault: nothing has changed."""
         with self.storage.locked_original(collection_dir, name):
             known = self._known(collection_dir, name)
             existed, doubt = _made(lambda: self.storage.delete_original(collection_dir, name, self.keeps_trash))
@@ -81,9 +80,9 @@ class Originals:
         return existed
 
     def restore(self, entry: TrashEntry, origin: Origin) -> bool:
-        """Makes an entry of the trash the original again; True if it replaced one, which goes to the trash.
+        """Restores an entry of the trash; True if it replaced an original, which is moved to the trash.
 
-        Raises NotFound (the entry is gone), OutOfSpace, StorageFault.
+        Raises NotFound (the entry does not exist), OutOfSpace, StorageFault.
         """
         with self.storage.locked_original(entry.collection_dir, entry.name):
             sha256 = self.sha256_of(entry)
@@ -94,7 +93,7 @@ class Originals:
         return replaces
 
     def purge(self, entry: TrashEntry, origin: Origin) -> bool:
-        """Removes an entry of the trash for good; False if it was gone already. Raises StorageFault."""
+        """Permanently deletes an entry of the trash; False if it did not exist. Raises StorageFault."""
         with self.storage.locked_original(entry.collection_dir, entry.name):
             existed = self.storage.purge(entry)
             if existed:
@@ -102,25 +101,25 @@ class Originals:
         return existed
 
     def total_size(self) -> int:
-        """Returns how many bytes all originals have together. Raises StorageFault."""
+        """Returns the total size of all originals, in bytes. Raises StorageFault."""
         return sum(
             listed.size for collection_dir in self.collection_dirs for listed in self.storage.originals(collection_dir)
         )
 
     def trash(self) -> Iterator[TrashEntry]:
-        """Yields what is in the trash of all places, the oldest of each first. Raises StorageFault."""
+        """Yields the trash of all collection folders, the oldest entries of each first. Raises StorageFault."""
         for collection_dir in self.collection_dirs:
             yield from self.storage.trash(collection_dir)
 
     def sha256_of(self, entry: TrashEntry) -> str | None:
-        """Returns what the journal says of the bytes of an entry of the trash, None if it does not know."""
+        """Returns the SHA-256 of an entry of the trash according to the journal, None if it is not known."""
         try:
             known = self.journal.latest_present(entry.collection_dir, entry.name, entry.removed_ns)
         except StorageFault as error:
-            _log.error("the journal cannot be asked: %s", error.detail)
+            _log.error("the journal cannot be read: %s", error.detail)
             return None
         if known is None or known.size != entry.size or known.time_ns < entry.modified_ns:
-            return None  # somebody changed it by hand since
+            return None  # it was changed by hand
         return known.sha256
 
     def _record(  # noqa: PLR0917 - the columns of the journal
@@ -129,17 +128,17 @@ class Originals:
         self.journal.record(Event(operation, collection_dir, name, origin.collection, size, sha256, origin.client))
 
     def _known(self, collection_dir: str, name: str) -> Event | None:
-        """The journal's word on today's original, None if it has none."""
+        """The last journal entry for the current original, None if there is none."""
         try:
             known = self.journal.latest(collection_dir, name)
         except AssetError as error:
-            _log.error("the journal cannot be asked: %s", error.detail)
+            _log.error("the journal cannot be read: %s", error.detail)
             return None
         return known if known is not None and known.operation in events.PRESENT else None
 
 
 def _made(change: Callable[[], bool]) -> tuple[bool, Unsynced | None]:
-    """Makes a change; also gives the doubt whether it lasts, for then it has its place in the journal all the same."""
+    """Makes a change. Returns Unsynced instead of raising it, because the change is then recorded, too."""
     try:
         return change(), None
     except Unsynced as error:

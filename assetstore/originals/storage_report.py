@@ -1,9 +1,9 @@
-"""A survey of the store: how much there is, how it grew, when the disk will be full.
+"""A survey of the store: its size, its growth, and when the disk will be full.
 
-It looks at the size of every file and at every event, so it is made in a thread of its own, now and then,
-and whoever asks gets the last one at once.
+A survey reads the size of every file, and every event. So it runs occasionally, in its own thread, and callers get the
+last result immediately.
 
-Concurrency: any thread may ask; one survey is made at a time.
+Concurrency: thread-safe; only one survey runs at a time.
 """
 
 import logging
@@ -19,8 +19,8 @@ from assetstore.originals.service import Originals
 
 _log = logging.getLogger(__name__)
 
-#: After so many seconds a survey is made anew when somebody asks; after this multiple of its own duration at
-#: the least, so that surveys of millions of files are rare.
+#: A survey is outdated after this many seconds, and at least this multiple of its own duration, so that surveys of
+#: millions of files are rare.
 _FRESH_SECONDS, _FRESH_FACTOR = 60, 100
 
 
@@ -29,7 +29,7 @@ class Survey:
 
     Parameters:
         originals: the store.
-        reserve: bytes that uploads leave free (RESERVED_BYTES).
+        reserve: free space that uploads do not use, in bytes (RESERVED_BYTES).
         keeps_trash: whether deleted files stay in the trash for a while.
     """
 
@@ -43,9 +43,9 @@ class Survey:
         self._stale_from = 0.0
 
     def latest(self) -> dict[str, Any]:
-        """Returns the last survey, and begins a new one if need be.
+        """Returns the last survey, and starts a new one if it is outdated.
 
-        `ready` is False as long as there is none; `fault` says why it could not be made.
+        `ready` is False while there is none; `fault` is the reason if it failed.
         """
         with self._lock:
             begins = not self._is_running and time.monotonic() >= self._stale_from
@@ -57,7 +57,7 @@ class Survey:
 
     def _run(self) -> None:
         began = time.monotonic()
-        found = {"ready": False, "fault": "The store could not be looked through; the log has more."}
+        found = {"ready": False, "fault": "The store could not be surveyed. See the log for details."}
         try:
             found = self._made()
         except AssetError as error:
@@ -100,9 +100,9 @@ class Survey:
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:
-    """What the journal says; None if it cannot be asked: the files are counted all the same."""
+    """The result of a query to the journal; None if it cannot be read, so that the files are still counted."""
     try:
         return ask()
     except AssetError as error:
-        _log.error("the journal cannot be asked: %s", error.detail)
+        _log.error("the journal cannot be read: %s", error.detail)
         return None

@@ -1,8 +1,8 @@
-"""How long the trash is kept: what is due leaves it, by age and by size, and the log says so.
+"""Trash retention: purges entries of the trash by age and by size.
 
-A clock that is wrong must not empty the trash. So whoever purges notes the time; when the next time
-is more than three days away from that, in either direction, the clock may have leapt (or the server
-was off): nothing is purged then, and only the next round, an hour later, believes the clock.
+A wrong clock must not empty the trash. So each round records its time. If the next round is more than three days away
+from it, in either direction, the clock may have jumped (or the server was off). Then nothing is purged, and purging
+resumes with the following round, an hour later.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from assetstore.storage.models import TrashEntry
 
 _log = logging.getLogger(__name__)
 
-#: How often the server looks into the trash, in seconds.
+#: How often the server purges the trash, in seconds.
 ROUND_SECONDS = 3600
 
 _DAY = 86_400
@@ -28,20 +28,20 @@ _NANOSECONDS = 1_000_000_000
 
 
 def due(entries: Iterable[TrashEntry], now: float, days: int, most_bytes: int | None) -> list[TrashEntry]:
-    """Returns the entries that leave the trash, oldest first.
+    """Returns the entries to purge, oldest first.
 
     Parameters:
-        entries: all that are in it.
+        entries: all entries of the trash.
         now: seconds since 1970.
         days: how long an entry stays (TRASH_DAYS).
-        most_bytes: how much all may hold together (TRASH_BYTES), None for any number.
+        most_bytes: the maximum total size (TRASH_BYTES), None for no limit.
     """
     oldest = (now - days * _DAY) * _NANOSECONDS
     ordered = sorted(entries, key=lambda entry: entry.removed_ns)
     excess = 0 if most_bytes is None else sum(entry.size for entry in ordered) - most_bytes
     leaving = []
     for entry in ordered:
-        # The date of the file, too: what went while the clock stood in 1970 is not as old as that.
+        # The file's date counts, too, because an entry may have been removed while the clock was wrong.
         is_old = max(entry.removed_ns, entry.modified_ns) < oldest
         if is_old or excess > 0:
             leaving.append(entry)
@@ -50,12 +50,12 @@ def due(entries: Iterable[TrashEntry], now: float, days: int, most_bytes: int | 
 
 
 class TrashKeeper:
-    """Purges what is due.
+    """Purges entries that are due.
 
     Parameters:
         originals: the store.
-        base: the folder that holds the server's private folder.
-        days, most_bytes: see `due`; with 0 days nothing is put into the trash, and what is there stays.
+        base: the folder that contains the server's private folder.
+        days, most_bytes: see `due`. With 0 days, nothing is purged (and nothing is moved to the trash).
     """
 
     def __init__(self, originals: Originals, base: Path, days: int, most_bytes: int | None) -> None:
@@ -65,12 +65,14 @@ class TrashKeeper:
         self._most_bytes = most_bytes
 
     def purge(self, now: float | None = None) -> int:
-        """Purges what is due and returns how many entries that were. To be called by one process at a time."""
+        """Purges entries that are due, and returns their number. May be called by only one process at a time."""
         if not self._days:
             return 0
         now = time.time() if now is None else now
         if self._clock_leapt(now):
-            _log.warning("the clock is days away from the last time the trash was looked at; nothing is purged yet")
+            _log.warning(
+                "the clock has jumped by days since the trash was last checked; nothing is purged in this round"
+            )
             return 0
         number = size = 0
         for entry in due(self._originals.trash(), now, self._days, self._most_bytes):
@@ -78,13 +80,13 @@ class TrashKeeper:
                 if self._originals.purge(entry, Origin("", "housekeeping")):
                     number, size = number + 1, size + entry.size
             except AssetError as error:
-                _log.error("%r cannot leave the trash: %s %s", entry.identifier, error.public, error.detail)
+                _log.error("%r cannot be purged: %s %s", entry.identifier, error.public, error.detail)
         if number:
-            _log.info("%s files with %s bytes left the trash for good", number, size)
+            _log.info("purged %s files with %s bytes from the trash", number, size)
         return number
 
     def _clock_leapt(self, now: float) -> bool:
-        """Whether the clock is far from the last round; notes the time for the next one."""
+        """Whether the clock differs by days from the last round; records the time for the next one."""
         last = now
         with contextlib.suppress(OSError, ValueError):
             last = float(self._last_purge.read_text(encoding="ascii"))
@@ -92,5 +94,5 @@ class TrashKeeper:
             self._last_purge.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._last_purge.write_text(f"{now:.0f}\n", encoding="ascii")
         except OSError as error:
-            _log.error("the time of the look at the trash cannot be noted: %s", error)
+            _log.error("the time of the trash check cannot be recorded: %s", error)
         return abs(now - last) > _LEAP_SECONDS

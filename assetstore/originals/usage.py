@@ -1,7 +1,7 @@
-"""How big the store is, how it grows, and until when there is room.
+"""The size of the store, its growth, and when the disk will be full.
 
-What there is, the files say; how it came to be so, the journal. Files that the journal adopted (on a
-move here, or copied in by hand) are no growth: they would make a forecast wrong for months.
+Sizes come from the files, growth from the journal. Files that were adopted (after a migration, or copied by hand) do
+not count as growth, because they would distort the forecast for months.
 """
 
 import time
@@ -15,8 +15,8 @@ from assetstore.journal import journal as events
 from assetstore.originals import growth
 from assetstore.originals.service import Originals
 
-#: All changes: when, what came (files, bytes) and what went by it. Of a replacement both; what went was the
-#: size that the event before it tells.
+#: All changes: the time, files and bytes added, files and bytes removed. A replacement has both; the removed size is
+#: that of the previous event.
 _CHANGES = """
 WITH history AS (
     SELECT place, time_ns, operation, size,
@@ -51,7 +51,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Month:
-    """What came to one folder in one month (UTC, `2026-11`) and what went: files and bytes."""
+    """Files and bytes added to and removed from one folder in one month (UTC, `2026-11`)."""
 
     collection_dir: str
     month: str
@@ -63,13 +63,13 @@ class Month:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Until when there is room.
+    """When the disk will be full.
 
     Fields:
-        free_bytes: room for further originals; None if nobody knows.
+        free_bytes: free space for originals; None if it is not known.
         window_days: over how many days growth was measured; 0 if the journal is too young.
-        bytes_per_day: by which originals and trash grew on average; may be negative.
-        days: until the disk is full; None if that is not in sight, or not known.
+        bytes_per_day: average growth of originals and trash; may be negative.
+        days: until the disk is full; None if the store does not grow, or it is not known.
     """
 
     free_bytes: int | None
@@ -88,7 +88,7 @@ class Duplicate:
 
 
 def kinds(originals: Originals, collection_dir: str) -> Iterator[Kind]:
-    """Yields what there is in a folder, by type, the largest first. Raises StorageFault."""
+    """Yields the originals of a folder by media type, largest total size first. Raises StorageFault."""
     files: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for listed in originals.storage.originals(collection_dir):
@@ -100,7 +100,7 @@ def kinds(originals: Originals, collection_dir: str) -> Iterator[Kind]:
 
 
 def months(originals: Originals, collection_dirs: list[str], number: int) -> Iterator[Month]:
-    """Yields how the folders grew, by folder and month.
+    """Yields the growth of the folders, by folder and month.
 
     Parameters:
         originals: the store.
@@ -120,11 +120,11 @@ def months(originals: Originals, collection_dirs: list[str], number: int) -> Ite
 
 
 def forecast(originals: Originals, reserved_bytes: int) -> Forecast:
-    """Returns until when there is room, if it goes on as in the last time.
+    """Returns when the disk will be full if the store keeps growing at its recent rate.
 
     Parameters:
         originals: the store.
-        reserved_bytes: that uploads leave free.
+        reserved_bytes: free space that uploads do not use.
 
     Raises:
         StorageFault: the journal or the disk cannot be read.
@@ -142,9 +142,9 @@ def forecast(originals: Originals, reserved_bytes: int) -> Forecast:
 
 
 def duplicates(originals: Originals, collection_dirs: list[str]) -> Iterator[Duplicate]:
-    """Yields originals with the same bytes, those first that waste most. Raises StorageFault.
+    """Yields originals with identical content, those that waste most space first. Raises StorageFault.
 
-    Only files whose checksum the journal knows: `manage.py verify --adopt` makes it know all.
+    Includes only files whose checksum is in the journal; `manage.py verify --adopt` adds all files.
     """
     found: defaultdict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
     for collection_dir in collection_dirs:

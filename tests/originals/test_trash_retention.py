@@ -164,7 +164,7 @@ def test_after_a_leap_of_the_clock_nothing_leaves_until_the_next_round(
     lay(tmp_path, "old", 91 - min(leap, 0) / DAY)
     assert keeper.purge(NOW + leap) == 0
     assert kept(originals) == ["old"]
-    assert "the clock is days away" in caplog.text
+    assert "the clock has jumped by days" in caplog.text
     assert keeper.purge(NOW + leap + 3600) == 1
 
 
@@ -208,7 +208,7 @@ def test_a_note_that_cannot_be_written_is_logged(
     (tmp_path / ".asset-server/trash-purged").mkdir(parents=True)
     lay(tmp_path, "old", 100)
     assert TrashKeeper(originals, tmp_path, 90, None).purge(NOW) == 1
-    assert "cannot be noted" in caplog.text
+    assert "cannot be recorded" in caplog.text
 
 
 def test_an_entry_that_cannot_leave_does_not_keep_the_others(

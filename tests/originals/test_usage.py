@@ -67,8 +67,8 @@ def test_it_tells_what_there_is_by_folder_and_type_and_what_is_there_twice(start
     assert rows[-1]["bytes"] == 2000
     shown = manage(server, "--collection", "KU Birds").stdout.splitlines()
     assert shown[:3] == ["birds\timage/jpeg\t1 files\t1.0 kB", "Total\t1 files\t1.0 kB", "Trash\t0 files\t0 bytes"]
-    assert shown[3] == f"{month_of(0)}\tbirds\t1 came, 1.0 kB\t0 went, 0 bytes"
-    assert "the journal is too young for a forecast" in shown[4]
+    assert shown[3] == f"{month_of(0)}\tbirds\t1 added, 1.0 kB\t0 removed, 0 bytes"
+    assert "no forecast, because the journal is less than 7 days old" in shown[4]
 
 
 def test_a_replacement_comes_and_goes_and_what_was_adopted_is_no_growth(originals: Originals) -> None:
