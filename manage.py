@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The administrator's commands: `python manage.py --help`.
 
-They work on the same settings and folders as the server, also while it runs.
+They use the same settings and folders as the server, and can run while it is running.
 """
 
 import sys

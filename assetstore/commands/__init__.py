@@ -1,6 +1,7 @@
 """The administrator's commands, one module each.
 
-`workplace` opens settings and store for them; `parameters`, `remote_options`, `output` and `progress` are shared parts.
+`installation` opens the settings and the store for them. They share `parameters`, `remote_options`, `output` and
+`progress`.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ from assetstore.commands import (
     usage,
     verify,
 )
+from assetstore.commands.installation import Installation
 from assetstore.commands.output import printable
-from assetstore.commands.workplace import Workplace
 from assetstore.config.loading import SettingsError
 from assetstore.errors import AssetError
 
@@ -36,12 +37,12 @@ _INTERRUPTED = 130
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def _commands() -> None:
-    """Looks after the attachments of Specify, also while the server runs.
+    """Manages the attachments of Specify. All commands can run while the server is running.
 
     \b
-    Exit status: 0  done, nothing is wrong
-                 1  something is wrong, or not all could be done; the output says what
-                 2  the command was called wrongly
+    Exit status: 0  success, no problems found
+                 1  problems found, or the command could not do everything; the output gives the reason
+                 2  invalid arguments or options
                  130  interrupted
     """
 
@@ -70,11 +71,11 @@ def main(arguments: Sequence[str], folder: Path) -> int:
     """Runs one command and returns its exit status.
 
     Parameters:
-        arguments: of the command line, without the program's name.
-        folder: of the program, with settings.py.
+        arguments: the command line, without the program's name.
+        folder: the program's folder, which contains settings.py.
     """
     try:
-        status = _commands.main(list(arguments), "manage.py", standalone_mode=False, obj=Workplace(folder))
+        status = _commands.main(list(arguments), "manage.py", standalone_mode=False, obj=Installation(folder))
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         return _INTERRUPTED
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str], folder: Path) -> int:
     except SettingsError as error:
         click.echo(f"The settings cannot be used. {error}", err=True)
     except AssetError as error:
-        # Another server may have said it.
+        # The text may come from another server.
         click.echo(printable(f"{error.public} {error.detail}".strip()), err=True)
     else:
         return int(status or 0)

@@ -1,10 +1,10 @@
-"""`manage.py as-of`: what existed at a moment in the past."""
+"""`manage.py as-of`: lists the originals that existed at a date and time in the past."""
 
 import click
 
+from assetstore.commands.installation import Installation
 from assetstore.commands.output import show
 from assetstore.commands.parameters import Selection, Timestamp, as_json_option
-from assetstore.commands.workplace import Workplace
 from assetstore.originals import point_in_time
 
 _COLUMNS = ("size", "sha256", "where", "evidence", "place", "name")
@@ -13,22 +13,25 @@ _COLUMNS = ("size", "sha256", "where", "evidence", "place", "name")
 @click.command("as-of")
 @click.argument("timestamp", type=Timestamp())
 @click.argument("names", nargs=-1, metavar="[NAME|PATTERN]...")
-@click.option("--collection", help="Only this collection: its name, or its folder.")
+@click.option("--collection", help="Only this collection, by name or folder.")
 @as_json_option
 @click.pass_obj
-def as_of(workplace: Workplace, timestamp: int, names: tuple[str, ...], collection: str | None, as_json: bool) -> None:
-    """Lists the originals that existed at MOMENT: bytes, SHA-256, where those bytes are now, folder, store name.
+def as_of(
+    installation: Installation, timestamp: int, names: tuple[str, ...], collection: str | None, as_json: bool
+) -> None:
+    """Lists the originals that existed at TIMESTAMP.
 
-    The evidence is the journal; for files that it did not know then, their date.
+    Columns: size in bytes, SHA-256, where the file is now, evidence, collection folder, store name. The evidence is the
+    journal, or the file's date if the journal did not know the file at that time.
 
     \b
         manage.py as-of 2026-11-24
         manage.py as-of '2026-11-24 10:30' 'sp6*.jpg'
     """
     selection = Selection(names, collection, None, None)
-    selection.collection_dir(workplace.settings)
-    for past in point_in_time.existed(workplace.originals, timestamp):
-        if not selection.fits(workplace.settings, past.collection_dir, past.name, timestamp):
+    selection.collection_dir(installation.settings)
+    for past in point_in_time.existed(installation.originals, timestamp):
+        if not selection.fits(installation.settings, past.collection_dir, past.name, timestamp):
             continue
         row = {
             "place": past.collection_dir,

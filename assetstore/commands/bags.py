@@ -1,4 +1,4 @@
-"""`manage.py export` and `manage.py import`: originals as a BagIt bag, out and in."""
+"""`manage.py export` and `manage.py import`: copy originals to and from BagIt bags."""
 
 import threading
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from assetstore.bags.export import MEANINGS, Export
-from assetstore.bags.import_ import Arrival
+from assetstore.bags.import_ import ReceivedBag
+from assetstore.commands.installation import COMMAND, Installation
 from assetstore.commands.output import printable, progress, show
 from assetstore.commands.parameters import Selection, as_json_option, dry_run_option
-from assetstore.commands.workplace import COMMAND, Workplace
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config.loading import Settings
 from assetstore.errors import BadRequest
@@ -17,42 +17,44 @@ from assetstore.errors import BadRequest
 _MEGABYTE = 1_000_000
 
 _rate_option = click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Read at most so many megabytes a second."
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Limit reading to this many megabytes per second."
 )
 
 
 @click.command("export")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--collection", "collections", multiple=True, help="Only this one: its name or folder. Repeatable.")
+@click.option(
+    "--collection", "collections", multiple=True, help="Export only this collection, by name or folder. Repeatable."
+)
 @click.option("--info", multiple=True, metavar="LABEL=TEXT",
-              help="A line for bag-info.txt, such as 'Source-Organization=Museum of X'. Repeatable.")  # fmt: skip
+              help="Add a line to bag-info.txt, such as 'Source-Organization=Museum of X'. Repeatable.")  # fmt: skip
 @_rate_option
 @as_json_option
 @click.pass_obj
 def export_bag(
-    workplace: Workplace,
+    installation: Installation,
     folder: Path,
     collections: tuple[str, ...],
     info: tuple[str, ...],
     rate: float | None,
     as_json: bool,
 ) -> int:
-    """Copies originals into FOLDER as a BagIt bag, for an archive or another museum.
+    """Exports originals to FOLDER as a BagIt bag, for an archive or another museum.
 
-    The bag has the SHA-256 of every file, and attachments.csv, which says which is which. Files whose
-    bytes are not those that were stored (by the journal) are named. If it is interrupted, the same
-    command goes on. Validate a bag anywhere, by: python -m bagit --validate FOLDER
+    The bag contains the SHA-256 of every file, and attachments.csv, which maps the files in the bag to store names.
+    Files whose content no longer matches the checksum in the journal are reported. To resume an interrupted export,
+    repeat the command. To validate a bag on any computer: python -m bagit --validate FOLDER
 
     \b
         manage.py export /mnt/archive/2026-11 --info 'Source-Organization=Museum of X'
         manage.py export /mnt/handover --collection 'KU Fish'
 
-    Exit status 1 if a file is not in the bag, or with a doubt.
+    Exit status 1 if a file is missing from the bag or does not match the journal.
     """
-    collection_dirs = _collection_dirs(workplace.settings, collections)
-    if folder.resolve().is_relative_to(workplace.settings.base_dir.resolve()):
-        raise click.UsageError("The bag must not be in the attachment folder itself.")
-    originals, problems = workplace.originals, 0
+    collection_dirs = _collection_dirs(installation.settings, collections)
+    if folder.resolve().is_relative_to(installation.settings.base_dir.resolve()):
+        raise click.UsageError("The bag must not be inside BASE_DIR. Choose another folder.")
+    originals, problems = installation.originals, 0
     run = Export(originals, folder, collection_dirs, _information(info), _rate_limit(rate))
     total = sum(
         listed.size for collection_dir in collection_dirs for listed in originals.storage.originals(collection_dir)
@@ -72,14 +74,14 @@ def export_bag(
 
 @click.command("import")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--collection", help="Put everything into this collection, whatever the bag says.")
-@click.option("--replace", is_flag=True, help="Also over files with other bytes; those go to the trash.")
+@click.option("--collection", help="Import all files into this collection, whatever the bag says.")
+@click.option("--replace", is_flag=True, help="Replace files with different content; they are moved to the trash.")
 @_rate_option
 @dry_run_option
 @as_json_option
 @click.pass_obj
 def import_bag(
-    workplace: Workplace,
+    installation: Installation,
     folder: Path,
     collection: str | None,
     replace: bool,
@@ -87,12 +89,12 @@ def import_bag(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Makes the files of the BagIt bag in FOLDER originals, each only if its checksum is right.
+    """Imports the files of the BagIt bag in FOLDER. Each file is imported only if its checksum is correct.
 
-    Collections are those of the bag's attachments.csv, or else the names of the folders in the bag.
-    Files that are there already with the same bytes stay, so the command can be repeated, and goes on
-    after an interruption. A bag that is incomplete, holds links, or names that no file can have, is
-    refused as a whole. --dry-run reads and checks everything.
+    The collections are taken from attachments.csv in the bag, or from the names of its folders. Files that already
+    exist with the same content are left alone, so the command can be repeated, for example after an interruption. A
+    bag that is incomplete, or contains links or invalid names, is rejected as a whole. --dry-run reads and checks
+    everything.
 
     \b
         manage.py import /mnt/handover --dry-run
@@ -100,29 +102,29 @@ def import_bag(
 
     Exit status 1 if a file was not imported.
     """
-    settings, originals = workplace.settings, workplace.originals
+    settings, originals = installation.settings, installation.originals
     _refuse_without_trash(settings, replace)
     chosen = Selection((), collection, None, None).collection_dir(settings)
-    arrival = Arrival(folder, lambda name: _collection_dir(settings, name) if chosen is None else chosen)
+    bag = ReceivedBag(folder, lambda name: _collection_dir(settings, name) if chosen is None else chosen)
     counts = {True: 0, False: 0}
-    with progress("Importing", arrival.bytes) as bar:
-        for item, outcome, is_there in arrival.take_in(
-            originals, workplace.thumbnails, COMMAND.client, _rate_limit(rate), replace=replace, dry_run=dry_run,
+    with progress("Importing", bag.bytes) as bar:
+        for item, outcome, is_there in bag.import_files(
+            originals, installation.thumbnails, COMMAND.client, _rate_limit(rate), replace=replace, dry_run=dry_run,
             progress=bar.update,
         ):  # fmt: skip
             counts[is_there] += 1
             if as_json or not is_there:
                 row = {"outcome": outcome, "collection": item.collection, "name": item.name, "size": item.size}
                 show(row, as_json, ("outcome", "collection", "name"))
-    done = "could be imported or are there" if dry_run else "are there now"
+    done = "can be imported or already exist" if dry_run else "are in the store now"
     if not as_json:
-        click.echo(f"{counts[True]} of {len(arrival.items)} files {done}.")
+        click.echo(f"{counts[True]} of {len(bag.items)} files {done}.")
     return 1 if counts[False] else 0
 
 
 def _refuse_without_trash(settings: Settings, replace: bool) -> None:
     if replace and not settings.trash_days:
-        raise click.UsageError("TRASH_DAYS is 0, so what --replace replaces would be gone for good; nothing was done.")
+        raise click.UsageError("With TRASH_DAYS = 0, --replace would delete files permanently. Nothing was changed.")
 
 
 def _collection_dirs(settings: Settings, collections: tuple[str, ...]) -> dict[str, str]:
@@ -145,8 +147,8 @@ def _collection_dir(settings: Settings, collection: str) -> str:
     if collection not in folders and collection not in folders.values():
         known = ", ".join(sorted(folders))
         raise BadRequest(
-            f"The bag has files of the collection {printable(collection)!r}, which is not in COLLECTION_DIRS ({known})."
-            " Add it there, or put everything into one with --collection."
+            f"The bag contains files of the collection {printable(collection)!r}, which is not in COLLECTION_DIRS"
+            f" ({known}). Add it there, or import all files into one collection with --collection."
         )
     return folders.get(collection, collection)
 
@@ -155,7 +157,7 @@ def _information(pairs: tuple[str, ...]) -> dict[str, str]:
     lines = dict(pair.partition("=")[::2] for pair in pairs)
     for label, text in lines.items():
         if not label or not text or not (label.replace("-", "").isalnum() and (label + text).isprintable()):
-            raise click.UsageError("--info is a label and a text: --info 'Source-Organization=Museum of X'.")
+            raise click.UsageError("--info requires a label and a text, such as 'Source-Organization=Museum of X'.")
     return lines
 
 

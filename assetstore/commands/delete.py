@@ -16,22 +16,22 @@ _COLUMNS = ("outcome", "name")
 
 @click.command()
 @click.argument("store_names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @connecting
 @dry_run_option
 @as_json_option
 def delete(store_names: tuple[str, ...], yes: bool, remote: RemoteServer, dry_run: bool, as_json: bool) -> int:
-    """Deletes originals and their thumbnails, by store name. One that is gone already counts as deleted.
+    """Deletes originals and their thumbnails, by store name. A missing original counts as deleted.
 
-    A server of this kind keeps them in its trash for a while; on others they are gone for good.
+    This server moves deleted originals to its trash. Other servers may delete them permanently.
 
     \b
         manage.py delete --dry-run sp68478305178998511353.att.jpg
 
     \b
-    Exit status: 0  none of them is there any more
-                 1  not all could be deleted; the output says why
-                 130  interrupted, or the question was answered with no
+    Exit status: 0  all are deleted or were missing
+                 1  some could not be deleted; the output gives the reason
+                 130  interrupted, or not confirmed
     """
     for name in store_names:
         names.store_name(name)

@@ -1,4 +1,4 @@
-"""`manage.py get`: fetches originals or thumbnails from an attachment server."""
+"""`manage.py get`: downloads originals or thumbnails from an attachment server."""
 
 from pathlib import Path
 
@@ -22,11 +22,13 @@ _COLUMNS = ("outcome", "size", "sha256", "file")
     "--folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path(),
-    help="Where the files go, under their store names; otherwise here.",
+    help="Folder for the downloaded files, which get their store names; default: the current folder.",
 )
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Where one file goes.")
-@click.option("--thumbnail", type=click.IntRange(1), metavar="PIXELS", help="Not the original: its thumbnail.")
-@click.option("--replace", is_flag=True, help="Also in place of another file that is there.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Path for a single file.")
+@click.option(
+    "--thumbnail", type=click.IntRange(1), metavar="PIXELS", help="Download the thumbnail of this size instead."
+)
+@click.option("--replace", is_flag=True, help="Replace existing files with different content.")
 @connecting
 @as_json_option
 def get(
@@ -38,22 +40,22 @@ def get(
     remote: RemoteServer,
     as_json: bool,
 ) -> int:
-    """Fetches originals, by store name. Prints outcome, bytes, SHA-256 and file.
+    """Downloads originals, by store name. Prints outcome, size in bytes, SHA-256 and path.
 
-    A file appears only when it is whole. After an interruption the same command fetches the rest of it, if it has not
-    changed on the server, and files that are here already, of the same size and date, are not fetched again.
+    A file appears only when it is complete. To resume after an interruption, repeat the command: it continues a partial
+    download if the file has not changed on the server, and skips existing files of the same size and date.
 
     \b
         manage.py get 7ab24b22-1fcd-4d3a-9d58-0123456789ab.tif
         manage.py get --thumbnail 500 --output fish.png sp68478305178998511353.att.tif
 
     \b
-    Exit status: 0  all files are here
-                 1  not all are; the output says why
-                 130  interrupted; call the command again
+    Exit status: 0  all files are downloaded
+                 1  some are not; the output gives the reason
+                 130  interrupted; repeat the command to resume
     """
     if output is not None and len(store_names) > 1:
-        raise click.UsageError("--output is for one file.")
+        raise click.UsageError("--output can be used with one file only.")
     failures = 0
     with Progress("Fetching", 0) as bar:
         for name in store_names:
@@ -74,11 +76,11 @@ def get(
 def _get(
     remote: RemoteServer, name: str, scale: int | None, target: Path, is_replacing: bool, bar: Progress
 ) -> dict[str, object]:
-    """Fetches one file unless it is here; returns what to show of it."""
+    """Downloads one file unless it exists locally; returns what to show of it."""
     if target.exists() and not is_replacing:
         if with_retries(lambda: _is_same(remote, name, scale, target)):
             return {"outcome": "here already", "size": target.stat().st_size}
-        raise BadRequest("Another file of this name is here (see --replace).")
+        raise BadRequest("A different file with this name exists here. To replace it, use --replace.")
     grown = False
 
     def note(more: int, end: int | None) -> None:
@@ -94,10 +96,10 @@ def _get(
 
 
 def _is_same(remote: RemoteServer, name: str, scale: int | None, target: Path) -> bool:
-    """Whether size and date of a file here are those that the server gives."""
+    """Whether the size and date of a local file match those on the server."""
     status = target.stat()
-    with remote.open(name, scale, method="HEAD") as answer:
-        last_modified = downloads.modified(answer)
-        # To the nanosecond: a file that `get` has written has the server's date, in whole seconds.
+    with remote.open(name, scale, method="HEAD") as response:
+        last_modified = downloads.modified(response)
+        # Compared to the nanosecond: `get` sets the server's date, which has whole seconds.
         is_as_old = last_modified is not None and last_modified * 1_000_000_000 == status.st_mtime_ns
-        return is_as_old and answer.header("Content-Length") == str(status.st_size)
+        return is_as_old and response.header("Content-Length") == str(status.st_size)

@@ -1,10 +1,10 @@
-"""`manage.py journal`: who stored, replaced, deleted what and when."""
+"""`manage.py journal`: who stored, replaced or deleted which file, and when."""
 
 import click
 
+from assetstore.commands.installation import Installation
 from assetstore.commands.output import show
 from assetstore.commands.parameters import Selection, as_json_option, selecting
-from assetstore.commands.workplace import Workplace
 from assetstore.journal import journal as events
 
 _COLUMNS = ("time_ns", "operation", "size", "sha256", "place", "name", "collection", "client")
@@ -12,38 +12,40 @@ _COLUMNS = ("time_ns", "operation", "size", "sha256", "place", "name", "collecti
 
 @click.command()
 @selecting
-@click.option("--operation", type=click.Choice(events.OPERATIONS), help="Only this.")
-@click.option("--sha256", help="Only originals with this checksum, or one that begins so.")
-@click.option("--last", type=click.IntRange(1), help="Only so many, the latest ones.")
+@click.option("--operation", type=click.Choice(events.OPERATIONS), help="Only this operation.")
+@click.option("--sha256", help="Only originals whose checksum begins with this text.")
+@click.option("--last", type=click.IntRange(1), help="Only this many of the latest entries.")
 @as_json_option
 @click.pass_obj
 def journal(
-    workplace: Workplace,
+    installation: Installation,
     selection: Selection,
     operation: str | None,
     sha256: str | None,
     last: int | None,
     as_json: bool,
 ) -> None:
-    """Searches the journal: time, operation, bytes, SHA-256, folder, store name, collection, client.
+    """Searches the journal.
+
+    Columns: time, operation, size in bytes, SHA-256, collection folder, store name, collection, client.
 
     \b
         manage.py journal sp6847.att.jpg
         manage.py journal --operation deleted --since 2d
     """
-    collection_dir = selection.collection_dir(workplace.settings)
-    found = workplace.originals.journal.search(
+    collection_dir = selection.collection_dir(installation.settings)
+    found = installation.originals.journal.search(
         collection_dir=collection_dir,
         operation=operation,
         since_ns=selection.since_ns,
         until_ns=selection.until_ns,
         newest_first=last is not None,
-        # One name is looked up; patterns are matched here.
+        # A single name is looked up in the database; patterns are matched below.
         name=selection.names[0] if len(selection.names) == 1 and not _is_pattern(selection.names[0]) else None,
     )
     rows = []
     for event in found:
-        fits = selection.fits(workplace.settings, event.collection_dir, event.name, event.time_ns)
+        fits = selection.fits(installation.settings, event.collection_dir, event.name, event.time_ns)
         if not fits or (sha256 and not (event.sha256 or "").startswith(sha256.lower())):
             continue
         if last is None:

@@ -14,7 +14,7 @@ from assetstore.commands.remote_options import connecting, with_retries
 @connecting
 @as_json_option
 def metadata(store_name: str, remote: RemoteServer, as_json: bool) -> int:
-    """Shows the metadata of an original: group, tag, text. Nothing if it has none.
+    """Shows the metadata of an original: group, tag, text. Prints nothing if there is none.
 
     \b
         manage.py metadata sp68478305178998511353.att.jpg | grep DateTimeOriginal

@@ -1,4 +1,4 @@
-"""How the commands show things: rows as text or JSON, times, progress."""
+"""Output of the commands: rows as text or JSON, timestamps, progress."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from assetstore.commands.progress import Progress
 
 _NANOSECONDS = 1_000_000_000
 
-#: Fields whose JSON key and column have another name, which programs rely on.
+#: Fields whose JSON key and column have a different name. Other programs rely on these names.
 _JSON_KEYS = {"collection_dir": "place"}
 
 
@@ -20,9 +20,9 @@ def timestamp_text(timestamp_ns: int) -> str:
 
 
 def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str]) -> None:
-    """Prints one row: as JSON, or the values of *columns* with tabs between.
+    """Prints one row: as JSON, or the values of *columns* separated by tabs.
 
-    Keys that end in `_ns` hold timestamps: JSON gets them in UTC, people in local time.
+    Keys that end in `_ns` contain timestamps: JSON shows them in UTC, text in local time.
     """
     row = {_JSON_KEYS.get(key, key): value for key, value in row.items()}
     if as_json:
@@ -37,13 +37,13 @@ def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str]) -> No
 
 
 def printable(value: object) -> str:
-    """Returns a value as one line of text that cannot steer a terminal; a dash for nothing."""
+    """Returns a value as one line of text without control characters, or a dash if it is empty."""
     text = "" if value is None else str(value)
     return "".join(character if character.isprintable() else "?" for character in text) or "-"
 
 
 def progress(label: str, length: int) -> Progress:
-    """Returns a progress bar on standard error; `update(number)` moves it."""
+    """Returns a progress bar on standard error; `update(number)` advances it."""
     return Progress(label, length)
 
 

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share: times, selections, output."""
+"""Arguments and options that several commands share: timestamps, selections, output."""
 
 import fnmatch
 import re
@@ -22,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class Timestamp(click.ParamType[int]):
     """A date and time on the command line, as nanoseconds since 1970.
 
-    A date or date and time in ISO 8601, local unless it says otherwise, or how long ago: 30m, 2h, 7d, 4w.
+    A date, or date and time, in ISO 8601, in local time unless it has an offset; or an age: 30m, 2h, 7d, 4w.
     """
 
     name = "timestamp"
@@ -44,12 +44,12 @@ class Timestamp(click.ParamType[int]):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which originals a command is about.
+    """Which originals a command works on.
 
     Fields:
         names: store names or patterns with * and ?; empty for all.
-        collection: the folder of a collection, or its name; None for all.
-        since_ns, until_ns: the time window, None for open.
+        collection: the name of a collection, or its folder; None for all.
+        since_ns, until_ns: the time window; None for no limit.
     """
 
     names: tuple[str, ...]
@@ -59,7 +59,7 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing narrows it down."""
+        """Whether all originals are selected."""
         return self == Selection((), None, None, None)
 
     def collection_dir(self, settings: Settings) -> str | None:
@@ -69,12 +69,12 @@ class Selection:
         folders = settings.collection_dirs or {}
         collection_dir = folders.get(self.collection, self.collection)
         if collection_dir not in folders.values():
-            known = ", ".join(sorted(folders)) or "none, all share one folder"
+            known = ", ".join(sorted(folders)) or "none; all files share one folder"
             raise click.UsageError(f"There is no collection {self.collection!r}. Collections: {known}.")
         return collection_dir
 
     def fits(self, settings: Settings, collection_dir: str, name: str, timestamp_ns: int) -> bool:
-        """Says whether something that happened to an original at a given time is selected."""
+        """Whether an event of an original at a given time is selected."""
         return (
             (not self.names or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.names))
             and self.collection_dir(settings) in (None, collection_dir)
@@ -84,7 +84,7 @@ class Selection:
 
 
 def selecting(command: Command) -> Command:
-    """Adds the arguments and options of a selection to a command, which gets it as `selection`."""
+    """Adds the arguments and options of a selection to a command, which receives it as `selection`."""
 
     def select(
         names: tuple[str, ...], collection: str | None, since: int | None, until: int | None, **others: Any
@@ -94,18 +94,18 @@ def selecting(command: Command) -> Command:
     select.__doc__, select.__name__ = command.__doc__, command.__name__
     select.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click's
     for decorate in (
-        click.option("--until", type=Timestamp(), help="Not after this time."),
+        click.option("--until", type=Timestamp(), help="Until this time, in the same format."),
         click.option(
             "--since",
             type=Timestamp(),
-            help="Not before this time: 2026-11-24, '2026-11-24 10:30', or an age: 2h, 7d.",
+            help="From this time on: 2026-11-24, '2026-11-24 10:30', or an age such as 2h or 7d.",
         ),
-        click.option("--collection", help="Only this collection: its name, or its folder."),
+        click.option("--collection", help="Only this collection, by name or folder."),
         click.argument("names", nargs=-1, metavar="[NAME|PATTERN]..."),
     ):
         select = decorate(select)
     return select  # type: ignore[return-value]  # click calls it
 
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line, for programs.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")

@@ -1,4 +1,4 @@
-"""A progress bar for whatever takes longer than two seconds, on a terminal only."""
+"""A progress bar, shown on a terminal when a command takes longer than two seconds."""
 
 import sys
 import time
@@ -11,11 +11,11 @@ _QUICK_SECONDS = 2.0
 
 
 class Progress:
-    """Moves by `update`; shows itself on standard error when it has been going on for a while.
+    """A progress bar on standard error. It appears after two seconds and advances with `update`.
 
     Parameters:
-        label: what is done.
-        length: how much there is to do, 0 if that is not known yet.
+        label: text in front of the bar.
+        length: the total, 0 if it is not known yet.
     """
 
     def __init__(self, label: str, length: int) -> None:
@@ -26,13 +26,13 @@ class Progress:
         self._bar: Any = None
 
     def grow(self, more: int) -> None:
-        """There is more to do than was known."""
+        """Adds to the total."""
         self._length += more
         if self._bar is not None:
             self._bar.length = self._length
 
     def update(self, more: int) -> None:
-        """So much more is done."""
+        """Advances the bar."""
         self._done += more
         if self._bar is not None:
             self._bar.update(more)

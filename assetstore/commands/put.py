@@ -26,7 +26,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class _Naming:
-    """Under which store names files go: NAME, their own, or (None, False) new ones."""
+    """How store names are chosen: *name*, the files' own names, or new names (None and False)."""
 
     name: str | None
     is_local: bool
@@ -35,13 +35,14 @@ class _Naming:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
-@click.option("--name", help="The store name, for one file; otherwise each gets a new one, as Specify 7 makes them.")
+@click.option("--name", help="Store name for a single file. Default: a new UUID, as in Specify 7.")
 @click.option("--local-names", is_flag=True, help="Use the files' own names as store names.")
-@click.option("--replace", "is_replacing", is_flag=True, help="With these: also in place of a file that is there.")
+@click.option("--replace", "is_replacing", is_flag=True,
+              help="With --name or --local-names: replace existing originals.")  # fmt: skip
 @click.option(
     "--receipt",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A CSV file that says what became of each file. With it, the same command goes on after an interruption.",
+    help="CSV file with the outcome for each file. With it, repeat the command to resume after an interruption.",
 )
 @connecting
 @as_json_option
@@ -54,10 +55,10 @@ def put(
     remote: RemoteServer,
     as_json: bool,
 ) -> int:
-    """Uploads files and prints the store name of each.
+    """Uploads files and prints their store names.
 
-    The receipt has a line for each file: local name, store name, size, SHA-256, outcome. What it says is done is not
-    uploaded again unless the file has changed; then it replaces the former version under the same store name.
+    The receipt has a line for each file: local name, store name, size, SHA-256, outcome. Files that are done according
+    to the receipt are skipped, unless they have changed: then they replace the original with the same store name.
 
     \b
         manage.py put scan.tif
@@ -65,13 +66,13 @@ def put(
         ASSET_SERVER_KEY=... manage.py put --url https://assets.museum.org scan.tif
 
     \b
-    Exit status: 0  all files are there
-                 1  not all are; the reasons are on standard error and in the receipt
-                 130  interrupted; with a receipt, call the command again
+    Exit status: 0  all files are on the server
+                 1  some are not; standard error and the receipt give the reasons
+                 130  interrupted; with a receipt, repeat the command to resume
     """
     naming = _Naming(name, local_names, is_replacing)
     if name is not None and (local_names or len(files) > 1):
-        raise click.UsageError("--name is for one file, and without --local-names.")
+        raise click.UsageError("--name requires a single file, and excludes --local-names.")
     failures = 0
     with _receipt(receipt) as known, Progress("Uploading", sum(map(_size, files))) as bar:
         for file in files:
@@ -79,7 +80,7 @@ def put(
             failures += error is not None
             _show(line, as_json)
             if error is not None and stops_everything(error):
-                click.echo("Stopped, because the next file would fare no better.", err=True)
+                click.echo("Stopped, because the other files would fail for the same reason.", err=True)
                 break
     return 1 if failures else 0
 
@@ -93,13 +94,13 @@ def _receipt(path: Path | None) -> Iterator[Receipt | None]:
         with Receipt(path) as receipt:
             yield receipt
     except OSError as error:
-        raise BadRequest(f"The receipt cannot be kept: {reason(error)}.") from error
+        raise BadRequest(f"The receipt cannot be written: {reason(error)}.") from error
 
 
 def _put(
     remote: RemoteServer, path: Path, naming: _Naming, receipt: Receipt | None, bar: Progress
 ) -> tuple[Line, AssetError | None]:
-    """Uploads one file unless it is there; returns what became of it, and the error if there was one."""
+    """Uploads one file unless the receipt says that it is done; returns its line and the error, if any."""
     known = receipt.line(str(path)) if receipt else None
     line = Line(str(path), known.store_name if known else "", "", "", BEGUN)
     failure = None
@@ -127,12 +128,12 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise BadRequest(f"{path} is no file.")
+            raise BadRequest(f"{path} is not a regular file.")
         yield file, status.st_size
 
 
 def _upload(remote: RemoteServer, name: str, path: Path, size: int, bar: Progress) -> str:
-    """Uploads a file and returns its SHA-256, which is that of the very bytes that went out."""
+    """Uploads a file and returns the SHA-256 of the bytes that were sent."""
     digest, sent = hashlib.sha256(), 0
 
     def note(block: bytes) -> None:
@@ -155,7 +156,7 @@ def _store_name(remote: RemoteServer, path: Path, naming: _Naming) -> str:
         return f"{uuid.uuid4()}{names.split_extension(path.name)[1]}"
     name = names.store_name(naming.name or path.name)
     if not naming.replaces and with_retries(lambda: _exists(remote, name)):
-        raise BadRequest(f"There is a file {name} on the server already (see --replace).")
+        raise BadRequest(f"The server already has an original {name}. To replace it, use --replace.")
     return name
 
 

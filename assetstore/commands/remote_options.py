@@ -1,4 +1,4 @@
-"""Which attachment server a command talks to: options, environment variables, or this program's own settings."""
+"""Which attachment server a command uses: from options, environment variables, or this program's settings."""
 
 import os
 import time
@@ -11,38 +11,38 @@ import click
 from assetstore.auth import server_key
 from assetstore.client.asset_client import RemoteServer
 from assetstore.client.http_client import Address
+from assetstore.commands.installation import Installation
 from assetstore.commands.parameters import Command
-from assetstore.commands.workplace import Workplace
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import AssetError, NotFound, RemoteFault, StorageFault
 
 _KEY_VARIABLE = "ASSET_SERVER_KEY"
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server listens, not where we do
 
-#: Seconds before each attempt. A server that restarts is back by the last one.
+#: Seconds before each attempt. A restarting server is available again before the last one.
 _PAUSES = (0, 1, 5)
 
 _T = TypeVar("_T")
 
 
 def connecting(command: Command) -> Command:
-    """Adds the options that say which server; the command gets it as `remote`."""
+    """Adds the options that select the server; the command receives it as `remote`."""
 
     def connect(url: str | None, key_file: Path | None, collection: str | None, **others: Any) -> Any:
-        workplace = click.get_current_context().find_object(Workplace)
-        assert workplace is not None  # noqa: S101 - commands.main made it
-        return command(remote=_remote(workplace, url, key_file, collection), **others)
+        installation = click.get_current_context().find_object(Installation)
+        assert installation is not None  # noqa: S101 - commands.main made it
+        return command(remote=_remote(installation, url, key_file, collection), **others)
 
     connect.__doc__, connect.__name__ = command.__doc__, command.__name__
     connect.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click's
     for decorate in (
-        click.option("--collection", help="The name of the collection, as Specify has it."),
+        click.option("--collection", help="The collection, as named in Specify."),
         key_file_option,
         click.option(
             "--url",
             envvar="ASSET_SERVER_URL",
             show_envvar=True,
-            help="Another attachment server: its address, or that of its web_asset_store.xml.",
+            help="Address of another attachment server, or of its web_asset_store.xml.",
         ),
     ):
         connect = decorate(connect)
@@ -52,12 +52,12 @@ def connecting(command: Command) -> Command:
 key_file_option = click.option(
     "--key-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help=f"A file with the other server's key, unless the environment variable {_KEY_VARIABLE} holds it.",
+    help=f"File with the key of the server at --url. Alternative: the environment variable {_KEY_VARIABLE}.",
 )
 
 
 def read_key(key_file: Path | None) -> str | None:
-    """Returns the key that --key-file or the environment gives, None if neither does."""
+    """Returns the key from --key-file or from the environment, None if neither is set."""
     if key_file is not None:
         return key_file.read_text(encoding="utf-8").strip() or None
     return os.environ.get(_KEY_VARIABLE) or None
@@ -72,7 +72,7 @@ def own_address(settings: Settings) -> Address:
 def own_key(settings: Settings) -> str | None:
     """Returns the key of this program's own server, None if KEY is None.
 
-    Raises SettingsError if it has none yet, StorageFault if it cannot be read.
+    Raises SettingsError if the server has no key yet, StorageFault if the key cannot be read.
     """
     if settings.key is None:
         return None
@@ -82,15 +82,17 @@ def own_key(settings: Settings) -> str | None:
     try:
         return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        raise SettingsError("KEY is empty, and the server has not been started yet to make one.") from None
+        raise SettingsError(
+            "KEY is empty, and no key has been generated yet. Start the server once, or set KEY."
+        ) from None
     except OSError as error:
         raise StorageFault("The server's key cannot be read.", f"{path}: {error.strerror}") from error
 
 
 def with_retries(act: Callable[[], _T]) -> _T:
-    """Does something with the server, again after a pause if it could not be reached or was busy.
+    """Calls *act*, and retries after a pause if the server is busy or cannot be reached.
 
-    Raises what the last attempt raised.
+    Raises the error of the last attempt.
     """
     for pause in _PAUSES[1:]:
         try:
@@ -103,22 +105,22 @@ def with_retries(act: Callable[[], _T]) -> _T:
 
 
 def stops_everything(error: AssetError) -> bool:
-    """Whether an error says that the next file will fare no better: no answer, a wrong key, a full disk."""
+    """Whether all other files would fail for the same reason: no response, a wrong key, a full disk."""
     return isinstance(error, RemoteFault) and error.answered in (None, 403, 502, 503, 504, 507)
 
 
 def reason(error: AssetError | OSError) -> str:
-    """Returns what to tell people of an error."""
+    """Returns the text of an error for the user."""
     if isinstance(error, OSError):
         return f"{error.filename or 'The file'}: {error.strerror or error}"
     detail = error.detail if isinstance(error, RemoteFault | NotFound) else ""
     return f"{error.public} {f'({detail})' if detail else ''}".strip()
 
 
-def _remote(workplace: Workplace, url: str | None, key_file: Path | None, collection: str | None) -> RemoteServer:
+def _remote(installation: Installation, url: str | None, key_file: Path | None, collection: str | None) -> RemoteServer:
     key = read_key(key_file)
     if url is not None:
-        # Never our own key: whoever runs the other server could use the tokens here.
+        # Never our own key: the operator of the other server could use the tokens here.
         return RemoteServer(Address.parse(url), key, collection)
-    settings = workplace.settings
+    settings = installation.settings
     return RemoteServer(own_address(settings), key or own_key(settings), collection)

@@ -1,4 +1,4 @@
-"""`manage.py thumbnails`: make them beforehand, and remove those that nobody needs."""
+"""`manage.py thumbnails`: generates thumbnails in advance, and removes unneeded ones."""
 
 import dataclasses
 import sys
@@ -7,10 +7,10 @@ from collections import Counter
 import click
 
 from assetstore.app import bootstrap
+from assetstore.commands.installation import Installation
 from assetstore.commands.output import progress, show
 from assetstore.commands.parameters import Selection, Timestamp, as_json_option, dry_run_option
 from assetstore.commands.usage import size_text
-from assetstore.commands.workplace import Workplace
 from assetstore.errors import BadRequest
 from assetstore.storage.protocols import PrunableThumbnails
 from assetstore.thumbnails.prune import MEANINGS, PruneOptions, Pruning
@@ -18,27 +18,33 @@ from assetstore.thumbnails.warm import Warming, yield_to_others
 
 _MEGABYTE = 1_000_000
 
-_collection_option = click.option("--collection", help="Only this collection: its name, or its folder.")
+_collection_option = click.option("--collection", help="Only this collection, by name or folder.")
 
 
 @click.group()
 def thumbnails() -> None:
-    """Makes thumbnails beforehand, and removes those that nobody needs."""
+    """Generates thumbnails in advance, and removes unneeded ones."""
 
 
 @thumbnails.command()
 @click.option("--size", "sizes", type=click.IntRange(1, 30_000), multiple=True, required=True,
-              help="In pixels, as clients ask for it. Repeatable.")  # fmt: skip
+              help="Size in pixels, as requested by clients. Repeatable.")  # fmt: skip
 @click.option(
-    "--since", type=Timestamp(), help="Only originals that came or changed since: 2026-11-24, or an age: 2h, 7d."
+    "--since", type=Timestamp(), help="Only originals added or changed since: 2026-11-24, or an age such as 2h or 7d."
 )
 @_collection_option
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Make at most so many in a second.")
-@click.option("--workers", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many at a time.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Generate at most this many per second.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Number of thumbnails to generate at a time.",
+)
 @as_json_option
 @click.pass_obj
 def warm(
-    workplace: Workplace,
+    installation: Installation,
     sizes: tuple[int, ...],
     since: int | None,
     collection: str | None,
@@ -46,18 +52,18 @@ def warm(
     workers: int,
     as_json: bool,
 ) -> int:
-    """Makes the thumbnails of all originals that have none yet, so that galleries fill at once.
+    """Generates missing thumbnails of all originals, so that galleries load quickly.
 
-    With the least priority, beside a serving server, and kept as if somebody had asked for them: in
-    KEPT_THUMBNAIL_SIZES sizes. Repeat it after an interruption, and it goes on.
+    Runs with low priority while the server is running. Thumbnails are cached as if clients had requested them, in at
+    most KEPT_THUMBNAIL_SIZES sizes. Repeat the command to resume after an interruption.
 
     \b
         manage.py thumbnails warm --size 123 --size 200
         manage.py thumbnails warm --size 200 --since 1d --rate 2       every night
 
-    Exit status 1 if originals cannot be shown; each is named, with the reason.
+    Exit status 1 if thumbnails cannot be generated; each original is listed with the reason.
     """
-    settings, originals = workplace.settings, workplace.originals
+    settings, originals = installation.settings, installation.originals
     chosen = Selection((), collection, None, None).collection_dir(settings)
     collection_dirs = list(originals.collection_dirs) if chosen is None else [chosen]
     yield_to_others()
@@ -75,7 +81,7 @@ def warm(
 def _make(run: Warming, collection_dirs: list[str], as_json: bool) -> int:
     failures, files = 0, 0
     with progress(
-        "Making thumbnails", sum(1 for collection_dir in collection_dirs for _ in run.chosen(collection_dir))
+        "Generating thumbnails", sum(1 for collection_dir in collection_dirs for _ in run.chosen(collection_dir))
     ) as bar:
         for failure in (outcome for collection_dir in collection_dirs for outcome in run.run(collection_dir)):
             files += 1
@@ -86,23 +92,25 @@ def _make(run: Warming, collection_dirs: list[str], as_json: bool) -> int:
     if as_json:
         show({"originals": files, "made": run.made, "failures": failures}, as_json, ())
     else:
-        click.echo(f"{files} originals, {run.made} thumbnails made; {failures or 'none'} cannot be shown.")
+        click.echo(f"{files} originals, {run.made} thumbnails generated; {failures or 'no'} failures.")
     return 1 if failures else 0
 
 
 @thumbnails.command()
-@click.option("--orphans", is_flag=True, help="Those without an original.")
-@click.option("--strays", is_flag=True, help="Pages that earlier servers left: NAME_200-0.png, NAME_200-1.png …")
+@click.option("--orphans", is_flag=True, help="Remove thumbnails without an original.")
+@click.option("--strays", is_flag=True,
+              help="Remove page thumbnails left by earlier servers: NAME_200-0.png, NAME_200-1.png …")  # fmt: skip
 @click.option("--keep-size", "sizes", type=click.IntRange(1), multiple=True,
-              help="Those of all other sizes, to make room for new ones. Repeatable.")  # fmt: skip
-@click.option("--before", type=Timestamp(), help="Those made before: 2026-11-24, or an age: 365d.")
-@click.option("--most-megabytes", type=click.IntRange(0), help="The oldest, until the rest takes no more than this.")
+              help="Remove thumbnails of all other sizes, to make room for new sizes. Repeatable.")  # fmt: skip
+@click.option("--before", type=Timestamp(), help="Remove thumbnails generated before: 2026-11-24, or an age: 365d.")
+@click.option("--most-megabytes", type=click.IntRange(0),
+              help="Remove the oldest thumbnails until the rest takes at most this space.")  # fmt: skip
 @_collection_option
 @dry_run_option
 @as_json_option
 @click.pass_obj
 def prune(
-    workplace: Workplace,
+    installation: Installation,
     orphans: bool,
     strays: bool,
     sizes: tuple[int, ...],
@@ -112,9 +120,9 @@ def prune(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Removes thumbnails that nobody needs. Whoever asks for one gets it made anew; originals stay.
+    """Removes unneeded thumbnails. The server regenerates them on request.
 
-    What is not named as thumbnails are stays, too.
+    Originals, and files that are not named like thumbnails, are left alone.
 
     \b
         manage.py thumbnails prune --orphans --strays --dry-run
@@ -129,13 +137,13 @@ def prune(
         None if most_megabytes is None else most_megabytes * _MEGABYTE,
     )
     if options == PruneOptions(False, False, None, None, None):
-        raise click.UsageError("Say which: --orphans, --strays, --keep-size, --before or --most-megabytes.")
-    originals, store = workplace.originals, workplace.thumbnails.store
+        raise click.UsageError("Select thumbnails: --orphans, --strays, --keep-size, --before or --most-megabytes.")
+    originals, store = installation.originals, installation.thumbnails.store
     if not isinstance(store, PrunableThumbnails):
-        raise BadRequest("The thumbnails of this store cannot be pruned from here.")
-    chosen = Selection((), collection, None, None).collection_dir(workplace.settings)
+        raise BadRequest("Pruning is not supported for this store.")
+    chosen = Selection((), collection, None, None).collection_dir(installation.settings)
     collection_dirs = list(originals.collection_dirs) if chosen is None else [chosen]
-    # Counting takes time, too, and only a terminal shows how far it has come.
+    # Counting takes time, and only a terminal shows the progress.
     number = (
         sum(1 for collection_dir in collection_dirs for _ in store.cached(collection_dir)) if sys.stderr.isatty() else 0
     )

@@ -14,16 +14,17 @@ from assetstore.commands.remote_options import connecting, with_retries
 @connecting
 @as_json_option
 def token(name: str, remote: RemoteServer, as_json: bool) -> int:
-    """Prints a token for NAME, valid from now for two and a half minutes by the server's clock.
+    """Prints a token for NAME, with the current time of the server's clock.
 
-    NAME is a store name, or the value of `random` for /testkey.
+    With the default TIME_TOLERANCE, it is valid for two and a half minutes. NAME is a store name, or the value of
+    `random` for /testkey.
 
     \b
         curl -F store=a.jpg -F token=$(manage.py token a.jpg) -F file=@a.jpg http://localhost:8080/fileupload
     """
     signature = with_retries(lambda: remote.token(name))
     if signature is None:
-        raise click.UsageError("There is no key: set ASSET_SERVER_KEY, or say --key-file.")
+        raise click.UsageError("The key is missing. Set ASSET_SERVER_KEY, or use --key-file.")
     if as_json:
         text = {"name": name, "token": signature, "seconds_ahead": round(remote.skew())}
         click.echo(json.dumps(text, ensure_ascii=False))

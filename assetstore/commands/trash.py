@@ -1,12 +1,12 @@
-"""`manage.py trash`: what was deleted or replaced, and the way back."""
+"""`manage.py trash`: lists, restores and purges deleted and replaced originals."""
 
 from collections.abc import Callable, Iterable
 
 import click
 
+from assetstore.commands.installation import COMMAND, Installation
 from assetstore.commands.output import progress, show
 from assetstore.commands.parameters import Selection, as_json_option, dry_run_option, selecting
-from assetstore.commands.workplace import COMMAND, Workplace
 from assetstore.errors import AssetError, NotFound
 from assetstore.storage.models import TrashEntry
 
@@ -15,16 +15,19 @@ _COLUMNS = ("removed_ns", "reason", "size", "place", "name")
 
 @click.group()
 def trash() -> None:
-    """Shows and restores what was deleted or replaced, as long as the setting TRASH_DAYS keeps it."""
+    """Lists, restores and purges deleted and replaced originals. TRASH_DAYS sets how long the trash keeps them."""
 
 
 @trash.command("list")
 @selecting
 @as_json_option
 @click.pass_obj
-def list_entries(workplace: Workplace, selection: Selection, as_json: bool) -> None:
-    """Lists what is in the trash: when it went, why, bytes, folder of the collection, store name."""
-    for entry in _selected(workplace, selection):
+def list_entries(installation: Installation, selection: Selection, as_json: bool) -> None:
+    """Lists the trash.
+
+    Columns: time of removal, reason, size in bytes, collection folder, store name.
+    """
+    for entry in _selected(installation, selection):
         show(vars(entry), as_json, _COLUMNS)
 
 
@@ -33,55 +36,55 @@ def list_entries(workplace: Workplace, selection: Selection, as_json: bool) -> N
 @click.option(
     "--replace",
     is_flag=True,
-    help="Also over a file that has the name now; that one goes to the trash, if TRASH_DAYS is not 0.",
+    help="Replace current originals of the same name; they are moved to the trash unless TRASH_DAYS is 0.",
 )
 @dry_run_option
 @as_json_option
 @click.pass_obj
-def restore(workplace: Workplace, selection: Selection, replace: bool, dry_run: bool, as_json: bool) -> int:
-    """Makes files the originals again, by name, pattern, or everything that went in a time window.
+def restore(installation: Installation, selection: Selection, replace: bool, dry_run: bool, as_json: bool) -> int:
+    """Restores originals by name, by pattern, or by the time of removal.
 
-    Of several versions of one name the one that went last comes back; --until chooses an earlier one.
+    If the trash has several versions of a name, the latest is restored. To restore an earlier one, use --until.
 
     \b
         manage.py trash restore sp6847.att.jpg
         manage.py trash restore --since '2026-11-24 10:30' --until '2026-11-24 10:45'
     """
     _refuse_everything(selection)
-    latest = {(entry.collection_dir, entry.name): entry for entry in _selected(workplace, selection)}
-    return _each(latest.values(), lambda entry: _restore(workplace, entry, replace, dry_run), as_json)
+    latest = {(entry.collection_dir, entry.name): entry for entry in _selected(installation, selection)}
+    return _each(latest.values(), lambda entry: _restore(installation, entry, replace, dry_run), as_json)
 
 
 @trash.command()
 @selecting
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @dry_run_option
 @as_json_option
 @click.pass_obj
-def purge(workplace: Workplace, selection: Selection, yes: bool, dry_run: bool, as_json: bool) -> int:
-    """Deletes files in the trash for good, before their time. Nothing brings them back."""
+def purge(installation: Installation, selection: Selection, yes: bool, dry_run: bool, as_json: bool) -> int:
+    """Permanently deletes files in the trash before TRASH_DAYS is over. They cannot be restored."""
     _refuse_everything(selection)
-    entries = list(_selected(workplace, selection))
+    entries = list(_selected(installation, selection))
     if entries and not dry_run and not yes:
         size = sum(entry.size for entry in entries)
-        click.confirm(f"Delete {len(entries)} files with {size} bytes for good?", abort=True, err=True)
-    return _each(entries, lambda entry: _purge(workplace, entry, dry_run), as_json)
+        click.confirm(f"Permanently delete {len(entries)} files with {size} bytes?", abort=True, err=True)
+    return _each(entries, lambda entry: _purge(installation, entry, dry_run), as_json)
 
 
-def _selected(workplace: Workplace, selection: Selection) -> Iterable[TrashEntry]:
-    selection.collection_dir(workplace.settings)
-    for entry in workplace.originals.trash():
-        if selection.fits(workplace.settings, entry.collection_dir, entry.name, entry.removed_ns):
+def _selected(installation: Installation, selection: Selection) -> Iterable[TrashEntry]:
+    selection.collection_dir(installation.settings)
+    for entry in installation.originals.trash():
+        if selection.fits(installation.settings, entry.collection_dir, entry.name, entry.removed_ns):
             yield entry
 
 
 def _refuse_everything(selection: Selection) -> None:
     if selection.is_everything:
-        raise click.UsageError("Say which files: names, patterns ('*' for all), --collection, --since or --until.")
+        raise click.UsageError("Select files: names, patterns ('*' for all), --collection, --since or --until.")
 
 
 def _each(entries: Iterable[TrashEntry], act: Callable[[TrashEntry], tuple[str, bool]], as_json: bool) -> int:
-    """Does something to each entry and shows what came of it; 1 if something went wrong."""
+    """Calls *act* for each entry and shows the outcome; returns 1 if an entry failed."""
     entries = list(entries)
     undone = 0
     with progress("Trash", len(entries)) as bar:
@@ -98,26 +101,26 @@ def _each(entries: Iterable[TrashEntry], act: Callable[[TrashEntry], tuple[str, 
     return 1 if undone else 0
 
 
-def _restore(workplace: Workplace, entry: TrashEntry, replace: bool, dry_run: bool) -> tuple[str, bool]:
-    if not replace and _exists(workplace, entry):
-        return "not restored, there is a file of that name (see --replace)", False
+def _restore(installation: Installation, entry: TrashEntry, replace: bool, dry_run: bool) -> tuple[str, bool]:
+    if not replace and _exists(installation, entry):
+        return "not restored, an original with this name exists (see --replace)", False
     if dry_run:
         return "would be restored", True
-    workplace.originals.restore(entry, COMMAND)
-    workplace.thumbnails.discard(entry.collection_dir, entry.name)
+    installation.originals.restore(entry, COMMAND)
+    installation.thumbnails.discard(entry.collection_dir, entry.name)
     return "restored", True
 
 
-def _purge(workplace: Workplace, entry: TrashEntry, dry_run: bool) -> tuple[str, bool]:
+def _purge(installation: Installation, entry: TrashEntry, dry_run: bool) -> tuple[str, bool]:
     if dry_run:
         return "would be deleted for good", True
-    workplace.originals.purge(entry, COMMAND)
+    installation.originals.purge(entry, COMMAND)
     return "deleted for good", True
 
 
-def _exists(workplace: Workplace, entry: TrashEntry) -> bool:
+def _exists(installation: Installation, entry: TrashEntry) -> bool:
     try:
-        workplace.originals.storage.version(entry.collection_dir, entry.name)
+        installation.originals.storage.version(entry.collection_dir, entry.name)
     except NotFound:
         return False
     return True

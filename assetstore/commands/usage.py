@@ -1,57 +1,57 @@
-"""`manage.py usage`: how big, how fast it grows, when the disk is full, what is there twice."""
+"""`manage.py usage`: storage used, growth, forecast, and duplicates."""
 
 from collections.abc import Mapping
 
 import click
 
+from assetstore.commands.installation import Installation
 from assetstore.commands.output import printable, progress, show
 from assetstore.commands.parameters import Selection, as_json_option
-from assetstore.commands.workplace import Workplace
 from assetstore.originals import usage as usage_report
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 @click.command()
-@click.option("--collection", help="Only this collection: its name, or its folder.")
-@click.option("--months", type=click.IntRange(1, 1200), default=12, show_default=True, help="How far to look back.")
-@click.option("--duplicates", is_flag=True, help="Also list originals with the same bytes.")
+@click.option("--collection", help="Only this collection, by name or folder.")
+@click.option("--months", type=click.IntRange(1, 1200), default=12, show_default=True, help="Number of months to show.")
+@click.option("--duplicates", is_flag=True, help="Also list originals with identical content.")
 @as_json_option
 @click.pass_obj
-def usage(workplace: Workplace, collection: str | None, months: int, duplicates: bool, as_json: bool) -> None:
-    """Shows how much is stored, how it grows, and when the disk will be full.
+def usage(installation: Installation, collection: str | None, months: int, duplicates: bool, as_json: bool) -> None:
+    """Shows the storage used, its growth, and when the disk will be full.
 
-    By folder of the collection and media type: files and bytes. By folder and month (UTC), from the
-    journal: what came and what went. The forecast is the average of the last 90 days at most, and needs
-    7; for it, deleted files take space until they leave the trash.
+    Lists files and bytes by collection folder and media type, and files added and removed by folder and month (UTC),
+    from the journal. The forecast uses the average growth of up to 90 days, and requires at least 7. It counts deleted
+    files until they are purged from the trash.
 
     \b
         manage.py usage
         manage.py usage --collection 'KU Fish' --duplicates
         manage.py usage --json | jq 'select(.figure == "forecast")'
     """
-    collection_dir = Selection((), collection, None, None).collection_dir(workplace.settings)
-    originals = workplace.originals
+    collection_dir = Selection((), collection, None, None).collection_dir(installation.settings)
+    originals = installation.originals
     collection_dirs = list(originals.collection_dirs) if collection_dir is None else [collection_dir]
     kinds = []
-    with progress("Looking at files", len(collection_dirs)) as bar:
+    with progress("Listing files", len(collection_dirs)) as bar:
         for folder in collection_dirs:
             kinds += list(usage_report.kinds(originals, folder))
             bar.update(1)
     _show_kinds(kinds, as_json)
-    _show_trash(workplace, collection_dirs, as_json)
+    _show_trash(installation, collection_dirs, as_json)
     for month in usage_report.months(originals, collection_dirs, months):
-        came = f"{month.came} came, {size_text(month.came_bytes)}"
-        went = f"{month.went} went, {size_text(month.went_bytes)}"
-        _show("month", vars(month), as_json, month.month, month.collection_dir, came, went)
-    forecast = usage_report.forecast(originals, workplace.settings.reserved_bytes)
-    _show("forecast", vars(forecast), as_json, "Room", _forecast_text(forecast))
+        added = f"{month.came} added, {size_text(month.came_bytes)}"
+        removed = f"{month.went} removed, {size_text(month.went_bytes)}"
+        _show("month", vars(month), as_json, month.month, month.collection_dir, added, removed)
+    forecast = usage_report.forecast(originals, installation.settings.reserved_bytes)
+    _show("forecast", vars(forecast), as_json, "Disk", _forecast_text(forecast))
     if duplicates:
         _show_duplicates(list(usage_report.duplicates(originals, collection_dirs)), as_json)
 
 
 def size_text(size: float) -> str:
-    """Returns bytes as people read them: 1.4 GB."""
+    """Returns a size in bytes as text with a unit: 1.4 GB."""
     unit = 0
     while abs(size) >= 999.5 and unit < len(_UNITS) - 1:
         size, unit = size / 1000, unit + 1
@@ -73,8 +73,8 @@ def _show_kinds(kinds: list[usage_report.Kind], as_json: bool) -> None:
     _show("total", total, as_json, "Total", f"{total['files']} files", size_text(total["bytes"]))
 
 
-def _show_trash(workplace: Workplace, collection_dirs: list[str], as_json: bool) -> None:
-    sizes = [entry.size for entry in workplace.originals.trash() if entry.collection_dir in collection_dirs]
+def _show_trash(installation: Installation, collection_dirs: list[str], as_json: bool) -> None:
+    sizes = [entry.size for entry in installation.originals.trash() if entry.collection_dir in collection_dirs]
     values = {"files": len(sizes), "bytes": sum(sizes)}
     _show("trash", values, as_json, "Trash", f"{len(sizes)} files", size_text(sum(sizes)))
 
@@ -87,19 +87,19 @@ def _show_duplicates(groups: list[usage_report.Duplicate], as_json: bool) -> Non
         _show("duplicate", values, as_json, group.sha256, size_text(group.size), *names)
     wasted = sum(group.size * (len(group.files) - 1) for group in groups)
     values = {"groups": len(groups), "bytes": wasted}
-    _show("duplicates", values, as_json, "Twice or more", f"{len(groups)} files", f"{size_text(wasted)} too much")
+    _show("duplicates", values, as_json, "Duplicates", f"{len(groups)} files", f"{size_text(wasted)} redundant")
 
 
 def _forecast_text(forecast: usage_report.Forecast) -> str:
     if forecast.free_bytes is None:
-        return "the store does not say how much it has"
+        return "the free space is unknown"
     room = f"{size_text(forecast.free_bytes)} free"
     if not forecast.window_days:
-        return f"{room}; the journal is too young for a forecast"
-    rate_limit = f"at {size_text(forecast.bytes_per_day)} a day, as in the last {forecast.window_days} days"
+        return f"{room}; no forecast, because the journal is less than 7 days old"
+    rate = f"at {size_text(forecast.bytes_per_day)} per day (average of the last {forecast.window_days} days)"
     if forecast.days is None:
-        return f"{room}; not getting full {rate_limit}"
-    return f"{room}; full in {forecast.days} days {rate_limit}"
+        return f"{room}; the disk does not fill up {rate}"
+    return f"{room}; full in {forecast.days} days {rate}"
 
 
 def _show(figure: str, values: Mapping[str, object], as_json: bool, *texts: str) -> None:

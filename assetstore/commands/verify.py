@@ -1,13 +1,13 @@
-"""`manage.py verify`: reads all originals again and compares their checksums."""
+"""`manage.py verify`: reads all originals and compares their checksums."""
 
 import threading
 from typing import Any
 
 import click
 
+from assetstore.commands.installation import COMMAND, Installation
 from assetstore.commands.output import printable, progress, show
 from assetstore.commands.parameters import as_json_option
-from assetstore.commands.workplace import COMMAND, Workplace
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.fixity import verification
 
@@ -15,26 +15,28 @@ _MEGABYTE = 1_000_000
 
 
 @click.command()
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Read at most so many megabytes a second.")
-@click.option("--adopt", is_flag=True, help="Note in the journal what it did not hear of: unknown and unnoted.")
-@click.option("--accept-changes", is_flag=True, help="Note changed and missing files as they are now.")
-@click.option("--resume", is_flag=True, help="Go on with the last verification, if that was interrupted.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Limit reading to this many megabytes per second."
+)
+@click.option("--adopt", is_flag=True, help="Add unknown files and unjournaled changes to the journal.")
+@click.option("--accept-changes", is_flag=True, help="Record the current state of changed and missing files.")
+@click.option("--resume", is_flag=True, help="Resume the last verification, if it was interrupted.")
 @as_json_option
 @click.pass_obj
 def verify(
-    workplace: Workplace, rate: float | None, adopt: bool, accept_changes: bool, resume: bool, as_json: bool
+    installation: Installation, rate: float | None, adopt: bool, accept_changes: bool, resume: bool, as_json: bool
 ) -> int:
-    """Reads all originals and compares them with the checksums of the journal.
+    """Reads all originals and compares them with the checksums in the journal.
 
-    Reports files that are changed, missing, unknown to the journal, deleted or replaced unnoted by
-    it (after a crash; then their last version is in the trash), empty, unreadable, or not what their
-    extension says. Exit status 1 if there are any.
+    Reports files that are changed, missing, unknown to the journal, unnoted (deleted or replaced without a journal
+    entry, as after a crash; the previous version is in the trash), empty, unreadable, or misnamed (of another type
+    than the extension says). Exit status 1 if there are any.
 
     \b
-        manage.py verify --adopt          after files were copied in by hand
-        manage.py verify --rate 50        beside a busy server
+        manage.py verify --adopt          after copying files by hand
+        manage.py verify --rate 50        while the server is busy
     """
-    originals = workplace.originals
+    originals = installation.originals
     rate_limit = RateLimit(rate * _MEGABYTE if rate else None, threading.Event())
     run = verification.Verification(originals, rate_limit, adopt=adopt, accept=accept_changes, client=COMMAND.client)
     with progress("Verifying", originals.total_size()) as bar:
@@ -44,8 +46,10 @@ def verify(
     if as_json:
         click.echo(summary.as_json())
     else:
-        found = ", ".join(f"{number} {kind}" for kind, number in sorted(summary.findings.items())) or "nothing wrong"
-        click.echo(f"{summary.files} files, {summary.bytes} bytes: {found}; {summary.adopted} noted.")
+        found = (
+            ", ".join(f"{number} {kind}" for kind, number in sorted(summary.findings.items())) or "no problems found"
+        )
+        click.echo(f"{summary.files} files, {summary.bytes} bytes: {found}; {summary.adopted} added to the journal.")
     return 1 if summary.findings else 0
 
 

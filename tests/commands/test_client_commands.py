@@ -430,10 +430,10 @@ def test_collections_and_guarded_reading_work(
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("http://127.0.0.1:1", "On 127.0.0.1 no server listens on port 1."),
-        ("http://no-such-machine.invalid", "There is no machine named no-such-machine.invalid."),
-        ("assets.museum.org", "is no address of a server"),
-        ("ftp://assets.museum.org", "is no address of a server"),
+        ("http://127.0.0.1:1", "No server listens on port 1 of 127.0.0.1."),
+        ("http://no-such-machine.invalid", "The host name no-such-machine.invalid is unknown."),
+        ("assets.museum.org", "is not the address of a server"),
+        ("ftp://assets.museum.org", "is not the address of a server"),
     ],
 )
 def test_what_is_wrong_with_the_address_takes_one_sentence(manage: Manage, url: str, sentence: str) -> None:
@@ -458,19 +458,19 @@ def test_what_is_no_attachment_server_is_told(manage: Manage) -> None:
         run = manage("token", "a", ASSET_SERVER_URL=f"http://127.0.0.1:{port}")
         thread.join()
     assert run.returncode == 1
-    assert "is this an attachment server?" in run.stderr
+    assert "is not an attachment server" in run.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "header", "body", "sentence"),
     [
-        (["token", "a"], 200, "X-Timestamp: " + "9" * 400, b"", "is this an attachment server?"),
-        (["token", "a"], 200, "X-Timestamp: " + "9" * 5000, b"", "is this an attachment server?"),
+        (["token", "a"], 200, "X-Timestamp: " + "9" * 400, b"", "is not an attachment server"),
+        (["token", "a"], 200, "X-Timestamp: " + "9" * 5000, b"", "is not an attachment server"),
         (["get", "a"], 200, "Last-Modified: Mon, 01 Jan 99999999999999999999 00:00:00 GMT", b"x", "fetched"),
-        (["get", "a"], 206, f"Content-Range: bytes {'9' * 5000}-1/2", b"x", "although no range was asked for"),
+        (["get", "a"], 206, f"Content-Range: bytes {'9' * 5000}-1/2", b"x", "but no range was requested"),
         (["metadata", "a"], 200, "X-A: b", b"[" * 200_000, "is not JSON"),
-        (["metadata", "a"], 200, "X-A: b", b"[1]", "no list of groups"),
-        (["metadata", "a"], 200, "X-A: b", b'[{"Name": "EXIF", "Fields": [1]}]', "no list of groups"),
+        (["metadata", "a"], 200, "X-A: b", b"[1]", "not a list of groups"),
+        (["metadata", "a"], 200, "X-A: b", b'[{"Name": "EXIF", "Fields": [1]}]', "not a list of groups"),
         (["metadata", "a"], 404, "X-A: b", b"\x1b]0;name\x07", "?]0;name?"),
         (["get", "a"], 403, "X-A: b", b"\x1b]0;name\x07", "?]0;name?"),
     ],

@@ -144,9 +144,9 @@ def test_the_first_collection_ends_the_common_folder_only_if_that_is_empty(start
     server.upload("old", b"x", coll="KU Fish")
     run = manage("add", "KU Fish", "fish")
     assert run.returncode == 1
-    assert "The common folder holds files of all collections" in run.stderr
+    assert "The shared folder contains files of all collections" in run.stderr
     server.delete("old")
-    assert "The trash of The common folder" in manage("add", "KU Fish", "fish").stderr
+    assert "The trash of the shared folder" in manage("add", "KU Fish", "fish").stderr
     assert server.upload("new", b"x").status == 200, "nothing has changed"
 
 
@@ -160,9 +160,9 @@ def test_the_first_collection_and_the_last_one(start: Start, manage: Manage) -> 
     assert visible_files(server.base / "fish/originals") == ["a"]
     run = manage("remove", "KU Fish")
     assert run.returncode == 1
-    assert "fish holds files which would no longer be found" in run.stderr
+    assert "fish contains files which would no longer be found" in run.stderr
     server.delete("a", coll="KU Fish")
-    assert "Purge it first" in manage("remove", "KU Fish").stderr
+    assert "purge it first" in manage("remove", "KU Fish").stderr
     for entry in server.context.originals.trash():
         server.context.originals.storage.purge(entry)
     run = manage("remove", "KU Fish")
@@ -176,29 +176,29 @@ def test_the_first_collection_and_the_last_one(start: Start, manage: Manage) -> 
 @pytest.mark.parametrize(
     ("name", "folder", "sentence"),
     [
-        ("New", "fish", "the folder of 'KU Fish', are one"),
-        ("New", "fish/", "the folder of 'KU Fish', are one"),
-        ("New", "fish/marine", "lie in each other"),
-        ("New", "herps/../fish", "no folder below BASE_DIR"),
-        ("New", "link", "the folder of 'KU Fish', are one"),
-        ("New", "link/deeper", "lie in each other"),
+        ("New", "fish", "overlaps with fish, the folder of 'KU Fish'"),
+        ("New", "fish/", "overlaps with fish, the folder of 'KU Fish'"),
+        ("New", "fish/marine", "overlaps with"),
+        ("New", "herps/../fish", "not a folder below BASE_DIR"),
+        ("New", "link", "overlaps with fish, the folder of 'KU Fish'"),
+        ("New", "link/deeper", "overlaps with"),
         ("New", "birds/all", "the folder of 'KU Birds'"),
-        ("New", "birds/all/rare", "lie in each other"),
-        ("New", "birds", "lie in each other"),
-        ("New", "", "needs a folder of its own"),
-        ("New", "/", "no folder below BASE_DIR"),
-        ("New", "/etc", "no folder below BASE_DIR"),
-        ("New", "../other", "no folder below BASE_DIR"),
-        ("New", "originals", "folders of the server's own"),
-        ("New", "x/thumbnails", "folders of the server's own"),
-        ("New", ".asset-server", "no folder below BASE_DIR"),
-        ("New", "loose", "holds 'IMG_1.jpg'"),
-        ("New", "file", "is no folder"),
-        ("New", "filled", "say --existing"),
-        ("KU Fish", "other", "is in COLLECTION_DIRS already, with the folder fish"),
-        ("KU Birds", "other", "is added already, with the folder birds/all"),
-        ("", "other", "a line of text"),
-        ("A\nB", "other", "a line of text"),
+        ("New", "birds/all/rare", "overlaps with"),
+        ("New", "birds", "overlaps with"),
+        ("New", "", "requires its own folder"),
+        ("New", "/", "not a folder below BASE_DIR"),
+        ("New", "/etc", "not a folder below BASE_DIR"),
+        ("New", "../other", "not a folder below BASE_DIR"),
+        ("New", "originals", "reserves the folder names"),
+        ("New", "x/thumbnails", "reserves the folder names"),
+        ("New", ".asset-server", "not a folder below BASE_DIR"),
+        ("New", "loose", "contains 'IMG_1.jpg'"),
+        ("New", "file", "is not a folder"),
+        ("New", "filled", "use --existing"),
+        ("KU Fish", "other", "is already in COLLECTION_DIRS, with the folder fish"),
+        ("KU Birds", "other", "is already added, with the folder birds/all"),
+        ("", "other", "one line of text"),
+        ("A\nB", "other", "one line of text"),
     ],
 )
 def test_what_would_hide_files_is_refused_and_changes_nothing(
@@ -239,10 +239,10 @@ def test_the_list_says_where_each_collection_comes_from(base: Path, manage: Mana
         ["KU Herps", "herps", "settings"],
         ["KU Plants", "plants", "added"],
     ]
-    assert "KU Plants\tplants\tadded, but the settings count" in manage("list", static=changed).stdout
+    assert "KU Plants\tplants\tadded, overridden by settings" in manage("list", static=changed).stdout
     assert json.loads(manage("list", "--json").stdout)["folder"] == "plants"
-    assert "stands in COLLECTION_DIRS" in manage("remove", "KU Fish", static=STATIC).stderr
-    assert "not among those that were added" in manage("remove", "KU Moss", static=STATIC).stderr
+    assert "is configured in COLLECTION_DIRS" in manage("remove", "KU Fish", static=STATIC).stderr
+    assert "No collection 'KU Moss' has been added" in manage("remove", "KU Moss", static=STATIC).stderr
 
 
 @pytest.mark.parametrize(
@@ -303,5 +303,5 @@ def test_root_is_told_to_be_the_server_s_user(base: Path, manage: Manage) -> Non
     os.chown(base, 65534, 65534)
     run = manage("add", "KU Plants", "plants", static=STATIC)
     assert run.returncode == 1
-    assert "run this as that user" in run.stderr
+    assert "Run this command as that user" in run.stderr
     assert not (base / "plants").exists()

@@ -90,7 +90,7 @@ def test_a_thousand_files_deleted_by_mistake_come_back_byte_for_byte(server: Run
     run = manage("trash", "restore", "--since", since, "--until", until)
     assert run.stdout.splitlines()[-1] == "1000 of 1000 files."
     assert {path.name: path.read_bytes() for path in server.originals.iterdir() if path.is_file()} == contents
-    assert manage("verify").stdout.startswith("1000 files, 500500 bytes: nothing wrong")
+    assert manage("verify").stdout.startswith("1000 files, 500500 bytes: no problems found")
 
 
 def test_a_file_that_is_there_is_not_replaced_unless_asked_for(server: RunningServer, manage: Manage) -> None:
@@ -98,7 +98,7 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked_for(server: RunningSe
     server.upload("a", b"new")
     run = manage("trash", "restore", "a")
     assert run.returncode == 1
-    assert "there is a file of that name" in run.stdout
+    assert "an original with this name exists" in run.stdout
     assert (server.originals / "a").read_bytes() == b"new"
     assert manage("trash", "restore", "a", "--replace").returncode == 0
     assert (server.originals / "a").read_bytes() == b"old"
@@ -128,7 +128,7 @@ def test_nothing_is_restored_or_purged_without_saying_what(manage: Manage) -> No
     for command in ("restore", "purge"):
         run = manage("trash", command)
         assert run.returncode == 2
-        assert "Say which files" in run.stderr
+        assert "Select files" in run.stderr
 
 
 def test_as_of_shows_what_existed_and_where_it_is_now(server: RunningServer, manage: Manage) -> None:
@@ -192,9 +192,9 @@ def test_verify_tells_by_its_exit_status_and_takes_notes_when_asked(server: Runn
     assert run.returncode == 1
     found = {(row["name"], row["finding"]) for row in rows(run) if "finding" in row}
     assert found == {("a.txt", "changed"), ("gone.txt", "missing"), ("hand.txt", "unknown")}
-    assert manage("verify", "--adopt").stdout.endswith("1 noted.\n")
+    assert manage("verify", "--adopt").stdout.endswith("1 added to the journal.\n")
     assert manage("verify", "--accept-changes").returncode == 0
-    assert manage("verify").stdout == "2 files, 12 bytes: nothing wrong; 0 noted.\n"
+    assert manage("verify").stdout == "2 files, 12 bytes: no problems found; 0 added to the journal.\n"
 
 
 def test_verify_says_where_a_file_is_whose_delete_a_crash_kept_from_the_journal(
@@ -206,10 +206,10 @@ def test_verify_says_where_a_file_is_whose_delete_a_crash_kept_from_the_journal(
     run = manage("verify")
     assert run.returncode == 1
     assert "without a note in the journal (its last version is in the trash since 20" in run.stdout
-    assert manage("verify", "--adopt").stdout == "0 files, 0 bytes: nothing wrong; 1 noted.\n"
+    assert manage("verify", "--adopt").stdout == "0 files, 0 bytes: no problems found; 1 added to the journal.\n"
     assert "unknown, noted by manage.py" in manage("journal", "--operation", "deleted").stdout
     assert manage("trash", "restore", "a.txt").returncode == 0
-    assert manage("verify").stdout == "1 files, 1 bytes: nothing wrong; 0 noted.\n"
+    assert manage("verify").stdout == "1 files, 1 bytes: no problems found; 0 added to the journal.\n"
 
 
 @pytest.mark.parametrize("timestamp", ["yesterday", "2026-13-01", "2026-11-24 25:00", "5x", ""])

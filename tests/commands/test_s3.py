@@ -82,7 +82,7 @@ def test_what_was_deleted_or_replaced_is_listed_and_comes_back(server: RunningSe
     assert manage("trash", "restore", "a.txt").returncode == 1, "it would replace another"
     assert manage("trash", "restore", "a.txt", "--replace").returncode == 0
     assert server.get("/fileget", filename="a.txt", coll="KU Fish").body == b"first"
-    assert "nothing wrong" in manage("verify").stdout
+    assert "no problems found" in manage("verify").stdout
 
 
 def test_a_bag_goes_from_one_bucket_into_another(
@@ -95,12 +95,15 @@ def test_a_bag_goes_from_one_bucket_into_another(
     assert is_valid(bag)
     assert (
         manage("import", bag, "--dry-run", base=tmp_path, STORAGE_URL=url).stdout
-        == "2 of 2 files could be imported or are there.\n"
+        == "2 of 2 files can be imported or already exist.\n"
     )
     assert manage("verify", base=tmp_path, STORAGE_URL=url).stdout.startswith("0 files")
     for _ in range(2):
-        assert manage("import", bag, base=tmp_path, STORAGE_URL=url).stdout == "2 of 2 files are there now.\n"
-    assert manage("verify", base=tmp_path, STORAGE_URL=url).stdout == "2 files, 600000 bytes: nothing wrong; 0 noted.\n"
+        assert manage("import", bag, base=tmp_path, STORAGE_URL=url).stdout == "2 of 2 files are in the store now.\n"
+    assert (
+        manage("verify", base=tmp_path, STORAGE_URL=url).stdout
+        == "2 files, 600000 bytes: no problems found; 0 added to the journal.\n"
+    )
 
 
 def test_an_interrupted_export_does_not_read_again_what_has_not_changed(server: RunningServer, tmp_path: Path) -> None:

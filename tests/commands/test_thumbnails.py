@@ -61,7 +61,7 @@ def test_what_was_warmed_is_served_without_being_made_again(
     server.upload("b.tif", pictures.tiff())
     server.upload("notes.txt", b"no picture")
     run = manage("warm", "--size", 100, "--size", 200, "--workers", 2)
-    assert (run.returncode, run.stdout) == (0, "2 originals, 4 thumbnails made; none cannot be shown.\n"), run.stderr
+    assert (run.returncode, run.stdout) == (0, "2 originals, 4 thumbnails generated; no failures.\n"), run.stderr
     for name, size in (("a.jpg", 100), ("a.jpg", 200), ("b.tif", 100), ("b.tif", 200)):
         assert pictures.shows_scene(pictures.opened(server.thumbnail(name, size).body))
     assert renders == []
@@ -187,7 +187,11 @@ def test_a_thumbnail_that_was_renewed_meanwhile_stays(server: RunningServer) -> 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [(("prune",), "Say which"), (("warm",), "--size"), (("warm", "--size", "1", "--collection", "x"), "no collection")],
+    [
+        (("prune",), "Select thumbnails"),
+        (("warm",), "--size"),
+        (("warm", "--size", "1", "--collection", "x"), "no collection"),
+    ],
 )
 def test_a_wrong_call_says_what_is_missing(manage: Manage, arguments: tuple[str, ...], reason: str) -> None:
     run = manage(*arguments)

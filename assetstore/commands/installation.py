@@ -1,4 +1,4 @@
-"""The settings and the store that the commands work on."""
+"""The settings and the store that the commands use."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from assetstore.journal.journal import Origin
 from assetstore.originals.service import Originals
 from assetstore.thumbnails.service import Thumbnails
 
-#: Who acts, for the journal.
+#: Recorded in the journal as the client of changes.
 COMMAND = Origin("", "manage.py")
 
 
-class Workplace:
-    """The settings and the store of the program in *folder*, opened when first needed."""
+class Installation:
+    """The settings and the store of the program in *folder*, opened on first use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +30,7 @@ class Workplace:
 
     @property
     def configured(self) -> Settings:
-        """The settings as configured, without the collections that were added since. Raises SettingsError."""
+        """The settings as configured, without collections added by command. Raises SettingsError."""
         return self._loaded[0]
 
     @property
@@ -40,7 +40,7 @@ class Workplace:
 
     @cached_property
     def settings(self) -> Settings:
-        """The effective settings, with all collections that there are now. Raises SettingsError."""
+        """The effective settings, with all current collections. Raises SettingsError."""
         return dataclasses.replace(self.configured, collection_dirs=self.collections.folders())
 
     @cached_property
