@@ -5,8 +5,8 @@ If the target already has a file of that name:
 - If it is the version that an earlier pass copied, or an interrupted copy, it is ours, and replaced.
 - Any other file is compared. If its content differs, that is a *conflict*.
 
-If an earlier pass copied the file, the source has not changed, and the target no longer has the file, somebody has
-deleted it there. That is a conflict, too.
+If an earlier pass copied the file, the source has not changed, and the target no longer has the file, it was deleted
+there. That is a conflict, too.
 
 Files in conflict are left alone unless their replacement was requested. Replaced files are moved to the target's trash.
 
