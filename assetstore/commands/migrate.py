@@ -269,6 +269,7 @@ def _bar(meter: Meter) -> Iterator[Callable[[], None]]:
 
         yield on_progress
         on_progress()
+        bar.render_progress()  # `update` renders only if there are new bytes, and the last file may have none
 
 
 def _amount(number: int) -> str:
