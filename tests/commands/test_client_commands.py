@@ -312,7 +312,7 @@ def test_a_chosen_name_does_not_replace_a_file_unless_told(
     for choice in (("--local-names",), ("--name", "a.txt")):
         run = manage("put", "a.txt", *choice)
         assert run.returncode == 1
-        assert "There is a file a.txt on the server already" in run.stderr
+        assert "The server already has an original a.txt" in run.stderr
     assert (server.originals / "a.txt").read_bytes() == b"old"
     assert manage("put", "a.txt", "--local-names", "--replace").stdout == "a.txt\n"
     assert (server.originals / "a.txt").read_bytes() == b"new"
@@ -327,7 +327,7 @@ def test_a_refusal_of_one_file_does_not_stop_the_others_a_wrong_key_does(
         (tmp_path / name).write_bytes(bytes(size))
     run = manage("put", "a", "b", "c", "--local-names", **url)
     assert (run.returncode, run.stdout) == (1, "a\nc\n")
-    assert run.stderr.startswith("b: The server says 413: ")
+    assert run.stderr.startswith("b: The server returned 413: ")
     run = manage("put", "a", "b", "c", ASSET_SERVER_KEY="wrong", **url)
     assert run.returncode == 1
     assert run.stderr.count("different keys") == 1

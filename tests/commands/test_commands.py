@@ -205,7 +205,7 @@ def test_verify_says_where_a_file_is_whose_delete_a_crash_kept_from_the_journal(
     (server.originals / "a.txt").rename(server.originals / f".asset-server/trash/{went}-deleted-a.txt")
     run = manage("verify")
     assert run.returncode == 1
-    assert "without a note in the journal (its last version is in the trash since 20" in run.stdout
+    assert "without a journal entry (its previous version has been in the trash since 20" in run.stdout
     assert manage("verify", "--adopt").stdout == "0 files, 0 bytes: no problems found; 1 added to the journal.\n"
     assert "unknown, noted by manage.py" in manage("journal", "--operation", "deleted").stdout
     assert manage("trash", "restore", "a.txt").returncode == 0

@@ -225,7 +225,7 @@ def test_an_unwritable_folder_is_named(open_base: Path, folder: str) -> None:
     alarms = as_nobody(open_base)
     (open_base / folder).chmod(0o755)
     assert ("error", "rights") in {(finding["status"], finding["check"]) for finding in alarms}
-    assert any(f"{open_base / folder} cannot be written" in finding["found"] for finding in alarms)
+    assert any(f"{open_base / folder} is not writable" in finding["found"] for finding in alarms)
 
 
 def test_originals_that_cannot_be_read_are_named(open_base: Path) -> None:
@@ -391,7 +391,7 @@ def test_a_port_that_needs_rights_is_named(open_base: Path) -> None:
     if limit < 100:
         pytest.skip("every user may listen on every port here")
     alarms = as_nobody(open_base, "network", PORT="99")
-    assert [finding["found"] for finding in alarms] == ["Port 99 needs rights that this user has not."]
+    assert [finding["found"] for finding in alarms] == ["This user has no permission to use port 99."]
 
 
 # --- how it reports --------------------------------------------------------------------------------------------------
