@@ -300,7 +300,7 @@ def test_a_file_that_is_no_receipt_stays_as_it_is(manage: Manage, tmp_path: Path
     (tmp_path / "records.csv").write_text("Catalog Number,Remarks\n1,mine\n")
     run = manage("put", "a.txt", "--receipt", "records.csv")
     assert run.returncode == 1
-    assert "is none" in run.stderr
+    assert "is not a receipt" in run.stderr
     assert (tmp_path / "records.csv").read_text() == "Catalog Number,Remarks\n1,mine\n"
 
 
