@@ -1,6 +1,7 @@
 # The Web Asset Server on Debian. The attachments are in the volume /home/specify/attachments. User and group have the
 # ID 999, as in Specify's sample image, so that its volumes can be used unchanged.
-FROM debian:trixie-slim
+ARG BASE_IMAGE=debian:trixie-slim
+FROM $BASE_IMAGE
 
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
@@ -12,9 +13,9 @@ RUN groupadd --gid 999 specify \
  && install --directory --owner specify --group specify /home/specify/attachments
 
 WORKDIR /home/specify/server
-COPY requirements.txt ./
+COPY requirements.lock ./
 RUN python3 -m venv /home/specify/venv \
- && /home/specify/venv/bin/pip install --no-cache-dir --no-compile --requirement requirements.txt \
+ && /home/specify/venv/bin/pip install --no-cache-dir --no-compile --require-hashes --requirement requirements.lock \
  && /home/specify/venv/bin/pip uninstall --yes pip \
  && rm -rf /root/.cache
 COPY server.py manage.py settings.py LICENSE deploy/healthcheck.py ./

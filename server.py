@@ -7,6 +7,8 @@ share, and the other packages of `assetstore/` do the work. What clients require
     python server.py                    runs the web server that the setting SERVER names, such as Paste or Granian
     server:make_application()           for other WSGI servers that call a factory, such as gunicorn
     server:application                  for WSGI servers that require an application object
+
+Installed as a package, this module is `assetstore.server`, and the command `asset-server` runs it.
 """
 
 import atexit

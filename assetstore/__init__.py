@@ -3,4 +3,4 @@
 Nothing here imports the settings module, only `routes` imports Bottle, and importing opens no files, tools or sockets.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

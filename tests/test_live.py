@@ -26,11 +26,15 @@ class Program:
     """The running program and what it has printed."""
 
     def __init__(
-        self, environ: dict[str, str], command: tuple[str, ...] = ("server.py",), folder: Path = PROJECT
+        self,
+        environ: dict[str, str],
+        command: tuple[str, ...] = ("server.py",),
+        folder: Path = PROJECT,
+        python: str = sys.executable,
     ) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self.process = subprocess.Popen(
-            [sys.executable, *(str(PROJECT / part) if part == "server.py" else part for part in command)],
+            [python, *(str(PROJECT / part) if part == "server.py" else part for part in command)],
             env={**kept, "PYTHONUNBUFFERED": "1", **environ},
             cwd=folder,
             stdout=subprocess.PIPE,

@@ -95,12 +95,20 @@ def begin(folder: Path, adapters: Iterable[str]) -> Settings:
         raise SettingsError(f"{reason}; expected SERVER = 'granian' for HTTPS.")
     logs.set_up(settings.log_format, settings.debug)
     announce(settings, own)
+    if is_installed(folder):
+        _log.info("Installed as a package: no settings.py is read, relative paths start in %s", Path.cwd())
     return settings
+
+
+def is_installed(folder: Path) -> bool:
+    """Says whether the program runs from the package that pip installed: server.py is in `assetstore` only there."""
+    return folder == Path(__file__).resolve().parents[1]
 
 
 def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
     """Reads `settings.py` in *folder* and the environment.
 
+    Relative paths are relative to *folder*, or to the working directory if the program was installed as a package.
     Returns the effective settings, and the names and values of settings.py.
     """
     path = folder / "settings.py"
@@ -110,7 +118,8 @@ def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
             own = runpy.run_path(str(path))
     except Exception as error:  # the file is a program of the administrator and may raise any error
         raise SettingsError(f"{path} cannot be read: {error!r}") from error
-    return loading.load(own, os.environ, folder, len(os.sched_getaffinity(0))), own
+    start = Path.cwd() if is_installed(folder) else folder
+    return loading.load(own, os.environ, start, len(os.sched_getaffinity(0))), own
 
 
 def announce(settings: Settings, own: Mapping[str, object]) -> None:
@@ -220,8 +229,11 @@ def with_key(settings: Settings) -> Settings:
 def _metrics(settings: Settings, originals: Originals, pool: RenderPool) -> "Metrics | None":
     if settings.metrics_address is None:
         return None
-    from assetstore.monitoring.metrics import Metrics  # noqa: PLC0415 - the library is slow to load, and reads the environment
-
+    try:
+        from assetstore.monitoring.metrics import Metrics  # noqa: PLC0415 - the library is slow to load, and reads the environment
+    except ImportError as error:
+        reason = f"METRICS_ADDRESS requires the library prometheus_client, which is not installed: {error}"
+        raise SettingsError(reason) from error
     metrics = Metrics(originals, pool)
     pool.on_render = metrics.count_render
     originals.journal.on_event = metrics.count_change

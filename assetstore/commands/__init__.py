@@ -67,15 +67,16 @@ for _command in (*_STORE, *_CLIENT):
     _commands.add_command(_command)
 
 
-def main(arguments: Sequence[str], folder: Path) -> int:
+def main(arguments: Sequence[str], folder: Path, program: str = "manage.py") -> int:
     """Runs one command and returns its exit status.
 
     Parameters:
         arguments: the command line, without the program's name.
         folder: the program's folder, which contains settings.py.
+        program: its name, for the help.
     """
     try:
-        status = _commands.main(list(arguments), "manage.py", standalone_mode=False, obj=Installation(folder))
+        status = _commands.main(list(arguments), program, standalone_mode=False, obj=Installation(folder))
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         return _INTERRUPTED

@@ -17,9 +17,11 @@ from assetstore.errors import AssetError, BadRequest, RangeNotSatisfiable
 from assetstore.http import file_response
 from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 
-VIEWS = [
-    str(Path(__file__).resolve().parents[2] / "views")
-]  # one list, because Bottle keeps a compiled template for each
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+#: Where the templates are: in the installed package, or beside it in a checkout. It is one list, because Bottle keeps
+#: a compiled template for each.
+VIEWS = [str(_PACKAGE / "views" if (_PACKAGE / "views").is_dir() else _PACKAGE.parent / "views")]
 PLAIN_TEXT = "text/plain; charset=UTF-8"
 
 _UNEXPECTED = "The asset server had an unexpected error; its log has the details."

@@ -91,9 +91,12 @@ def _scopes(cursor: Any) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[st
 @contextlib.contextmanager
 def connected(where: Address) -> Iterator[Any]:
     """Gives a cursor in a read-only transaction. Raises Unavailable, BadRequest."""
-    import pymysql  # noqa: PLC0415 - only this command needs it
-    import pymysql.cursors  # noqa: PLC0415
-
+    try:
+        import pymysql  # noqa: PLC0415 - only this command needs it
+        import pymysql.cursors  # noqa: PLC0415
+    except ImportError as error:
+        reason = "Reading Specify's database requires the library PyMySQL, which is not installed."
+        raise Unavailable(reason, str(error)) from error
     try:
         connection = pymysql.connect(
             **where.options,
