@@ -180,7 +180,7 @@ def without_optional_libraries(*arguments: str, base: Path, **environ: str) -> s
     ("arguments", "environ", "library"),
     [
         (("manage.py", "export", "bag"), {}, "bagit"),
-        (("manage.py", "import", "bag"), {}, "bagit"),
+        (("manage.py", "import", "views"), {}, "bagit"),
         (("manage.py", "reconcile", "mysql://reader@127.0.0.1/specify"), {}, "PyMySQL"),
         (("manage.py", "verify"), {"STORAGE_URL": "s3://bucket"}, "obstore"),
         (("server.py",), {"METRICS_ADDRESS": "127.0.0.1:1"}, "prometheus_client"),

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assetstore import __version__
+from assetstore.bags import library
 from assetstore.bags.inventory import INVENTORY, Item, payload_path, write_inventory
 from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unavailable
@@ -69,6 +70,10 @@ class Export:
         collection_dirs: the folders of the collections to export, each with the name of its collection.
         information: further lines of bag-info.txt.
         rate_limit: limits reading.
+
+    Raises:
+        BadRequest: the folder contains other files.
+        Unavailable: the library bagit is not installed.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Export:
         information: Mapping[str, str],
         rate_limit: RateLimit,
     ) -> None:
+        self._bagit = library.bagit()  # needed at the end, which hours of copying may precede
         self._originals = originals
         self._folder = folder
         self._collection_dirs = collection_dirs
@@ -217,8 +223,6 @@ class Export:
 
     def _finish(self) -> None:
         """Writes the tag files of the bag, and removes files that do not belong to it."""
-        import bagit  # noqa: PLC0415 - only this command needs it
-
         paths = {WORK_FILE, *(item.path for item in self._items)}
         for folder, _, names in os.walk(self._folder / "data"):
             for name in names:
@@ -230,7 +234,7 @@ class Export:
             manifest.writelines(f"{item.sha256}  {item.path}\n" for item in self._items)
         declaration = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
         (self._folder / "bagit.txt").write_text(declaration, encoding="utf-8")
-        bag = bagit.Bag(str(self._folder))
+        bag = self._bagit.Bag(str(self._folder))
         bag.info.update(self._bag_information())
         bag.save()
         os.sync()

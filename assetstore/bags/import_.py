@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from assetstore.bags import library
 from assetstore.bags.inventory import INVENTORY, Item, read_inventory
 from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import BadRequest, NotFound, StorageFault
@@ -196,10 +197,9 @@ def _refuse_links(folder: Path) -> None:
 def _manifest(folder: Path) -> tuple[dict[str, dict[str, str]], dict[str, Path]]:
     """The checksums of all files of a bag, and their locations on disk, by path in the manifests.
 
-    Checks the structure of the bag. Raises BadRequest.
+    Checks the structure of the bag. Raises BadRequest, or Unavailable without the library bagit.
     """
-    import bagit  # noqa: PLC0415 - only this command needs it
-
+    bagit = library.bagit()
     logging.getLogger("bagit").setLevel(logging.CRITICAL)  # its errors have the details
     try:
         bag = bagit.Bag(str(folder))

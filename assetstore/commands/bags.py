@@ -1,6 +1,5 @@
 """`manage.py export` and `manage.py import`: copy originals to and from BagIt bags."""
 
-import importlib.util
 import threading
 from pathlib import Path
 
@@ -52,7 +51,6 @@ def export_bag(
 
     Exit status 1 if a file is missing from the bag or does not match the journal.
     """
-    _require_bagit()
     collection_dirs = _collection_dirs(installation.settings, collections)
     if folder.resolve().is_relative_to(installation.settings.base_dir.resolve()):
         raise click.UsageError("The bag must not be inside BASE_DIR. Choose another folder.")
@@ -104,7 +102,6 @@ def import_bag(
 
     Exit status 1 if a file was not imported.
     """
-    _require_bagit()
     settings, originals = installation.settings, installation.originals
     _refuse_without_trash(settings, replace)
     chosen = Selection((), collection, None, None).collection_dir(settings)
@@ -123,12 +120,6 @@ def import_bag(
     if not as_json:
         click.echo(f"{counts[True]} of {len(bag.items)} files {done}.")
     return 1 if counts[False] else 0
-
-
-def _require_bagit() -> None:
-    # Now, and not after hours of copying.
-    if importlib.util.find_spec("bagit") is None:
-        raise click.ClickException("BagIt bags require the library bagit, which is not installed.")
 
 
 def _refuse_without_trash(settings: Settings, replace: bool) -> None:
