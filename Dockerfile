@@ -1,5 +1,6 @@
 # The Web Asset Server on Debian. The attachments are in the volume /home/specify/attachments. User and group have the
 # ID 999, as in Specify's sample image, so that its volumes can be used unchanged.
+# --build-arg BASE_IMAGE=debian@sha256:… pins the base.
 ARG BASE_IMAGE=debian:trixie-slim
 FROM $BASE_IMAGE
 
