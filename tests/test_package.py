@@ -120,7 +120,7 @@ def test_the_installed_server_serves_from_an_empty_folder(installation: Installa
     (installation.folder / "store").mkdir()
     program = installation.serve(BASE_DIR="store", SERVER=server)
     try:
-        program.wait_for(f"relative paths start in {installation.folder}")
+        program.wait_for(f"relative paths are relative to {installation.folder}")
         client = Client(program.port())
         assert "fileupload" in client.get("/web_asset_store.xml").text
         assert __version__ in client.get("/").text

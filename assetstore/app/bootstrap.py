@@ -96,7 +96,7 @@ def begin(folder: Path, adapters: Iterable[str]) -> Settings:
     logs.set_up(settings.log_format, settings.debug)
     announce(settings, own)
     if is_installed(folder):
-        _log.info("Installed as a package: no settings.py is read, relative paths start in %s", Path.cwd())
+        _log.info("Installed as a package: no settings.py is read, relative paths are relative to %s", Path.cwd())
     return settings
 
 
