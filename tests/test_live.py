@@ -142,7 +142,7 @@ def test_a_request_that_runs_when_sigterm_comes_is_finished(tmp_path: Path, serv
 
 def test_without_a_key_the_first_start_prints_one_and_the_second_does_not(tmp_path: Path) -> None:
     with running(tmp_path / "a", ATTACHMENT_KEY="") as program:
-        program.wait_for("No key was configured")
+        program.wait_for("No key is configured")
         program.wait_for("/.asset-server/key")
         program.wait_for("\n")
         key = program.wait_for("        ").strip()
@@ -288,7 +288,7 @@ def test_where_granian_is_not_installed_paste_serves_and_the_log_says_so(tmp_pat
 
 def test_more_than_one_process_selects_granian_and_says_so(tmp_path: Path) -> None:
     with running(tmp_path / "a", PROCESSES="2") as program:
-        program.wait_for("PROCESSES is 2: Granian serves")
+        program.wait_for("PROCESSES is 2, so Granian is used")
         assert Client(program.port()).get("/healthz").text == "ok"
 
 

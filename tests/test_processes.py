@@ -249,7 +249,7 @@ def test_what_the_server_does_by_itself_one_process_does(tmp_path: Path) -> None
             time.sleep(0.1)
         program.process.terminate()
         printed = program.ended()[1]
-    assert printed.count("verification of 190 bytes begins") == 1
+    assert printed.count("verification of 190 bytes started") == 1
     assert sorted(events(tmp_path / "a", "adopted")) == sorted(f"{number}.txt" for number in range(100))
     assert sorted(events(tmp_path / "a", "purged")) == sorted(f"old-{number}.txt" for number in range(100))
 

@@ -466,7 +466,7 @@ def test_a_source_that_is_suddenly_empty_is_no_reason_to_believe_that_all_was_de
     migrate.rows()
     migrate.delete("source", "a")
     run = migrate.run("--remove-deleted")
-    assert (run.returncode, "Mount its disk" in run.stderr) == (1, True)
+    assert (run.returncode, "Check that it is mounted" in run.stderr) == (1, True)
     assert migrate.contents("target") == {"a": b"a"}
 
 

@@ -88,7 +88,7 @@ def test_forms_have_a_limit_of_their_own_and_use_the_other_when_it_is_reached(ad
         assert Call(admission, "b", 100).status == 200
 
 
-def test_some_threads_are_left_when_all_collection_folders_are_taken() -> None:
+def test_some_threads_are_left_when_the_limits_are_reached() -> None:
     admission = Admission(application, threads=256, waiting=128)
     assert admission.slow.number + admission.forms.number + 128 < 256
 

@@ -311,7 +311,7 @@ def test_a_plan_is_never_written_over(manage: Manage, server: RunningServer, tab
     put(server, "a.jpg")
     path = table("a.jpg")
     run = manage("reconcile", path, "--plan", path)
-    assert (run.returncode, "is there already" in run.stderr) == (1, True)
+    assert (run.returncode, "already exists" in run.stderr) == (1, True)
     assert path.read_text().startswith("AttachmentID")
 
 
@@ -385,8 +385,8 @@ def test_exports_of_all_kinds_are_understood(server: RunningServer, manage: Mana
     [
         (b"AttachmentID\n1\n", "has no column AttachmentLocation"),
         (b"", "has no column AttachmentID and no column AttachmentLocation"),
-        ("AttachmentID,AttachmentLocation\n1,Stör.jpg\n".encode("latin-1"), "is not in UTF-8"),
-        (b'AttachmentID,AttachmentLocation\n1,"' + b"x" * (17 << 20), "is no table that can be read"),
+        ("AttachmentID,AttachmentLocation\n1,Stör.jpg\n".encode("latin-1"), "is not encoded in UTF-8"),
+        (b'AttachmentID,AttachmentLocation\n1,"' + b"x" * (17 << 20), "is not a valid CSV table"),
     ],
 )
 def test_a_file_that_is_no_export_says_why(manage: Manage, tmp_path: Path, content: bytes, reason: str) -> None:

@@ -299,7 +299,7 @@ def doctor(object_store: ObjectStore, base: Path, **own: object) -> str:
 
 
 def test_the_doctor_tries_the_bucket(s3_settings: dict[str, object], object_store: ObjectStore, tmp_path: Path) -> None:
-    assert f"{s3_settings['STORAGE_URL']} can be written" in doctor(object_store, tmp_path, **s3_settings)
+    assert f"{s3_settings['STORAGE_URL']} is writable" in doctor(object_store, tmp_path, **s3_settings)
     told = doctor(object_store, tmp_path, **s3_settings, AWS_SECRET_ACCESS_KEY="wrong")
     assert "The file storage rejects this server's key" in told
 
