@@ -127,7 +127,10 @@ def test_http_2_works(start: Start, behind: Behind, tmp_path: Path) -> None:
     assert curl(front, *form, "/fileupload") == "Ok. 2 200"
     assert curl(front, "-o", str(back), "/fileget?filename=a.jpg") == " 2 200"
     assert back.read_bytes() == photo.read_bytes()
-    assert curl(front, *form, "-F", "token=2", "/fileupload") == "The parameter token is given 2 times; send it once. 2 403"
+    assert (
+        curl(front, *form, "-F", "token=2", "/fileupload")
+        == "The parameter token is given 2 times; send it once. 2 403"
+    )
 
 
 def test_over_http_reads_are_redirected_but_never_an_upload_a_delete_or_the_xml(start: Start, behind: Behind) -> None:
