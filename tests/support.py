@@ -27,6 +27,9 @@ from assetstore.storage.disk.disk import DiskStorage
 KEY = "test_attachment_key"
 PROJECT = Path(__file__).resolve().parents[1]
 
+#: PYTHONPATH of render workers that are to have ImageMagick and Ghostscript only.
+WITHOUT_LIBRARIES = str(PROJECT / "tests/without_libraries")
+
 
 #: When the tests began, in whole seconds, as in responses.
 _BEGAN = int(time.time())

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests import pictures
-from tests.support import Client, RunningServer
+from tests.support import WITHOUT_LIBRARIES, Client, RunningServer
 from tests.test_live import running
 
 
@@ -78,7 +78,6 @@ def encrypted() -> bytes:
         return locked.read_bytes()
 
 
-WHOLE = {"jpg": pictures.jpeg, "png": pictures.png, "gif": pictures.gif, "tif": pictures.tiff}
 DAMAGED, NO_PICTURE, LARGE = "damaged", "not an image", "larger than"
 MSL = b'<?xml version="1.0"?><image><read filename="/etc/passwd"/><write filename="/tmp/msl"/></image>'
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>'
@@ -116,12 +115,10 @@ ZOO: dict[str, tuple[Callable[[], bytes], int, str | None]] = {
     "drawing.svg": (lambda: SVG, 415, "no thumbnails"),
     "page.ps": (lambda: POSTSCRIPT, 415, "no thumbnails"),
     # cut off and damaged
-    "half.jpg": (lambda: pictures.jpeg()[: len(pictures.jpeg()) // 2], 422, "cut off"),
-    **{
-        f"half.{kind}": (lambda make=make: make()[: len(make()) // 3], 422, DAMAGED)
-        for kind, make in WHOLE.items()
-        if kind not in ("jpg",)
-    },
+    "half.jpg": (lambda: pictures.jpeg()[: len(pictures.jpeg()) // 2], 200, None),
+    "half.png": (lambda: pictures.png()[: len(pictures.png()) // 3], 200, None),
+    "half.gif": (lambda: pictures.gif()[: len(pictures.gif()) // 3], 200, None),
+    "half.tif": (lambda: pictures.tiff()[: len(pictures.tiff()) // 3], 422, DAMAGED),
     "half.heic": (lambda: pictures.heic()[: len(pictures.heic()) // 2], 422, DAMAGED),
     "half.webp": (lambda: pictures.webp()[: len(pictures.webp()) // 2], 422, DAMAGED),
     "half.pdf": (lambda: pictures.pdf()[: len(pictures.pdf()) // 3], 422, DAMAGED),
@@ -179,10 +176,15 @@ ZOO: dict[str, tuple[Callable[[], bytes], int, str | None]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+#: Drawn in part by libraries; ImageMagick says only that they are damaged.
+DRAWN_BY_LIBRARIES_ONLY = ("half.jpg", "half.png", "half.gif")
+
+
+@pytest.fixture(scope="module", params=["with libraries", "without libraries"])
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("zoo") / "attachments"
-    with running(base, RENDER_SECONDS="20") as program:
+    environ = {} if request.param == "with libraries" else {"PYTHONPATH": WITHOUT_LIBRARIES}
+    with running(base, RENDER_SECONDS="20", **environ) as program:
         yield Client(program.port())
         assert not list(base.rglob("thumbnail-*")), "temporary files are left over"
 
@@ -192,8 +194,10 @@ def test_the_zoo_is_large() -> None:
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_every_animal_gets_its_status_and_reason(client: Client, name: str) -> None:
+def test_every_animal_gets_its_status_and_reason(request: pytest.FixtureRequest, client: Client, name: str) -> None:
     make, status, reason = ZOO[name]
+    if "without libraries" in request.node.name and name in DRAWN_BY_LIBRARIES_ONLY:
+        status, reason = 422, DAMAGED
     assert client.upload(name, make()).status == 200
     answer = client.thumbnail(name, 100)
     assert answer.status == status, answer.body[:300]

@@ -17,7 +17,7 @@ from assetstore.concurrency.single_flight import SingleFlight
 from assetstore.storage.disk.thumbnails import DiskThumbnail
 from assetstore.thumbnails.rendering.job import Job
 from tests import pictures
-from tests.support import RunningServer, is_of_this_run, visible_files
+from tests.support import WITHOUT_LIBRARIES, RunningServer, is_of_this_run, visible_files
 
 MADE = [
     ("a.jpg", pictures.jpeg, "JPEG", "image/jpeg"),
@@ -265,9 +265,9 @@ def test_thumbnails_of_an_earlier_server_are_made_anew_if_there_is_doubt(server:
 
 
 DAMAGED = {
-    "cut.jpg": (pictures.jpeg()[: len(pictures.jpeg()) // 2], "cut off"),
-    "cut.png": (pictures.png()[: len(pictures.png()) // 2], "damaged"),
-    "cut.gif": (pictures.gif()[:300], "damaged"),
+    "cut.jpg": (pictures.jpeg()[: pictures.jpeg().index(b"\xff\xda") + 14], "damaged"),
+    "cut.png": (pictures.png()[:100], "damaged"),
+    "cut.gif": (pictures.gif()[:40], "damaged"),
     "cut.tif": (pictures.tiff()[:400], "damaged"),
     "cut.heic": (pictures.heic()[: len(pictures.heic()) // 2], "damaged"),
     "cut.pdf": (pictures.pdf()[:500], "damaged"),
@@ -289,6 +289,16 @@ def test_a_file_that_is_no_picture_gets_a_reason(server: RunningServer, name: st
     assert visible_files(server.thumbnails) == []
 
 
+def test_what_can_be_read_of_a_cut_file_is_drawn_with_a_note_in_the_log(
+    server: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.upload("half.jpg", pictures.jpeg()[: len(pictures.jpeg()) // 2])
+    picture = pictures.opened(server.thumbnail("half.jpg").body)
+    assert picture.size == (200, 150)
+    assert all(map(pictures.alike, pictures.corners(picture)[:2], (pictures.RED, pictures.GREEN)))
+    assert "half.jpg: drawn as far as it can be read" in caplog.text
+
+
 @pytest.mark.parametrize(
     "accept",
     [
@@ -299,7 +309,7 @@ def test_a_file_that_is_no_picture_gets_a_reason(server: RunningServer, name: st
 def test_a_browser_that_wants_a_picture_gets_the_reason_drawn(server: RunningServer, accept: str) -> None:
     server.upload("cut.jpg", DAMAGED["cut.jpg"][0])
     server.upload("notes.txt", b"text")
-    for name, status, words in (("cut.jpg", 422, "cut off"), ("notes.txt", 415, "no thumbnails")):
+    for name, status, words in (("cut.jpg", 422, "damaged"), ("notes.txt", 415, "no thumbnails")):
         answer = server.get("/fileget", {"Accept": accept}, type="T", filename=name, scale=100)
         assert (answer.status, answer.headers["content-type"]) == (status, "image/svg+xml")
         drawing = ET.fromstring(answer.body)
@@ -340,6 +350,7 @@ def test_a_missing_tool_is_named_with_its_package_and_all_else_goes_on(
     imagemagick = shutil.which("magick") or "/usr/bin/convert"
     (tools / Path(imagemagick).name).symlink_to(imagemagick)
     monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setenv("PYTHONPATH", WITHOUT_LIBRARIES)
     server = start()
     server.upload("a.pdf", pictures.pdf())
     server.upload("a.jpg", pictures.jpeg())
@@ -360,6 +371,7 @@ def tool_in_place_of_imagemagick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tools / "magick").write_text(f"#!/bin/sh\n{script}\n")
     (tools / "magick").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", WITHOUT_LIBRARIES)
 
 
 def test_a_hung_tool_is_stopped_and_costs_one_picture(
@@ -385,7 +397,7 @@ def test_a_worker_that_dies_costs_one_picture(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tool_in_place_of_imagemagick(tmp_path, monkeypatch, "kill -9 $PPID; sleep 1000")
+    tool_in_place_of_imagemagick(tmp_path, monkeypatch, "kill -9 $(ps -o ppid= -p $PPID); sleep 1000")
     server = start()
     server.upload("a.jpg", pictures.jpeg())
     answer = server.thumbnail("a.jpg")

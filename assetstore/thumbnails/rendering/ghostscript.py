@@ -7,10 +7,10 @@ PostScript from files, except temporary ones, for which each job has a folder of
 import math
 from pathlib import Path
 
-from assetstore.errors import OutOfSpace, Unrenderable
-from assetstore.thumbnails.rendering import headers
-from assetstore.thumbnails.rendering.job import Limits
-from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, disk_is_full, has_bytes, run
+from assetstore.errors import OutOfSpace
+from assetstore.thumbnails.rendering import headers, imagemagick, refusals
+from assetstore.thumbnails.rendering.job import Job, Limits
+from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, disk_is_full, has_bytes, open_source, run
 
 #: Dots per inch as long as the size of the page is unknown: a page of 200 inches, the largest that
 #: most programs make, then stays below 16,000 pixels. Larger ones run into the time limit.
@@ -26,6 +26,15 @@ _LOWEST_RESOLUTION, _HIGHEST_RESOLUTION = 36, 2400
 _A4_POINTS = 842
 
 
+def render(job: Job, limits: Limits) -> None:
+    """Makes the thumbnail that *job* describes; raises as `draw_page`."""
+    folder = Path(job.target).parent
+    with open_source(job.source) as descriptor:
+        page = draw_page(descriptor, folder, job.size, limits)
+    with open_source(str(folder / page)) as descriptor:
+        imagemagick.draw(descriptor, "png", job, limits, is_srgb=True)
+
+
 def draw_page(descriptor: int, folder: Path, size: int, limits: Limits) -> str:
     """Draws the first page, at least *size* pixels long, as a PNG in *folder*; returns its name.
 
@@ -36,7 +45,8 @@ def draw_page(descriptor: int, folder: Path, size: int, limits: Limits) -> str:
         limits: of memory.
 
     Raises:
-        Unrenderable: encrypted, damaged, or without a page.
+        Damaged: there is no page that can be drawn.
+        Refused: encrypted.
         Unavailable, OutOfSpace: see `tools.run`.
     """
     # Somewhat more than needed, so that rounding is evened out when the page is made smaller.
@@ -70,5 +80,5 @@ def _draw(descriptor: int, folder: Path, resolution: int, limits: Limits) -> Non
         if disk_is_full(folder):
             raise OutOfSpace("The server's disk is full; the thumbnail cannot be made.", complaint)
         if "password" in complaint.lower():
-            raise Unrenderable("The PDF is encrypted: it opens with a password only.", complaint)
-        raise Unrenderable("The PDF is damaged: it has no page that can be shown.", complaint)
+            raise refusals.encrypted(complaint)
+        raise refusals.Damaged("The PDF is damaged: it has no page that can be shown.", complaint)

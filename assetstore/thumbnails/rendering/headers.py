@@ -51,3 +51,42 @@ def jpeg_header(descriptor: int) -> JpegHeader:
         has_profile = has_profile or (segment[0] == _APP2 and segment[3:].startswith(b"ICC_PROFI"))
         position += filling + 1 + int.from_bytes(segment[1:3], "big")
     return JpegHeader()
+
+
+@dataclass(frozen=True)
+class GifFrame:
+    """The first frame of a GIF, and the canvas that it lies on, in pixels."""
+
+    canvas_width: int
+    canvas_height: int
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def covers_canvas(self) -> bool:
+        """Whether nothing of the canvas is left."""
+        is_at_origin = self.left == 0 and self.top == 0
+        return is_at_origin and self.width >= self.canvas_width and self.height >= self.canvas_height
+
+
+def gif_first_frame(descriptor: int) -> GifFrame | None:
+    """Reads up to the first image descriptor (GIF89a, section 20); None if there is none."""
+    head = os.pread(descriptor, 13, 0)
+    if len(head) < 13:
+        return None
+    position = 13 + (3 << (head[10] & 7) + 1 if head[10] & 0x80 else 0)
+    for _ in range(_MOST_SEGMENTS):
+        block = os.pread(descriptor, 10, position)
+        if block[:1] == b"," and len(block) == 10:
+            numbers = [int.from_bytes(part, "little") for part in (head[6:8], head[8:10])]
+            numbers += [int.from_bytes(block[at : at + 2], "little") for at in (1, 3, 5, 7)]
+            return GifFrame(*numbers)
+        if block[:1] != b"!":
+            return None
+        position += 2
+        while length := int.from_bytes(os.pread(descriptor, 1, position)):
+            position += 1 + length
+        position += 1
+    return None

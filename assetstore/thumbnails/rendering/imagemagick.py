@@ -2,18 +2,26 @@
 
 from pathlib import Path
 
-from assetstore.errors import OutOfSpace, Unrenderable
-from assetstore.thumbnails.rendering import headers
+from assetstore.errors import OutOfSpace
+from assetstore.thumbnails.rendering import headers, pixels, refusals
 from assetstore.thumbnails.rendering.job import Job, Limits
-from assetstore.thumbnails.rendering.tools import IMAGEMAGICK, POLICY_FOLDER, disk_is_full, has_bytes, run
+from assetstore.thumbnails.rendering.tools import (
+    IMAGEMAGICK,
+    POLICY_FOLDER,
+    disk_is_full,
+    has_bytes,
+    open_source,
+    run,
+)
 
-#: Red, green, blue and opacity, 16 bit each.
-_BYTES_PER_PIXEL = 8
+
+def render(job: Job, limits: Limits) -> None:
+    """Makes the thumbnail that *job* describes; raises as `draw`."""
+    with open_source(job.source) as descriptor:
+        draw(descriptor, job.decoder, job, limits)
 
 
-def render(
-    descriptor: int, decoder: str, job: Job, limits: Limits, *, profile: str | None = None, is_srgb: bool = False
-) -> None:
+def draw(descriptor: int, decoder: str, job: Job, limits: Limits, *, is_srgb: bool = False) -> None:
     """Makes the thumbnail of an open picture at `job.target`.
 
     Parameters:
@@ -22,18 +30,15 @@ def render(
         job: size, encoder and target; the tool runs in the target's folder, because it would
             take a `%` in a path for a pattern.
         limits: of memory.
-        profile: file name, in the target's folder, of a colour profile that ImageMagick may overlook.
         is_srgb: the picture is in sRGB already, whatever profile it holds.
 
     Raises:
-        Unavailable, Unrenderable: see `tools.run`.
+        Unavailable, Damaged, Refused: see `tools.run`.
     """
     target = Path(job.target)
     if decoder == "png":
         # Version 6 says nothing when a PNG needs more memory than it may have.
-        width, height = headers.png_dimensions(descriptor)
-        if width * height * _BYTES_PER_PIXEL > 2 * limits.megabytes << 20:
-            raise Unrenderable("The picture is larger than the server may draw.", f"{width} x {height} pixels")
+        pixels.check(*headers.png_dimensions(descriptor), limits)
     header = headers.jpeg_header(descriptor) if decoder == "jpeg" else headers.JpegHeader()
     arguments = [
         *("-limit", "memory", f"{limits.megabytes}MiB", "-limit", "map", f"{limits.megabytes}MiB"),
@@ -44,7 +49,7 @@ def render(
         *("-sample", f"{5 * job.size}x{5 * job.size}>"),
         *("-filter", "Catrom", "-resize", f"{job.size}x{job.size}>", "-auto-orient"),
         # Without an embedded profile a JPEG's colours need no second look.
-        *([] if is_srgb or header.is_plain else _to_srgb(decoder, profile)),
+        *([] if is_srgb or header.is_plain else _to_srgb(decoder)),
         *("-colorspace", "sRGB"),
         *_encoding(decoder, job.encoder),
         f"{job.encoder}:{target.name}",
@@ -58,9 +63,11 @@ def _check(target: Path, complaint: str) -> None:
     if not has_bytes(target):
         if disk_is_full(target.parent):
             raise OutOfSpace("The server's disk is full; the thumbnail cannot be made.", complaint)
-        raise Unrenderable("The file is damaged: it holds no picture.", complaint)
+        raise refusals.Damaged("The file is damaged: it holds no picture.", complaint)
     if "remature end" in complaint:
-        raise Unrenderable("The file is damaged: the picture is cut off.", complaint)
+        # Also if there is not one row of pixels, so it is not drawn.
+        target.unlink()
+        raise refusals.Damaged("The file is damaged: the picture is cut off.", complaint)
 
 
 def _encoding(decoder: str, encoder: str) -> list[str]:
@@ -79,9 +86,8 @@ def _jpeg_hint(header: headers.JpegHeader, wanted: int) -> tuple[str, ...]:
     return ("-define", f"jpeg:size={wanted}x{wanted}") if is_larger else ()
 
 
-def _to_srgb(decoder: str, profile: str | None) -> list[str]:
+def _to_srgb(decoder: str) -> list[str]:
     """Converts from the embedded profile; without one, CMYK and grey become sRGB plainly, later."""
     # Version 6 leaves HEIC in YCbCr, to which no profile applies.
     plainly = ["-colorspace", "sRGB"] if decoder in ("heic", "avif") else []
-    known = ["-profile", f"icc:{profile}"] if profile else []
-    return [*plainly, *known, "-profile", f"icc:{POLICY_FOLDER}/srgb.icc"]
+    return [*plainly, "-profile", f"icc:{POLICY_FOLDER}/srgb.icc"]

@@ -24,7 +24,7 @@ from typing import Any
 
 from assetstore.errors import AssetError, Unavailable, Unrenderable
 from assetstore.thumbnails.rendering.job import Job, Limits
-from assetstore.thumbnails.rendering.worker import KINDS
+from assetstore.thumbnails.rendering.refusals import KINDS
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +137,9 @@ class _Worker:
                 raise AssetError("The thumbnail could not be made.", f"the render worker died: {error!r}") from error
         if "error" in answer:
             kind = KINDS[answer["error"]]
-            raise kind(answer["public"], answer["detail"], retry_after=answer.get("retry_after"))
+            raise kind(answer["public"], answer["detail"], retry_after=answer["retry_after"])
+        if answer["note"]:
+            _log.warning("%s: %s", Path(job.source).name, answer["note"])
 
     def _answer(self, job: Job) -> dict[str, Any]:
         process = self._started()

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import sh
 
-from assetstore.errors import AssetError, OutOfSpace, Unavailable, Unrenderable
+from assetstore.errors import AssetError, OutOfSpace, Unavailable
+from assetstore.thumbnails.rendering import refusals
+from assetstore.thumbnails.rendering.refusals import Refused
 
 _STANDARD_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -83,11 +85,11 @@ def run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path, meg
         arguments: of its command line.
         descriptor: the open file that it may read.
         folder: for its temporary files, and its working directory.
-        megabytes: of memory and files mapped into it.
+        megabytes: of memory and files mapped into it; what else bounds it, it inherits (`isolation`).
 
     Raises:
         Unavailable: the tool, or its support for the format, is not installed.
-        Unrenderable: it failed.
+        Damaged, Refused: it failed.
         OutOfSpace: there is no room for its temporary files.
     """
     path = tool.find()
@@ -120,8 +122,6 @@ def run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path, meg
 def _limit_tool(megabytes: int) -> None:
     address_space = (megabytes + _ADDRESS_SPACE_BESIDES) * _MEGABYTE
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes * _MEGABYTE, megabytes * _MEGABYTE))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -163,10 +163,10 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[AssetError], str], ...] = (
         " libheif-plugin-libde265.",
     ),
     (("security policy",), Unavailable, "The policy of the server's {tool} forbids this format."),
-    (("password",), Unrenderable, "The PDF is encrypted: it opens with a password only."),
+    (("password",), Refused, "The PDF is encrypted: it opens with a password only."),
     (
         ("limit", "exceeds", "cache resources", "out of memory", "memory allocation", "vmerror", "too large"),
-        Unrenderable,
+        Refused,
         "The picture is larger than the server may draw.",
     ),
 )
@@ -174,6 +174,8 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[AssetError], str], ...] = (
 
 def _explain(tool: Tool, status: int, complaint: str, folder: Path) -> AssetError:
     detail = f"{tool.title} ended with {status}: {complaint}"
+    if status == -signal.SIGXCPU:
+        return refusals.too_slow(detail)
     if status in (-signal.SIGKILL, -signal.SIGXFSZ):
         # Nobody of us kills a tool alone: this is the system, short of memory, or the limit of output.
         complaint += "out of memory"
@@ -183,4 +185,4 @@ def _explain(tool: Tool, status: int, complaint: str, folder: Path) -> AssetErro
         if any(word in complaint.lower() for word in words):
             retry_after = 300 if kind is Unavailable else None
             return kind(sentence.format(tool=tool.title), detail, retry_after=retry_after)
-    return Unrenderable("The file is damaged: the picture cannot be read.", detail)
+    return refusals.damaged(detail)

@@ -1,0 +1,118 @@
+"""Which engine draws which format, in which order.
+
+The first one that can draws the picture. A file counts as damaged only if every engine that is installed says so.
+The order was found by drawing public collections of pictures with each engine (`acceptance/pictures.py`).
+"""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+from assetstore.errors import Unavailable, Unrenderable
+from assetstore.thumbnails.rendering import isolation, refusals
+from assetstore.thumbnails.rendering.job import Job, Limits
+
+#: Seconds of the processor's time for a page of a PDF: a page may be a program without an end.
+_PAGE_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Something that draws pictures.
+
+    Fields:
+        title: for people.
+        module: of this package; it has `render(job, limits)`, which returns a note for the log.
+        library: what the module imports and pip installs; None: a program of the operating system.
+    """
+
+    title: str
+    module: str
+    library: str | None = None
+
+    def load(self) -> ModuleType | None:
+        """Returns the engine's module, None if its library is not installed."""
+        try:
+            return importlib.import_module(f"assetstore.thumbnails.rendering.{self.module}")
+        except ImportError:
+            if self.library is None:
+                raise
+            return None
+
+
+LIBVIPS = Engine("libvips", "libvips", "pyvips[binary]")
+PILLOW = Engine("Pillow", "pillow", "pillow")
+LIBHEIF = Engine("libheif", "heif", "pillow-heif")
+PDFIUM = Engine("PDFium", "pdfium", "pypdfium2")
+IMAGEMAGICK = Engine("ImageMagick", "imagemagick")
+GHOSTSCRIPT = Engine("Ghostscript", "ghostscript")
+
+#: Decoder -> engines, best first.
+TABLE: dict[str, tuple[Engine, ...]] = {
+    "jpeg": (LIBVIPS, PILLOW, IMAGEMAGICK),
+    "png": (LIBVIPS, PILLOW, IMAGEMAGICK),
+    "gif": (LIBVIPS, PILLOW, IMAGEMAGICK),
+    "tiff": (LIBVIPS, PILLOW, IMAGEMAGICK),
+    "webp": (LIBVIPS, PILLOW, IMAGEMAGICK),
+    "avif": (LIBVIPS, PILLOW, IMAGEMAGICK),
+    "heic": (LIBHEIF, IMAGEMAGICK),
+    "bmp": (PILLOW, IMAGEMAGICK),
+    "pdf": (PDFIUM, GHOSTSCRIPT),
+}
+
+
+def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) -> str:
+    """Makes the thumbnail that *job* describes; returns a note for the log, empty if all is well.
+
+    Parameters:
+        job: what to make.
+        limits: for each engine.
+        engines: which to try; None: those of the table.
+
+    Raises:
+        Refused: a reason that is certain, whichever engine gave it.
+        Damaged: every engine says so.
+        Unavailable: no engine for this format is installed.
+        OutOfSpace: there is no room for temporary files.
+    """
+    failures: list[tuple[Engine, Unrenderable]] = []
+    missing: list[Unavailable] = []
+    for engine in TABLE[job.decoder] if engines is None else engines:
+        module = engine.load()
+        if module is None:
+            missing.append(_not_installed(engine))
+            continue
+        try:
+            note = _attempt(module, job, limits)
+        except Unrenderable as failure:
+            failures.append((engine, failure))
+        except Unavailable as absence:
+            missing.append(absence)
+        else:
+            return "; ".join((*(_described(*failure) for failure in failures), *([note] if note else [])))
+    raise _verdict(failures, missing)
+
+
+def _attempt(module: ModuleType, job: Job, limits: Limits) -> str:
+    seconds = _PAGE_SECONDS if job.decoder == "pdf" else limits.seconds
+    return isolation.run(lambda: str(module.render(job, limits) or ""), limits, min(seconds, limits.seconds))
+
+
+def _verdict(failures: list[tuple[Engine, Unrenderable]], missing: list[Unavailable]) -> Unrenderable | Unavailable:
+    """The most certain reason of all."""
+    if not failures:
+        return missing[-1]
+    detail = "; ".join(_described(*failure) for failure in failures)
+    refused = [failure for _, failure in failures if isinstance(failure, refusals.Refused)]
+    best = refused[0] if refused else failures[0][1]
+    return type(best)(best.public, detail)
+
+
+def _described(engine: Engine, failure: Unrenderable) -> str:
+    return f"{engine.title}: {failure.detail or failure.public}"
+
+
+def _not_installed(engine: Engine) -> Unavailable:
+    sentence = f"The server cannot make this thumbnail: {engine.title} is not installed (Python package"
+    return Unavailable(f"{sentence} {engine.library}).", retry_after=300)

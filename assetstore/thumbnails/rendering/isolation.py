@@ -1,0 +1,109 @@
+"""Runs one engine in a child process of its own: a library that crashes, or takes too much, costs its attempt only.
+
+The worker is single-threaded and decodes nothing itself, so a fork of it is safe and cheap: its child has all
+libraries loaded and takes a few milliseconds.
+"""
+
+import json
+import os
+import resource
+import signal
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from assetstore.errors import AssetError
+from assetstore.thumbnails.rendering import refusals
+from assetstore.thumbnails.rendering.job import Limits
+
+_MEGABYTE = 1 << 20
+
+#: So many calls of a traceback are reported: the last ones, because the log cuts long texts.
+_LAST_CALLS = -4
+
+#: What an engine may have open, so that the number of its temporary files is bounded, too.
+_MOST_FILES = 64
+
+#: Data that the worker has already, and small things that every library takes.
+_DATA_BESIDES = 128
+
+
+def run(work: Callable[[], str], limits: Limits, cpu_seconds: int) -> str:
+    """Calls *work* in a child process and returns what it returns.
+
+    Parameters:
+        work: makes one thumbnail.
+        limits: of memory and bytes written.
+        cpu_seconds: of the processor's time, for each process.
+
+    Raises whatever AssetError *work* raises; Damaged if the process died, Refused if it took too much.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _be_child(work, limits, cpu_seconds, writing)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    answer: dict[str, Any] = json.loads(said) if said else _death(os.waitstatus_to_exitcode(status))
+    if "error" in answer:
+        raise refusals.KINDS[answer["error"]](answer["public"], answer["detail"], retry_after=answer["retry_after"])
+    return str(answer["note"])
+
+
+def as_answer(error: AssetError) -> dict[str, object]:
+    """Returns an error as JSON knows it."""
+    return {
+        "error": next(name for name, kind in refusals.KINDS.items() if isinstance(error, kind)),
+        "public": error.public,
+        "detail": error.detail,
+        "retry_after": error.retry_after,
+    }
+
+
+def _be_child(work: Callable[[], str], limits: Limits, cpu_seconds: int, writing: int) -> None:
+    status = 1
+    try:
+        _limit(limits, cpu_seconds)
+        os.write(writing, json.dumps(_answer(work)).encode())
+        status = 0
+    finally:
+        # Without the buffers and handlers that belong to the worker.
+        os._exit(status)
+
+
+def _answer(work: Callable[[], str]) -> dict[str, object]:
+    try:
+        return {"note": work()}
+    except AssetError as error:
+        return as_answer(error)
+    except MemoryError:
+        return as_answer(refusals.too_large("out of memory"))
+    except Exception:  # noqa: BLE001 - another engine may do better; the story goes to the log
+        return as_answer(refusals.damaged(traceback.format_exc(limit=_LAST_CALLS)))
+
+
+def _limit(limits: Limits, cpu_seconds: int) -> None:
+    size = limits.megabytes * _MEGABYTE
+    data = size + _DATA_BESIDES * _MEGABYTE
+    resource.setrlimit(resource.RLIMIT_DATA, (data, data))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Libraries print what they think; the answer goes elsewhere.
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+
+
+def _death(exit_code: int) -> dict[str, object]:
+    detail = f"the process ended with {exit_code}"
+    if exit_code == -signal.SIGXCPU:
+        return as_answer(refusals.too_slow(detail))
+    if exit_code in (-signal.SIGXFSZ, -signal.SIGKILL):
+        # Nobody of us kills the process alone: this is the system, short of memory, or the limit of output.
+        return as_answer(refusals.too_large(detail))
+    return as_answer(refusals.damaged(detail))

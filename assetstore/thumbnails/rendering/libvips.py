@@ -1,0 +1,140 @@
+"""Pictures by libvips (pyvips): decoded in strips, no larger than needed, upright, in sRGB, without metadata.
+
+The header is read first, and only the loader of the format that the bytes announce may run. A file that is cut off
+is drawn as far as it goes.
+"""
+
+from typing import Any
+
+import pyvips
+
+from assetstore.thumbnails.rendering import headers, libvips_color, libvips_tiff, pixels, refusals, tiff_tags
+from assetstore.thumbnails.rendering.job import Job, Limits
+
+#: Decoder -> the class of its loader, and whether the loader streams. All other loaders are blocked.
+_LOADERS = {
+    "jpeg": ("VipsForeignLoadJpeg", True),
+    "png": ("VipsForeignLoadPng", False),
+    "gif": ("VipsForeignLoadNsgif", False),
+    "tiff": ("VipsForeignLoadTiff", True),
+    "webp": ("VipsForeignLoadWebp", False),
+    "avif": ("VipsForeignLoadHeif", False),
+}
+
+#: The most a file may fail in: anything wrong with its pixels, or nothing but that there are none.
+_STRICT, _LENIENT = "error", "none"
+
+#: What libvips says when the trouble is size.
+_TOO_LARGE = ("out of memory", "allocate", "limit exceeded", "too large", "exceeds", "insufficient memory")
+
+#: Standard deviation of the pixels below which a part of a picture shows nothing: one block is no picture.
+_LEAST_DEVIATION = 2.0
+
+_WHITE = [255, 255, 255]
+
+
+def render(job: Job, limits: Limits) -> str:
+    """Makes the thumbnail that *job* describes; returns a note for the log, empty if all is well.
+
+    Raises:
+        Damaged: nothing can be drawn.
+        Refused: larger than allowed, or of a compression that is not supported.
+    """
+    loader, is_streamed = _LOADERS[job.decoder]
+    pyvips.cache_set_max(0)
+    pyvips.operation_block_set("VipsForeignLoad", True)
+    pyvips.operation_block_set(loader, False)
+    with open(job.source, "rb") as file:
+        descriptor = file.fileno()
+        try:
+            width, height = _dimensions(job, descriptor)
+            pixels.check(width, height, limits, is_streamed=is_streamed)
+            return _render(job, descriptor, _reduction(job, max(width, height)))
+        except pyvips.Error as error:
+            raise _explained(job, descriptor, f"libvips: {error}") from None
+
+
+def _dimensions(job: Job, descriptor: int) -> tuple[int, int]:
+    if job.decoder == "png":
+        # libvips would inflate all texts beside the picture, and once more when it decodes.
+        return headers.png_dimensions(descriptor)
+    header = _open(descriptor, _LENIENT)
+    return header.width, header.height
+
+
+def _render(job: Job, descriptor: int, options: dict[str, float]) -> str:
+    try:
+        _save(_thumbnail(job, descriptor, _STRICT, options), job)
+    except pyvips.Error as error:
+        picture = _thumbnail(job, descriptor, _LENIENT, options)
+        if _is_blank(picture):
+            raise
+        _save(picture, job)
+        return f"drawn as far as it can be read: libvips: {error}"
+    return ""
+
+
+def _thumbnail(job: Job, descriptor: int, fail_on: str, options: dict[str, float]) -> Any:
+    """The small picture, in memory. Raises pyvips.Error."""
+    if job.decoder == "tiff":
+        picture = libvips_tiff.thumbnail(_source(descriptor), tiff_tags.read_pages(descriptor), job.size, fail_on)
+    else:
+        # Not libvips' own shortcut for all of this, which draws what is cut off without a word.
+        picture = libvips_color.thumbnail(_open(descriptor, fail_on, **options), job.size)
+    if picture.interpretation not in ("srgb", "b-w"):
+        picture = picture.colourspace("b-w" if picture.interpretation == "grey16" else "srgb")
+    if job.decoder == "gif":
+        picture = _uncovered_is_transparent(picture, headers.gif_first_frame(descriptor))
+    return picture.cast("uchar").copy_memory()
+
+
+def _reduction(job: Job, longest: int) -> dict[str, float]:
+    """Lets the decoder do a part of the reduction, which saves most of the work; twice the size leaves enough."""
+    ratio = longest / (2 * job.size)
+    if job.decoder == "jpeg":
+        return {"shrink": next((factor for factor in (8, 4, 2) if ratio >= factor), 1)}
+    return {"scale": min(1.0, 1 / max(ratio, 1e-9))} if job.decoder == "webp" else {}
+
+
+def _uncovered_is_transparent(picture: Any, frame: headers.GifFrame | None) -> Any:
+    """Makes what the first frame of a GIF leaves of the canvas transparent, as browsers do; libvips makes it black."""
+    if frame is None or frame.covers_canvas or picture.hasalpha():
+        return picture
+    across, down = picture.width / frame.canvas_width, picture.height / frame.canvas_height
+    covered = pyvips.Image.black(max(1, round(frame.width * across)), max(1, round(frame.height * down))) + 255
+    alpha = covered.embed(round(frame.left * across), round(frame.top * down), picture.width, picture.height)
+    return picture.bandjoin(alpha.cast("uchar"))
+
+
+def _is_blank(picture: Any) -> bool:
+    """Whether nothing of a broken picture can be seen."""
+    opaque = picture.flatten(background=_WHITE) if picture.hasalpha() else picture
+    return all(band.deviate() < _LEAST_DEVIATION for band in opaque.bandsplit())
+
+
+def _save(picture: Any, job: Job) -> None:
+    if job.encoder == "jpeg":
+        # JPEG has no transparency, which would turn black.
+        opaque = picture.flatten(background=_WHITE) if picture.hasalpha() else picture
+        opaque.jpegsave(job.target, Q=88, optimize_coding=True, keep="none")
+    elif job.encoder == "gif":
+        picture.gifsave(job.target, keep="none")
+    else:
+        picture.pngsave(job.target, keep="none")
+
+
+def _open(descriptor: int, fail_on: str, **options: float) -> Any:
+    return pyvips.Image.new_from_source(_source(descriptor), "", access="sequential", fail_on=fail_on, **options)
+
+
+def _source(descriptor: int) -> Any:
+    return pyvips.Source.new_from_descriptor(descriptor)
+
+
+def _explained(job: Job, descriptor: int, complaint: str) -> refusals.Damaged | refusals.Refused:
+    if any(words in complaint.lower() for words in _TOO_LARGE):
+        return refusals.too_large(complaint)
+    compression = tiff_tags.unsupported_compression(descriptor) if job.decoder == "tiff" else None
+    if compression:
+        return refusals.unsupported_compression(compression, complaint)
+    return refusals.damaged(complaint)

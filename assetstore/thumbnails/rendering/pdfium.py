@@ -1,0 +1,42 @@
+"""The first page of a PDF by PDFium, as viewers show it: its crop box, turned, with annotations and forms, on white."""
+
+import pypdfium2
+
+from assetstore.thumbnails.rendering import pillow, refusals
+from assetstore.thumbnails.rendering.job import Job, Limits
+
+#: FPDF_GetLastError: the document needs a password, or a kind of encryption that PDFium does not know.
+_PASSWORD, _SECURITY = 4, 5
+
+
+def render(job: Job, limits: Limits) -> str:
+    """Makes the thumbnail that *job* describes.
+
+    Raises:
+        Damaged: there is no page that can be drawn.
+        Refused: encrypted.
+    """
+    with open(job.source, "rb") as file:
+        try:
+            document = pypdfium2.PdfDocument(file)
+            if len(document) == 0:
+                raise refusals.Damaged("The PDF is damaged: it has no page that can be shown.", "no pages")
+            if document.get_formtype():
+                document.init_forms()
+            page = document[0]
+            # Drawn at its last size: only what is long and narrow is less than a pixel wide.
+            scale = job.size / max(page.get_width(), page.get_height(), 1e-3)
+            picture = page.render(scale=scale, rev_byteorder=True).to_pil()
+        except pypdfium2.PdfiumError as error:
+            raise _explained(error) from None
+        pillow.save(pillow.fit(picture, job.size), job)
+    return ""
+
+
+def _explained(error: pypdfium2.PdfiumError) -> refusals.Damaged | refusals.Refused:
+    code = getattr(error, "err_code", None)
+    if code == _PASSWORD:
+        return refusals.encrypted(f"PDFium: {error}")
+    if code == _SECURITY:
+        return refusals.encrypted_otherwise(f"PDFium: {error}")
+    return refusals.Damaged("The PDF is damaged: it has no page that can be shown.", f"PDFium: {error}")

@@ -1,0 +1,51 @@
+"""Why a file has no thumbnail: sentences that several engines use.
+
+`Damaged` is what one engine says of a file that it cannot read. Another may read it, so only if all of them say
+so it reaches the client. The other refusals are about something that is certain.
+"""
+
+from assetstore.errors import AssetError, OutOfSpace, Unavailable, Unrenderable
+
+
+class Damaged(Unrenderable):
+    """An engine cannot read the file and knows no better reason."""
+
+
+class Refused(Unrenderable):
+    """The file may be sound, and there is a certain reason why the server does not draw it."""
+
+
+#: By name, as the processes tell each other.
+KINDS: dict[str, type[AssetError]] = {
+    kind.__name__: kind for kind in (Damaged, Refused, Unrenderable, Unavailable, OutOfSpace, AssetError)
+}
+
+
+def damaged(detail: str) -> Damaged:
+    """Returns the error for a picture that cannot be read."""
+    return Damaged("The file is damaged: the picture cannot be read.", detail)
+
+
+def too_large(detail: str) -> Refused:
+    """Returns the error for more pixels or memory than the limits allow."""
+    return Refused("The picture is larger than the server may draw.", detail)
+
+
+def too_slow(detail: str) -> Refused:
+    """Returns the error for a picture that took all of its time."""
+    return Refused("The picture takes too long to make.", detail)
+
+
+def encrypted(detail: str) -> Refused:
+    """Returns the error for a PDF that opens with a password only."""
+    return Refused("The PDF is encrypted: it opens with a password only.", detail)
+
+
+def encrypted_otherwise(detail: str) -> Refused:
+    """Returns the error for a PDF whose encryption needs a certificate or a program of its own."""
+    return Refused("The PDF is encrypted: it opens with a certificate or a special program only.", detail)
+
+
+def unsupported_compression(name: str, detail: str) -> Refused:
+    """Returns the error for pixels that are compressed in a way that no engine knows."""
+    return Refused(f"The server does not support the compression of this picture ({name}).", detail)
