@@ -1,4 +1,4 @@
-"""Checks ImageMagick and Ghostscript by rendering a sample of each format as the server does."""
+"""Checks the libraries and programs that render thumbnails, and renders a sample of each format as the server does."""
 
 import re
 import struct
@@ -14,6 +14,7 @@ from assetstore.doctor import samples
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.errors import AssetError, Unavailable
 from assetstore.monitoring.health import OK
+from assetstore.thumbnails.rendering import engines
 from assetstore.thumbnails.rendering.job import Job, Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK, Tool
@@ -31,8 +32,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Yields findings about the tools and about each format in CAN_THUMBNAIL."""
     found = [_version(IMAGEMAGICK, "-version"), _version(GHOSTSCRIPT, "--version")]
     yield from found
-    if IMAGEMAGICK.find() is None:
-        return  # nothing can be rendered without it
+    missing = engines.missing_libraries()
+    yield from (_no_library(engine) for engine in missing)
+    if IMAGEMAGICK.find() is None and missing:
+        return  # little can be rendered without it
     pool = RenderPool(1, Limits(settings.render_seconds, settings.render_memory))
     try:
         with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
@@ -49,20 +52,33 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield _fonts()
 
 
+def _no_library(engine: engines.Engine) -> Finding:
+    return warning(
+        engine.title,
+        f"{engine.title} is not installed.",
+        "Thumbnails take longer, and some pictures have none.",
+        f"pip install '{engine.package}' (script/bootstrap does so); then restart the server.",
+    )
+
+
 def _version(tool: Tool, option: str) -> Finding:
     path = tool.find()
     meaning = "No thumbnails appear." if tool is IMAGEMAGICK else "PDFs have no thumbnails."
+    if engines.missing_libraries():
+        report = error
+    else:
+        report, meaning = warning, "Files that the libraries cannot draw have no thumbnails."
     if path is None:
         remedy = f"apt-get install {tool.package}. The server finds it without a restart."
-        return error(tool.title, f"{tool.title} is not installed.", meaning, remedy)
+        return report(tool.title, f"{tool.title} is not installed.", meaning, remedy)
     try:
         run = _run(path, option)
     except (OSError, subprocess.SubprocessError) as fault:
-        return error(tool.title, f"{path} does not run: {fault}.", meaning, f"Reinstall {tool.package}.")
+        return report(tool.title, f"{path} does not run: {fault}.", meaning, f"Reinstall {tool.package}.")
     version = _VERSION.search(run.stdout)
     if run.returncode or not version:
         said = (run.stderr or run.stdout).strip()[:200]
-        return error(tool.title, f"{path} does not run: {said!r}.", meaning, f"Reinstall {tool.package}.")
+        return report(tool.title, f"{path} does not run: {said!r}.", meaning, f"Reinstall {tool.package}.")
     return ok(tool.title, f"{tool.title} {version[0]} is installed as {path}.")
 
 

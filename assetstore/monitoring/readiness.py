@@ -9,6 +9,7 @@ from assetstore.fixity import schedule
 from assetstore.monitoring.health import ERROR, OK, WARNING, Result
 from assetstore.originals.service import Originals
 from assetstore.serving import tls
+from assetstore.thumbnails.rendering import engines
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK
 
@@ -69,11 +70,14 @@ def _journal(originals: Originals) -> Result:
 
 
 def _tools() -> Result:
-    missing = [tool for tool in (IMAGEMAGICK, GHOSTSCRIPT) if tool.find() is None]
-    if missing:
-        packages = ", ".join(f"{tool.title} (package {tool.package})" for tool in missing)
-        return Result(ERROR, f"Not installed: {packages}.")
-    return Result(OK, "ImageMagick and Ghostscript are installed.")
+    tools = [tool for tool in (IMAGEMAGICK, GHOSTSCRIPT) if tool.find() is None]
+    libraries = engines.missing_libraries()
+    missing = [f"{tool.title} (package {tool.package})" for tool in tools]
+    missing += [f"{engine.title} (Python package {engine.package})" for engine in libraries]
+    if not missing:
+        return Result(OK, "ImageMagick, Ghostscript and the libraries for thumbnails are installed.")
+    # Either of the two draws every usual picture.
+    return Result(ERROR if tools and libraries else WARNING, f"Not installed: {', '.join(missing)}.")
 
 
 def _rendering(pool: RenderPool) -> Result:

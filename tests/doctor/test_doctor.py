@@ -18,7 +18,8 @@ from assetstore.client.http_client import Address
 from assetstore.config import loading
 from assetstore.doctor import clock, network, samples
 from assetstore.monitoring.health import OK
-from tests.support import PROJECT, RunningServer
+from assetstore.thumbnails.rendering import engines
+from tests.support import PROJECT, WITHOUT_LIBRARIES, RunningServer
 
 KEY = "0f3c9a7d5b1e48a6920d"
 Alarms = list[tuple[str, str]]
@@ -342,6 +343,26 @@ def crashing(name: str) -> Break:
     ],
 )
 def test_a_machine_without_what_pictures_need_is_named(
+    diagnose: Diagnose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_machine: Break, alarms: Alarms
+) -> None:
+    monkeypatch.setattr(engines.Engine, "is_installed", lambda engine: engine.library is None)
+    missing = [("warning", engine.title) for engine in engines.missing_libraries()]
+    assert ("warning", "libvips") in missing
+    found = diagnose("--only", "tools", PYTHONPATH=WITHOUT_LIBRARIES, **break_machine(tmp_path))
+    assert [alarm for alarm in found if alarm not in missing] == alarms
+    assert set(missing) <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("break_machine", "alarms"),
+    [
+        (with_only("gs"), [("warning", "ImageMagick")]),
+        (with_only(Path(CONVERT).name), [("warning", "Ghostscript")]),
+        (with_only(), [("warning", "ImageMagick"), ("warning", "Ghostscript")]),
+    ],
+    ids=["no ImageMagick", "no Ghostscript", "neither"],
+)
+def test_the_libraries_alone_draw_every_sample(
     diagnose: Diagnose, tmp_path: Path, break_machine: Break, alarms: Alarms
 ) -> None:
     assert diagnose("--only", "tools", **break_machine(tmp_path)) == alarms

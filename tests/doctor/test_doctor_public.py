@@ -24,7 +24,7 @@ from assetstore.doctor.findings import Finding
 from assetstore.errors import RemoteFault
 from assetstore.monitoring.health import OK
 from tests.doctor.test_doctor import KEY, Alarms, free_port, resolve_museum
-from tests.support import PROJECT, RunningServer, two_free_ports, visible_files
+from tests.support import PROJECT, WITHOUT_LIBRARIES, RunningServer, two_free_ports, visible_files
 from tests.test_nginx import NGINX, Front, edited, own_lines
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed; script/bootstrap --dev does that")
@@ -419,6 +419,7 @@ def test_formats_without_thumbnails_are_named(tidy: Start) -> None:
 
 def test_thumbnails_that_cannot_be_made_are_named(tidy: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("PYTHONPATH", WITHOUT_LIBRARIES)
     with client_of(f"http://127.0.0.1:{tidy().port}") as client:
         found = list(specify.thumbnails(client, lambda media_type: media_type == "image/jpeg"))
     assert [(finding.status, finding.check) for finding in found] == [("error", "thumbnails")]

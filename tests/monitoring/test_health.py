@@ -10,6 +10,7 @@ import pytest
 
 from assetstore.errors import StorageFault
 from assetstore.monitoring.health import ERROR, OK, WARNING, Health, Result
+from assetstore.thumbnails.rendering import engines
 from tests.support import RunningServer
 
 
@@ -52,8 +53,18 @@ def test_a_missing_tool_is_named_with_its_package(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     tools = json.loads(server.get("/readyz").text)["checks"]["tools"]
-    assert tools["status"] == "error"
+    assert tools["status"] == "warning"
     assert "Ghostscript (package ghostscript)" in tools["reason"]
+
+
+def test_without_tools_and_libraries_there_are_no_thumbnails(
+    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(engines.Engine, "is_installed", lambda engine: engine.library is None)
+    tools = json.loads(server.get("/readyz").text)["checks"]["tools"]
+    assert tools["status"] == "error"
+    assert "PDFium (Python package pypdfium2)" in tools["reason"]
 
 
 def test_what_a_verification_found_is_a_warning_and_no_reason_to_stop(start: Callable[..., RunningServer]) -> None:

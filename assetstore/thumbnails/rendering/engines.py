@@ -5,6 +5,7 @@ The order was found by drawing public collections of pictures with each engine (
 """
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -24,12 +25,18 @@ class Engine:
     Fields:
         title: for people.
         module: of this package; it has `render(job, limits)`, which returns a note for the log.
-        library: what the module imports and pip installs; None: a program of the operating system.
+        library: the Python module that it needs; None: a program of the operating system.
+        package: what pip installs for it.
     """
 
     title: str
     module: str
     library: str | None = None
+    package: str = ""
+
+    def is_installed(self) -> bool:
+        """Whether the library is there; nothing is imported. True for programs, which say so themselves."""
+        return self.library is None or importlib.util.find_spec(self.library) is not None
 
     def load(self) -> ModuleType | None:
         """Returns the engine's module, None if its library is not installed."""
@@ -41,10 +48,10 @@ class Engine:
             return None
 
 
-LIBVIPS = Engine("libvips", "libvips", "pyvips[binary]")
-PILLOW = Engine("Pillow", "pillow", "pillow")
-LIBHEIF = Engine("libheif", "heif", "pillow-heif")
-PDFIUM = Engine("PDFium", "pdfium", "pypdfium2")
+LIBVIPS = Engine("libvips", "libvips", "pyvips", "pyvips[binary]")
+PILLOW = Engine("Pillow", "pillow", "PIL", "pillow")
+LIBHEIF = Engine("libheif", "heif", "pillow_heif", "pillow-heif")
+PDFIUM = Engine("PDFium", "pdfium", "pypdfium2", "pypdfium2")
 IMAGEMAGICK = Engine("ImageMagick", "imagemagick")
 GHOSTSCRIPT = Engine("Ghostscript", "ghostscript")
 
@@ -60,6 +67,12 @@ TABLE: dict[str, tuple[Engine, ...]] = {
     "bmp": (PILLOW, IMAGEMAGICK),
     "pdf": (PDFIUM, GHOSTSCRIPT),
 }
+
+
+def missing_libraries() -> list[Engine]:
+    """Returns the engines whose libraries are not installed."""
+    every = dict.fromkeys(engine for row in TABLE.values() for engine in row)
+    return [engine for engine in every if not engine.is_installed()]
 
 
 def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) -> str:
@@ -115,4 +128,4 @@ def _described(engine: Engine, failure: Unrenderable) -> str:
 
 def _not_installed(engine: Engine) -> Unavailable:
     sentence = f"The server cannot make this thumbnail: {engine.title} is not installed (Python package"
-    return Unavailable(f"{sentence} {engine.library}).", retry_after=300)
+    return Unavailable(f"{sentence} {engine.package}).", retry_after=300)
