@@ -1,7 +1,7 @@
 """The first page of a PDF by Ghostscript, on white, at the resolution that the thumbnail needs.
 
-Called directly, because Debian's and Ubuntu's ImageMagick policy forbids PDF. `-dSAFER` keeps
-PostScript from files, except temporary ones, for which each job has a folder of its own.
+Called directly, because Debian's and Ubuntu's ImageMagick policy forbids PDF. `-dSAFER` keeps it from
+all files but the PDF and temporary ones, for which each job has a folder of its own.
 """
 
 import math
@@ -64,13 +64,15 @@ def draw_page(descriptor: int, folder: Path, size: int, limits: Limits) -> str:
 def _draw(descriptor: int, folder: Path, resolution: int, limits: Limits) -> None:
     page = folder / _PAGE
     page.unlink(missing_ok=True)
+    source = f"/dev/fd/{descriptor}"
     complaint = run(
         GHOSTSCRIPT,
         [
             *("-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-dNOPROMPT", "-dFirstPage=1", "-dLastPage=1"),
             *("-sDEVICE=png16m", "-dTextAlphaBits=4", "-dGraphicsAlphaBits=4", "-dInterpolateControl=-1"),
-            *(f"-r{resolution}", f"-sOutputFile={_PAGE}"),
-            *("-f", f"/dev/fd/{descriptor}"),
+            *("-dUseCropBox", f"-r{resolution}", f"-sOutputFile={_PAGE}", f"--permit-file-read={source}"),
+            # As a PDF and nothing else: a file given by its name may also be a program in PostScript.
+            *("-c", f"({source}) (r) file runpdf"),
         ],
         descriptor,
         folder,
