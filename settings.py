@@ -153,10 +153,23 @@ CAN_THUMBNAIL = {
     "image/gif",
     "image/heic",
     "image/heif",
+    "image/jp2",
     "image/jpeg",
+    "image/jxl",
     "image/png",
     "image/tiff",
+    "image/vnd.adobe.photoshop",
     "image/webp",
+    # RAW of cameras
+    "image/x-adobe-dng",
+    "image/x-canon-cr2",
+    "image/x-canon-cr3",
+    "image/x-fuji-raf",
+    "image/x-nikon-nef",
+    "image/x-olympus-orf",
+    "image/x-panasonic-rw2",
+    "image/x-pentax-pef",
+    "image/x-sony-arw",
 }
 
 # The largest thumbnail in pixels. Requests for a larger one get this size.

@@ -27,7 +27,7 @@ class Format:
 
     Fields:
         title: the name to show to people.
-        decoder: the name of the format in ImageMagick; `pdf` is decoded by Ghostscript.
+        decoder: its key in the table of engines (`thumbnails/rendering/engines.py`).
     """
 
     title: str
@@ -43,13 +43,19 @@ AVIF = Format("AVIF", "avif")
 WEBP = Format("WebP", "webp")
 BMP = Format("BMP", "bmp")
 PDF = Format("PDF", "pdf")
+JPEG_2000 = Format("JPEG 2000", "jp2")
+JPEG_XL = Format("JPEG XL", "jxl")
+PSD = Format("Photoshop", "psd")
+CAMERA_RAW = Format("camera RAW", "raw")
 
-FORMATS = {format.decoder: format for format in (JPEG, PNG, GIF, TIFF, HEIC, AVIF, WEBP, BMP, PDF)}
+_ALL = (JPEG, PNG, GIF, TIFF, HEIC, AVIF, WEBP, BMP, PDF, JPEG_2000, JPEG_XL, PSD, CAMERA_RAW)
+FORMATS = {format.decoder: format for format in _ALL}
 
 #: The brands that follow `ftyp` in files of the ISO base media format.
 _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), HEIC),
     **dict.fromkeys((b"avif", b"avis"), AVIF),
+    b"crx ": CAMERA_RAW,  # CR3
 }
 
 _SIGNATURES = (
@@ -61,6 +67,25 @@ _SIGNATURES = (
     (b"MM\x00*", TIFF),
     (b"II+\x00", TIFF),  # BigTIFF
     (b"MM\x00+", TIFF),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", JPEG_2000),
+    (b"\xff\x4f\xff\x51", JPEG_2000),  # without a container
+    (b"\0\0\0\x0cJXL \r\n\x87\n", JPEG_XL),
+    (b"\xff\x0a", JPEG_XL),  # without a container
+    (b"8BPS\0\x01", PSD),
+    (b"IIRO", CAMERA_RAW),  # ORF of Olympus
+    (b"IIRS", CAMERA_RAW),
+    (b"MMOR", CAMERA_RAW),
+    (b"IIU\0", CAMERA_RAW),  # RW2 of Panasonic
+    (b"FUJIFILMCCD-RAW", CAMERA_RAW),  # RAF
+)
+
+#: What a TIFF has behind its first pointer if it is a CR2 of Canon.
+_CANON_MARK = b"CR"
+
+#: Media types of camera RAW. Most of these files are TIFFs by their first bytes; their tags say more.
+_RAW_TYPES = (
+    *("image/x-canon-cr2", "image/x-canon-cr3", "image/x-nikon-nef", "image/x-sony-arw", "image/x-adobe-dng"),
+    *("image/x-olympus-orf", "image/x-fuji-raf", "image/x-panasonic-rw2", "image/x-pentax-pef"),
 )
 
 #: The expected format of a file whose name has this media type.
@@ -75,6 +100,10 @@ _ANNOUNCED = {
     "image/webp": WEBP,
     "image/bmp": BMP,
     "application/pdf": PDF,
+    "image/jp2": JPEG_2000,
+    "image/jxl": JPEG_XL,
+    "image/vnd.adobe.photoshop": PSD,
+    **dict.fromkeys(_RAW_TYPES, CAMERA_RAW),
 }
 
 #: Media type of the name -> (format of the thumbnail, its extension; None: the extension of the original).
@@ -89,10 +118,17 @@ _THUMBNAILS: dict[str, tuple[Format, str | None]] = {
     "image/webp": (PNG, ".png"),
     "image/bmp": (PNG, ".png"),
     "application/pdf": (PNG, ".png"),
+    "image/jp2": (PNG, ".png"),
+    "image/jxl": (PNG, ".png"),
+    "image/vnd.adobe.photoshop": (PNG, ".png"),
+    **dict.fromkeys(_RAW_TYPES, (PNG, ".png")),
 }
 
 #: Extensions whose thumbnails are PNG files, so that two originals can have the same thumbnail name.
-_EXTENSIONS = (".png", ".pdf", ".tif", ".tiff", ".heic", ".heif", ".avif", ".webp", ".bmp")
+_EXTENSIONS = (
+    *(".png", ".pdf", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".webp", ".bmp", ".jp2", ".j2k", ".jxl"),
+    *(".psd", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".raf", ".rw2", ".pef"),
+)
 
 #: Every media type that can have a thumbnail; the setting CAN_THUMBNAIL chooses among them.
 THUMBNAIL_TYPES = frozenset(_THUMBNAILS)
@@ -102,7 +138,7 @@ def recognise(head: bytes) -> Format | None:
     """Returns the format of a file by its first bytes, None if the format is not supported."""
     for signature, format in _SIGNATURES:
         if head.startswith(signature):
-            return format
+            return CAMERA_RAW if format is TIFF and head[8:10] == _CANON_MARK else format
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12])
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -121,8 +157,10 @@ def is_misnamed(media_type: str, head: bytes) -> bool:
         media_type: of the name; for other types than images the result is always False.
         head: the first HEAD_LENGTH bytes of the file.
     """
-    announced = _ANNOUNCED.get(media_type)
-    return announced is not None and recognise(head) != announced
+    announced, found = _ANNOUNCED.get(media_type), recognise(head)
+    if announced is CAMERA_RAW and found is TIFF:
+        return False
+    return announced is not None and found != announced
 
 
 def encoder(media_type: str) -> Format:

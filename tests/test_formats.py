@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetstore import formats, media_types, names
+from assetstore.doctor import samples
 from assetstore.errors import BadRequest
 from tests import pictures
 
@@ -21,6 +22,14 @@ from tests import pictures
         (pictures.webp(), formats.WEBP),
         (pictures.avif(), formats.AVIF),
         (pictures.bmp(), formats.BMP),
+        (samples.ALL[-4].read(), formats.JPEG_2000),
+        (samples.ALL[-3].read(), formats.JPEG_XL),
+        (samples.ALL[-2].read(), formats.PSD),
+        (samples.ALL[-1].read(), formats.TIFF),  # a DNG, which its tags tell apart
+        (b"II*\0\x10\0\0\0CR\2\0", formats.CAMERA_RAW),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", formats.CAMERA_RAW),
+        (b"IIRO\x08\0\0\0", formats.CAMERA_RAW),
+        (b"FUJIFILMCCD-RAW 0201", formats.CAMERA_RAW),
         (b"BM of something else", None),
         (b"MM\0+\0\x08\0\0", formats.TIFF),
         (b"junk before\n%PDF-1.4", formats.PDF),
@@ -46,6 +55,8 @@ def test_the_first_bytes_say_what_a_file_is(data: bytes, format: formats.Format 
         ("a.att.TIF", "a.att_100.png"),
         ("a.pdf", "a_100.png"),
         ("a.heic", "a_100.png"),
+        ("a.HIF", "a_100.png"),
+        ("a.NEF", "a_100.png"),
         ("*?[x]{y}.jpg", "*?[x]{y}_100.jpg"),
     ],
 )
@@ -61,3 +72,9 @@ def test_the_thumbnail_of_every_possible_name_has_a_possible_name(root: str, sca
         return
     if media_types.guess(name) in formats.THUMBNAIL_TYPES:
         assert names.store_name(formats.thumbnail_name(name, media_types.guess(name), scale))
+
+
+def test_camera_raw_may_look_like_a_tiff_and_like_nothing_else() -> None:
+    assert not formats.is_misnamed("image/x-nikon-nef", pictures.tiff())
+    assert not formats.is_misnamed("image/x-canon-cr3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom")
+    assert formats.is_misnamed("image/x-nikon-nef", pictures.jpeg())

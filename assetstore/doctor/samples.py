@@ -40,4 +40,8 @@ ALL = (
     Sample("AVIF", "image/avif", ".avif"),
     Sample("WebP", "image/webp", ".webp"),
     Sample("BMP", "image/bmp", ".bmp"),
+    Sample("JPEG 2000", "image/jp2", ".jp2"),
+    Sample("JPEG XL", "image/jxl", ".jxl"),
+    Sample("Photoshop", "image/vnd.adobe.photoshop", ".psd"),
+    Sample("camera RAW", "image/x-adobe-dng", ".dng"),
 )

@@ -4,6 +4,7 @@ The first one that can draws the picture. A file counts as damaged only if every
 The order was found by drawing public collections of pictures with each engine (`acceptance/pictures.py`).
 """
 
+import dataclasses
 import importlib
 import importlib.util
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from assetstore.errors import Unavailable, Unrenderable
-from assetstore.thumbnails.rendering import isolation, refusals
+from assetstore.thumbnails.rendering import isolation, refusals, tiff_tags
 from assetstore.thumbnails.rendering.job import Job, Limits
 
 #: Seconds of the processor's time for a page of a PDF: a page may be a program without an end.
@@ -52,6 +53,8 @@ LIBVIPS = Engine("libvips", "libvips", "pyvips", "pyvips[binary]")
 PILLOW = Engine("Pillow", "pillow", "PIL", "pillow")
 LIBHEIF = Engine("libheif", "heif", "pillow_heif", "pillow-heif")
 PDFIUM = Engine("PDFium", "pdfium", "pypdfium2", "pypdfium2")
+LIBRAW = Engine("LibRaw", "camera_raw", "rawpy", "rawpy")
+LIBJXL = Engine("libjxl", "jpegxl", "pillow_jxl", "pillow-jxl-plugin")
 IMAGEMAGICK = Engine("ImageMagick", "imagemagick")
 GHOSTSCRIPT = Engine("Ghostscript", "ghostscript")
 
@@ -66,6 +69,10 @@ TABLE: dict[str, tuple[Engine, ...]] = {
     "heic": (LIBHEIF, IMAGEMAGICK),
     "bmp": (PILLOW, IMAGEMAGICK),
     "pdf": (PDFIUM, GHOSTSCRIPT),
+    "jp2": (PILLOW,),
+    "jxl": (LIBJXL,),
+    "psd": (PILLOW,),
+    "raw": (LIBRAW,),
 }
 
 
@@ -89,6 +96,7 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
         Unavailable: no engine for this format is installed.
         OutOfSpace: there is no room for temporary files.
     """
+    job = _as_what_it_is(job)
     failures: list[tuple[Engine, Unrenderable]] = []
     missing: list[Unavailable] = []
     for engine in TABLE[job.decoder] if engines is None else engines:
@@ -105,6 +113,15 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
         else:
             return "; ".join((*(_described(*failure) for failure in failures), *([note] if note else [])))
     raise _verdict(failures, missing)
+
+
+def _as_what_it_is(job: Job) -> Job:
+    """Most RAW files of cameras begin as TIFF does; only their tags tell them apart."""
+    if job.decoder != "tiff":
+        return job
+    with open(job.source, "rb") as file:
+        is_raw = any(page.is_camera_raw for page in tiff_tags.read_pages(file.fileno()))
+    return dataclasses.replace(job, decoder="raw") if is_raw else job
 
 
 def _attempt(module: ModuleType, job: Job, limits: Limits) -> str:

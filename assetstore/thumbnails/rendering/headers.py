@@ -6,6 +6,9 @@ from dataclasses import dataclass
 #: Start of frame: baseline, progressive and the rest; C4, C8 and CC mean other things.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
+#: Frames that cannot be decoded at a part of their size.
+_LOSSLESS = frozenset((0xC3, 0xC7, 0xCB, 0xCF))
+
 #: The segment for colour profiles, among others.
 _APP2 = 0xE2
 
@@ -29,6 +32,7 @@ class JpegHeader:
     width: int = 0
     height: int = 0
     has_profile: bool = False
+    is_lossless: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -47,7 +51,7 @@ def jpeg_header(descriptor: int) -> JpegHeader:
             break
         if segment[0] in _FRAMES:
             height, width = int.from_bytes(segment[4:6], "big"), int.from_bytes(segment[6:8], "big")
-            return JpegHeader(width, height, has_profile)
+            return JpegHeader(width, height, has_profile, segment[0] in _LOSSLESS)
         has_profile = has_profile or (segment[0] == _APP2 and segment[3:].startswith(b"ICC_PROFI"))
         position += filling + 1 + int.from_bytes(segment[1:3], "big")
     return JpegHeader()

@@ -49,7 +49,7 @@ def render(job: Job, limits: Limits) -> str:
         try:
             width, height = _dimensions(job, descriptor)
             pixels.check(width, height, limits, is_streamed=is_streamed)
-            return _render(job, descriptor, _reduction(job, max(width, height)))
+            return _render(job, descriptor, _reduction(job, descriptor, max(width, height)))
         except pyvips.Error as error:
             raise _explained(job, descriptor, f"libvips: {error}") from None
 
@@ -88,10 +88,10 @@ def _thumbnail(job: Job, descriptor: int, fail_on: str, options: dict[str, float
     return picture.cast("uchar").copy_memory()
 
 
-def _reduction(job: Job, longest: int) -> dict[str, float]:
+def _reduction(job: Job, descriptor: int, longest: int) -> dict[str, float]:
     """Lets the decoder do a part of the reduction, which saves most of the work; twice the size leaves enough."""
     ratio = longest / (2 * job.size)
-    if job.decoder == "jpeg":
+    if job.decoder == "jpeg" and not headers.jpeg_header(descriptor).is_lossless:
         return {"shrink": next((factor for factor in (8, 4, 2) if ratio >= factor), 1)}
     return {"scale": min(1.0, 1 / max(ratio, 1e-9))} if job.decoder == "webp" else {}
 

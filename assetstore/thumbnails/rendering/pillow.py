@@ -39,7 +39,7 @@ _REDUCING_GAP = 3.0
 _LEAST_DEVIATION = 2.0
 
 #: What Pillow's decoders raise about a file that they cannot read.
-_FAULTS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
+FAULTS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
 
 
 def render(job: Job, limits: Limits) -> str:
@@ -51,14 +51,14 @@ def render(job: Job, limits: Limits) -> str:
     """
     try:
         save(_thumbnail(job, limits), job)
-    except _FAULTS as fault:
+    except FAULTS as fault:
         complaint = f"Pillow: {fault!r}"
     else:
         return ""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
         picture = _thumbnail(job, limits)
-    except _FAULTS:
+    except FAULTS:
         raise refusals.damaged(complaint) from None
     if _is_blank(picture):
         raise refusals.damaged(complaint)

@@ -1,0 +1,51 @@
+"""RAW of cameras by LibRaw (rawpy): the preview that the camera embedded, turned as the camera was.
+
+Only if there is no preview, the data of the sensor is developed, at half its size.
+"""
+
+import io
+
+import numpy
+import rawpy
+from PIL import Image
+
+from assetstore.thumbnails.rendering import pillow, pixels, refusals
+from assetstore.thumbnails.rendering.job import Job, Limits
+
+#: How LibRaw says that the camera was turned -> what makes the picture upright.
+_TURNS = {3: Image.Transpose.ROTATE_180, 5: Image.Transpose.ROTATE_90, 6: Image.Transpose.ROTATE_270}
+
+_ORIENTATION = 0x0112
+
+
+def render(job: Job, limits: Limits) -> str:
+    """Makes the thumbnail that *job* describes.
+
+    Raises:
+        Damaged: there is neither a preview nor data that LibRaw can read.
+        Refused: larger than allowed.
+    """
+    try:
+        with rawpy.imread(job.source) as raw:
+            pixels.check(raw.sizes.raw_width, raw.sizes.raw_height, limits)
+            picture = _preview(raw) or Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+            pillow.save(pillow.fit(picture, job.size), job)
+    except (rawpy.LibRawError, *pillow.FAULTS) as error:
+        raise refusals.damaged(f"LibRaw: {error!r}") from None
+    return ""
+
+
+def _preview(raw: rawpy.RawPy) -> Image.Image | None:
+    """The embedded preview, upright; None if there is none."""
+    try:
+        preview = raw.extract_thumb()
+    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+        return None
+    if preview.format == rawpy.ThumbFormat.JPEG:
+        picture: Image.Image = Image.open(io.BytesIO(bytes(preview.data)), formats=["JPEG", "MPO"])
+        if picture.getexif().get(_ORIENTATION, 1) != 1:
+            return picture  # it knows by itself
+    else:
+        picture = Image.fromarray(numpy.asarray(preview.data))
+    turn = _TURNS.get(raw.sizes.flip)
+    return picture if turn is None else picture.transpose(turn)

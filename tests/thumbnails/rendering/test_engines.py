@@ -1,0 +1,272 @@
+"""rendering.engines: what pixels mean, in pictures that libraries and programs often get wrong."""
+
+import io
+import os
+import signal
+import struct
+import types
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageCms
+
+from assetstore import formats
+from assetstore.doctor import samples
+from assetstore.errors import Unavailable
+from assetstore.thumbnails.rendering import engines, headers, refusals
+from assetstore.thumbnails.rendering.job import Job, Limits
+from tests import pictures, tiffs
+from tests.tiffs import FLOAT, LONG, RATIONAL, SHORT, page
+
+LIMITS = Limits(30, 512)
+
+
+class Drawn:
+    """What `draw` returns: the thumbnail and the note for the log."""
+
+    def __init__(self, picture: Image.Image, note: str) -> None:
+        self.picture, self.note = picture, note
+
+    def color(self, x: float = 0.5, y: float = 0.5) -> tuple[int, ...]:
+        """The colour at a place given by parts of the sides, on white."""
+        flat = Image.alpha_composite(Image.new("RGBA", self.picture.size, "white"), self.picture.convert("RGBA"))
+        spot = (int(x * (flat.width - 1)), int(y * (flat.height - 1)))
+        return flat.convert("RGB").getpixel(spot)  # type: ignore[return-value]
+
+
+def draw(folder: Path, data: bytes, size: int = 100, only: Sequence[engines.Engine] | None = None) -> Drawn:
+    source, target = folder / "source", folder / "thumbnail"
+    source.write_bytes(data)
+    format = formats.recognise(data[: formats.HEAD_LENGTH])
+    assert format
+    note = engines.render(Job(str(source), str(target), format.decoder, "png", size), LIMITS, only)
+    return Drawn(pictures.opened(target.read_bytes()), note)
+
+
+def solid(*values: int, pixels: int = 64 * 48) -> bytes:
+    return bytes(values) * pixels
+
+
+def in_profile(name: str) -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()
+
+
+RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
+BITS_16 = struct.pack("<H", 4095) * (64 * 24) + bytes(2 * 64 * 24)
+REDUCED = page(16, 12, (8,), 1, t254=(LONG, [1]))
+
+#: A TIFF of 64 x 48 pixels, and the colour in its upper half.
+TIFFS = {
+    "CMYK": (tiffs.tiff((page(64, 48, (8,) * 4, 5), solid(0, 255, 255, 0))), RED),
+    "CMYK and a spot colour": (
+        tiffs.tiff((page(64, 48, (8,) * 5, 5, t338=(SHORT, [0])), solid(0, 255, 255, 0, 0))),
+        RED,
+    ),
+    "RGB and data that are no opacity": (
+        tiffs.tiff((page(64, 48, (8,) * 4, 2, t338=(SHORT, [0])), solid(255, 0, 0, 0))),
+        RED,
+    ),
+    "RGB and opacity": (tiffs.tiff((page(64, 48, (8,) * 4, 2, t338=(SHORT, [2])), solid(255, 0, 0, 0))), WHITE),
+    "grey and data that are no opacity": (
+        tiffs.tiff((page(64, 48, (8,) * 2, 1, t338=(SHORT, [0])), solid(128, 0))),
+        (128, 128, 128),
+    ),
+    "white is least, 1 bit": (tiffs.tiff((page(64, 48, (1,), 0), bytes(8 * 48))), WHITE),
+    "white is least, 4 bits": (tiffs.tiff((page(64, 48, (4,), 0), bytes(32 * 48))), WHITE),
+    "white is least, 8 bits": (tiffs.tiff((page(64, 48, (8,), 0), solid(0))), WHITE),
+    "white is least, 16 bits": (tiffs.tiff((page(64, 48, (16,), 0), bytes(2 * 64 * 24) + b"\xff" * 3072)), WHITE),
+    "12 bits in 16": (tiffs.tiff((page(64, 48, (16,), 1), BITS_16)), WHITE),
+    "12 bits in 16, said by a tag": (tiffs.tiff((page(64, 48, (16,), 1, t281=(SHORT, [4095])), BITS_16)), WHITE),
+    "floating point up to 1": (
+        tiffs.tiff((page(64, 48, (32,), 1, t339=(SHORT, [3])), struct.pack("<f", 1) * 1536 + bytes(4 * 1536))),
+        WHITE,
+    ),
+    "floating point up to 255": (
+        tiffs.tiff((page(64, 48, (32,), 1, t339=(SHORT, [3])), struct.pack("<f", 128) * 1536 + bytes(4 * 1536))),
+        (128, 128, 128),
+    ),
+    "floating point of a stated range": (
+        tiffs.tiff(
+            (
+                page(64, 48, (32,), 1, t339=(SHORT, [3]), t340=(FLOAT, [-5.0]), t341=(FLOAT, [5.0])),
+                struct.pack("<f", 0) * 3072,
+            )
+        ),
+        (127, 127, 127),
+    ),
+    "a preview before the picture": (tiffs.tiff((REDUCED, bytes(16 * 12)), (page(64, 48, (8,), 1), solid(255))), WHITE),
+}
+
+
+@pytest.mark.parametrize("name", TIFFS)
+def test_the_numbers_of_a_tiff_mean_what_its_tags_say(tmp_path: Path, name: str) -> None:
+    data, color = TIFFS[name]
+    drawn = draw(tmp_path, data)
+    assert drawn.picture.size == (64, 48)
+    assert pictures.alike(drawn.color(0.5, 0.25), color), drawn.color(0.5, 0.25)
+    assert drawn.note == ""
+
+
+def test_the_smallest_level_of_a_pyramid_that_is_large_enough_is_drawn(tmp_path: Path) -> None:
+    # Each level has a grey of its own, so that it is seen which one was taken.
+    full = (page(640, 480, (8,), 1), solid(0, pixels=640 * 480))
+    levels = [
+        (page(640 // by, 480 // by, (8,), 1, t254=(LONG, [1])), solid(50 * by, pixels=640 * 480 // by**2))
+        for by in (2, 4)
+    ]
+    for data in (tiffs.tiff(full, *levels), tiffs.tiff(full, children=levels)):
+        assert draw(tmp_path, data, 100).color() == (200, 200, 200)
+        assert draw(tmp_path, data, 200).color() == (100, 100, 100)
+        assert draw(tmp_path, data, 400).color() == BLACK
+
+
+def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:
+    fax = page(96, 48, (8,), 1, t282=(RATIONAL, [204.0]), t283=(RATIONAL, [102.0]))
+    assert draw(tmp_path, tiffs.tiff((fax, solid(9, pixels=96 * 48)))).picture.size == (48, 48)
+
+
+def test_a_compression_that_nothing_reads_is_called_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(refusals.Refused, match=r"does not support the compression of this picture \(JPEG XL\)"):
+        draw(tmp_path, tiffs.tiff((page(64, 48, (8,), 1, t259=(SHORT, [50002])), solid(0))))
+
+
+@pytest.mark.parametrize("profile", [b"rubbish", in_profile("sRGB")[:200], in_profile("LAB"), b""])
+def test_a_profile_that_does_not_fit_counts_for_nothing(tmp_path: Path, profile: bytes) -> None:
+    for mode, color in (("RGB", RED), ("CMYK", (0, 255, 255, 0))):
+        data = pictures.encoded(Image.new(mode, (64, 48), color), "JPEG", icc_profile=profile)
+        assert pictures.alike(draw(tmp_path, data).color(), RED)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_format_is_drawn_upright(tmp_path: Path, kind: str, orientation: int) -> None:
+    turns = [None, 0, 3, 1, 5, 2, 6, 4]  # what makes a picture lie as EXIF says
+    scene = pictures.scene(320, 240)
+    turn = turns[orientation - 1]
+    lying = scene if turn is None else scene.transpose(Image.Transpose(turn))
+    drawn = draw(tmp_path, pictures.encoded(lying, kind, exif=pictures.exif(orientation).tobytes()))
+    assert drawn.picture.size == (100, 75)
+    assert pictures.shows_scene(drawn.picture)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF", "HEIF", "TIFF"])
+def test_transparency_is_kept(tmp_path: Path, kind: str) -> None:
+    picture = Image.new("RGBA", (64, 48), (255, 0, 0, 0))
+    picture.paste((255, 0, 0, 255), (0, 0, 32, 48))
+    drawn = draw(tmp_path, pictures.encoded(picture, kind))
+    assert pictures.alike(drawn.color(0.25), RED)
+    assert drawn.color(0.75) == WHITE
+
+
+def test_the_first_frame_of_a_gif_lies_on_its_canvas(tmp_path: Path) -> None:
+    small = pictures.encoded(Image.new("RGB", (40, 30), RED), "GIF")
+    frame = small.index(b",")
+    moved = small[:6] + struct.pack("<HH", 400, 300) + small[10:frame] + b"," + struct.pack("<HH", 300, 200)
+    drawn = draw(tmp_path, moved + small[frame + 5 :])
+    assert drawn.picture.size == (100, 75)
+    assert pictures.alike(drawn.color(0.8, 0.72), RED)
+    assert drawn.color(0.1, 0.1) == WHITE
+
+
+def test_lossless_jpeg_is_known_by_its_header_because_no_part_of_its_size_can_be_decoded(tmp_path: Path) -> None:
+    source = tmp_path / "a.jpg"
+    for frame, is_lossless in ((b"\xff\xc0", False), (b"\xff\xc2", False), (b"\xff\xc3", True)):
+        source.write_bytes(pictures.jpeg().replace(b"\xff\xc0", frame, 1))
+        with open(source, "rb") as file:
+            assert headers.jpeg_header(file.fileno()).is_lossless == is_lossless
+
+
+@pytest.mark.parametrize("sample", samples.ALL, ids=lambda sample: sample.title)
+def test_what_the_doctor_draws_is_drawn_without_a_complaint(tmp_path: Path, sample: samples.Sample) -> None:
+    assert draw(tmp_path, sample.read(), 32).note == ""
+
+
+def test_camera_raw_is_drawn_by_its_preview_as_the_camera_was_held(tmp_path: Path) -> None:
+    drawn = draw(tmp_path, tiffs.dng())
+    assert drawn.picture.size == (75, 100)
+    turned = pictures.scene().transpose(Image.Transpose.ROTATE_270)
+    assert all(map(pictures.alike, pictures.corners(drawn.picture), pictures.corners(turned)))
+
+
+def test_a_pdf_is_drawn_within_its_crop_box_and_turned(tmp_path: Path) -> None:
+    from tests.test_zoo import pdf
+
+    content = b"1 0 0 rg 100 100 200 100 re f"
+    for engine in (engines.PDFIUM, engines.GHOSTSCRIPT):
+        data = pdf(page=b"/CropBox[100 100 300 200] /Rotate 90", content=content)
+        drawn = draw(tmp_path, data, only=[engine])
+        assert drawn.picture.size == (50, 100)
+        assert pictures.alike(drawn.color(0.1, 0.1), RED)
+
+
+def test_a_program_in_postscript_behind_which_a_pdf_begins_never_runs(tmp_path: Path) -> None:
+    program = b"0 0 300 300 rectfill showpage ".ljust(1015) + b"%PDF-1.4\n"
+    with pytest.raises(refusals.Damaged):
+        draw(tmp_path, program, only=[engines.GHOSTSCRIPT])
+
+
+# --- the order --------------------------------------------------------------------------------------------------------
+
+
+def module(render: object) -> types.ModuleType:
+    made = types.ModuleType("engine")
+    made.render = render  # type: ignore[attr-defined]
+    return made
+
+
+def engine(monkeypatch: pytest.MonkeyPatch, *works: object) -> list[engines.Engine]:
+    """Engines that do this; None: not installed."""
+    made = [engines.Engine(f"engine {number}", str(number), package="a-package") for number in range(len(works))]
+    found = {one: None if work is None else module(work) for one, work in zip(made, works, strict=True)}
+    monkeypatch.setattr(engines.Engine, "load", lambda one: found[one])
+    return made
+
+
+def draws(job: Job, _limits: Limits) -> str:
+    Image.new("RGB", (9, 9), "white").save(job.target, "PNG")
+    return ""
+
+
+def says_damaged(_job: Job, _limits: Limits) -> str:
+    raise refusals.damaged("cannot read it")
+
+
+def says_encrypted(_job: Job, _limits: Limits) -> str:
+    raise refusals.encrypted("needs a password")
+
+
+def crashes(_job: Job, _limits: Limits) -> str:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return ""
+
+
+def test_one_engine_that_draws_is_enough_and_the_log_hears_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = engine(monkeypatch, None, says_damaged, crashes, says_encrypted, draws, crashes)
+    note = draw(tmp_path, pictures.jpeg(), only=order).note
+    assert "engine 1: cannot read it" in note
+    assert "engine 2: the process ended with -11" in note
+    assert "engine 5" not in note
+
+
+def test_a_file_is_damaged_only_if_every_engine_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(refusals.Damaged):
+        draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, crashes))
+    with pytest.raises(refusals.Refused, match="encrypted"):
+        draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, says_encrypted, says_damaged))
+
+
+def test_a_format_without_an_installed_engine_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Unavailable, match=r"engine 0 is not installed \(Python package a-package\)"):
+        draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, None))
+
+
+def test_more_pixels_than_allowed_are_refused_by_the_header(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(data, "PNG")
+    with pytest.raises(refusals.Refused, match="larger than"):
+        draw(tmp_path, data.getvalue())
