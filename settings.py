@@ -189,8 +189,9 @@ RENDER_QUEUE = 128
 # After how many seconds rendering of one thumbnail is cancelled.
 RENDER_SECONDS = 60
 
-# How much memory rendering of one thumbnail may take, in megabytes, and as much again in temporary files. ImageMagick
-# needs 8 bytes for each pixel, so 1024 is enough for 260 megapixels. Larger pictures get no thumbnail.
+# How much memory rendering of one thumbnail may take, in megabytes; no temporary file is longer than a quarter of it.
+# 1024 is enough for 260 megapixels. JPEG and TIFF are read in parts, so they may be eight times as large. There are no
+# thumbnails of larger pictures.
 RENDER_MEMORY = 1024
 
 # --- Web server ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Renders thumbnails outside the web process.
 
-`sh` forks, and a fork in a threaded server can copy a held lock and hang forever. So the server only talks to a few
-single-threaded worker processes (`pool`), which run ImageMagick and Ghostscript through `sh` (`worker`, `tools`).
-Each format is rendered in the shortest way (`imagemagick`, `ghostscript`, `heif`).
+The server only talks to a few single-threaded worker processes (`pool`, `worker`). For each format there is an ordered
+list of engines (`engines`): libraries (`libvips`, `pillow`, `heif`, `pdfium`, `jpegxl`, `camera_raw`) and programs of
+the operating system, which run through `sh` (`imagemagick`, `ghostscript`). Each attempt is a child process of the
+worker, with limits (`isolation`); `sh` forks, too, and a fork in a threaded server could copy a held lock and hang.
 """

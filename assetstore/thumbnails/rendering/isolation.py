@@ -21,8 +21,9 @@ _MEGABYTE = 1 << 20
 #: So many calls of a traceback are reported: the last ones, because the log cuts long texts.
 _LAST_CALLS = -4
 
-#: What an engine may have open, so that the number of its temporary files is bounded, too.
-_MOST_FILES = 64
+#: What an engine may have open, so that the number of its temporary files is bounded, too; each may be as long as
+#: this part of the memory.
+_MOST_FILES, _PART_PER_FILE = 32, 4
 
 #: Data that the worker has already, and small things that every library takes.
 _DATA_BESIDES = 128
@@ -89,7 +90,7 @@ def _limit(limits: Limits, cpu_seconds: int) -> None:
     size = limits.megabytes * _MEGABYTE
     data = size + _DATA_BESIDES * _MEGABYTE
     resource.setrlimit(resource.RLIMIT_DATA, (data, data))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // _PART_PER_FILE, size // _PART_PER_FILE))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

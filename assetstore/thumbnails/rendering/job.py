@@ -28,7 +28,7 @@ class Limits:
 
     Fields:
         seconds: of time, all steps together.
-        megabytes: of memory; as much again may go to temporary files.
+        megabytes: of memory; a temporary file may have a quarter of it.
     """
 
     seconds: int

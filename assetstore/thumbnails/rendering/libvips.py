@@ -4,6 +4,7 @@ The header is read first, and only the loader of the format that the bytes annou
 is drawn as far as it goes.
 """
 
+import os
 from typing import Any
 
 import pyvips
@@ -41,6 +42,8 @@ def render(job: Job, limits: Limits) -> str:
         Refused: larger than allowed, or of a compression that is not supported.
     """
     loader, is_streamed = _LOADERS[job.decoder]
+    # In memory, where its limit holds, or not at all.
+    os.environ["VIPS_DISC_THRESHOLD"] = f"{2 * limits.megabytes}m"
     pyvips.cache_set_max(0)
     pyvips.operation_block_set("VipsForeignLoad", True)
     pyvips.operation_block_set(loader, False)

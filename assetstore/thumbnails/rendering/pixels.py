@@ -17,7 +17,7 @@ def check(width: int, height: int, limits: Limits, *, is_streamed: bool = False)
 
     Parameters:
         width, height: in pixels.
-        limits: of memory; temporary files may take as much again.
+        limits: of memory.
         is_streamed: the engine never holds the whole picture.
     """
     if width < 1 or height < 1:

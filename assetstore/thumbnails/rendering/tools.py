@@ -174,9 +174,10 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[AssetError], str], ...] = (
 
 def _explain(tool: Tool, status: int, complaint: str, folder: Path) -> AssetError:
     detail = f"{tool.title} ended with {status}: {complaint}"
-    if status == -signal.SIGXCPU:
+    # Negative: it was killed. Positive: ImageMagick heard the signal and ended by itself.
+    if abs(status) == signal.SIGXCPU:
         return refusals.too_slow(detail)
-    if status in (-signal.SIGKILL, -signal.SIGXFSZ):
+    if status == -signal.SIGKILL or abs(status) == signal.SIGXFSZ:
         # Nobody of us kills a tool alone: this is the system, short of memory, or the limit of output.
         complaint += "out of memory"
     if disk_is_full(folder):

@@ -2,9 +2,11 @@
 
 import io
 import os
+import resource
 import signal
 import struct
 import types
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -270,3 +272,13 @@ def test_more_pixels_than_allowed_are_refused_by_the_header(tmp_path: Path) -> N
     Image.new("1", (20_000, 20_000)).save(data, "PNG")
     with pytest.raises(refusals.Refused, match="larger than"):
         draw(tmp_path, data.getvalue())
+
+
+def test_texts_beside_a_png_take_no_memory_and_little_time(tmp_path: Path) -> None:
+    from tests.test_zoo import chunk, png
+
+    text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(200_000_000)))
+    data = png(1, 1, *[text] * 20, rows=bytes(2))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert draw(tmp_path, data).picture.size == (1, 1)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < max(before, 600 << 10)
