@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 from assetstore.errors import Unavailable, Unrenderable
@@ -99,6 +100,7 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
     job = _as_what_it_is(job)
     failures: list[tuple[Engine, Unrenderable]] = []
     missing: list[Unavailable] = []
+    blank = b""
     for engine in TABLE[job.decoder] if engines is None else engines:
         module = engine.load()
         if module is None:
@@ -108,10 +110,15 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
             note = _attempt(module, job, limits)
         except Unrenderable as failure:
             failures.append((engine, failure))
+            if isinstance(failure, refusals.Blank):
+                blank = Path(job.target).read_bytes()
         except Unavailable as absence:
             missing.append(absence)
         else:
             return "; ".join((*(_described(*failure) for failure in failures), *([note] if note else [])))
+    if blank:
+        Path(job.target).write_bytes(blank)
+        return ""
     raise _verdict(failures, missing)
 
 

@@ -13,6 +13,7 @@ def render(job: Job, limits: Limits) -> str:
     """Makes the thumbnail that *job* describes.
 
     Raises:
+        Blank: the page is drawn, and empty.
         Damaged: there is no page that can be drawn.
         Refused: encrypted.
     """
@@ -30,6 +31,8 @@ def render(job: Job, limits: Limits) -> str:
         except pypdfium2.PdfiumError as error:
             raise _explained(error) from None
         pillow.save(pillow.fit(picture, job.size), job)
+        if all(lowest == 255 for lowest, _ in picture.convert("RGB").getextrema()):
+            raise refusals.Blank("The PDF is damaged: its first page shows nothing.", "PDFium: a blank page")
     return ""
 
 

@@ -11,13 +11,17 @@ class Damaged(Unrenderable):
     """An engine cannot read the file and knows no better reason."""
 
 
+class Blank(Damaged):
+    """An engine drew an empty page: it may be empty, or the engine may lack a font. The thumbnail is made."""
+
+
 class Refused(Unrenderable):
     """The file may be sound, and there is a certain reason why the server does not draw it."""
 
 
 #: By name, as the processes tell each other.
 KINDS: dict[str, type[AssetError]] = {
-    kind.__name__: kind for kind in (Damaged, Refused, Unrenderable, Unavailable, OutOfSpace, AssetError)
+    kind.__name__: kind for kind in (Blank, Damaged, Refused, Unrenderable, Unavailable, OutOfSpace, AssetError)
 }
 
 

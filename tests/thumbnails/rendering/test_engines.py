@@ -19,6 +19,7 @@ from assetstore.errors import Unavailable
 from assetstore.thumbnails.rendering import engines, headers, refusals
 from assetstore.thumbnails.rendering.job import Job, Limits
 from tests import pictures, tiffs
+from tests.test_zoo import chunk, pdf, png
 from tests.tiffs import FLOAT, LONG, RATIONAL, SHORT, page
 
 LIMITS = Limits(30, 512)
@@ -192,8 +193,6 @@ def test_camera_raw_is_drawn_by_its_preview_as_the_camera_was_held(tmp_path: Pat
 
 
 def test_a_pdf_is_drawn_within_its_crop_box_and_turned(tmp_path: Path) -> None:
-    from tests.test_zoo import pdf
-
     content = b"1 0 0 rg 100 100 200 100 re f"
     for engine in (engines.PDFIUM, engines.GHOSTSCRIPT):
         data = pdf(page=b"/CropBox[100 100 300 200] /Rotate 90", content=content)
@@ -260,6 +259,17 @@ def test_a_file_is_damaged_only_if_every_engine_says_so(tmp_path: Path, monkeypa
         draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, says_encrypted, says_damaged))
 
 
+def test_a_blank_page_is_shown_if_no_other_engine_sees_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert draw(tmp_path, pdf()).color() == WHITE
+
+    def sees_nothing(job: Job, _limits: Limits) -> str:
+        Image.new("RGB", (7, 7), "white").save(job.target, "PNG")
+        raise refusals.Blank("blank", "no font")
+
+    assert draw(tmp_path, pdf(), only=engine(monkeypatch, sees_nothing, says_damaged)).picture.size == (7, 7)
+    assert draw(tmp_path, pdf(), only=engine(monkeypatch, sees_nothing, draws)).picture.size == (9, 9)
+
+
 def test_a_format_without_an_installed_engine_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,8 +285,6 @@ def test_more_pixels_than_allowed_are_refused_by_the_header(tmp_path: Path) -> N
 
 
 def test_texts_beside_a_png_take_no_memory_and_little_time(tmp_path: Path) -> None:
-    from tests.test_zoo import chunk, png
-
     text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(200_000_000)))
     data = png(1, 1, *[text] * 20, rows=bytes(2))
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
