@@ -78,6 +78,12 @@ def encrypted() -> bytes:
         return locked.read_bytes()
 
 
+def encrypted_for_a_certificate() -> bytes:
+    identity = b"[<00112233445566778899aabbccddeeff><00112233445566778899aabbccddeeff>]"
+    handler = b"/Filter/Adobe.PubSec/SubFilter/adbe.pkcs7.s5/V 4/R 4/Length 128/Recipients[<30>]"
+    return pdf().replace(b"/Root 1 0 R", b"/Root 1 0 R/Encrypt<<%s>>/ID%s" % (handler, identity))
+
+
 DAMAGED, NO_PICTURE, LARGE = "damaged", "not an image", "larger than"
 MSL = b'<?xml version="1.0"?><image><read filename="/etc/passwd"/><write filename="/tmp/msl"/></image>'
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>'
@@ -133,7 +139,8 @@ ZOO: dict[str, tuple[Callable[[], bytes], int, str | None]] = {
     "no pixels.png": (lambda: png(0, 0), 422, None),
     "tiff without pixels.tif": (lambda: tiff((256, 3, 1, 10), (257, 3, 1, 10)), 422, DAMAGED),
     "tiff in a circle.tif": (lambda: tiff()[:-4] + struct.pack("<I", 8), 422, DAMAGED),
-    "encrypted.pdf": (encrypted, 422, "encrypted"),
+    "encrypted.pdf": (encrypted, 422, "a password only"),
+    "encrypted for a certificate.pdf": (encrypted_for_a_certificate, 422, "a certificate"),
     "pdf without pages.pdf": (lambda: pdf().replace(b"/Kids[3 0 R]/Count 1", b"/Kids[]/Count 0"), 422, DAMAGED),
     "a page inside itself.pdf": (lambda: pdf().replace(b"/Kids[3 0 R]", b"/Kids[2 0 R]"), 422, DAMAGED),
     # too large

@@ -110,6 +110,8 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
             note = _attempt(module, job, limits)
         except Unrenderable as failure:
             failures.append((engine, failure))
+            if isinstance(failure, refusals.Encrypted):
+                break
             if isinstance(failure, refusals.Blank):
                 blank = Path(job.target).read_bytes()
         except Unavailable as absence:

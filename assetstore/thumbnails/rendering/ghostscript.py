@@ -5,6 +5,7 @@ all files but the PDF and temporary ones, for which each job has a folder of its
 """
 
 import math
+import mmap
 from pathlib import Path
 
 from assetstore.errors import OutOfSpace
@@ -30,9 +31,17 @@ def render(job: Job, limits: Limits) -> None:
     """Makes the thumbnail that *job* describes; raises as `draw_page`."""
     folder = Path(job.target).parent
     with open_source(job.source) as descriptor:
+        _check_encryption(descriptor)
         page = draw_page(descriptor, folder, job.size, limits)
     with open_source(str(folder / page)) as descriptor:
         imagemagick.draw(descriptor, "png", job, limits, is_srgb=True)
+
+
+def _check_encryption(descriptor: int) -> None:
+    """Raises Encrypted if certificates open the PDF: Ghostscript would draw what it cannot read."""
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"/Encrypt") >= 0 and content.find(b"/Adobe.PubSec") >= 0:
+            raise refusals.encrypted_otherwise("Ghostscript was not asked: encryption by Adobe.PubSec")
 
 
 def draw_page(descriptor: int, folder: Path, size: int, limits: Limits) -> str:

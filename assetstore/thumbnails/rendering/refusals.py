@@ -19,10 +19,14 @@ class Refused(Unrenderable):
     """The file may be sound, and there is a certain reason why the server does not draw it."""
 
 
-#: By name, as the processes tell each other.
-KINDS: dict[str, type[AssetError]] = {
-    kind.__name__: kind for kind in (Blank, Damaged, Refused, Unrenderable, Unavailable, OutOfSpace, AssetError)
-}
+class Encrypted(Refused):
+    """The file cannot be opened, and another engine would at best draw rubbish."""
+
+
+_ALL = (Blank, Damaged, Encrypted, Refused, Unrenderable, Unavailable, OutOfSpace, AssetError)
+
+#: By name, as the processes tell each other; a class stands before those that it is derived from.
+KINDS: dict[str, type[AssetError]] = {kind.__name__: kind for kind in _ALL}
 
 
 def damaged(detail: str) -> Damaged:
@@ -40,14 +44,14 @@ def too_slow(detail: str) -> Refused:
     return Refused("The picture takes too long to make.", detail)
 
 
-def encrypted(detail: str) -> Refused:
+def encrypted(detail: str) -> Encrypted:
     """Returns the error for a PDF that opens with a password only."""
-    return Refused("The PDF is encrypted: it opens with a password only.", detail)
+    return Encrypted("The PDF is encrypted: it opens with a password only.", detail)
 
 
-def encrypted_otherwise(detail: str) -> Refused:
+def encrypted_otherwise(detail: str) -> Encrypted:
     """Returns the error for a PDF whose encryption needs a certificate or a program of its own."""
-    return Refused("The PDF is encrypted: it opens with a certificate or a special program only.", detail)
+    return Encrypted("The PDF is encrypted: it opens with a certificate or a special program only.", detail)
 
 
 def unsupported_compression(name: str, detail: str) -> Refused:

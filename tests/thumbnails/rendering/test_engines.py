@@ -237,6 +237,10 @@ def says_encrypted(_job: Job, _limits: Limits) -> str:
     raise refusals.encrypted("needs a password")
 
 
+def says_too_large(_job: Job, _limits: Limits) -> str:
+    raise refusals.too_large("many pixels")
+
+
 def crashes(_job: Job, _limits: Limits) -> str:
     os.kill(os.getpid(), signal.SIGSEGV)
     return ""
@@ -245,10 +249,11 @@ def crashes(_job: Job, _limits: Limits) -> str:
 def test_one_engine_that_draws_is_enough_and_the_log_hears_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = engine(monkeypatch, None, says_damaged, crashes, says_encrypted, draws, crashes)
+    order = engine(monkeypatch, None, says_damaged, crashes, says_too_large, draws, crashes)
     note = draw(tmp_path, pictures.jpeg(), only=order).note
     assert "engine 1: cannot read it" in note
     assert "engine 2: the process ended with -11" in note
+    assert "engine 3" in note
     assert "engine 5" not in note
 
 
@@ -256,7 +261,9 @@ def test_a_file_is_damaged_only_if_every_engine_says_so(tmp_path: Path, monkeypa
     with pytest.raises(refusals.Damaged):
         draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, crashes))
     with pytest.raises(refusals.Refused, match="encrypted"):
-        draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, says_encrypted, says_damaged))
+        draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, says_encrypted, draws))
+    with pytest.raises(refusals.Refused, match="larger than"):
+        draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, says_too_large, says_damaged))
 
 
 def test_a_blank_page_is_shown_if_no_other_engine_sees_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
