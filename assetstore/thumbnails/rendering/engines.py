@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from assetstore.errors import Unavailable, Unrenderable
-from assetstore.thumbnails.rendering import isolation, refusals, tiff_tags
+from assetstore.thumbnails.rendering import isolation, output, refusals, tiff_tags
 from assetstore.thumbnails.rendering.job import Job, Limits
 
 #: Seconds of the processor's time for a page of a PDF: a page may be a program without an end.
@@ -119,7 +119,7 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
         else:
             return "; ".join((*(_described(*failure) for failure in failures), *([note] if note else [])))
     if blank:
-        Path(job.target).write_bytes(blank)
+        output.write(job.target, blank)
         return ""
     raise _verdict(failures, missing)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyvips
 
-from assetstore.thumbnails.rendering import headers, libvips_color, libvips_tiff, pixels, refusals, tiff_tags
+from assetstore.thumbnails.rendering import headers, libvips_color, libvips_tiff, output, pixels, refusals, tiff_tags
 from assetstore.thumbnails.rendering.job import Job, Limits
 
 #: Decoder -> the class of its loader, and whether the loader streams. All other loaders are blocked.
@@ -119,11 +119,12 @@ def _save(picture: Any, job: Job) -> None:
     if job.encoder == "jpeg":
         # JPEG has no transparency, which would turn black.
         opaque = picture.flatten(background=_WHITE) if picture.hasalpha() else picture
-        opaque.jpegsave(job.target, Q=88, optimize_coding=True, keep="none")
+        encoded = opaque.jpegsave_buffer(Q=88, optimize_coding=True, keep="none")
     elif job.encoder == "gif":
-        picture.gifsave(job.target, keep="none")
+        encoded = picture.gifsave_buffer(keep="none")
     else:
-        picture.pngsave(job.target, keep="none")
+        encoded = picture.pngsave_buffer(keep="none")
+    output.write(job.target, encoded)
 
 
 def _open(descriptor: int, fail_on: str, **options: float) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image, ImageCms, ImageFile, ImageOps, ImageStat, UnidentifiedImageError
 
-from assetstore.thumbnails.rendering import pixels, refusals
+from assetstore.thumbnails.rendering import output, pixels, refusals
 from assetstore.thumbnails.rendering.job import Job, Limits
 
 #: Decoder -> Pillow's names; no others are tried.
@@ -68,13 +68,15 @@ def render(job: Job, limits: Limits) -> str:
 
 def save(picture: Image.Image, job: Job) -> None:
     """Writes a thumbnail, which is in sRGB or grey, to `job.target`."""
+    encoded = io.BytesIO()
     if job.encoder == "jpeg":
         # JPEG has no transparency, which would turn black.
-        _on_white(picture).save(job.target, "JPEG", quality=88, optimize=True, exif=b"")
+        _on_white(picture).save(encoded, "JPEG", quality=88, optimize=True, exif=b"")
     elif job.encoder == "gif":
-        picture.save(job.target, "GIF")
+        picture.save(encoded, "GIF")
     else:
-        picture.save(job.target, "PNG", exif=b"")
+        picture.save(encoded, "PNG", exif=b"")
+    output.write(job.target, encoded.getvalue())
 
 
 def fit(picture: Image.Image, size: int) -> Image.Image:
