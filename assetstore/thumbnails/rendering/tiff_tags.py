@@ -67,7 +67,9 @@ class Page:
 
 def read_pages(descriptor: int) -> list[Page]:
     """Returns the pages of an open TIFF file, as many as can be read."""
-    return _Reader(lambda length, offset: os.pread(descriptor, length, offset)).pages()
+    size = os.fstat(descriptor).st_size
+    # BigTIFF can point to where no file reaches.
+    return _Reader(lambda length, offset: os.pread(descriptor, length, offset) if offset < size else b"").pages()
 
 
 class _Reader:

@@ -124,6 +124,12 @@ def test_the_smallest_level_of_a_pyramid_that_is_large_enough_is_drawn(tmp_path:
         assert draw(tmp_path, data, 400).color() == BLACK
 
 
+@pytest.mark.parametrize("offset", [2**32, 2**63 - 1, 2**64 - 1])
+def test_a_directory_beyond_all_files_is_damage(tmp_path: Path, offset: int) -> None:
+    with pytest.raises(refusals.Damaged):
+        draw(tmp_path, struct.pack("<2sHHHQ", b"II", 43, 8, 0, offset) + bytes(100))
+
+
 def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:
     fax = page(96, 48, (8,), 1, t282=(RATIONAL, [204.0]), t283=(RATIONAL, [102.0]))
     assert draw(tmp_path, tiffs.tiff((fax, solid(9, pixels=96 * 48)))).picture.size == (48, 48)
