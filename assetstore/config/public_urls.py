@@ -1,4 +1,4 @@
-"""The addresses that the server tells its clients: never the port that it happens to listen on."""
+"""The URLs that clients are told. They never contain a port only because the server listens on it."""
 
 from urllib.parse import quote
 
@@ -6,7 +6,7 @@ from assetstore.config.loading import Settings
 
 _HTTP_PORT, _HTTPS_PORT = 80, 443
 
-#: The routes that clients look up, by the name under which web_asset_store.xml lists them.
+#: The routes that clients look up, by their names in web_asset_store.xml.
 ROUTES = {
     "read": "/fileget",
     "write": "/fileupload",
@@ -17,11 +17,11 @@ ROUTES = {
 
 
 def base_url(settings: Settings, scheme: str) -> str:
-    """Returns the address below which clients find the routes, without a final slash.
+    """Returns the URL to which clients add the routes, without a final slash.
 
     Parameters:
         settings: PUBLIC_URL if set, else SERVER_NAME and SERVER_PORT.
-        scheme: by which this request came, `http` or `https`; on port 443 it is always https.
+        scheme: of this request, `http` or `https`; with port 443, the URL is always https.
     """
     if settings.public_url is not None:
         return settings.public_url
@@ -29,7 +29,7 @@ def base_url(settings: Settings, scheme: str) -> str:
     host = f"[{name}]" if ":" in name else name
     if port == _HTTPS_PORT:
         return f"https://{host}"
-    # Port 80 with https is a proxy that encrypts, in front of a server that was told nothing of it.
+    # Port 80 with https: a proxy encrypts, but the settings do not mention it.
     return f"{scheme}://{host}" if port == _HTTP_PORT else f"{scheme}://{host}:{port}"
 
 
@@ -39,5 +39,5 @@ def route_urls(base: str) -> dict[str, str]:
 
 
 def static_url(base: str, *path: str) -> str:
-    """Returns the absolute URL under /static/ of a file; *path* are folders and file name."""
+    """Returns the absolute URL of a file below /static/; *path* consists of its folders and its name."""
     return f"{base}/static/" + "/".join(quote(part, safe="") for folder in path for part in folder.split("/") if part)
