@@ -70,7 +70,7 @@ class AssetServer:
         self.health = context.health
         self.collections = context.collections
         self.refused_tokens = tokens.Refusals()
-        self.unverified = UnverifiedUploads(self.settings.unverified_upload_bytes)
+        self.unverified = UnverifiedUploads(self.settings.limits.unverified_bytes)
 
     def index(self) -> bottle.HTTPResponse:
         """Shows a page that says that the server works, and how to configure Specify."""
@@ -339,7 +339,7 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     meter = status.install(app, context, server.collections, server.refused_tokens)
     responses.install(app)
     routes = {"/" + route.rule.split("/")[1] for route in app.routes}
-    admitted = Admission(app, context.settings.threads, context.settings.render_queue)
+    admitted = Admission(app, context.settings.threads, context.settings.limits.thumbnail_waiters)
     return middleware.RequestMiddleware(admitted, Proxies(context.settings.trusted_proxies), routes, meter)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.thumbnails import TOOLS
 from tests.pictures import jpeg
+from tests.support import use_up_sizes
 from tests.test_live import Client, children, running
 
 CONNECTIONS = 16
@@ -38,7 +39,8 @@ def main() -> None:
     renders = parser.parse_args().renders
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch) / "attachments"
-        with running(base, PATH=TOOLS, KEPT_THUMBNAIL_SIZES="0") as server:
+        with running(base, PATH=TOOLS) as server:
+            use_up_sizes(base, left=0)
             client = Client(server.port())
             for number in range(CONNECTIONS):
                 (base / "originals" / f"{number}.jpg").write_bytes(jpeg())
@@ -58,7 +60,7 @@ def main() -> None:
             killer.start()
             began = time.monotonic()
             with ThreadPoolExecutor(CONNECTIONS) as connections:
-                # Nothing is kept, so each is a render; one picture for each connection.
+                # No size is left to be cached, so each is a render; one picture for each connection.
                 wishes = [(f"{turn % CONNECTIONS}.jpg", 20 + turn // CONNECTIONS % 80) for turn in range(renders)]
                 statuses = collections.Counter(connections.map(lambda wish: client.thumbnail(*wish).status, wishes))
             seconds = time.monotonic() - began

@@ -27,14 +27,14 @@ def web_server() -> str:
 
 @pytest.fixture
 def start(tmp_path: Path, web_server: str) -> Iterator[Callable[..., RunningServer]]:
-    """Starts servers with the given settings (names as in settings.py), each on an empty store."""
+    """Starts servers with the given settings (names as in settings.py, and `limits`), each on an empty store."""
     running: list[RunningServer] = []
     kind: Callable[..., RunningServer] = {"paste": RunningServer, "granian": GranianServer}[web_server]
 
     def start_server(**own: object) -> RunningServer:
         base = tmp_path / f"attachments-{len(running)}"
         base.mkdir()
-        settings = {"KEY": KEY, "BASE_DIR": str(base), "RENDER_SECONDS": 30, "RESERVED_BYTES": 0, **own}
+        settings = {"KEY": KEY, "BASE_DIR": str(base), "RESERVED_BYTES": 0, **own}
         running.append(kind(settings))
         return running[-1]
 

@@ -1,4 +1,4 @@
-"""A server by Granian in a process of its own, with settings by the names of settings.py."""
+"""A server by Granian in a process of its own, with settings by the names of settings.py, and `limits`."""
 
 import os
 from collections.abc import Mapping
@@ -6,10 +6,9 @@ from multiprocessing.connection import Connection
 
 import server
 from assetstore.app import run
-from assetstore.config import loading
 from assetstore.monitoring import logs
 from assetstore.serving import granian
-from tests.support import PROJECT
+from tests.support import PROJECT, load_settings
 
 
 def serve(own: Mapping[str, object], environ: Mapping[str, str], output: Connection) -> None:
@@ -18,7 +17,7 @@ def serve(own: Mapping[str, object], environ: Mapping[str, str], output: Connect
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)
     output.close()
-    settings = loading.load(own, {}, PROJECT, 2)
+    settings = load_settings(own)
     if settings.processes == 1:  # no test of one process replaces it under load, and all end sooner
         granian._HANDOVER_SECONDS = 0.02
     logs.set_up(settings.log_format, settings.debug)

@@ -1,6 +1,7 @@
 """Shared by the tests: a running server, an HTTP client, and functions that build requests."""
 
 import contextlib
+import dataclasses
 import http.client
 import multiprocessing
 import os
@@ -19,6 +20,8 @@ import server as asset_server
 from assetstore.app import bootstrap
 from assetstore.auth import tokens
 from assetstore.config import loading
+from assetstore.config.limits import Limits
+from assetstore.config.loading import Settings
 from assetstore.journal.journal import Journal
 from assetstore.originals.service import Originals
 from assetstore.serving import paste, sockets
@@ -146,11 +149,17 @@ class LowerKeys(dict[str, str]):
         super().__init__((name.lower(), value) for name, value in headers)
 
 
+def load_settings(own: Mapping[str, Any]) -> Settings:
+    """The effective settings of settings.py with these names and values; `limits` has fields of `Limits` to replace."""
+    settings = loading.load(own, {}, PROJECT, 2)
+    return dataclasses.replace(settings, limits=dataclasses.replace(settings.limits, **own.get("limits", {})))
+
+
 class RunningServer(Client):
     """The real application under Paste, in threads of this process. Port 0 means any free port."""
 
     def __init__(self, own: Mapping[str, object], port: int = 0) -> None:
-        settings = loading.load(own, {}, PROJECT, 2)
+        settings = load_settings(own)
         self.base = settings.base_dir
         context = bootstrap.open_store(settings, PROJECT)
         self.settings, self.context = context.settings, context
@@ -198,7 +207,7 @@ class GranianServer(Client):
 
     def __init__(self, own: Mapping[str, object]) -> None:
         own = {"PORT": 0, "BIND_ADDRESS": "127.0.0.1", "SERVER": "granian", **own}
-        self.settings = loading.load(own, {}, PROJECT, 2)
+        self.settings = load_settings(own)
         self.base = self.settings.base_dir
         receiver, sender = _FORK_SERVER.Pipe(duplex=False)
         self._output = os.fdopen(os.dup(receiver.fileno()))
@@ -280,6 +289,14 @@ def multipart_body(parts: list[tuple[str, str | tuple[str, bytes]]]) -> tuple[by
             body += disposition.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + value[1]
         body += b"\r\n"
     return body + b"--" + boundary + b"--\r\n", f"multipart/form-data; boundary={boundary.decode()}"
+
+
+def use_up_sizes(base: Path, left: int) -> None:
+    """Leaves room for so many more sizes of thumbnails to be cached in a store without collections."""
+    sizes = base / "thumbnails/.asset-server/sizes"
+    sizes.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for number in range(Limits.cached_sizes - left):
+        (sizes / str(3000 + number)).touch()
 
 
 def visible_files(folder: Path) -> list[str]:

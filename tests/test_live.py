@@ -156,7 +156,7 @@ def test_without_a_key_the_first_start_prints_one_and_the_second_does_not(tmp_pa
 
 def test_key_none_is_an_opt_out_with_a_warning(tmp_path: Path) -> None:
     with running(tmp_path / "a", ATTACHMENT_KEY="None") as program:
-        program.wait_for("anybody who reaches this server can upload and delete")
+        program.wait_for("anyone who can reach this server can upload and delete")
         assert Client(program.port()).get("/testkey").status == 200
 
 

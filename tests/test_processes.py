@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from assetstore.config.limits import Limits, this_machine
 from tests import pictures
 from tests.monitoring.test_metrics import metrics, of
 from tests.support import (
@@ -27,6 +28,7 @@ from tests.support import (
     Response,
     free_port,
     multipart_body,
+    use_up_sizes,
     visible_files,
     wait_for_upload,
     with_query,
@@ -155,7 +157,8 @@ def test_a_thumbnail_is_made_once_however_many_ask_both_processes(tmp_path: Path
 
 
 def test_both_processes_together_keep_thumbnails_of_no_more_sizes_than_allowed(tmp_path: Path) -> None:
-    with granian(tmp_path / "a", KEPT_THUMBNAIL_SIZES="5") as (_, client):
+    with granian(tmp_path / "a") as (_, client):
+        use_up_sizes(tmp_path / "a", left=5)
         client.upload("a.png", pictures.png())
         with connections(client.port, each=20) as by_process:
             waiting = [connection for group in by_process.values() for connection in group]
@@ -165,7 +168,7 @@ def test_both_processes_together_keep_thumbnails_of_no_more_sizes_than_allowed(t
     assert [max(pictures.opened(answer.body).size) for answer in answers] == [20 + number for number in range(40)]
     assert len(visible_files(tmp_path / "a/thumbnails")) == 5
     sizes = visible_files(tmp_path / "a/thumbnails/.asset-server/sizes")
-    assert len([size for size in sizes if size.isdigit()]) == 5
+    assert len([size for size in sizes if size.isdigit()]) == Limits.cached_sizes
 
 
 def test_the_journal_has_every_one_of_many_parallel_uploads_once(tmp_path: Path) -> None:
@@ -306,14 +309,11 @@ def test_sighup_replaces_both_processes_and_lets_running_uploads_finish(tmp_path
         assert client.get("/fileget", filename="a").status == 200
 
 
-def test_all_processes_together_have_a_render_worker_for_each_core_unless_somebody_set_their_number(
-    tmp_path: Path,
-) -> None:
-    cores = len(os.sched_getaffinity(0))
-    for environ, number in (({}, max(1, cores // PROCESSES)), ({"RENDER_WORKERS": "7"}, 7)):
-        with granian(tmp_path / "a", **environ) as (program, _):
-            program.process.terminate()
-            assert f"RENDER_WORKERS = {number}\n" in program.ended()[1]
+def test_all_processes_together_have_a_render_worker_for_each_core(tmp_path: Path) -> None:
+    workers = max(1, this_machine().cores // PROCESSES)
+    with granian(tmp_path / "a") as (program, _):
+        program.process.terminate()
+        assert f"render_workers = {workers}," in program.ended()[1]
 
 
 def test_another_process_takes_the_place_of_one_that_dies(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ DRAWN_BY_LIBRARIES_ONLY = ("half.jpg", "half.png", "half.gif")
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("zoo") / "attachments"
     environ = {} if request.param == "with libraries" else {"PYTHONPATH": WITHOUT_LIBRARIES}
-    with running(base, RENDER_SECONDS="20", **environ) as program:
+    with running(base, **environ) as program:
         yield Client(program.port())
         assert not list(base.rglob("thumbnail-*")), "temporary files are left over"
 

@@ -19,6 +19,7 @@ from assetstore.collections import added as added_collections
 from assetstore.collections.mapping import Collections, LiveCollectionDirs
 from assetstore.concurrency.periodic_task import PeriodicTask
 from assetstore.config import announcement, loading
+from assetstore.config.limits import this_machine
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import StorageFault
 from assetstore.fixity import schedule
@@ -119,7 +120,8 @@ def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
     except Exception as error:  # the file is a program of the administrator and may raise any error
         raise SettingsError(f"{path} cannot be read: {error!r}") from error
     start = Path.cwd() if is_installed(folder) else folder
-    return loading.load(own, os.environ, start, len(os.sched_getaffinity(0))), own
+    machine = this_machine()
+    return loading.load(own, os.environ, start, machine.cores, machine.memory_bytes), own
 
 
 def announce(settings: Settings, own: Mapping[str, object]) -> None:
@@ -178,9 +180,10 @@ def _new_storage(settings: Settings, collection_dirs: Sequence[str]) -> Storage:
 
 def open_thumbnails(settings: Settings, originals: Originals) -> tuple[Thumbnails, RenderPool]:
     """Opens the thumbnails of a store. The pool starts its processes when it needs them."""
-    pool = RenderPool(settings.render_workers, Limits(settings.render_seconds, settings.render_memory))
-    rules = Rules(settings.can_thumbnail, settings.max_thumbnail_size, settings.render_queue)
-    cached = originals.storage.thumbnails(settings.kept_thumbnail_sizes)
+    limits = settings.limits
+    pool = RenderPool(limits.render_workers, Limits(limits.render_seconds, settings.render_memory))
+    rules = Rules(settings.can_thumbnail, limits.largest_thumbnail, limits.thumbnail_waiters)
+    cached = originals.storage.thumbnails(limits.cached_sizes)
     return Thumbnails(originals.storage, cached, pool, rules), pool
 
 

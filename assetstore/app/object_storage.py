@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from assetstore.config.loading import TRASH_PREFIX, Settings
+from assetstore.config.values import BUCKET_IN_HOST_NAME
 from assetstore.storage.s3.client import Bucket, Service
 from assetstore.storage.s3.layout import Layout
 from assetstore.storage.s3.originals import Folders, S3Storage
@@ -27,11 +28,12 @@ def open_storage(
         endpoint = settings.storage_endpoint
         if endpoint is not None and not isinstance(endpoint, str):
             endpoint = endpoint.get(name)
-        default = "virtual" if endpoint is None else "path"
-        is_virtual = (settings.storage_addressing or default) == "virtual"
+        # Amazon has the bucket's name in the host name; elsewhere, the endpoint says so.
+        is_virtual = endpoint is None or BUCKET_IN_HOST_NAME in endpoint
+        endpoint = endpoint and endpoint.replace(BUCKET_IN_HOST_NAME, f"{name}.")
         most_waiting = max(1, int(settings.threads * _SHARE_THAT_WAITS))
         return Bucket(name, Service(endpoint, settings.storage_region, is_virtual, most_waiting, credentials or {}))
 
     layout = Layout(settings.storage_url or "", collection_dirs, new_bucket)
     folders = Folders(settings.orig_dir, settings.thumb_dir, TRASH_PREFIX)
-    return S3Storage(layout, folders, settings.base_dir, Spool(settings.base_dir, settings.storage_spool_bytes))
+    return S3Storage(layout, folders, settings.base_dir, Spool(settings.base_dir, settings.limits.spool_bytes))

@@ -71,9 +71,8 @@ class Setting(click.ParamType[Any]):
 def _of_each_side(command: Callable[..., int]) -> Callable[..., int]:
     """Adds the connection options for the S3 services of both sides."""
     kinds = {
-        "addressing": (values.one_of("path", "virtual"), "How the bucket is addressed: path or virtual."),
         "region": (values.text, "Region of the S3 service."),
-        "endpoint": (values.base_url, "Address of the S3 service."),
+        "endpoint": (values.endpoint, "Address of the S3 service."),
     }
     for name, (read, help) in kinds.items():
         for side in ("target", "source"):
@@ -122,7 +121,7 @@ def migrate(installation: Installation, /, source: str, target: str, folders: tu
     """
     settings = installation.settings
     addresses = [
-        Address(side, text, *(options.pop(f"{side}_{name}") for name in ("endpoint", "region", "addressing")))
+        Address(side, text, *(options.pop(f"{side}_{name}") for name in ("endpoint", "region")))
         for side, text in (("source", source), ("target", target))
     ]
     if addresses[0].plain(settings) == addresses[1].plain(settings):

@@ -55,7 +55,7 @@ def warm(
     """Generates missing thumbnails of all originals, so that galleries load quickly.
 
     Runs with low priority while the server is running. Thumbnails are cached as if clients had requested them, in at
-    most KEPT_THUMBNAIL_SIZES sizes. Repeat the command to resume after an interruption.
+    most 32 sizes. Repeat the command to resume after an interruption.
 
     \b
         manage.py thumbnails warm --size 123 --size 200
@@ -67,7 +67,9 @@ def warm(
     chosen = Selection((), collection, None, None).collection_dir(settings)
     collection_dirs = list(originals.collection_dirs) if chosen is None else [chosen]
     yield_to_others()
-    own = dataclasses.replace(settings, render_workers=workers, render_queue=max(workers, settings.render_queue))
+    waiters = max(workers, settings.limits.thumbnail_waiters)
+    limits = dataclasses.replace(settings.limits, render_workers=workers, thumbnail_waiters=waiters)
+    own = dataclasses.replace(settings, limits=limits)
     made, pool = bootstrap.open_thumbnails(own, originals)
     run = Warming(originals, made, sorted(set(sizes)), since, rate, workers)
     pool.on_render = run.on_render

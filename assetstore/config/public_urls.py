@@ -1,4 +1,4 @@
-"""The URLs that clients are told. They never contain a port only because the server listens on it."""
+"""The URLs that the server tells clients. They never contain a port only because the server listens on it."""
 
 from urllib.parse import quote
 

@@ -1,5 +1,7 @@
-"""Readers of setting values: each takes what settings.py holds, or the text of an environment
-variable, and returns the effective value or raises ValueError with what was expected.
+"""Readers of setting values.
+
+Each takes a value from settings.py, or the text of an environment variable. It returns the effective value, or raises
+ValueError with what was expected.
 """
 
 import ipaddress
@@ -12,6 +14,9 @@ from assetstore.names import PRIVATE_FOLDER, is_bucket_url
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+#: In the address of an S3 service: where the name of the bucket goes.
+BUCKET_IN_HOST_NAME = "{bucket}."
+
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._:%\[\]-]+", re.ASCII)
@@ -20,7 +25,7 @@ _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+", re.ASCII)
 
 
 def optional(read: Callable[[object], object]) -> Callable[[object], object]:
-    """Returns a reader that also takes None (as text: `None`)."""
+    """Returns a reader that also accepts None (as text: `None`)."""
 
     def read_optional(value: object) -> object:
         return None if _is_none(value) else read(value)
@@ -29,7 +34,7 @@ def optional(read: Callable[[object], object]) -> Callable[[object], object]:
 
 
 def flag(value: object) -> bool:
-    """Reads True or False; as text also yes, no, on, off, 1, 0 in any case."""
+    """Reads True or False; as text also yes, no, on, off, 1 and 0, in upper or lower case."""
     text = str(value).strip().lower()
     if text in _TRUE:
         return True
@@ -39,12 +44,12 @@ def flag(value: object) -> bool:
 
 
 def is_flag(text: str) -> bool:
-    """Says whether a text is one that `flag` reads."""
+    """Returns whether `flag` can read this text."""
     return text.strip().lower() in (*_TRUE, *_FALSE)
 
 
 def whole_number(least: int, most: int) -> Callable[[object], int]:
-    """Returns a reader of whole numbers in these bounds."""
+    """Returns a reader of whole numbers within these limits, which are included."""
 
     def read_number(value: object) -> int:
         digits = str(value).strip()
@@ -58,14 +63,14 @@ def whole_number(least: int, most: int) -> Callable[[object], int]:
 
 
 def text(value: object) -> str:
-    """Reads a text that is not empty."""
+    """Reads a text; it must not be empty."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("a text")
+        raise ValueError("a non-empty text")
     return value.strip()
 
 
 def one_of(*choices: str) -> Callable[[object], str]:
-    """Returns a reader of one of these words, in any case."""
+    """Returns a reader of one of these words, in upper or lower case."""
 
     def read_choice(value: object) -> str:
         choice = str(value).strip().lower()
@@ -77,7 +82,7 @@ def one_of(*choices: str) -> Callable[[object], str]:
 
 
 def keys(value: object) -> tuple[str, ...] | None:
-    """Reads a key or a list of keys; nothing and `''` give none, None (as text: `None`) turns checking off."""
+    """Reads a key or a list of keys. An empty text gives no keys; None (as text: `None`) disables checking."""
     if _is_none(value):
         return None
     if value == "":
@@ -86,13 +91,13 @@ def keys(value: object) -> tuple[str, ...] | None:
         return (value,)
     if isinstance(value, list | tuple) and value and all(isinstance(key, str) and key for key in value):
         return tuple(value)
-    raise ValueError("a text, a list of texts that are not empty, or None")
+    raise ValueError("a text, a list of non-empty texts, or None")
 
 
 def host_name(value: object) -> str:
     """Reads a host name or address, without scheme, port or path."""
     if not isinstance(value, str) or not _HOST_NAME.fullmatch(value.strip()):
-        raise ValueError("a host name or address such as 'assets.museum.org', without http:// and port")
+        raise ValueError("a host name or address such as 'assets.museum.org', without http:// and without a port")
     name = value.strip().strip("[]")
     if name.count(":") == 1:
         raise ValueError("a host name or address without a port")
@@ -100,8 +105,8 @@ def host_name(value: object) -> str:
 
 
 def address(value: object) -> tuple[str, int]:
-    """Reads an address to listen on, with its port."""
-    expected = "an address and a port such as '127.0.0.1:9101'"
+    """Reads an IP address and port to listen on."""
+    expected = "an IP address and a port such as '127.0.0.1:9101'"
     host, colon, port = str(value).strip().rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or int(port) > 65535:
         raise ValueError(expected)
@@ -112,7 +117,7 @@ def address(value: object) -> tuple[str, int]:
 
 
 def base_url(value: object) -> str:
-    """Reads the address under which clients reach the server; returns it without a final slash."""
+    """Reads the URL at which clients reach the server; returns it without a final slash."""
     expected = "an address such as 'https://assets.museum.org' or 'https://museum.org/assets'"
     if not isinstance(value, str) or re.search(r"[\s<>\"]", value.strip()):
         raise ValueError(expected)
@@ -127,7 +132,7 @@ def base_url(value: object) -> str:
 
 
 def url_path(value: object) -> str:
-    """Reads the path of an address, without a final slash."""
+    """Reads the path of a URL; returns it without a final slash."""
     if not isinstance(value, str) or not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)+/?", value.strip(), re.ASCII):
         raise ValueError("a path such as '/protected-store'")
     return value.strip().rstrip("/")
@@ -141,15 +146,15 @@ def path(value: object) -> str:
 
 
 def folder_name(value: object) -> str:
-    """Reads the name of one folder."""
+    """Reads the name of a folder, without a path."""
     name = value.rstrip("/") if isinstance(value, str) else ""
     if not name or "/" in name or "\0" in name or name in (".", "..", PRIVATE_FOLDER):
-        raise ValueError("the name of one folder such as 'originals'")
+        raise ValueError("the name of a folder, without a path, such as 'originals'")
     return name
 
 
 def folders(value: object) -> dict[str, str] | None:
-    """Reads the mapping from collection names to folders, as text in JSON; an empty one gives None."""
+    """Reads the mapping from collection names to folders, as text in JSON; an empty mapping gives None."""
     expected = "a mapping from collection names to folders below BASE_DIR, such as {'KU Fish': 'ichthyology'}"
     if isinstance(value, str):
         try:
@@ -172,16 +177,16 @@ def folders(value: object) -> dict[str, str] | None:
 
 
 def bucket_url(value: object) -> str:
-    """Reads the address of a bucket and a prefix in it; returns it without a final slash."""
+    """Reads the URL of a bucket, with or without a prefix; returns it without a final slash."""
     match = _BUCKET_URL.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None or not _is_below(match[2].lstrip("/")):
-        raise ValueError("the address of a bucket such as 's3://bucket' or 's3://bucket/prefix', without keys")
+        raise ValueError("the address of a bucket such as 's3://bucket' or 's3://bucket/prefix', without credentials")
     return f"s3://{match[1]}{match[2]}"
 
 
 def endpoints(value: object) -> str | dict[str, str]:
-    """Reads the address of an S3 service, or a mapping from buckets to such; as text, the mapping in JSON."""
-    expected = "an address such as 'https://s3.museum.org', or a mapping from buckets to such"
+    """Reads the URL of an S3 service, or a mapping from buckets to such URLs; as text, the mapping is in JSON."""
+    expected = "an address such as 'https://s3.museum.org', or a mapping from bucket names to such addresses"
     if isinstance(value, str) and value.strip().startswith("{"):
         try:
             value = json.loads(value)
@@ -190,22 +195,25 @@ def endpoints(value: object) -> str | dict[str, str]:
     if isinstance(value, Mapping):
         if not all(isinstance(bucket, str) for bucket in value):
             raise ValueError(expected)
-        return {bucket: _endpoint(address, expected) for bucket, address in value.items()}
-    return _endpoint(value, expected)
+        return {bucket: endpoint(address) for bucket, address in value.items()}
+    return endpoint(value)
 
 
-def _endpoint(value: object, expected: str) -> str:
+def endpoint(value: object) -> str:
+    """Reads the URL of an S3 service; its host name may begin with BUCKET_IN_HOST_NAME."""
+    expected = f"an address such as 'https://s3.museum.org' or 'https://{BUCKET_IN_HOST_NAME}s3.museum.org'"
     try:
         address = base_url(value)
+        parts = urlsplit(base_url(address.replace(f"://{BUCKET_IN_HOST_NAME}", "://")))
     except ValueError:
         raise ValueError(expected) from None
-    if urlsplit(address).path or urlsplit(address).username is not None:
+    if parts.path or parts.username is not None or "{" in parts.netloc:
         raise ValueError(expected)
     return address
 
 
 def media_types(value: object) -> frozenset[str]:
-    """Reads a set of media types, as text separated by commas or blanks."""
+    """Reads a set of media types; as text, they are separated by commas or spaces."""
     expected = "a set of media types such as {'image/jpeg', 'application/pdf'}"
     if isinstance(value, str):
         value = [part for part in re.split(r"[\s,]+", value) if part]
@@ -217,9 +225,9 @@ def media_types(value: object) -> frozenset[str]:
     return types
 
 
-def networks(value: object) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    """Reads addresses or networks, as text separated by commas or blanks; nothing gives none."""
-    expected = "addresses or networks such as ['127.0.0.1', '10.0.0.0/8']"
+def networks(value: object) -> tuple[Network, ...]:
+    """Reads IP addresses or networks; as text, they are separated by commas or spaces. None gives no networks."""
+    expected = "IP addresses or networks such as ['127.0.0.1', '10.0.0.0/8']"
     if _is_none(value):
         return ()
     if isinstance(value, str):

@@ -36,7 +36,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from (_no_library(engine) for engine in missing)
     if IMAGEMAGICK.find() is None and missing:
         return  # little can be rendered without it
-    pool = RenderPool(1, Limits(settings.render_seconds, settings.render_memory))
+    pool = RenderPool(1, Limits(settings.limits.render_seconds, settings.render_memory))
     try:
         with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
             rendered = {}

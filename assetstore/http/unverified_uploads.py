@@ -20,7 +20,7 @@ class UnverifiedUploads:
     """Counts the bytes of all such uploads.
 
     Parameters:
-        most_bytes: the limit for all of them (UNVERIFIED_UPLOAD_BYTES); the limit for one client address is half of it.
+        most_bytes: the limit for all of them (`Limits.unverified_bytes`); that for one client address is half of it.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -41,13 +41,14 @@ class UnverifiedUploads:
         def count(size: int) -> None:
             nonlocal counted
             most = self._most_bytes
+            detail = f"the limit is {most} bytes, half of it for one client"
             with self._lock:
                 if counted + size > most // 2:
                     sentence = "The file is too large to be sent before its token; send the token first."
-                    raise TooLarge(sentence, "UNVERIFIED_UPLOAD_BYTES")
+                    raise TooLarge(sentence, detail)
                 if self._by_client[client] + size > most // 2 or self._by_client.total() + size > most:
                     sentence = "Too many uploads are in progress whose token comes last; please try again later."
-                    raise Unavailable(sentence, "UNVERIFIED_UPLOAD_BYTES", retry_after=_RETRY_SECONDS)
+                    raise Unavailable(sentence, detail, retry_after=_RETRY_SECONDS)
                 self._by_client[client] += size
                 counted += size
 

@@ -26,14 +26,13 @@ class Address:
     Fields:
         side: `source` or `target`.
         text: a folder, or `s3://bucket/prefix`.
-        endpoint, region, addressing: of the S3 service, if different from the settings.
+        endpoint, region: of the S3 service, if different from the settings.
     """
 
     side: str
     text: str
     endpoint: str | None = None
     region: str | None = None
-    addressing: str | None = None
 
     @property
     def is_bucket(self) -> bool:
@@ -72,7 +71,7 @@ class Address:
         return End(open_storage(self._effective(settings), collection_dirs, self._credentials(environ)))
 
     def _effective(self, settings: Settings) -> Settings:
-        own = {"endpoint": self.endpoint, "region": self.region, "addressing": self.addressing}
+        own = {"endpoint": self.endpoint, "region": self.region}
         given = {f"storage_{name}": value for name, value in own.items() if value is not None}
         return dataclasses.replace(settings, storage_url=self._bucket_url(), **given)  # type: ignore[arg-type]  # texts
 

@@ -107,7 +107,7 @@ class Report:
                 "busy": workers.busy,
                 "most": workers.most,
                 "waiting": self._served.thumbnails.waiting(),
-                "most_waiting": settings.render_queue,
+                "most_waiting": settings.limits.thumbnail_waiters,
             },
             "verification": self._verification(),
             "collections": self._collections(),

@@ -2,8 +2,8 @@
 
 A request holds a thread as long as its client takes to send the body or to read a large response. Such requests share
 a part of the threads, and each client address gets a part of that. So even if many clients stall, some threads always
-serve quick requests: deletes, /testkey, the XML, cached thumbnails. Threads that may wait for thumbnails
-(RENDER_QUEUE) are not part of the share. Requests beyond the limits get 503 with Retry-After.
+serve quick requests: deletes, /testkey, the XML, cached thumbnails. Threads that may wait for thumbnails (half of
+all) are not part of the share. Requests beyond the limits get 503 with Retry-After.
 
 Requests with a body of unknown length are rejected before anything is read (411).
 
@@ -42,7 +42,7 @@ class Admission:
     Parameters:
         application: the application to protect. The request context must exist before it is called.
         threads: how many threads the web server has in this process (THREADS).
-        waiting: how many of them may wait for thumbnails (RENDER_QUEUE).
+        waiting: how many of them may wait for thumbnails.
     """
 
     def __init__(self, application: Application, threads: int, waiting: int) -> None:

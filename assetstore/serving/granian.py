@@ -38,7 +38,7 @@ def run(open_application: Opener, settings: Settings) -> None:
 
     Parameters:
         open_application: called in each worker.
-        settings: PROCESSES, THREADS, SOCKET_TIMEOUT, WORKER_MEMORY, TLS_CERTIFICATE and TLS_KEY are used.
+        settings: PROCESSES, THREADS, WORKER_MEMORY, TLS_CERTIFICATE and TLS_KEY are used.
 
     Raises:
         SettingsError: the address or the certificate cannot be used.
@@ -46,7 +46,7 @@ def run(open_application: Opener, settings: Settings) -> None:
     sockets.allow_many_files()
     listeners = sockets.listen_for(settings.processes, settings.bind_address, settings.port)
     for listener in listeners:
-        _enable_keepalive(listener, settings.socket_timeout)
+        _enable_keepalive(listener, settings.limits.silence_seconds)
     multiprocessing.set_start_method("fork", force=True)  # workers share sockets and certificate with this process
     try:
         server = Server(settings, listeners)

@@ -47,7 +47,7 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
 
     def __init__(self, settings: Settings, listeners: list[socket.socket]) -> None:
         has_tls = settings.tls_certificate is not None
-        seconds = min(_HEAD_SECONDS, settings.socket_timeout)
+        seconds = min(_HEAD_SECONDS, settings.limits.silence_seconds)
         super().__init__(
             "asset-server",
             settings.bind_address,

@@ -34,7 +34,7 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
 
     Parameters:
         application: the WSGI application.
-        settings: THREADS and SOCKET_TIMEOUT.
+        settings: THREADS and the limit of silence.
         listener: a listening socket, which the server takes over.
     """
 
@@ -47,7 +47,7 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         super().__init__(
             application,
             listener.getsockname()[:2],
-            RequestHandlerClass=type("_TimedHandler", (Handler,), {"silence": settings.socket_timeout}),
+            RequestHandlerClass=type("_TimedHandler", (Handler,), {"silence": settings.limits.silence_seconds}),
             nworkers=settings.threads,
             daemon_threads=True,
             threadpool_options={"max_requests": 0, "kill_thread_limit": 0, "spawn_if_under": 0, "hung_check_period": 0},

@@ -66,7 +66,7 @@ class Warming:
             for size in self.sizes:
                 if not self.thumbnails.caches(collection_dir, size):
                     raise BadRequest(
-                        f"Thumbnails of {size} pixels would not be cached: the limit KEPT_THUMBNAIL_SIZES is reached."
+                        f"Thumbnails of {size} pixels would not be cached: the limit of sizes is reached."
                         " To remove other sizes: manage.py thumbnails prune --keep-size"
                     )
 

@@ -14,7 +14,7 @@ from assetstore.storage.protocols import PrunableThumbnails
 from assetstore.thumbnails import prune as pruning
 from assetstore.thumbnails.prune import PruneOptions, Pruning
 from tests import pictures
-from tests.support import PROJECT, RunningServer, run_manage, visible_files
+from tests.support import PROJECT, RunningServer, run_manage, use_up_sizes, visible_files
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -94,13 +94,14 @@ def test_what_cannot_be_shown_is_named_and_the_others_are_made(server: RunningSe
 
 def test_the_ceiling_on_sizes_holds_until_sizes_are_pruned(server: RunningServer, manage: Manage) -> None:
     server.upload("a.jpg", pictures.jpeg())
+    use_up_sizes(server.base, left=2)
     for size in (100, 200):
-        assert manage("warm", "--size", size, KEPT_THUMBNAIL_SIZES="2").returncode == 0
-    run = manage("warm", "--size", 300, KEPT_THUMBNAIL_SIZES="2")
+        assert manage("warm", "--size", size).returncode == 0
+    run = manage("warm", "--size", 300)
     assert (run.returncode, "thumbnails prune --keep-size" in run.stderr) == (1, True)
     run = manage("prune", "--keep-size", 200)
     assert run.stdout.startswith("1 thumbnails, "), run.stderr
-    assert manage("warm", "--size", 300, KEPT_THUMBNAIL_SIZES="2").returncode == 0
+    assert manage("warm", "--size", 300).returncode == 0
     assert visible_files(server.thumbnails) == ["a_200.jpg", "a_300.jpg"]
     server.delete("a.jpg")
     assert visible_files(server.thumbnails) == [], "sizes that are kept are known"

@@ -11,6 +11,7 @@ import pytest
 
 from assetstore.config import announcement, loading
 from assetstore.config.loading import SETTINGS, Settings, SettingsError
+from assetstore.config.removed import REMOVED
 from tests.support import PROJECT
 
 #: What the sample server's settings look like after an administrator has edited them.
@@ -54,7 +55,7 @@ def test_settings_of_the_sample_server_work_unchanged(tmp_path: Path) -> None:
     assert "application/pdf" in settings.can_thumbnail
     assert settings.threads == 256, "what the sample server does not know has its default"
     assert announcement.warnings(settings, own, {}) == [
-        "KEY IS A WELL-KNOWN EXAMPLE: anybody can upload and delete files. Choose a key of your own."
+        "KEY IS A WELL-KNOWN EXAMPLE: anyone can upload and delete files. Choose your own key."
     ]
 
 
@@ -86,15 +87,10 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "STORAGE_URL": ("s3://museum-files/fish/2026/", "s3://museum-files/fish/2026"),
         "STORAGE_ENDPOINT": ("https://s3.museum.org/", "https://s3.museum.org"),
         "STORAGE_REGION": ("eu-central-2", "eu-central-2"),
-        "STORAGE_ADDRESSING": ("Virtual", "virtual"),
-        "STORAGE_SPOOL_BYTES": ("5000000", 5_000_000),
         "STORAGE_REDIRECT_SECONDS": ("60", 60),
         "CAN_THUMBNAIL": ("image/png, image/jpeg", frozenset(("image/png", "image/jpeg"))),
-        "MAX_THUMBNAIL_SIZE": ("1000", 1000),
-        "KEPT_THUMBNAIL_SIZES": ("5", 5),
         "MAX_UPLOAD_BYTES": ("1000000000000", 10**12),
         "RESERVED_BYTES": ("1000000000", 10**9),
-        "UNVERIFIED_UPLOAD_BYTES": ("1000000", 10**6),
         "TRASH_DAYS": ("0", 0),
         "TRASH_BYTES": ("5000000000", 5 * 10**9),
         "VERIFY_DAYS": ("90", 90),
@@ -108,10 +104,6 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "TLS_CERTIFICATE": ("/etc/ssl/fullchain.pem", Path("/etc/ssl/fullchain.pem")),
         "TLS_KEY": ("/etc/ssl/privkey.pem", Path("/etc/ssl/privkey.pem")),
         "THREADS": ("7", 7),
-        "SOCKET_TIMEOUT": ("8", 8),
-        "RENDER_WORKERS": ("3", 3),
-        "RENDER_QUEUE": ("3", 3),
-        "RENDER_SECONDS": ("9", 9),
         "RENDER_MEMORY": ("512", 512),
     }
     assert set(examples) == set(SETTINGS)
@@ -132,6 +124,10 @@ def test_each_bucket_may_be_at_a_service_of_its_own() -> None:
     mapping = {"museum-files": "https://s3.museum.org", "herps-files": "http://10.0.0.7:9000"}
     assert load({"STORAGE_ENDPOINT": mapping}).storage_endpoint == mapping
     assert load(STORAGE_ENDPOINT=json.dumps(mapping)).storage_endpoint == mapping
+
+
+def test_the_name_of_the_bucket_may_be_in_the_host_name_of_the_service() -> None:
+    assert load(STORAGE_ENDPOINT="https://{bucket}.s3.museum.org").storage_endpoint == "https://{bucket}.s3.museum.org"
 
 
 def test_keys_in_the_address_of_a_bucket_are_refused_and_never_shown() -> None:
@@ -174,7 +170,7 @@ def test_no_key_and_no_checking_are_different_things() -> None:
     assert load().key == ()
     assert load({"KEY": ""}).key == ()
     assert load({"KEY": None}).key is None
-    assert "anybody" in announcement.warnings(load({"KEY": None}), {}, {})[0]
+    assert "anyone" in announcement.warnings(load({"KEY": None}), {}, {})[0]
 
 
 def test_collections_may_be_left_out_in_every_way() -> None:
@@ -219,8 +215,9 @@ def test_collections_may_be_left_out_in_every_way() -> None:
         ("STORAGE_ENDPOINT", "s3.museum.org"),
         ("STORAGE_ENDPOINT", "https://s3.museum.org/bucket"),
         ("STORAGE_ENDPOINT", {"museum-files": "nowhere"}),
-        ("STORAGE_ADDRESSING", "dns"),
-        ("STORAGE_SPOOL_BYTES", 0),
+        ("STORAGE_ENDPOINT", "https://{name}.s3.museum.org"),
+        ("STORAGE_ENDPOINT", "https://s3.{bucket}.museum.org"),
+        ("STORAGE_ENDPOINT", "https://{bucket}."),
         ("STORAGE_REDIRECT_SECONDS", 0),
         ("BASE_DIR", ""),
         ("ORIG_DIR", "a/b"),
@@ -230,7 +227,7 @@ def test_collections_may_be_left_out_in_every_way() -> None:
         ("SERVER", ""),
         ("PROCESSES", 0),
         ("THREADS", 0),
-        ("RENDER_SECONDS", -1),
+        ("RENDER_MEMORY", -1),
     ],
 )
 def test_a_bad_value_stops_the_start_by_name_value_and_expectation(name: str, value: object) -> None:
@@ -259,26 +256,18 @@ def test_originals_and_thumbnails_need_different_folders() -> None:
         load({"ORIG_DIR": "thumbnails"})
 
 
-def test_waiting_for_thumbnails_must_leave_threads_for_the_rest() -> None:
-    with pytest.raises(SettingsError, match="more THREADS"):
-        load({"THREADS": 10, "RENDER_QUEUE": 10})
-
-
 def test_other_servers_than_granian_have_one_process() -> None:
     with pytest.raises(SettingsError, match="PROCESSES is 2 and SERVER 'wsgiref'; expected SERVER = 'granian'"):
         load({"PROCESSES": 2, "SERVER": "wsgiref"})
-
-
-def test_all_processes_together_make_as_many_pictures_at_a_time_as_there_are_cores() -> None:
-    assert load({"PROCESSES": 2}).render_workers == load().render_workers // 2
-    assert load(PROCESSES="200").render_workers == 1
 
 
 def test_the_settings_are_shown_with_stars_for_secrets() -> None:
     lines = announcement.describe(load({"KEY": ["first secret", "second secret"]}))
     assert "KEY = ['*****', '*****']" in lines
     assert not any("secret" in line for line in lines)
-    assert {line.partition(" = ")[0] for line in lines} == set(SETTINGS)
+    *settings, limits = lines
+    assert [line.partition(" = ")[0] for line in settings] == list(SETTINGS)
+    assert limits.startswith("Limits of each process: render_workers = 4, render_seconds = 60, ")
 
 
 def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
@@ -295,18 +284,22 @@ def test_settings_of_one_kind_of_storage_are_told_to_have_no_effect_on_the_other
         "STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL."
     ]
     assert announcement.warnings(load({**bucket, "ACCEL_REDIRECT": "/protected"}), {}, {}) == [
-        "ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot find the files."
+        "ACCEL_REDIRECT has no effect with STORAGE_URL: nginx cannot read the bucket."
     ]
     assert announcement.warnings(load({**bucket, "STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == []
 
 
-@pytest.mark.parametrize("source", ["settings.py", "environment"])
-def test_a_setting_that_is_gone_is_named_with_what_became_of_it(source: str) -> None:
-    given = {"GATEKEEPER_ADDRESS": "127.0.0.1:8081"}
+@pytest.mark.parametrize("source", ["settings.py", "environment", "environment with our prefix"])
+@pytest.mark.parametrize("name", REMOVED)
+def test_a_removed_setting_is_named_with_what_happens_now(name: str, source: str) -> None:
+    given = {f"ASSETSTORE_{name}" if source.endswith("prefix") else name: "any value"}
     own, environ = (given, {}) if source == "settings.py" else ({}, given)
-    assert announcement.warnings(load(own), own, environ) == [
-        "GATEKEEPER_ADDRESS has no effect any more: the server checks private thumbnails itself."
-    ]
+    assert load(own, **environ) == load()
+    assert announcement.warnings(load(own), own, environ) == [f"{name} has no effect any more: {REMOVED[name]}."]
+
+
+def test_no_setting_is_both_removed_and_there() -> None:
+    assert not set(REMOVED) & set(SETTINGS)
 
 
 def test_one_percent_of_the_disk_is_reserved_for_deletes_but_never_more_than_5_gb(tmp_path: Path) -> None:

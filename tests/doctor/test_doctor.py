@@ -97,7 +97,7 @@ def test_a_folder_of_originals_that_cannot_be_listed_is_named(diagnose: Diagnose
     ("variables", "alarm"),
     [
         ({"PORT": "http"}, ("error", "settings")),
-        ({"THREADS": "10"}, ("error", "settings")),
+        ({"THUMB_DIR": "originals"}, ("error", "settings")),
         ({"KEY": "test_attachment_key"}, ("error", "key")),
         ({"KEY": "fish"}, ("warning", "key")),
         ({"KEY": "aaaaaaaaaaaaaaaaaaaaaaaa"}, ("warning", "key")),

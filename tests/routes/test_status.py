@@ -191,7 +191,7 @@ def test_the_page_holds_no_markup_of_its_own_making_and_asks_nobody_else() -> No
 
 
 def test_the_overview_tells_health_versions_queue_and_limits(start: Start) -> None:
-    server = start(MAX_UPLOAD_BYTES=5000, TRASH_DAYS=7, RENDER_WORKERS=3, RENDER_QUEUE=20)
+    server = start(MAX_UPLOAD_BYTES=5000, TRASH_DAYS=7, THREADS=40, limits={"render_workers": 3})
     told = data(server, "overview")
     assert told["ready"] is True
     assert told["checks"]["store"] == {"status": "ok", "reason": "The store can be written."}

@@ -232,7 +232,7 @@ def test_an_upload_that_is_cut_off_leaves_the_old_version(server: RunningServer)
 
 
 def test_a_file_that_comes_before_its_token_may_not_fill_the_disk(start: Start) -> None:
-    server = start(UNVERIFIED_UPLOAD_BYTES=2_000_000)
+    server = start(limits={"unverified_bytes": 2_000_000})
     file, token = ("f", ("f", bytes(1_500_000))), ("token", server.token("a"))
     refused = server.post_parts([file, ("store", "a"), token])
     assert refused.status == 413
@@ -268,14 +268,14 @@ def test_connections_that_stay_open_are_normal(server: RunningServer) -> None:
 
 
 def test_a_client_that_falls_silent_in_its_head_is_cut_off(start: Start) -> None:
-    server = start(SOCKET_TIMEOUT=1)
+    server = start(limits={"silence_seconds": 1})
     with connections(server, 1, b"GET / HTTP/1.1\r\n") as (client,):
         assert re.fullmatch(rb"|HTTP/1.1 408 .*", client.recv(1000), re.DOTALL)
 
 
 def test_a_steady_reader_of_10_kb_a_second_gets_all(start: Start) -> None:
     # Shortened: a reader far slower than the limit of silence allows for the whole file.
-    server = start(SOCKET_TIMEOUT=2)
+    server = start(limits={"silence_seconds": 2})
     content = bytes(range(256)) * 4000
     server.upload("a", content)
     with socket.socket() as client:

@@ -88,7 +88,7 @@ class HttpsServer(GranianServer):
         base.mkdir(exist_ok=True)
         self.trust = ssl.create_default_context(cafile=authority.root)
         names = {"TLS_CERTIFICATE": str(files[0]), "TLS_KEY": str(files[1])}
-        super().__init__({"BASE_DIR": str(base), "KEY": KEY, "RENDER_SECONDS": 30, **names, **own})
+        super().__init__({"BASE_DIR": str(base), "KEY": KEY, **names, **own})
 
     def request(self, method: str, path: str, body: bytes | None = None, headers: object = None) -> Response:
         connection = http.client.HTTPSConnection("localhost", self.port, timeout=60, context=self.trust)
@@ -183,7 +183,7 @@ def test_a_certificate_that_cannot_be_used_stops_the_start_with_one_line(
     ("environ", "words"),
     [
         ({"SERVER": "paste", "TLS_CERTIFICATE": "a", "TLS_KEY": "b"}, "expected SERVER = 'granian'"),
-        ({"SERVER": "granian", "TLS_CERTIFICATE": "a"}, "expected both or none"),
+        ({"SERVER": "granian", "TLS_CERTIFICATE": "a"}, "expected both or neither"),
     ],
 )
 def test_settings_that_do_not_fit_together_name_what_does(tmp_path: Path, environ: dict[str, str], words: str) -> None:

@@ -80,7 +80,7 @@ def test_a_thumbnail_is_never_larger_than_the_original(server: RunningServer) ->
 
 
 def test_a_wish_beyond_the_largest_size_gets_that(start: Callable[..., RunningServer]) -> None:
-    server = start(MAX_THUMBNAIL_SIZE=300)
+    server = start(limits={"largest_thumbnail": 300})
     server.upload("a.jpg", pictures.jpeg())
     assert pictures.opened(server.thumbnail("a.jpg", 99_999).body).size == (300, 225)
     assert visible_files(server.thumbnails) == ["a_300.jpg"]
@@ -378,7 +378,7 @@ def test_a_hung_tool_is_stopped_and_costs_one_picture(
     start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool_in_place_of_imagemagick(tmp_path, monkeypatch, "exec sleep 1000")
-    server = start(RENDER_SECONDS=1)
+    server = start(limits={"render_seconds": 1})
     server.upload("a.jpg", pictures.jpeg())
     answer = server.thumbnail("a.jpg")
     assert (answer.status, answer.text) == (422, "The picture takes too long to make.")
@@ -414,7 +414,7 @@ def test_when_the_queue_is_full_clients_are_asked_to_come_back(
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     tool_in_place_of_imagemagick(tmp_path, monkeypatch, f'cat "{gate}" >/dev/null; exec convert "$@"')
-    server = start(RENDER_WORKERS=1, RENDER_QUEUE=1)
+    server = start(limits={"render_workers": 1, "thumbnail_waiters": 1})
     for name in ("a.jpg", "b.jpg"):
         server.upload(name, pictures.jpeg())
     with ThreadPoolExecutor(1) as other:
@@ -428,7 +428,7 @@ def test_when_the_queue_is_full_clients_are_asked_to_come_back(
 
 
 def test_of_sizes_beyond_the_ceiling_nothing_is_cached(start: Callable[..., RunningServer]) -> None:
-    server = start(KEPT_THUMBNAIL_SIZES=3)
+    server = start(limits={"cached_sizes": 3})
     server.upload("a.png", pictures.png())
     for scale in range(20, 40):
         answer = server.thumbnail("a.png", scale)
@@ -440,7 +440,7 @@ def test_of_sizes_beyond_the_ceiling_nothing_is_cached(start: Callable[..., Runn
 
 
 def test_a_link_leads_to_a_cached_thumbnail_that_fits(start: Callable[..., RunningServer]) -> None:
-    server = start(KEPT_THUMBNAIL_SIZES=2)
+    server = start(limits={"cached_sizes": 2})
     server.upload("a.png", pictures.png())
     for scale, linked in ((50, 50), (100, 100), (200, 100), (70, 50), (50, 50)):
         answer = server.get("/getfileref", type="T", filename="a.png", scale=scale)

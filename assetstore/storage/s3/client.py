@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, partial
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import obstore
 from obstore.store import S3Store
@@ -77,7 +76,7 @@ class Service:
     """The connection settings of buckets.
 
     Fields:
-        endpoint: address of the service; None for Amazon S3.
+        endpoint: address of the service, with the name of the bucket if `is_virtual`; None for Amazon S3.
         region: of the bucket.
         is_virtual: whether the name of the bucket is part of the host name.
         most_waiting: how many calls may wait if the service does not respond.
@@ -277,9 +276,6 @@ class Bucket:
 
     def _new_store(self, seconds: int, retries: int = 0) -> S3Store:
         service, endpoint = self._service, self._service.endpoint
-        if endpoint is not None and service.is_virtual:
-            parts = urlsplit(endpoint)
-            endpoint = f"{parts.scheme}://{self.name}.{parts.netloc}"
         config = {**service.credentials, **({"endpoint": endpoint} if endpoint is not None else {})}
         return S3Store(
             self.name,

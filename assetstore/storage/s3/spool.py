@@ -23,7 +23,7 @@ class Spool:
 
     Parameters:
         base: BASE_DIR.
-        most_bytes: the limit on the total size (STORAGE_SPOOL_BYTES).
+        most_bytes: the limit on the total size (`Limits.spool_bytes`).
     """
 
     def __init__(self, base: Path, most_bytes: int) -> None:
@@ -59,7 +59,7 @@ class Spool:
         """Reserves bytes of the limit. Raises Unavailable if the limit is reached."""
         with self._lock:
             if self._bytes + size > self.most_bytes:
-                detail = f"{self._bytes} bytes are in use, see STORAGE_SPOOL_BYTES"
+                detail = f"temporary copies take {self._bytes} of {self.most_bytes} bytes"
                 raise Unavailable(
                     "The server is processing too many large files; please try again.", detail, retry_after=10
                 )
@@ -85,7 +85,9 @@ class SpoolFile:
     def reserve(self, size: int) -> None:
         """Reserves *size* bytes for the whole file. Raises Unavailable, TooLarge."""
         if size > self._spool.most_bytes:
-            raise TooLarge("The file is too large for this server.", "see STORAGE_SPOOL_BYTES")
+            raise TooLarge(
+                "The file is too large for this server.", f"temporary copies may take {self._spool.most_bytes} bytes"
+            )
         if size > self._taken:
             self._spool.take(size - self._taken)
             self._taken = size

@@ -122,7 +122,7 @@ def test_others_are_answered_while_requests_wait_for_the_storage(
 ) -> None:
     monkeypatch.setattr(client, "_QUICK", 2)
     monkeypatch.setattr(circuit_breaker, "_DOUBTFUL_SECONDS", 0.1)
-    server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint}, THREADS=32, RENDER_QUEUE=8)
+    server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint}, THREADS=32)
     way.turn(HANGING)
     ended = threading.Semaphore(0)
 

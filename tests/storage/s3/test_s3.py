@@ -22,9 +22,10 @@ from assetstore.concurrency import retry_budget
 from tests import pictures
 from tests.bad_weather import Way
 from tests.object_store import BUCKETS, ObjectStore
-from tests.support import KEY, PROJECT, Client, Response, RunningServer
+from tests.support import KEY, PROJECT, Client, Response, RunningServer, load_settings
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
+from assetstore.app.object_storage import open_storage
 from assetstore.storage.s3 import client, parts
 
 BUCKET = BUCKETS[0]
@@ -239,10 +240,29 @@ def test_what_is_too_large_for_a_copy_by_the_service_goes_through_the_server(
     assert prefix.headers("originals/a.bin")["x-amz-meta-sha256"] == hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        (None, "https://museum-files.s3.eu-central-1.amazonaws.com/originals/a"),
+        ("https://s3.museum.org", "https://s3.museum.org/museum-files/originals/a"),
+        ("https://{bucket}.s3.museum.org", "https://museum-files.s3.museum.org/originals/a"),
+        ({"museum-files": "http://{bucket}.s3.museum.org:900"}, "http://museum-files.s3.museum.org:900/originals/a"),
+        ({"other-files": "https://s3.museum.org"}, "https://museum-files.s3.eu-central-1.amazonaws.com/originals/a"),
+    ],
+)
+def test_the_name_of_the_bucket_goes_where_the_service_expects_it(
+    endpoint: str | dict[str, str] | None, expected: str, tmp_path: Path
+) -> None:
+    own = {"BASE_DIR": str(tmp_path), "STORAGE_URL": "s3://museum-files", "STORAGE_REGION": "eu-central-1"}
+    settings = load_settings({**own, "STORAGE_ENDPOINT": endpoint})
+    storage = open_storage(settings, [""], {"access_key_id": "a", "secret_access_key": "b"})
+    assert storage._layout.root("").bucket.link("originals/a", 60).partition("?")[0] == expected
+
+
 def test_the_local_disk_is_used_within_its_bound_only(
     start: Callable[..., RunningServer], s3_settings: dict[str, object]
 ) -> None:
-    server = start(**s3_settings, STORAGE_SPOOL_BYTES=10 * MEGABYTE)
+    server = start(**s3_settings, limits={"spool_bytes": 10 * MEGABYTE})
     assert post_file_first(server, "a.bin", bytes(12 * MEGABYTE)) == 413
     assert post_file_first(server, "a.bin", bytes(9 * MEGABYTE)) == 200
     assert server.upload("b.jpg", pictures.jpeg() + bytes(12 * MEGABYTE)).status == 200

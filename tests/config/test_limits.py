@@ -1,0 +1,111 @@
+"""Limits that are not settings: derived from the machine and from the settings."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from assetstore.config import limits
+from assetstore.config.limits import Limits, Machine, this_machine
+
+GIB = 1 << 30
+MACHINE = Machine(4, 64 * GIB)
+
+
+def derived(base: Path, machine: Machine = MACHINE, **other: int) -> Limits:
+    return limits.derive(machine, base, **{"processes": 1, "threads": 256, "render_memory": 1024, **other})
+
+
+def of_a_disk(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(limits, "disk_bytes", lambda base: size)
+
+
+def test_all_processes_together_render_one_thumbnail_per_core(tmp_path: Path) -> None:
+    assert derived(tmp_path).render_workers == 4
+    assert derived(tmp_path, processes=2).render_workers == 2
+    assert derived(tmp_path, processes=200).render_workers == 1
+
+
+def test_fewer_thumbnails_are_rendered_at_a_time_if_the_memory_is_not_enough_for_all(tmp_path: Path) -> None:
+    nearly_4_gib = Machine(4, int(3.8 * GIB))
+    assert derived(tmp_path, nearly_4_gib).render_workers == 4
+    assert derived(tmp_path, nearly_4_gib, render_memory=2048).render_workers == 2
+    assert derived(tmp_path, nearly_4_gib, render_memory=16_384).render_workers == 1
+
+
+def test_larger_pictures_may_take_longer(tmp_path: Path) -> None:
+    assert derived(tmp_path, render_memory=256).render_seconds == 60
+    assert derived(tmp_path, render_memory=4096).render_seconds == 240
+
+
+@pytest.mark.parametrize(("threads", "waiters"), [(256, 128), (512, 256), (2, 1), (1, 1)])
+def test_half_of_the_threads_may_wait_for_thumbnails(tmp_path: Path, threads: int, waiters: int) -> None:
+    assert derived(tmp_path, threads=threads).thumbnail_waiters == waiters
+
+
+def test_uploads_without_a_known_token_may_store_20_gb_or_together_a_tenth_of_a_large_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_a_disk(monkeypatch, 30 * 10**9)
+    assert derived(tmp_path).unverified_bytes == 20 * 10**9
+    of_a_disk(monkeypatch, 4 * 10**12)
+    assert derived(tmp_path).unverified_bytes == 400 * 10**9
+    assert derived(tmp_path, processes=4).unverified_bytes == 100 * 10**9
+    assert derived(tmp_path, processes=200).unverified_bytes == 20 * 10**9
+
+
+def test_temporary_copies_of_all_processes_together_may_take_half_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_a_disk(monkeypatch, 10**12)
+    assert derived(tmp_path).spool_bytes == 500 * 10**9
+    assert derived(tmp_path, processes=4).spool_bytes == 125 * 10**9
+
+
+def test_the_disk_of_a_folder_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
+    assert limits.disk_bytes(tmp_path / "not" / "created") == shutil.disk_usage(tmp_path).total
+
+
+class Groups:
+    """The folder of all control groups, and the file that names our own."""
+
+    def __init__(self, folder: Path, own: str) -> None:
+        self.folder = folder / "groups"
+        self.folder.mkdir()
+        self.names = folder / "own"
+        self.names.write_text(f"1:cpu:/elsewhere\n0::{own}\n")
+
+    def limit(self, group: str, cpu: str, memory: str) -> None:
+        (self.folder / group).mkdir(parents=True, exist_ok=True)
+        (self.folder / group / "cpu.max").write_text(f"{cpu}\n")
+        (self.folder / group / "memory.max").write_text(f"{memory}\n")
+
+    def machine(self) -> Machine:
+        return this_machine(self.names, self.folder)
+
+
+def test_the_limits_of_a_container_count(tmp_path: Path) -> None:
+    groups = Groups(tmp_path, "/")
+    groups.limit("", "100000 100000", str(GIB))
+    assert groups.machine() == Machine(1, GIB)
+    groups.limit("", "50000 100000", str(GIB))
+    assert groups.machine().cores == 1, "half a core is a core"
+
+
+def test_the_limits_of_a_service_and_of_its_slice_both_count(tmp_path: Path) -> None:
+    groups = Groups(tmp_path, "/system.slice/web-asset-server.service")
+    groups.limit("system.slice", "100000 100000", "max")
+    groups.limit("system.slice/web-asset-server.service", "max 100000", str(2 * GIB))
+    groups.limit("system.slice/other.service", "max 100000", str(GIB // 2))
+    assert groups.machine().cores == 1
+    assert groups.machine().memory_bytes <= 2 * GIB
+
+
+@pytest.mark.parametrize("content", ["max 100000", "", "a lot", "1 2 3"])
+def test_without_limits_the_whole_machine_counts(tmp_path: Path, content: str) -> None:
+    groups = Groups(tmp_path, "/")
+    groups.limit("", content, "max")
+    whole = Machine(len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    assert groups.machine() == whole
+    assert this_machine(tmp_path / "absent", tmp_path / "absent") == whole
