@@ -73,6 +73,12 @@ LOG_FORMAT = "plain"
 METRICS_ADDRESS = None
 """
 
+#: Those of these settings that later versions removed, except those that are None.
+REMOVED_SINCE = (
+    *("GATEKEEPER_ADDRESS", "STORAGE_SPOOL_BYTES", "MAX_THUMBNAIL_SIZE", "KEPT_THUMBNAIL_SIZES"),
+    *("RENDER_QUEUE", "RENDER_SECONDS", "SOCKET_TIMEOUT"),
+)
+
 JOURNAL = """
 CREATE TABLE checks (
     place TEXT NOT NULL,
@@ -181,7 +187,9 @@ def test_the_store_and_every_setting_of_0_1_0_go_on(program_folder: Path, store:
         status, listed = manage.ended()
         assert status == 0, listed
         assert [listed.count(name) for name in ("b.txt", "c.txt", "gone.txt")] == [2, 1, 1]
-        assert "GATEKEEPER_ADDRESS" in "".join(program.lines), "a removed setting is only warned of"
+        warned = "".join(program.lines)
+        for name in REMOVED_SINCE:
+            assert f"{name} has no effect any more" in warned, "a removed setting is only warned of"
         manage = Program({}, (str(program_folder / "manage.py"), "journal"), program_folder)
         status, listed = manage.ended()
         assert status == 0, listed
