@@ -189,7 +189,7 @@ def test_the_store_and_every_setting_of_0_1_0_go_on(program_folder: Path, store:
         assert [listed.count(name) for name in ("b.txt", "c.txt", "gone.txt")] == [2, 1, 1]
         warned = "".join(program.lines)
         for name in REMOVED_SINCE:
-            assert f"{name} has no effect any more" in warned, "a removed setting is only warned of"
+            assert f"The setting {name} was removed" in warned, "a removed setting is only warned of"
         manage = Program({}, (str(program_folder / "manage.py"), "journal"), program_folder)
         status, listed = manage.ended()
         assert status == 0, listed

@@ -67,7 +67,7 @@ def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str
 def _removed(own: Mapping[str, object], environ: Mapping[str, str]) -> list[str]:
     """Warnings of settings that were removed but are still set."""
     return [
-        f"{name} has no effect any more: {now}."
+        f"The setting {name} was removed: {now}."
         for name, now in REMOVED.items()
         if own.get(name) is not None or environ.get(name) or environ.get(PREFIX + name)
     ]

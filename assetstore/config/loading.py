@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assetstore import formats, names
-from assetstore.config import limits, values
+from assetstore.config import limits, removed, values
 from assetstore.config.limits import Limits, Machine
 from assetstore.config.values import Network
 
@@ -169,6 +169,9 @@ def load(
     for name, origin in (("SERVER_NAME", "HOST"), ("SERVER_PORT", "PORT"), ("DEVELOPMENT_PORT", "PORT")):
         if read[name] is None:
             read[name] = read[origin]
+    old = "STORAGE_ADDRESSING"
+    addressing = environ.get(PREFIX + old) or environ.get(old) or own.get(old)
+    read["STORAGE_ENDPOINT"] = removed.addressed(read["STORAGE_ENDPOINT"], addressing, read["STORAGE_REGION"])
     _check_together(read)
     read["BASE_DIR"] = base = folder / str(read["BASE_DIR"])
     if read["RESERVED_BYTES"] is None:

@@ -1,4 +1,8 @@
-"""Settings that were removed. They have no effect; the start warns of those that are still set."""
+"""Settings that were removed. The start warns of those that are still set."""
+
+from collections.abc import Mapping
+
+from assetstore.config.values import BUCKET_IN_HOST_NAME
 
 #: Their names, and what happens now: the end of a sentence in the warning.
 REMOVED = {
@@ -10,11 +14,30 @@ REMOVED = {
     "RENDER_WORKERS": "the server renders one thumbnail per core at a time, or fewer if memory is short",
     "SOCKET_TIMEOUT": "connections are closed after 60 seconds of silence",
     "STORAGE_ADDRESSING": (
-        "the bucket's name is in the path, except at Amazon and if STORAGE_ENDPOINT has it in the host name:"
-        " https://{bucket}.s3.museum.org"
+        "it is still followed, but should be part of STORAGE_ENDPOINT: https://{bucket}.s3.museum.org for virtual,"
+        " https://s3.museum.org for path"
     ),
     "STORAGE_SPOOL_BYTES": "temporary copies may use half of the disk of BASE_DIR",
     "UNVERIFIED_UPLOAD_BYTES": (
         "uploads whose tokens come after the file may together store a tenth of the disk, and at least 20 GB"
     ),
 }
+
+
+def addressed(endpoint: object, addressing: object, region: object) -> object:
+    """Returns STORAGE_ENDPOINT in the form that has the effect of STORAGE_ADDRESSING.
+
+    Parameters:
+        endpoint: a URL, a mapping from buckets to URLs, or None for Amazon S3.
+        addressing: `virtual`, `path`, or anything else for the default.
+        region: STORAGE_REGION.
+    """
+    if addressing == "path" and endpoint is None:
+        return f"https://s3.{region}.amazonaws.com"
+    if addressing != "virtual":
+        return endpoint
+    if isinstance(endpoint, Mapping):
+        return {bucket: addressed(url, addressing, region) for bucket, url in endpoint.items()}
+    if isinstance(endpoint, str) and BUCKET_IN_HOST_NAME not in endpoint:
+        return endpoint.replace("://", f"://{BUCKET_IN_HOST_NAME}", 1)
+    return endpoint

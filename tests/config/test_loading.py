@@ -295,7 +295,27 @@ def test_a_removed_setting_is_named_with_what_happens_now(name: str, source: str
     given = {f"ASSETSTORE_{name}" if source.endswith("prefix") else name: "any value"}
     own, environ = (given, {}) if source == "settings.py" else ({}, given)
     assert load(own, **environ) == load()
-    assert announcement.warnings(load(own), own, environ) == [f"{name} has no effect any more: {REMOVED[name]}."]
+    assert announcement.warnings(load(own), own, environ) == [f"The setting {name} was removed: {REMOVED[name]}."]
+
+
+@pytest.mark.parametrize(
+    ("addressing", "endpoint", "effective"),
+    [
+        ("virtual", "https://s3.museum.org", "https://{bucket}.s3.museum.org"),
+        ("virtual", {"fish": "http://s3:8333"}, {"fish": "http://{bucket}.s3:8333"}),
+        ("virtual", "https://{bucket}.s3.museum.org", "https://{bucket}.s3.museum.org"),
+        ("virtual", None, None),
+        ("path", "https://s3.museum.org", "https://s3.museum.org"),
+        ("path", None, "https://s3.eu-north-1.amazonaws.com"),
+    ],
+)
+def test_the_removed_addressing_of_buckets_is_still_followed(
+    addressing: str, endpoint: object, effective: object
+) -> None:
+    own = {"STORAGE_ADDRESSING": addressing, "STORAGE_ENDPOINT": endpoint, "STORAGE_REGION": "eu-north-1"}
+    assert load({**own, "STORAGE_URL": "s3://fish"}).storage_endpoint == effective
+    elsewhere = {**own, "STORAGE_URL": "s3://fish", "STORAGE_ADDRESSING": None}
+    assert load(elsewhere, ASSETSTORE_STORAGE_ADDRESSING=addressing).storage_endpoint == effective
 
 
 def test_no_setting_is_both_removed_and_there() -> None:
