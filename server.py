@@ -34,7 +34,6 @@ from assetstore.http.parameters import Parameters
 from assetstore.http.proxies import Proxies
 from assetstore.http.unverified_uploads import UnverifiedUploads
 from assetstore.journal.journal import Origin
-from assetstore.metadata import exif
 from assetstore.monitoring import health
 from assetstore.originals.service import Received
 from assetstore.routes import responses, status
@@ -67,6 +66,7 @@ class AssetServer:
         self.originals = context.originals
         self.storage = context.originals.storage
         self.thumbnails = context.thumbnails
+        self.metadata = context.metadata
         self.health = context.health
         self.collections = context.collections
         self.refused_tokens = tokens.Refusals()
@@ -146,18 +146,16 @@ class AssetServer:
         return self._deliver(self.storage.open_original(collection_dir, name, self._reads_from_start()), name, query)
 
     def getmetadata(self) -> bottle.HTTPResponse:
-        """Returns the EXIF metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
+        """Returns the metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
         query = self._guarded_query()
         collection_dir, name = self._collection_dir_and_name(query, "filename")
-        wants_date = query.get("dt") == "date"
         with self.storage.open_original(collection_dir, name) as original:
-            if not wants_date:
-                groups = exif.read_groups(original.file)
-                return bottle.HTTPResponse(json.dumps(groups), 200, **{"Content-Type": "application/json"})
-            date = exif.read_date(original.file)
-        if date is None:
+            found = self.metadata.read(original.file, original.version.size)
+        if query.get("dt") != "date":
+            return bottle.HTTPResponse(json.dumps(found.groups), 200, **{"Content-Type": "application/json"})
+        if found.date is None:
             raise NotFound("The metadata of the file does not contain the date it was taken.")
-        return plain(date)
+        return plain(found.date)
 
     def getfileref(self) -> bottle.HTTPResponse:
         """Returns the address under /static/ of an original or, with `type=T`, its thumbnail."""

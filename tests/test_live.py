@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,9 @@ def test_the_start_shows_the_settings_and_sigterm_ends_it_with_0(tmp_path: Path)
         assert client.get("/testkey", random="1", token=client.token("1")).text == "Ok."
         client.upload("a.jpg", pictures.jpeg())
         assert client.thumbnail("a.jpg").status == 200
+        assert client.get("/getmetadata", filename="a.jpg").status == 200
         workers = children(program.process.pid)
-        assert workers
+        assert len(workers) >= 2
         program.process.send_signal(signal.SIGTERM)
         status, printed = program.ended()
     assert status == 0
@@ -120,6 +122,26 @@ def test_the_start_shows_the_settings_and_sigterm_ends_it_with_0(tmp_path: Path)
     assert "WELL-KNOWN EXAMPLE" in printed
     assert printed.count(KEY) == 0
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+def test_health_checks_do_not_wait_for_the_metadata_of_large_files(tmp_path: Path) -> None:
+    with running(tmp_path / "a") as program:
+        client = Client(program.port())
+        with open(tmp_path / "a/originals/large.heic", "wb") as file:
+            file.write(pictures.encoded(pictures.scene(), "HEIF"))
+            file.write((8 + 64 * MEGABYTE).to_bytes(4) + b"mdat")
+            file.truncate(file.tell() + 64 * MEGABYTE)
+        with ThreadPoolExecutor(24) as threads:
+            requests = [threads.submit(client.get, "/getmetadata", filename="large.heic") for _ in range(24)]
+            slowest = 0.0
+            while not all(request.done() for request in requests):
+                began = time.monotonic()
+                assert client.get("/healthz").status == 200
+                slowest = max(slowest, time.monotonic() - began)
+        assert {request.result().status for request in requests} == {200}
+        assert slowest < 3
+        program.process.send_signal(signal.SIGTERM)
+        assert program.ended()[0] == 0
 
 
 @pytest.mark.parametrize("server", ["paste", "granian"])

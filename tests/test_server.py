@@ -555,7 +555,7 @@ def test_even_an_unforeseen_error_is_a_plain_answer(
     def surprise(*arguments: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("assetstore.metadata.exif.read_groups", surprise)
+    monkeypatch.setattr("assetstore.metadata.service.MetadataService.read", surprise)
     server.upload("a.jpg", pictures.jpeg())
     answer = server.get("/getmetadata", filename="a.jpg")
     assert answer.status == 500

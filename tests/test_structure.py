@@ -243,11 +243,12 @@ def test_importing_opens_no_file_no_tool_and_no_connection(tmp_path: Path) -> No
         "        sys.exit(f'{event} {arguments}')\n"
         "    if event == 'open' and not str(arguments[0]).endswith(('.py', '.pyc', '.so', '.pth', '.zip')):\n"
         "        opened.append(str(arguments[0]))\n"
-        "import bottle, exifread, multipart, sh, paste.httpserver\n"
+        "import bottle, defusedxml.ElementTree, exifread, multipart, sh, paste.httpserver\n"
         "has_s3 = importlib.util.find_spec('obstore') and importlib.import_module('obstore.store')\n"
         "opened = []\n"
         "sys.addaudithook(watch)\n"
         "import server, assetstore.storage.disk.disk, assetstore.thumbnails.rendering.worker\n"
+        "import assetstore.metadata.worker\n"
         "has_s3 and importlib.import_module('assetstore.app.object_storage')\n"
         "print([path for path in opened if not path.isdigit()])\n"
     )

@@ -25,6 +25,7 @@ from assetstore.errors import StorageFault
 from assetstore.fixity import schedule
 from assetstore.fixity.schedule import Verifier
 from assetstore.journal.journal import Journal
+from assetstore.metadata.service import MetadataService
 from assetstore.monitoring import logs, readiness
 from assetstore.monitoring.health import Health
 from assetstore.originals import trash_retention
@@ -57,6 +58,7 @@ class AppContext:
     originals: Originals
     thumbnails: Thumbnails
     pool: RenderPool
+    metadata: MetadataService
     health: Health
     metrics: "Metrics | None"
     tasks: tuple[PeriodicTask, ...]
@@ -64,6 +66,7 @@ class AppContext:
     def close(self) -> None:
         """Ends the render workers and periodic tasks, and closes the journal."""
         self.pool.close()
+        self.metadata.close()
         for task in self.tasks:
             task.close()
         self.originals.journal.close()
@@ -205,7 +208,8 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     for task in tasks:
         task.start()
     health = Health(readiness.checks(settings, originals, pool))
-    return AppContext(settings, collections, originals, thumbnails, pool, health, metrics, tasks)
+    metadata = MetadataService(max(2, settings.threads // 8))
+    return AppContext(settings, collections, originals, thumbnails, pool, metadata, health, metrics, tasks)
 
 
 def _open_journal(journal: Journal) -> None:

@@ -1,1 +1,1 @@
-"""Concurrency tools: single flight, periodic tasks, rate limits and retry budgets."""
+"""Concurrency tools: single flight, periodic tasks, worker processes, rate limits and retry budgets."""

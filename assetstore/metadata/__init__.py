@@ -1,1 +1,1 @@
-"""Metadata that is embedded in originals, as plain groups of names and values."""
+"""Metadata that is embedded in originals, read in processes of its own (`service.py` is the way in)."""

@@ -1,121 +1,68 @@
-"""EXIF metadata of an original, as plain groups and texts (protocol.md, `getmetadata`).
+"""EXIF as plain groups and texts, by ExifRead.
 
-ExifRead understands JPEG, TIFF, HEIC, PNG and WebP. Files are strangers: whatever is wrong with
-one costs some work and gives less metadata, never an error. A disk that does not give the bytes is one.
+Files are strangers: whatever is wrong with a tag or a directory costs that one. ExifRead itself gives up at the first
+thing that is wrong, so the order in which it goes through the directories is repeated here.
 """
 
-import io
 import logging
 import re
+import struct
+from collections.abc import Iterable
 from typing import Any, BinaryIO, cast
 
-import exifread
+from exifread.core.exif_header import ExifHeader
+from exifread.core.ifd_tag import IfdTag
+from exifread.tags import DEFAULT_STOP_TAG
+from exifread.tags.exif import GPS_TAGS
+from exifread.tags.fields import RATIO_FIELD_TYPES, FieldType
+from exifread.tags.makernote.canon import CAMERA_INFO_TAG_NAME
+from exifread.utils import Ratio
 
-from assetstore import formats
-from assetstore.errors import AssetError, StorageFault
+from assetstore.errors import AssetError
+from assetstore.metadata import dates, exif_texts
+from assetstore.metadata.containers.blocks import Block, TooMuchToRead, Window
 
 _log = logging.getLogger(__name__)
 
-#: The longest text of one tag; real tags are shorter, binary ones would fill the answer.
-LONGEST_TEXT = 2000
-
-#: What ExifRead may read of one file. Honest metadata needs some hundred reads of some kilobytes; a
-#: forged table of contents can send it round for ever, or have it take a megabyte for a text.
-MOST_READS = 20_000
-MOST_BYTES = 4 << 20
-LARGEST_READ = 128 << 10
-
-#: In so much of a HEIF or WebP file its EXIF is looked for.
-_SEARCHED_BYTES = 64 << 20
-
-#: The EXIF of a HEIF file begins so, with four zeros instead of its name on some phones (ISO/IEC
-#: 23008-12, annex A); what follows it does no harm.
-_EXIF_IN_HEIF = re.compile(rb"(?:Exif\0\0|\0{4})((?:II\*\0\x08\0{3}|MM\0\*\0{3}\x08).{1,1048576})", re.DOTALL)
-
-_MOST_CHUNKS = 1000
+#: Real files have some hundred tags.
+_MOST_TAGS = 5000
 
 _DATE_TAG = "EXIF DateTimeOriginal"
 _GROUPS_OF_TWO_WORDS = re.compile(r"((?:IFD [0-9]+|EXIF SubIFD[0-9]+)) (.+)", re.ASCII)
 
+#: Codes of the module struct for arrays of numbers; ExifRead reads one number after the other.
+_CODES = {
+    **{FieldType.BYTE: "B", FieldType.UNDEFINED: "B", FieldType.SHORT: "H", FieldType.LONG: "I", FieldType.IFD: "I"},
+    **{FieldType.SIGNED_BYTE: "b", FieldType.SIGNED_SHORT: "h", FieldType.SIGNED_LONG: "i"},
+    **{FieldType.RATIO: "I", FieldType.SIGNED_RATIO: "i"},
+}
 
-def read_groups(file: BinaryIO) -> list[dict[str, object]]:
-    """Returns the EXIF tags of an open file as `[{"Name": group, "Fields": {tag: text}}]`.
+#: Of longer arrays, ExifRead gives no values, but for these tags.
+_LONGEST_ARRAY = 1000
+_LONG_TAGS = ("MakerNote", CAMERA_INFO_TAG_NAME)
 
-    Parameters:
-        file: seekable, opened for reading in binary mode.
-
-    Tags that hold only bytes, as embedded pictures do, are left out.
-
-    Raises:
-        StorageFault: the bytes cannot be read.
-    """
-    groups: dict[str, dict[str, str]] = {}
-    for full_name, tag in _read_tags(file).items():
-        group, name = _split(full_name)
-        if name and not isinstance(tag, bytes):
-            groups.setdefault(group, {})[name] = _text(tag)
-    return [{"Name": group, "Fields": fields} for group, fields in groups.items()]
+Groups = dict[str, dict[str, str]]
 
 
-def read_date(file: BinaryIO) -> str | None:
-    """Returns DateTimeOriginal as the camera wrote it (`2009:05:30 12:34:56`), None if there is none.
+def read(blocks: Iterable[Block]) -> tuple[Groups, str | None]:
+    """Returns the tags of the first readable block of each name as `{group: {tag: text}}`, and DateTimeOriginal.
 
     Raises StorageFault.
     """
-    tag = _read_tags(file).get(_DATE_TAG)
-    text = _text(tag).strip("\0 ") if tag is not None else ""
-    return text or None
-
-
-def _read_tags(file: BinaryIO) -> dict[str, Any]:
-    source = _exif_source(file)
-    if source is None:
-        return {}
-    # Maker notes are where broken files break most: without them the rest can often be read.
-    for details in (True, False):
-        try:
-            return exifread.process_file(cast(BinaryIO, _Bounded(source)), details=details, extract_thumbnail=False)
-        except AssetError:
-            raise  # of the store, not of the file
-        except Exception as error:  # noqa: BLE001 - ExifRead raises whatever forged bytes lead it to
-            _log.info("EXIF cannot be read (%s maker notes): %r", "with" if details else "without", error)
-    return {}
-
-
-def _exif_source(file: BinaryIO) -> BinaryIO | None:
-    """What to give to ExifRead: the file, or of WebP and HEIF the small TIFF file that is their EXIF.
-
-    ExifRead finds that in some of these files only: it wants a prefix that WebP does not have, and
-    overlooks the base offset with which libheif writes HEIC. It also keeps parts of a HEIC file in
-    class attributes, where threads would mix them up.
-    """
-    file.seek(0)
-    head = file.read(12)
-    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
-        return _webp_exif(file)
-    if formats.recognise(head) in (formats.HEIC, formats.AVIF):
-        found = _EXIF_IN_HEIF.search(file.read(_SEARCHED_BYTES))
-        return io.BytesIO(found[1]) if found else None
-    return file
-
-
-def _webp_exif(file: BinaryIO) -> BinaryIO | None:
-    """Walks the chunks of a WebP file (WebP container specification, "Metadata")."""
-    for _ in range(_MOST_CHUNKS):
-        header = file.read(8)
-        if len(header) < 8:
-            return None
-        length = int.from_bytes(header[4:], "little")
-        if header[:4] == b"EXIF":
-            return io.BytesIO(file.read(min(length, MOST_BYTES)).removeprefix(b"Exif\0\0"))
-        file.seek(length + length % 2, io.SEEK_CUR)
-    return None
-
-
-def _text(tag: Any) -> str:
-    text = str(tag).replace("\0", "").strip()
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
+    groups: Groups = {}
+    date: str | None = None
+    for block in blocks:
+        if block.name in groups:
+            continue
+        header = _Header(block.exif())
+        header.read(block.name)
+        for full_name, tag in header.tags.items():
+            group, name = _split(full_name)
+            if name and isinstance(tag, IfdTag) and not exif_texts.is_block_of_its_own(tag):
+                groups.setdefault(group, {})[name] = exif_texts.text(tag, header.raw, header.endian == "I")
+        if date is None and _DATE_TAG in header.tags:
+            date = dates.date_time(str(header.tags[_DATE_TAG]))
+    return groups, date
 
 
 def _split(full_name: str) -> tuple[str, str]:
@@ -126,32 +73,85 @@ def _split(full_name: str) -> tuple[str, str]:
     return group, name
 
 
-class _Bounded(io.RawIOBase):
-    """Reads from *file* until a limit is reached, then fails."""
+class _Header(ExifHeader):
+    """ExifRead's reader of directories, for which a broken one is no reason to give up the others."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._reads = 0
-        self._bytes = 0
+    def __init__(self, file: Window) -> None:
+        endian = file.read(1).decode("latin-1")
+        super().__init__(cast(BinaryIO, file), endian, 0, 0, strict=False)
+        self._directories: set[tuple[str, int]] = set()
 
-    def read(self, size: int = -1) -> bytes:
-        self._reads += 1
-        if size is None or size < 0 or size > LARGEST_READ:
-            size = LARGEST_READ
+    def read(self, name: str) -> None:
+        """Reads all directories; the first one is called *name*."""
         try:
-            data = self._file.read(size)
-        except OSError as error:  # of the disk; forged bytes lead to places that cannot be sought, at most
-            raise StorageFault("The file cannot be read.", str(error)) from error
-        self._bytes += len(data)
-        if self._reads > MOST_READS or self._bytes > MOST_BYTES:
-            raise ValueError("too much to read")
-        return data
+            if name == "Image":
+                self._guarded("EXIF", self._read_all)
+            else:
+                self.dump_ifd(self._first_ifd(), name, GPS_TAGS if name == "GPS" else None)
+        except TooMuchToRead as error:
+            _log.info("EXIF is read in part: %s", error)
 
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._reads += 1
-        if self._reads > MOST_READS:
-            raise ValueError("too much to read")
-        return self._file.seek(offset, whence)
+    def raw(self, tag: Any) -> bytes:
+        """Returns the bytes of a tag's values."""
+        self.file_handle.seek(self.offset + tag.field_offset)
+        try:
+            return self.file_handle.read(min(tag.field_length, exif_texts.LONGEST_TEXT * 4))
+        except TooMuchToRead:
+            return b""
 
-    def tell(self) -> int:
-        return self._file.tell()
+    def _read_all(self) -> None:
+        offset, seen = self._first_ifd(), set[int]()
+        while offset and offset not in seen:
+            self.dump_ifd(offset, {0: "Image", 1: "Thumbnail"}.get(len(seen), f"IFD {len(seen)}"))
+            seen.add(offset)
+            offset = self._next_ifd(offset)
+        for offset in self._offsets("Image ExifOffset")[:1]:
+            self.dump_ifd(offset, "EXIF")
+        for number, offset in enumerate(self._offsets("Image SubIFDs")):
+            self.dump_ifd(offset, f"EXIF SubIFD{number}")
+        if "EXIF MakerNote" in self.tags and "Image Make" in self.tags:
+            self._guarded("maker note", self.decode_maker_note)
+
+    def _offsets(self, name: str) -> list[int]:
+        tag = self.tags.get(name)
+        return (
+            [offset for offset in tag.values if isinstance(offset, int)] if tag and isinstance(tag.values, list) else []
+        )
+
+    def dump_ifd(
+        self, ifd: int, ifd_name: str, tag_dict: Any = None, relative: int = 0, stop_tag: str = DEFAULT_STOP_TAG
+    ) -> None:
+        """Reads a directory, once: they may contain each other. What breaks it costs the rest of it only."""
+        if (ifd_name, ifd) not in self._directories:
+            self._directories.add((ifd_name, ifd))
+            self._guarded(ifd_name, super().dump_ifd, ifd, ifd_name, tag_dict, relative, stop_tag)
+
+    def _process_tag(self, ifd: int, ifd_name: str, *arguments: Any, **named: Any) -> None:
+        if len(self.tags) > _MOST_TAGS:
+            raise TooMuchToRead("too many tags")
+        self._guarded(ifd_name, super()._process_tag, ifd, ifd_name, *arguments, **named)
+
+    def _process_field(self, tag_name: str, count: int, field_type: int, type_length: int, offset: int) -> list[Any]:
+        is_long = tag_name in _LONG_TAGS
+        if field_type in _CODES and (0 < count < _LONGEST_ARRAY or is_long):
+            self.file_handle.seek(self.offset + offset)
+            data = self.file_handle.read(count * type_length)
+            if len(data) == count * type_length or is_long:
+                return self._numbers(data, FieldType(field_type), type_length)
+        return super()._process_field(tag_name, count, field_type, type_length, offset)
+
+    def _numbers(self, data: bytes, field_type: FieldType, type_length: int) -> list[Any]:
+        code = struct.Struct(("<" if self.endian == "I" else ">") + _CODES[field_type])
+        numbers = [number for (number,) in code.iter_unpack(data[: len(data) - len(data) % type_length])]
+        if field_type in RATIO_FIELD_TYPES:
+            return [Ratio(*numbers[at : at + 2]) for at in range(0, len(numbers), 2)]
+        return numbers
+
+    @staticmethod
+    def _guarded(what: str, function: Any, *arguments: Any, **named: Any) -> None:
+        try:
+            function(*arguments, **named)
+        except (AssetError, TooMuchToRead):
+            raise  # of the store, or of the whole file
+        except Exception as error:  # noqa: BLE001 - ExifRead raises whatever forged bytes lead it to
+            _log.info("%s cannot be read: %r", what, error)

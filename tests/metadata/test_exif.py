@@ -1,24 +1,27 @@
-"""metadata: EXIF of real camera formats, and what is left of broken ones."""
+"""metadata: EXIF of real camera formats, its texts and dates, and what is left of broken ones."""
 
-import errno
 import io
 import json
-import os
 import random
 import struct
+import time
 from typing import Any
 
 import pytest
 
 from assetstore.errors import StorageFault
-from assetstore.metadata import exif as metadata
+from assetstore.metadata import dates, reading
 from tests import pictures
 
 
 def groups(data: bytes) -> dict[str, dict[str, str]]:
-    found = metadata.read_groups(io.BytesIO(data))
+    found = reading.read(io.BytesIO(data)).groups
     json.dumps(found)
     return {str(group["Name"]): group["Fields"] for group in found}  # type: ignore[misc]
+
+
+def date(data: bytes) -> str | None:
+    return reading.read(io.BytesIO(data)).date
 
 
 def scan() -> bytes:
@@ -35,13 +38,30 @@ def test_every_format_of_cameras_gives_its_tags_by_group(make: Any) -> None:
     assert found["Image"]["Make"] == "Canon"
     assert found["EXIF"]["DateTimeOriginal"] == "2009:05:30 12:34:56"
     assert found["GPS"]["GPSLatitudeRef"] == "N"
-    assert metadata.read_date(io.BytesIO(make())) == "2009:05:30 12:34:56"
+    assert date(make()) == "2009:05:30 12:34:56"
+
+
+@pytest.mark.parametrize("make", FORMATS, ids=lambda make: make.__name__)
+def test_todays_clients_get_the_same_bytes_as_ever(make: Any) -> None:
+    assert json.dumps(reading.read(io.BytesIO(make())).groups) == (
+        '[{"Name": "Image", "Fields": {"Make": "Canon", "Orientation": "Horizontal (normal)", "ExifOffset": "68",'
+        ' "GPSInfo": "106"}},'
+        ' {"Name": "GPS", "Fields": {"GPSLatitudeRef": "N", "GPSLatitude": "[38, 57, 30]"}},'
+        ' {"Name": "EXIF", "Fields": {"DateTimeOriginal": "2009:05:30 12:34:56"}}]'
+    )
+
+
+def test_all_pages_of_a_tiff_have_groups_as_ever() -> None:
+    found = groups(pictures.tiff())
+    assert list(found) == ["Image", "Thumbnail", "IFD 2"]
+    assert found["Image"]["BitsPerSample"] == "[8, 8, 8]"
+    assert found["IFD 2"]["ImageWidth"] == "300"
 
 
 @pytest.mark.parametrize("data", [b"", b"plain text", b"\xff\xd8\xff", pictures.gif(), pictures.pdf(), b"II*\0"])
 def test_files_without_exif_have_no_groups_and_no_date(data: bytes) -> None:
     assert groups(data) == {}
-    assert metadata.read_date(io.BytesIO(data)) is None
+    assert date(data) is None
 
 
 def test_embedded_thumbnails_are_left_out_and_long_binary_tags_cut() -> None:
@@ -49,7 +69,7 @@ def test_embedded_thumbnails_are_left_out_and_long_binary_tags_cut() -> None:
     exif.get_ifd(0x8769)[0x927C] = bytes(range(256)) * 100  # MakerNote
     exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + b"x" * 20_000  # UserComment
     data = pictures.encoded(pictures.scene(), "JPEG", exif=exif)
-    answer = json.dumps(metadata.read_groups(io.BytesIO(data)))
+    answer = json.dumps(groups(data))
     assert len(answer) < 20_000
     assert "JPEGThumbnail" not in answer
 
@@ -63,7 +83,6 @@ def test_broken_exif_gives_what_can_be_read_and_never_an_error(make: Any) -> Non
             if broken:
                 broken[dice.randrange(len(broken))] = dice.randrange(256)
         groups(bytes(broken))
-        metadata.read_date(io.BytesIO(bytes(broken)))
 
 
 def test_heic_of_phones_that_leave_out_the_word_exif_is_read_too() -> None:
@@ -94,8 +113,95 @@ def test_a_disk_that_does_not_give_the_bytes_is_no_file_without_metadata() -> No
     class Failing(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             if self.tell() > 100:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
+                raise StorageFault("The file cannot be read.")
             return super().read(size)
 
     with pytest.raises(StorageFault, match="cannot be read"):
-        metadata.read_groups(Failing(pictures.jpeg()))
+        reading.read(Failing(pictures.jpeg()))
+
+
+def exif_file(tags: dict[int, object], exif_tags: dict[int, object] | None = None) -> bytes:
+    exif = pictures.exif()
+    for tag, value in tags.items():
+        exif[tag] = value
+    exif.get_ifd(0x8769).update(exif_tags or {})
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def with_date(text: str) -> bytes:
+    return pictures.exif(date=text).tobytes().removeprefix(b"Exif\0\0")
+
+
+@pytest.mark.parametrize(
+    "text", ["    :  :     :  :  ", "0000:00:00 00:00:00", "2019:02:30 10:00:00", "2019:01:01 25:00:00", "unknown", " "]
+)
+def test_a_date_that_no_calendar_has_is_none_and_still_shown_as_a_tag(text: str) -> None:
+    assert date(with_date(text)) is None
+    assert groups(with_date(text))["EXIF"]["DateTimeOriginal"] == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2009:05:30 12:34:56", "2009-05-30T12:34:56", "2009:05:30", "2009:05:30   :  :  ", "2009:05:30 12:34:56+02:00"],
+)
+def test_a_date_comes_as_the_camera_wrote_it(text: str) -> None:
+    assert date(with_date(text)) == text.strip()
+
+
+def test_blanks_around_a_date_are_no_part_of_it() -> None:
+    assert dates.date_time(" 2009:05:30 12:34:56\0") == "2009:05:30 12:34:56"
+
+
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        (b"ASCII\0\0\0leg. M. Smith  ", "leg. M. Smith"),
+        (b"ASCII\0\0\0first\r\nsecond", "first\r\nsecond"),
+        (b"ASCII\0\0\0leg. M\xfcller", "leg. Müller"),
+        (b"UNICODE\0" + "Kyōto, leg. Müller".encode("utf-16-le"), "Kyōto, leg. Müller"),
+        (b"UNICODE\0" + "Kyōto, leg. Müller".encode("utf-16-be"), "Kyōto, leg. Müller"),
+        (b"UNICODE\0" + "京都".encode("utf-16"), "京都"),
+        (b"JIS\0\0\0\0\0" + "京都".encode("iso2022_jp"), "京都"),
+        (b"\0\0\0\0\0\0\0\0Kopenhagen", "Kopenhagen"),
+        (b"ASCII\0\0\0" + bytes(40), ""),
+    ],
+)
+def test_comments_are_decoded_by_the_code_page_that_they_name(comment: bytes, expected: str) -> None:
+    assert groups(exif_file({}, {0x9286: comment}))["EXIF"]["UserComment"] == expected
+
+
+def test_texts_of_windows_and_of_western_europe_are_texts() -> None:
+    data = exif_file(
+        {0x9C9B: "Græs 草\0".encode("utf-16-le"), 0x9C9D: "Müller\0".encode("utf-16-le"), 0x013B: "M?ller"}
+    )
+    found = groups(data.replace(b"M?ller", b"M\xfcller"))["Image"]
+    assert (found["XPTitle"], found["XPAuthor"], found["Artist"]) == ("Græs 草", "Müller", "Müller")
+
+
+def test_characters_are_no_list_of_numbers() -> None:
+    exif = pictures.exif()
+    exif.get_ifd(0x8769)[0xA005] = {1: "R98", 2: b"0100"}
+    found = groups(exif.tobytes().removeprefix(b"Exif\0\0"))
+    assert found["Interoperability"]["InteroperabilityVersion"] == "0100"
+
+
+def directory(*entries: bytes, following: int = 0) -> bytes:
+    return struct.pack("<H", len(entries)) + b"".join(entries) + struct.pack("<I", following)
+
+
+def test_a_broken_directory_costs_itself_only() -> None:
+    make = struct.pack("<HHII", 0x10F, 2, 4, int.from_bytes(b"abc\0", "little"))
+    to_exif, to_gps = struct.pack("<HHII", 0x8769, 4, 1, 80), struct.pack("<HHII", 0x8825, 4, 1, 0x7FFFFFF0)
+    first = b"II*\0" + struct.pack("<I", 8) + directory(make, to_gps, to_exif)
+    data = first.ljust(80, b"\0") + directory(struct.pack("<HHII", 0x9003, 2, 20, 110)) + b"\0" * 20
+    found = groups(data[:110].ljust(110, b"\0") + b"2009:05:30 12:34:56\0")
+    assert found["Image"]["Make"] == "abc"
+    assert found["EXIF"]["DateTimeOriginal"] == "2009:05:30 12:34:56"
+
+
+def test_of_endless_directories_the_first_ones_are_read() -> None:
+    make = struct.pack("<HHII", 0x10F, 2, 4, int.from_bytes(b"abc\0", "little"))
+    pages = b"".join(directory(make, following=8 + 18 * (page + 1)) for page in range(50_000))
+    began = time.monotonic()
+    assert groups(b"II*\0" + struct.pack("<I", 8) + pages)["Image"]["Make"] == "abc"
+    assert time.monotonic() - began < 8

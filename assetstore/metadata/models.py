@@ -1,0 +1,19 @@
+"""What is read of a file."""
+
+from dataclasses import dataclass
+
+#: One group of tags: `{"Name": group, "Fields": {tag: text}}`.
+Group = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says of itself.
+
+    Fields:
+        groups: of tags, those of EXIF first.
+        date: DateTimeOriginal as the camera wrote it, None if there is none.
+    """
+
+    groups: list[Group]
+    date: str | None

@@ -1,0 +1,141 @@
+"""metadata: it is read in processes of its own, part by part, for so long and no longer."""
+
+import errno
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from assetstore.errors import StorageFault, Unavailable, Unrenderable
+from assetstore.metadata import service
+from assetstore.metadata.service import MetadataService
+from tests import pictures
+
+
+@pytest.fixture
+def metadata() -> Iterator[MetadataService]:
+    opened = MetadataService(waiting=4)
+    yield opened
+    opened.close()
+
+
+class Counted(io.BytesIO):
+    """A file that counts the bytes that are read of it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+
+class Held(io.BytesIO):
+    """A file that gives nothing before it may."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.may = threading.Event()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.may.wait(30)
+        return super().read(size)
+
+
+def read(metadata: MetadataService, data: bytes) -> str | None:
+    return metadata.read(io.BytesIO(data), len(data)).date
+
+
+def test_groups_and_date_come_from_a_worker_process(metadata: MetadataService) -> None:
+    data = pictures.jpeg()
+    found = metadata.read(io.BytesIO(data), len(data))
+    assert found.date == "2009:05:30 12:34:56"
+    assert {"Make": "Canon"}.items() <= found.groups[0]["Fields"].items()  # type: ignore[attr-defined]
+
+
+def test_of_a_large_file_only_the_parts_with_metadata_are_read(metadata: MetadataService) -> None:
+    data = pictures.jpeg() + bytes(50 << 20)
+    file = Counted(data)
+    assert metadata.read(file, len(data)).date == "2009:05:30 12:34:56"
+    assert file.count < 200_000
+
+
+def test_a_worker_that_was_killed_is_started_again(metadata: MetadataService) -> None:
+    read(metadata, pictures.jpeg())
+    for worker in metadata._all:
+        if worker._process is not None:
+            os.killpg(worker._process.pid, signal.SIGKILL)
+    assert read(metadata, pictures.jpeg()) == "2009:05:30 12:34:56"
+
+
+def test_what_takes_too_long_is_given_up_and_the_next_file_read(
+    metadata: MetadataService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "TIMEOUT_SECONDS", 2)
+    # A worker that never answers, as one that a file keeps busy: it is stopped while it waits for a part.
+    began, stuck = time.monotonic(), Stopping(metadata, pictures.jpeg())
+    with pytest.raises(Unrenderable, match="too long"):
+        metadata.read(stuck, 1000)
+    assert time.monotonic() - began < 10
+    assert read(metadata, pictures.jpeg()) == "2009:05:30 12:34:56"
+
+
+class Stopping(io.BytesIO):
+    """A file that stops the worker that reads it."""
+
+    def __init__(self, metadata: MetadataService, data: bytes) -> None:
+        super().__init__(data)
+        self._metadata = metadata
+
+    def read(self, size: int | None = -1) -> bytes:
+        for worker in self._metadata._all:
+            if worker._process is not None:
+                os.killpg(worker._process.pid, signal.SIGSTOP)
+        return super().read(size)
+
+
+def test_one_slow_file_does_not_stop_the_others(metadata: MetadataService) -> None:
+    slow = Held(pictures.jpeg())
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(metadata.read, slow, len(pictures.jpeg()))
+        assert read(metadata, pictures.jpeg()) == "2009:05:30 12:34:56"
+        assert not waiting.done()
+        slow.may.set()
+        assert waiting.result().date == "2009:05:30 12:34:56"
+
+
+def test_more_than_may_wait_are_told_to_come_back() -> None:
+    metadata, slow = MetadataService(waiting=1), Held(pictures.jpeg())
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(metadata.read, slow, len(pictures.jpeg()))
+        while metadata._idle.qsize() == 2:
+            time.sleep(0.01)
+        with pytest.raises(Unavailable) as refusal:
+            read(metadata, pictures.jpeg())
+        assert refusal.value.retry_after
+        slow.may.set()
+        assert waiting.result().date
+    metadata.close()
+
+
+def test_a_disk_that_does_not_give_the_bytes_is_no_file_without_metadata(metadata: MetadataService) -> None:
+    class Failing(io.BytesIO):
+        def read(self, _size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(StorageFault, match="cannot be read"):
+        metadata.read(Failing(), 1000)
+    assert read(metadata, pictures.jpeg()) == "2009:05:30 12:34:56"
+
+
+def test_a_closed_service_reads_no_more(metadata: MetadataService) -> None:
+    read(metadata, pictures.jpeg())
+    metadata.close()
+    assert not any(worker.is_running for worker in metadata._all)
+    with pytest.raises(Unavailable, match="stop"):
+        read(metadata, pictures.jpeg())
