@@ -38,8 +38,8 @@ REPLACED_PAIRS = (("waiting", "room"), ("handler", "arrivals"))
 
 #: The packages whose comments, docstrings and sentences contain none of the replaced words, and those words.
 PLAIN_PACKAGES = (
-    *("app", "auth", "bags", "client", "collections", "commands", "concurrency", "config", "doctor", "fixity", "http"),
-    *("journal", "migration", "monitoring", "originals", "routes", "serving", "specify", "storage", *LEAVES),
+    *("app", "auth", "bags", "client", "collections", "commands", "concurrency", "config", "doctor", "files", "fixity"),
+    *("http", "journal", "migration", "monitoring", "originals", "routes", "serving", "specify", "storage", *LEAVES),
 )
 REPLACED_IN_TEXTS = re.compile(
     r"\b(anew|anybody|ballast|duty|duties|everybody|fuse|kept|moments?|nobody|somebody|story|whoever"

@@ -7,14 +7,15 @@ Concurrency: the file is never written in place, so a reader gets one complete v
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from assetstore.config import values
 from assetstore.errors import StorageFault
+from assetstore.files import durable
+from assetstore.files.faults import faults
+from assetstore.files.locks import locked
 from assetstore.names import PRIVATE_FOLDER
-from assetstore.storage.disk.files import faults, locked, sync_folder
 
 _NAME = "collections.json"
 
@@ -54,19 +55,10 @@ def read(path: Path) -> dict[str, str]:
 
 def write(path: Path, mapping: Mapping[str, str]) -> None:
     """Replaces the file, atomically and durably. Raises OutOfSpace, StorageFault."""
-    draft = path.with_name(f"draft-{os.getpid()}-{_NAME}")
+    text = json.dumps(dict(mapping), ensure_ascii=False, indent=2, sort_keys=True)
     with faults():
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        try:
-            with open(draft, "w", encoding="utf-8") as file:
-                json.dump(dict(mapping), file, ensure_ascii=False, indent=2, sort_keys=True)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        durable.write_text(path, f"{text}\n")
 
 
 @contextlib.contextmanager

@@ -24,12 +24,12 @@ from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config import values
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import StorageFault
+from assetstore.files.private_folders import make_private_folder
 from assetstore.migration import outcomes, receipt
 from assetstore.migration.endpoints import Address
 from assetstore.migration.runner import FileResult, Meter, Pass
 from assetstore.migration.state import MigrationState, Result
 from assetstore.migration.transfer import Rules
-from assetstore.storage.disk import files
 
 _MEGABYTE = 1_000_000
 _FOLDER = "migrations"
@@ -176,7 +176,7 @@ def _state_folder(settings: Settings) -> Path:
     if not settings.base_dir.is_dir():
         raise SettingsError(f"BASE_DIR: there is no folder {settings.base_dir}, where the migration state is stored.")
     try:
-        return files.make_private_folder(settings.base_dir, _FOLDER)
+        return make_private_folder(settings.base_dir, _FOLDER)
     except OSError as error:
         raise SettingsError(f"BASE_DIR: the migration state cannot be written there: {error}") from error
 

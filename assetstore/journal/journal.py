@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from assetstore.errors import StorageFault
+from assetstore.files.private_folders import make_private_folder
 from assetstore.journal import preallocate
 from assetstore.names import PRIVATE_FOLDER
-from assetstore.storage.disk import files
 
 _log = logging.getLogger(__name__)
 
@@ -274,7 +274,7 @@ class Journal:
         if self._connection is not None and self._opened_as[0] == os.getpid():
             self._connection.close()
         self._connection = None
-        files.make_private_folder(self._base, self._folder.name)
+        make_private_folder(self._base, self._folder.name)
         # Only one process at a time creates the database, or moves a damaged one aside.
         descriptor = os.open(self._folder.with_name("journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -2,5 +2,5 @@
 
 `protocols` defines the operations of a store, and `models` the values that it returns. `disk` and `s3` implement them;
 `trash_names` and `thumbnail_sizes` have what their layouts have in common. Routes and services use a store only
-through its protocols. `disk.files` also has file operations for the journal and other private files of the server.
+through its protocols.
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from assetstore.collections import added as added_collections
-from assetstore.storage.disk.files import locked
+from assetstore.files.locks import locked
 from tests.support import KEY, PROJECT, Client, RunningServer, run_manage, visible_files
 from tests.test_live import running
 

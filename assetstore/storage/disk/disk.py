@@ -24,22 +24,13 @@ from pathlib import Path
 from types import TracebackType
 
 from assetstore.errors import NotFound, OutOfSpace, StorageFault, Unsynced
+from assetstore.files.durable import confirm
+from assetstore.files.faults import faults
+from assetstore.files.locks import locked
+from assetstore.files.private_folders import make_private, private_folder
+from assetstore.files.unfinished import UPLOAD, create_locked, sweep
 from assetstore.names import is_bucket_url, is_store_name
-from assetstore.storage.disk.files import (
-    ABSENT,
-    UPLOAD,
-    brought_to,
-    confirm,
-    create_locked,
-    faults,
-    locked,
-    make_private,
-    open_file,
-    private_folder,
-    resolve,
-    sweep,
-    version,
-)
+from assetstore.storage.disk.files import ABSENT, brought_to, open_file, resolve, version
 from assetstore.storage.disk.thumbnails import DiskThumbnails
 from assetstore.storage.disk.trash import RESERVE_FOLDER, TRASH_FOLDER, DiskTrash
 from assetstore.storage.models import Listed, Past, StoredFile, TrashEntry, Version

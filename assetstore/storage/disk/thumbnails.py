@@ -15,7 +15,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from assetstore.errors import StorageFault
-from assetstore.storage.disk.files import faults, locked, make_private, open_file, private_folder
+from assetstore.files.faults import faults
+from assetstore.files.locks import locked
+from assetstore.files.private_folders import make_private, private_folder
+from assetstore.storage.disk.files import open_file
 from assetstore.storage.models import CachedThumbnail, StoredFile
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 

@@ -17,8 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from assetstore.files.durable import confirm, sync_folder
+from assetstore.files.private_folders import make_private, private_folder
 from assetstore.names import LONGEST_NAME, is_store_name
-from assetstore.storage.disk.files import confirm, exchange, make_private, private_folder, sync_folder
+from assetstore.storage.disk.files import exchange
 from assetstore.storage.models import DELETED, REPLACED, TrashEntry
 from assetstore.storage.trash_names import STAMP_PATTERN, stamp, timestamp_ns
 

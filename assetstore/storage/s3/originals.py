@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assetstore.errors import NotFound, StorageFault, TooLarge, Unrenderable
+from assetstore.files.locks import locked
 from assetstore.names import PRIVATE_FOLDER, is_store_name
-from assetstore.storage.disk.files import locked
 from assetstore.storage.models import DELETED, REPLACED, Listed, Past, StoredFile, TrashEntry, Version
 from assetstore.storage.s3 import trash
 from assetstore.storage.s3.layout import Folder, Layout

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assetstore.errors import TooLarge, Unavailable
-from assetstore.storage.disk.files import UPLOAD, create_locked, faults, make_private, private_folder, sweep
+from assetstore.files.faults import faults
+from assetstore.files.private_folders import make_private, private_folder
+from assetstore.files.unfinished import UPLOAD, create_locked, sweep
 
 _FOLDER = "spool"
 

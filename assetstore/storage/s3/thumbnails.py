@@ -24,8 +24,8 @@ import cachetools
 
 from assetstore import media_types
 from assetstore.errors import NotFound
+from assetstore.files.locks import locked
 from assetstore.names import PRIVATE_FOLDER, is_store_name
-from assetstore.storage.disk.files import locked
 from assetstore.storage.models import CachedThumbnail, StoredFile, Version
 from assetstore.storage.s3.errors import Overtaken
 from assetstore.storage.s3.layout import Folder, Layout
