@@ -107,7 +107,7 @@ class AssetServer:
             fields = upload.fields
             self._check_token(fields, "store")
             if fields.get("type") == "T":
-                self.collections.collection_dir(fields)
+                self.collections.collection_dir(self._collection(fields))
                 return plain("Ignoring thumbnail upload!")
             collection_dir, name = self._collection_dir_and_name(fields, "store")
             if upload.incoming is None:
@@ -270,7 +270,7 @@ class AssetServer:
             upload.on_data = count
         try:
             is_thumbnail = fields.get("type") == "T"
-            collection_dir = self.collections.collection_dir(fields)
+            collection_dir = self.collections.collection_dir(self._collection(fields))
             name = fields.get("store")
         except AssetError:
             # This is only a guess: the form is validated when all of it has arrived.
@@ -280,7 +280,7 @@ class AssetServer:
         return self.storage.receive(collection_dir, length, name if name and names.is_store_name(name) else None)
 
     def _collection_dir_and_name(self, parameters: Parameters, name_parameter: str) -> tuple[str, str]:
-        collection_dir = self.collections.collection_dir(parameters)
+        collection_dir = self.collections.collection_dir(self._collection(parameters))
         name = parameters.get(name_parameter)
         if name is None:
             raise BadRequest(f"The parameter {name_parameter} is missing.")
@@ -304,12 +304,17 @@ class AssetServer:
             number = self.refused_tokens.count(current.client)
             raise Forbidden(error.public, f"rejected token {number} from {current.client}") from None
 
-    def _origin(self, form: Parameters) -> Origin:
+    def _collection(self, parameters: Parameters) -> str | None:
+        """The name of the collection. Raises BadRequest: it is given twice or cannot be decoded."""
         try:
-            collection = form.get("coll")
+            return parameters.get("coll")
         except BadRequest:
-            collection = None  # malformed; ignored if all collections share one folder
-        return Origin(collection or "", responses.request_context().client)
+            if self.collections.folders() is not None:
+                raise
+            return None  # malformed; ignored if all collections share one folder
+
+    def _origin(self, form: Parameters) -> Origin:
+        return Origin(self._collection(form) or "", responses.request_context().client)
 
     def _query(self) -> Parameters:
         return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))

@@ -499,6 +499,16 @@ def test_a_hostile_collection_is_unknown_on_every_route(start: Start, name: str)
     assert everything(server) == before
 
 
+@pytest.mark.parametrize(("collections", "status"), [(None, 200), ({"KU Fish": "fish"}, 400)])
+def test_a_malformed_collection_name_matters_only_if_collections_are_configured(
+    start: Start, collections: dict[str, str] | None, status: int
+) -> None:
+    server = start(KEY=None, COLLECTION_DIRS=collections)
+    server.upload("a.txt", b"x", coll="KU Fish")
+    for malformed in ("coll=%FF", "coll=%zz", "coll=KU+Fish&coll=KU+Fish"):
+        assert server.get(f"/fileget?filename=a.txt&{malformed}").status == status
+
+
 # --- every answer ----------------------------------------------------------------------------------------------------
 
 

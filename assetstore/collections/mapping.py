@@ -18,7 +18,6 @@ from typing import overload
 
 from assetstore.collections import added as added_collections
 from assetstore.errors import AssetError, NotFound
-from assetstore.http.parameters import Parameters
 
 _log = logging.getLogger(__name__)
 
@@ -77,17 +76,15 @@ class Collections:
             return {"": ""}
         return {folder: name for name, folder in sorted(folders.items(), reverse=True)}
 
-    def collection_dir(self, parameters: Parameters) -> str:
-        """Returns the folder of the collection that the parameter `coll` names.
+    def collection_dir(self, name: str | None) -> str:
+        """Returns the folder of a collection. None or an empty name means that no collection was named.
 
         Raises:
             NotFound: the collection is unknown.
-            BadRequest: the name is given twice or cannot be decoded.
         """
         folders = self.folders()
         if folders is None:
             return ""
-        name = parameters.get("coll")
         folder = folders.get(name or "")
         if folder is None and name and "?" in name:
             folder = _find_squeezed(folders, name)
