@@ -25,7 +25,7 @@ from assetstore.config.loading import Settings
 from assetstore.journal.journal import Journal
 from assetstore.originals.service import Originals
 from assetstore.serving import paste, sockets
-from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.store import disk_store
 
 KEY = "test_attachment_key"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -121,9 +121,9 @@ def run_manage(base: Path, *arguments: object, **environ: str) -> subprocess.Com
 @contextlib.contextmanager
 def originals_in(base: Path, *collection_dirs: str, keeps_trash: bool = True) -> Iterator[Originals]:
     """Yields the originals of a store on disk, without a server."""
-    storage = DiskStorage(base, "originals", "thumbnails", collection_dirs)
-    storage.prepare()
-    originals = Originals(storage, Journal(base), collection_dirs, keeps_trash)
+    store = disk_store(base, "originals", "thumbnails", collection_dirs)
+    store.space.prepare()
+    originals = Originals(store, Journal(base), collection_dirs, keeps_trash)
     yield originals
     originals.journal.close()
 

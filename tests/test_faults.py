@@ -31,7 +31,7 @@ import pytest
 from assetstore.errors import StorageFault
 from assetstore.journal.journal import Event, Journal
 from assetstore.storage.disk import trash as disk_trash
-from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.store import disk_store
 from tests import pictures
 from tests.support import KEY, PROJECT, Client, Response, multipart_body, visible_files
 from tests.test_live import MEGABYTE, Program, children, counters
@@ -1033,13 +1033,13 @@ def test_the_old_version_stays_if_the_trash_cannot_be_synced(
     def fail(*arguments: object, **named: object) -> None:
         raise OSError(errno.EPERM, "not possible")
 
-    storage = DiskStorage(tmp_path, "originals", "thumbnails", [""])
-    storage.prepare()
+    store = disk_store(tmp_path, "originals", "thumbnails", [""])
+    store.space.prepare()
     (tmp_path / "originals/a").write_bytes(b"old")
     monkeypatch.setattr(disk_trash, "sync_folder", fail)
     if not links:
         monkeypatch.setattr(os, "link", fail)
-    with storage.receive("", 3) as incoming:
+    with store.originals.receive("", 3) as incoming:
         incoming.write(b"new")
         with pytest.raises(StorageFault):
             incoming.commit("", "a", keep_old=True)

@@ -358,7 +358,7 @@ def grow(server: RunningServer) -> None:
 def test_storage_shows_its_growth_and_how_long_the_disk_lasts(quiet: Browser, start: Start) -> None:
     before = start()
     grow(before)
-    free = before.context.originals.storage.free_bytes() or 0
+    free = before.context.originals.space.free_bytes() or 0
     server = start(BASE_DIR=str(before.base), RESERVED_BYTES=max(0, free - 12 * 10**9))
     quiet.open(server.port, "#storage")
     quiet.sign_in(KEY)

@@ -247,7 +247,7 @@ def test_importing_opens_no_file_no_tool_and_no_connection(tmp_path: Path) -> No
         "has_s3 = importlib.util.find_spec('obstore') and importlib.import_module('obstore.store')\n"
         "opened = []\n"
         "sys.addaudithook(watch)\n"
-        "import server, assetstore.storage.disk.disk, assetstore.thumbnails.rendering.worker\n"
+        "import server, assetstore.storage.disk.store, assetstore.thumbnails.rendering.worker\n"
         "import assetstore.metadata.worker\n"
         "has_s3 and importlib.import_module('assetstore.app.object_storage')\n"
         "print([path for path in opened if not path.isdigit()])\n"

@@ -31,8 +31,8 @@ from assetstore.monitoring.health import Health
 from assetstore.originals import trash_retention
 from assetstore.originals.service import Originals
 from assetstore.originals.trash_retention import TrashKeeper
-from assetstore.storage.disk.disk import DiskStorage
-from assetstore.storage.protocols import Storage
+from assetstore.storage.disk.store import disk_store
+from assetstore.storage.protocols import Store
 from assetstore.thumbnails.rendering.job import Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Rules, Thumbnails
@@ -159,18 +159,18 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
         raise SettingsError(f"BASE_DIR: there is no folder {base}. Mount its disk or, for a new store, create it.")
     collections = collections or open_collections(settings)
     collection_dirs = LiveCollectionDirs(collections)
-    storage = _new_storage(settings, collection_dirs)
+    store = _new_store(settings, collection_dirs)
     try:
-        storage.prepare()
+        store.space.prepare()
     except StorageFault as error:
         raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
-    collections.admit = storage.prepare_collection_dir
-    return Originals(storage, Journal(base), collection_dirs, keeps_trash=settings.trash_days > 0)
+    collections.admit = store.space.prepare_collection_dir
+    return Originals(store, Journal(base), collection_dirs, keeps_trash=settings.trash_days > 0)
 
 
-def _new_storage(settings: Settings, collection_dirs: Sequence[str]) -> Storage:
+def _new_store(settings: Settings, collection_dirs: Sequence[str]) -> Store:
     if settings.storage_url is None:
-        return DiskStorage(
+        return disk_store(
             settings.base_dir, settings.orig_dir, settings.thumb_dir, collection_dirs, settings.reserved_bytes
         )
     try:

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from assetstore.config.loading import TRASH_PREFIX, Settings
 from assetstore.config.values import BUCKET_IN_HOST_NAME
+from assetstore.storage.protocols import Store
 from assetstore.storage.s3.client import Bucket, Service
-from assetstore.storage.s3.layout import Layout
-from assetstore.storage.s3.originals import Folders, S3Storage
+from assetstore.storage.s3.layout import FolderNames, Layout
+from assetstore.storage.s3.originals import S3OriginalStorage
+from assetstore.storage.s3.space import S3Space
 from assetstore.storage.s3.spool import Spool
+from assetstore.storage.s3.trash import S3TrashStorage
 
 #: The share of all threads that may wait for a service that does not respond.
 _SHARE_THAT_WAITS = 0.6
@@ -15,7 +18,7 @@ _SHARE_THAT_WAITS = 0.6
 
 def open_storage(
     settings: Settings, collection_dirs: Sequence[str], credentials: Mapping[str, str] | None = None
-) -> S3Storage:
+) -> Store:
     """Returns the store.
 
     Parameters:
@@ -34,6 +37,7 @@ def open_storage(
         most_waiting = max(1, int(settings.threads * _SHARE_THAT_WAITS))
         return Bucket(name, Service(endpoint, settings.storage_region, is_virtual, most_waiting, credentials or {}))
 
-    layout = Layout(settings.storage_url or "", collection_dirs, new_bucket)
-    folders = Folders(settings.orig_dir, settings.thumb_dir, TRASH_PREFIX)
-    return S3Storage(layout, folders, settings.base_dir, Spool(settings.base_dir, settings.limits.spool_bytes))
+    names = FolderNames(settings.orig_dir, settings.thumb_dir, TRASH_PREFIX)
+    layout = Layout(settings.storage_url or "", collection_dirs, names, new_bucket)
+    spool = Spool(settings.base_dir, settings.limits.spool_bytes)
+    return Store(S3OriginalStorage(layout, settings.base_dir, spool), S3TrashStorage(layout), S3Space(layout, spool))

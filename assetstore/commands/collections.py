@@ -211,7 +211,7 @@ def _refuse_loose_files(settings: Settings, folder: str) -> None:
 
 def _holds_files(originals: Originals, collection_dir: str) -> bool:
     """Whether there are originals. Creates the collection folder, because a missing folder cannot be listed."""
-    originals.storage.prepare_collection_dir(collection_dir)
+    originals.space.prepare_collection_dir(collection_dir)
     return next(iter(originals.storage.originals(collection_dir)), None) is not None
 
 
@@ -220,7 +220,7 @@ def _refuse_files(originals: Originals, collection_dir: str, consequence: str) -
     shown = f"folder {collection_dir}" if collection_dir else "shared folder"
     if _holds_files(originals, collection_dir):
         raise BadRequest(f"The {shown} contains files {consequence}. Nothing was changed; move the files first.")
-    if next(iter(originals.storage.trash(collection_dir)), None) is not None:
+    if next(iter(originals.trash_storage.entries(collection_dir)), None) is not None:
         raise BadRequest(f"The trash of the {shown} contains files {consequence}. Nothing was changed; purge it first.")
 
 

@@ -162,7 +162,7 @@ def _open_pass(
     target = addresses[1].open(settings, list(collection_dirs.values()), os.environ)
     folder = _state_folder(settings)
     if not run_options.dry_run:
-        target.storage.prepare()
+        target.store.space.prepare()
     identity = "\n".join(address.plain(settings) for address in addresses)
     with contextlib.closing(
         MigrationState(folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.sqlite")

@@ -82,7 +82,7 @@ def _collections(settings: Settings, folder: Path) -> Iterator[Finding]:
 def _bucket(settings: Settings, folder: Path) -> Iterator[Finding]:
     """The object storage, by storing and deleting a small object in each bucket."""
     try:
-        bootstrap.open_originals(settings, folder).storage.probe()
+        bootstrap.open_originals(settings, folder).space.probe()
     except SettingsError as fault:
         yield error("bucket", str(fault), "The server does not start.", "See docs/scaling.md for the requirements.")
     except AssetError as fault:

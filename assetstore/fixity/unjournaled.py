@@ -63,7 +63,7 @@ class Unjournaled:
         listed_at, entries = self._listed.get(collection_dir, (0.0, {}))
         if collection_dir not in self._listed or time.monotonic() - listed_at > _CACHE_SECONDS:
             listed_at = time.monotonic()
-            entries = {entry.name: entry for entry in self._originals.storage.trash(collection_dir)}
+            entries = {entry.name: entry for entry in self._originals.trash_storage.entries(collection_dir)}
             self._listed[collection_dir] = (listed_at, entries)
         return entries
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from assetstore import names
 from assetstore.config import values
 from assetstore.config.loading import Settings, SettingsError
-from assetstore.storage.disk.disk import DiskStorage
-from assetstore.storage.protocols import Storage
+from assetstore.storage.disk.store import disk_store
+from assetstore.storage.protocols import Store
 
 #: Environment variables with credentials, without the prefix `SOURCE_` or `TARGET_`, and their names in obstore.
 _CREDENTIALS = {
@@ -61,8 +61,8 @@ class Address:
             if not folder.is_dir():
                 raise SettingsError(f"There is no folder {folder}. Mount its disk, or create it if it is new.")
             reserve = settings.reserved_bytes
-            storage = DiskStorage(folder, settings.orig_dir, settings.thumb_dir, collection_dirs, reserve)
-            return End(storage, lambda collection_dir: (folder / collection_dir / settings.orig_dir).is_dir())
+            store = disk_store(folder, settings.orig_dir, settings.thumb_dir, collection_dirs, reserve)
+            return End(store, lambda collection_dir: (folder / collection_dir / settings.orig_dir).is_dir())
         try:
             from assetstore.app.object_storage import open_storage  # noqa: PLC0415 - large
         except ImportError as error:
@@ -91,11 +91,11 @@ class End:
     """An open end.
 
     Fields:
-        storage: the store.
+        store: the store.
         has_folder: on a disk, whether a collection folder has a folder of originals; None for a bucket.
     """
 
-    storage: Storage
+    store: Store
     has_folder: Callable[[str], bool] | None = None
 
     @property

@@ -92,8 +92,8 @@ class Pass:
         """
         for collection_dir, target_dir in self._work.rules.collection_dirs.items():
             if not self._work.target.is_new(target_dir):
-                self._state.note_target(collection_dir, self._work.target.storage.originals(target_dir))
-            self._state.note_source(collection_dir, self._work.source.storage.originals(collection_dir))
+                self._state.note_target(collection_dir, self._work.target.store.originals.originals(target_dir))
+            self._state.note_source(collection_dir, self._work.source.store.originals.originals(collection_dir))
         self.summary.files, self.summary.bytes = self._state.count()
         if not self.summary.files and self._state.has_notes():
             raise StorageFault("The source is empty, but files were copied from it before. Check that it is mounted.")
@@ -161,7 +161,7 @@ class Pass:
 
         Raises StorageFault, Unavailable.
         """
-        storage = self._work.target.storage
+        storage = self._work.target.store.originals
         for collection_dir, name, size, tag in self._state.deleted(list(self._work.rules.collection_dirs)):
             outcome, target_dir = migration_outcomes.DELETED, self._work.rules.collection_dirs[collection_dir]
             if removes:

@@ -164,7 +164,7 @@ class Transfer:
             source = self._digest(stored, self._count)
             size = stored.version.size
         try:
-            with self._work.target.storage.open_original(self._collection_dir, self._task.name) as stored:
+            with self._work.target.store.originals.open_original(self._collection_dir, self._task.name) as stored:
                 _forget_cached(stored)
                 target = self._digest(stored)
         except NotFound:
@@ -177,7 +177,7 @@ class Transfer:
 
     def _copy(self, outcome: str) -> Result:
         """Copies the original and verifies the copy."""
-        storage, name = self._work.target.storage, self._task.name
+        storage, name = self._work.target.store.originals, self._task.name
         with self._open_source() as stored:
             past = Past(stored.version.modified_ns, stored.sha256 or self._checksum_in_advance(stored))
             size = stored.version.size
@@ -213,7 +213,7 @@ class Transfer:
         if self._has_begun:
             return
         try:
-            tag = self._work.target.storage.version(self._collection_dir, self._task.name).tag
+            tag = self._work.target.store.originals.version(self._collection_dir, self._task.name).tag
         except NotFound:
             tag = None
         if tag != self._task.target_tag:
@@ -228,7 +228,7 @@ class Transfer:
 
     def _open_source(self) -> StoredFile:
         try:
-            return self._work.source.storage.open_original(self._task.collection_dir, self._task.name)
+            return self._work.source.store.originals.open_original(self._task.collection_dir, self._task.name)
         except NotFound:
             raise _GoneFromSource from None
 

@@ -145,7 +145,7 @@ class _State:
         for kind, value in (("most", workers.most), ("running", workers.running), ("busy", workers.busy)):
             yield _gauge(f"render_workers_{kind}", "Render workers of the process that serves the metrics.", value)
         try:
-            free = self._originals.storage.free_bytes()
+            free = self._originals.space.free_bytes()
             if free is not None:
                 yield _gauge("free_bytes", "Bytes that can still be stored.", free)
             sizes = self._store_sizes()

@@ -51,12 +51,12 @@ def _certificate(settings: Settings) -> Result:
 
 
 def _store(originals: Originals) -> Result:
-    originals.storage.probe()
+    originals.space.probe()
     return Result(OK, "The store can be written.")
 
 
 def _space(settings: Settings, originals: Originals) -> Result:
-    free = originals.storage.free_bytes()
+    free = originals.space.free_bytes()
     if free is None:
         return Result(OK, "The free space of the store is unknown.")
     if free <= settings.reserved_bytes:

@@ -51,7 +51,7 @@ def existed(originals: Originals, timestamp_ns: int) -> Iterator[Past]:
         listed = {entry.name: entry for entry in originals.storage.originals(collection_dir)}
         went: dict[str, list[TrashEntry]] = {}
         gone: dict[str, TrashEntry] = {}
-        for entry in originals.storage.trash(collection_dir):  # the oldest first
+        for entry in originals.trash_storage.entries(collection_dir):  # the oldest first
             if entry.removed_ns > timestamp_ns:
                 went.setdefault(entry.name, []).append(entry)
             else:

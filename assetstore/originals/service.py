@@ -16,7 +16,7 @@ from assetstore.errors import AssetError, StorageFault, Unsynced
 from assetstore.journal import journal as events
 from assetstore.journal.journal import Event, Journal, Origin
 from assetstore.storage.models import TrashEntry
-from assetstore.storage.protocols import Incoming, Storage
+from assetstore.storage.protocols import Incoming, Store
 
 _log = logging.getLogger(__name__)
 
@@ -34,14 +34,16 @@ class Originals:
     """The originals of one store.
 
     Parameters:
-        storage: where they are.
+        store: the store; its parts become `storage`, `trash_storage` and `space`.
         journal: what happened to them.
         collection_dirs: the folders of all collections.
         keeps_trash: whether deleted and replaced originals are moved to the trash.
     """
 
-    def __init__(self, storage: Storage, journal: Journal, collection_dirs: Sequence[str], keeps_trash: bool) -> None:
-        self.storage = storage
+    def __init__(self, store: Store, journal: Journal, collection_dirs: Sequence[str], keeps_trash: bool) -> None:
+        self.storage = store.originals
+        self.trash_storage = store.trash
+        self.space = store.space
         self.journal = journal
         self.collection_dirs = collection_dirs
         self.keeps_trash = keeps_trash
@@ -86,7 +88,7 @@ class Originals:
         """
         with self.storage.locked_original(entry.collection_dir, entry.name):
             sha256 = self.sha256_of(entry)
-            replaces, doubt = _made(lambda: self.storage.restore(entry, self.keeps_trash))
+            replaces, doubt = _made(lambda: self.trash_storage.restore(entry, self.keeps_trash))
             self._record(events.RESTORED, entry.collection_dir, entry.name, origin, entry.size, sha256)
         if doubt is not None:
             raise doubt
@@ -95,7 +97,7 @@ class Originals:
     def purge(self, entry: TrashEntry, origin: Origin) -> bool:
         """Permanently deletes an entry of the trash; False if it did not exist. Raises StorageFault."""
         with self.storage.locked_original(entry.collection_dir, entry.name):
-            existed = self.storage.purge(entry)
+            existed = self.trash_storage.purge(entry)
             if existed:
                 self._record(events.PURGED, entry.collection_dir, entry.name, origin, entry.size, None)
         return existed
@@ -109,7 +111,7 @@ class Originals:
     def trash(self) -> Iterator[TrashEntry]:
         """Yields the trash of all collection folders, the oldest entries of each first. Raises StorageFault."""
         for collection_dir in self.collection_dirs:
-            yield from self.storage.trash(collection_dir)
+            yield from self.trash_storage.entries(collection_dir)
 
     def sha256_of(self, entry: TrashEntry) -> str | None:
         """Returns the SHA-256 of an entry of the trash according to the journal, None if it is not known."""

@@ -74,7 +74,7 @@ class Survey:
         originals = self._originals
         now = time.time()
         collection_dirs = [self._sizes(collection_dir) for collection_dir in originals.collection_dirs]
-        free = originals.storage.free_bytes()
+        free = originals.space.free_bytes()
         room = None if free is None else max(0, free - self._reserve)
         daily = _or_none(lambda: growth.daily(originals.journal, self._keeps_trash, now))
         months = _or_none(lambda: growth.months(originals.journal, self._keeps_trash)) or []

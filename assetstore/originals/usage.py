@@ -129,7 +129,7 @@ def forecast(originals: Originals, reserved_bytes: int) -> Forecast:
     Raises:
         StorageFault: the journal or the disk cannot be read.
     """
-    free = originals.storage.free_bytes()
+    free = originals.space.free_bytes()
     if free is not None:
         free = max(0, free - reserved_bytes)
     now = time.time()

@@ -269,7 +269,7 @@ class Comparison:
     def _trash(self) -> dict[tuple[str, str], list[TrashEntry]]:
         found: defaultdict[tuple[str, str], list[TrashEntry]] = defaultdict(list)
         for collection_dir in self._collection_dirs:
-            for entry in self._originals.storage.trash(collection_dir):
+            for entry in self._originals.trash_storage.entries(collection_dir):
                 found[collection_dir, entry.name].append(entry)
         return dict(found)
 

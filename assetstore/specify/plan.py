@@ -144,7 +144,7 @@ class Repair:
 
     def _restored(self, step: Step) -> tuple[str, bool]:
         if step.collection_dir not in self._trash:
-            listed = self._originals.storage.trash(step.collection_dir)
+            listed = self._originals.trash_storage.entries(step.collection_dir)
             self._trash[step.collection_dir] = {entry.identifier: entry for entry in listed}
         entry = self._trash[step.collection_dir].get(step.entry)
         exists = self._version(step) is not None

@@ -6,6 +6,7 @@ was validated by `assetstore.names.store_name`, or that `assetstore.formats` der
 
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
@@ -46,18 +47,8 @@ class Incoming(Protocol):
     ) -> None: ...
 
 
-class Storage(Protocol):
-    """A store of originals with a trash of deleted and replaced ones."""
-
-    def prepare(self) -> None:
-        """Creates what the store requires and removes what a crash left. Raises StorageFault."""
-
-    def thumbnails(self, most_sizes: int) -> "ThumbnailStore":
-        """Returns the store of thumbnails beside these originals.
-
-        Parameters:
-            most_sizes: how many sizes of thumbnails are cached for each collection.
-        """
+class OriginalReader(Protocol):
+    """The operations on the originals of a store that do not change them."""
 
     def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original.
@@ -78,6 +69,23 @@ class Storage(Protocol):
     def originals(self, collection_dir: str) -> Iterator[Listed]:
         """Yields all originals of a collection folder, in any order. Raises StorageFault."""
 
+    def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
+        """Holds the lock of an original, among all threads and processes.
+
+        It must be held to commit, delete or restore, and must not be nested. Raises OutOfSpace, StorageFault.
+        """
+
+
+class OriginalStorage(OriginalReader, Protocol):
+    """The originals of a store."""
+
+    def thumbnails(self, most_sizes: int) -> "ThumbnailStore":
+        """Returns the store of thumbnails beside these originals.
+
+        Parameters:
+            most_sizes: how many sizes of thumbnails are cached for each collection.
+        """
+
     def receive(
         self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
     ) -> Incoming:
@@ -95,13 +103,11 @@ class Storage(Protocol):
     def delete_original(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         """Removes an original, to the trash if *keep_old*. Returns whether it existed. Raises StorageFault."""
 
-    def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
-        """Holds the lock of an original, among all threads and processes.
 
-        It must be held to commit, delete or restore, and must not be nested. Raises OutOfSpace, StorageFault.
-        """
+class TrashStorage(Protocol):
+    """The trash of a store: deleted and replaced originals."""
 
-    def trash(self, collection_dir: str) -> Iterator[TrashEntry]:
+    def entries(self, collection_dir: str) -> Iterator[TrashEntry]:
         """Yields the trash of a collection folder, oldest entries first. Raises StorageFault."""
 
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
@@ -112,6 +118,13 @@ class Storage(Protocol):
     def purge(self, entry: TrashEntry) -> bool:
         """Removes an entry of the trash permanently. Returns whether it existed. Raises StorageFault."""
 
+
+class StorageSpace(Protocol):
+    """The folders or buckets of a store, independent of the files in them."""
+
+    def prepare(self) -> None:
+        """Creates what the store requires and removes what a crash left. Raises StorageFault."""
+
     def prepare_collection_dir(self, collection_dir: str) -> None:
         """Prepares a collection folder for use, if necessary. Raises StorageFault."""
 
@@ -120,6 +133,15 @@ class Storage(Protocol):
 
     def free_bytes(self) -> int | None:
         """Returns the free space of the fullest disk, in bytes; None if it is unknown. Raises StorageFault."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store: one protocol for each kind of caller."""
+
+    originals: OriginalStorage
+    trash: TrashStorage
+    space: StorageSpace
 
 
 class ThumbnailStore(Protocol):

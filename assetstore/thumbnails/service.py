@@ -28,7 +28,7 @@ from assetstore import formats, media_types
 from assetstore.concurrency.single_flight import SingleFlight
 from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedType
 from assetstore.storage.models import StoredFile, Version
-from assetstore.storage.protocols import NewThumbnail, Storage, ThumbnailStore
+from assetstore.storage.protocols import NewThumbnail, OriginalReader, ThumbnailStore
 from assetstore.thumbnails.rendering.job import Job
 from assetstore.thumbnails.rendering.pool import TIMEOUT_SECONDS, RenderPool, busy
 
@@ -72,7 +72,7 @@ class Thumbnails:
         rules: which thumbnails to make.
     """
 
-    def __init__(self, storage: Storage, store: ThumbnailStore, pool: RenderPool, rules: Rules) -> None:
+    def __init__(self, storage: OriginalReader, store: ThumbnailStore, pool: RenderPool, rules: Rules) -> None:
         self._storage = storage
         self._store = store
         self._pool = pool

@@ -164,7 +164,7 @@ def test_the_first_collection_and_the_last_one(start: Start, manage: Manage) -> 
     server.delete("a", coll="KU Fish")
     assert "purge it first" in manage("remove", "KU Fish").stderr
     for entry in server.context.originals.trash():
-        server.context.originals.storage.purge(entry)
+        server.context.originals.trash_storage.purge(entry)
     run = manage("remove", "KU Fish")
     assert run.returncode == 0
     assert "share one folder" in run.stderr

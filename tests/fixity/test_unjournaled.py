@@ -21,14 +21,14 @@ import hashlib, os, signal, sys
 from pathlib import Path
 from assetstore.journal.journal import Journal, Origin
 from assetstore.originals.service import Originals, Received
-from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.store import disk_store
 base, act = sys.argv[1:]
-storage, journal = DiskStorage(Path(base), "originals", "thumbnails", [""]), Journal(Path(base))
-originals = Originals(storage, journal, [""], keeps_trash=True)
+store, journal = disk_store(Path(base), "originals", "thumbnails", [""]), Journal(Path(base))
+originals = Originals(store, journal, [""], keeps_trash=True)
 journal.record = lambda event: os.kill(os.getpid(), signal.SIGKILL)
 if act == "delete":
     originals.delete("", "a", Origin("", "killed"))
-with storage.receive("", None) as incoming:
+with store.originals.receive("", None) as incoming:
     incoming.write(b"newer")
     originals.store(Received(incoming, 5, hashlib.sha256(b"newer").hexdigest()), "", "a", Origin("", "killed"))
 """

@@ -1,6 +1,7 @@
 """manage.py migrate: each way, interrupted, beside a running server, and with all that can be wrong."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -24,9 +25,11 @@ from assetstore.migration.endpoints import Address, End
 from assetstore.migration.runner import Pass
 from assetstore.migration.state import MigrationState, Result
 from assetstore.migration.transfer import Rules
-from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.layout import DiskLayout
+from assetstore.storage.disk.originals import DiskOriginalStorage
+from assetstore.storage.disk.store import disk_store
 from assetstore.storage.models import Past, StoredFile
-from assetstore.storage.protocols import Incoming, Storage
+from assetstore.storage.protocols import Incoming, OriginalStorage, Store
 from tests import bad_weather, pictures
 from tests.object_store import BUCKETS, ObjectStore
 from tests.support import KEY, PROJECT, RunningServer
@@ -73,11 +76,14 @@ class Migration:
             name: row.get("outcome") for name, row in self.rows(*arguments, status=status).items() if name != "summary"
         }
 
-    def storage(self, side: str) -> Storage:
+    def store(self, side: str) -> Store:
         settings = loading.load({}, self.environ, PROJECT, 2)
-        storage = Address(side, getattr(self, side)).open(settings, [""], {}).storage
-        storage.prepare()
-        return storage
+        store = Address(side, getattr(self, side)).open(settings, [""], {}).store
+        store.space.prepare()
+        return store
+
+    def storage(self, side: str) -> OriginalStorage:
+        return self.store(side).originals
 
     def put(self, side: str, files: Mapping[str, bytes]) -> None:
         storage = self.storage(side)
@@ -284,7 +290,8 @@ def test_new_replaced_and_deleted_files_are_told_apart(between: Callable[[str], 
     assert migrate.contents("target") == {"same": b"same", "old": b"new", "more": b"more", "gone": b"gone"}
     assert migrate.outcomes("--remove-deleted")["gone"] == "removed"
     assert set(migrate.contents("target")) == {"same", "old", "more"}
-    assert [(entry.name, entry.reason) for entry in migrate.storage("target").trash("")][-1] == ("gone", "deleted")
+    *_, last = migrate.store("target").trash.entries("")
+    assert (last.name, last.reason) == ("gone", "deleted")
 
 
 @pytest.mark.parametrize("way", ["disk to s3", "disk to disk"])
@@ -301,10 +308,10 @@ def test_what_another_hand_put_at_the_target_is_left_alone(between: Callable[[st
     assert migrate.contents("target") == {"a": b"target", "b": b"same", "c": b"newer!", "z": b"only here"}
     assert set(migrate.outcomes("--replace").values()) == {"replaced", "copied", "unchanged"}
     assert {**migrate.contents("source"), "z": b"only here"} == migrate.contents("target")
-    assert sorted(entry.name for entry in migrate.storage("target").trash("")) == ["a", "c"]
+    assert sorted(entry.name for entry in migrate.store("target").trash.entries("")) == ["a", "c"]
 
 
-class Unreliable(DiskStorage):
+class Unreliable(DiskOriginalStorage):
     """A disk that gives back some files with a wrong byte until they are written anew, or always."""
 
     wrong: AbstractSet[str] = frozenset()
@@ -333,15 +340,15 @@ class Unreliable(DiskStorage):
 def damaging(tmp_path: Path) -> tuple[Unreliable, Callable[[], dict[str, Result]]]:
     """A damaging target, and what migrates to it, comparing everything."""
     stores = []
-    for kind in (DiskStorage, Unreliable):
-        folder = tmp_path / kind.__name__
+    for folder in (tmp_path / "source", tmp_path / "target"):
         folder.mkdir()
-        stores.append(kind(folder, "originals", "thumbnails", [""]))
-        stores[-1].prepare()
+        stores.append(disk_store(folder, "originals", "thumbnails", [""]))
+        stores[-1].space.prepare()
     source, target = stores
-    assert isinstance(target, Unreliable)
+    unreliable = Unreliable(DiskLayout(tmp_path / "target", "originals", "thumbnails", [""]))
+    target = dataclasses.replace(target, originals=unreliable)
     for name in ("a", "b"):
-        (tmp_path / "DiskStorage" / "originals" / name).write_bytes(name.encode() * 1000)
+        (tmp_path / "source" / "originals" / name).write_bytes(name.encode() * 1000)
 
     def run() -> dict[str, Result]:
         with contextlib.closing(MigrationState(tmp_path / "notes.sqlite")) as state:
@@ -350,7 +357,7 @@ def damaging(tmp_path: Path) -> tuple[Unreliable, Callable[[], dict[str, Result]
             run.list_both(compares_all=True)
             return {done.name: done.result for done in run.transfer_all(lambda: None)}
 
-    return target, run
+    return unreliable, run
 
 
 def test_a_target_that_gives_back_other_bytes_is_found_out(
@@ -437,7 +444,7 @@ def test_collections_are_moved_into_folders_and_buckets_of_their_own(
     run = migrate.run("--folder", "fish", "--folder", f"herps={own}")
     assert run.returncode == 0, run.stderr
     settings = loading.load({}, migrate.environ, PROJECT, 2)
-    target = Address("target", migrate.target).open(settings, ["fish", own], {}).storage
+    target = Address("target", migrate.target).open(settings, ["fish", own], {}).store.originals
     for collection_dir, content in (("fish", b"fish"), (own, b"herps")):
         with target.open_original(collection_dir, "a") as stored:
             assert stored.file.read() == content

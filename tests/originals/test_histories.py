@@ -40,7 +40,7 @@ from assetstore.journal import journal as events
 from assetstore.journal.journal import Event, Journal, Origin
 from assetstore.originals.service import Originals, Received
 from assetstore.storage.disk import trash as disk_trash
-from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.store import disk_store
 from assetstore.storage.disk.trash import DiskTrash
 from assetstore.storage.models import TrashEntry
 
@@ -223,9 +223,9 @@ class Histories(RuleBasedStateMachine):
         shutil.rmtree(self.base)
 
     def opened(self, keeps_trash: bool) -> Originals:
-        storage = DiskStorage(self.base, "originals", "thumbnails", COLLECTION_DIRS)
-        storage.prepare()
-        return Originals(storage, WatchedJournal(self.base, self.system), COLLECTION_DIRS, keeps_trash)
+        store = disk_store(self.base, "originals", "thumbnails", COLLECTION_DIRS)
+        store.space.prepare()
+        return Originals(store, WatchedJournal(self.base, self.system), COLLECTION_DIRS, keeps_trash)
 
     # What is done.
 

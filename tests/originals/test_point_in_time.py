@@ -17,7 +17,7 @@ from assetstore.journal.journal import Event, Journal, Origin
 from assetstore.originals import point_in_time
 from assetstore.originals.point_in_time import IN_PLACE, IN_TRASH, LOST, Past
 from assetstore.originals.service import Originals, Received
-from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.store import disk_store
 from assetstore.storage.disk.trash import DiskTrash
 
 ORIGIN = Origin("", "test")
@@ -47,9 +47,9 @@ class Store:
     def __init__(self, base: Path, clock: Clock, keeps_trash: bool = True) -> None:
         self.base = base
         self.clock = clock
-        storage = DiskStorage(base, "originals", "thumbnails", ["", "fish"])
-        storage.prepare()
-        self.originals = Originals(storage, Journal(base), ["", "fish"], keeps_trash)
+        store = disk_store(base, "originals", "thumbnails", ["", "fish"])
+        store.space.prepare()
+        self.originals = Originals(store, Journal(base), ["", "fish"], keeps_trash)
 
     def at(self, second: float) -> "Store":
         self.clock.now = second

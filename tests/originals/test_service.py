@@ -20,7 +20,7 @@ from assetstore.errors import AssetError, NotFound, StorageFault
 from assetstore.journal import journal as events
 from assetstore.journal.journal import Event, Journal, Origin
 from assetstore.originals.service import Originals, Received
-from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.store import disk_store
 from assetstore.storage.disk.trash import DiskTrash
 from assetstore.storage.models import DELETED, REPLACED, TrashEntry
 
@@ -28,9 +28,9 @@ ORIGIN = Origin("KU Fish", "192.0.2.1")
 
 
 def opened(base: Path, keeps_trash: bool = True) -> Originals:
-    storage = DiskStorage(base, "originals", "thumbnails", ["", "fish"])
-    storage.prepare()
-    return Originals(storage, Journal(base), ["", "fish"], keeps_trash)
+    store = disk_store(base, "originals", "thumbnails", ["", "fish"])
+    store.space.prepare()
+    return Originals(store, Journal(base), ["", "fish"], keeps_trash)
 
 
 @pytest.fixture

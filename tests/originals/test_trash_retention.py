@@ -216,14 +216,14 @@ def test_an_entry_that_cannot_leave_does_not_keep_the_others(
 ) -> None:
     for name in ("a", "b", "c"):
         lay(tmp_path, name, 100)
-    purge = originals.storage.purge
+    purge = originals.trash_storage.purge
 
     def fail(entry: TrashEntry) -> bool:
         if entry.name == "b":
             raise StorageFault("The server cannot write.", "broken")
         return purge(entry)
 
-    monkeypatch.setattr(originals.storage, "purge", fail)
+    monkeypatch.setattr(originals.trash_storage, "purge", fail)
     assert TrashKeeper(originals, tmp_path, 90, None).purge(NOW) == 2
     assert kept(originals) == ["b"]
     assert "-deleted-b" in caplog.text

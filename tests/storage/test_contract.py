@@ -17,7 +17,7 @@ from assetstore.fixity.verification import Verification
 from assetstore.journal.journal import Origin
 from assetstore.originals.service import Originals, Received
 from assetstore.storage.models import DELETED, REPLACED, StoredFile
-from assetstore.storage.protocols import Incoming, PrunableThumbnails, Storage, ThumbnailStore
+from assetstore.storage.protocols import Incoming, OriginalStorage, PrunableThumbnails, ThumbnailStore
 from tests.support import PROJECT
 
 ORIGIN = Origin("KU Fish", "192.0.2.7")
@@ -44,16 +44,16 @@ def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Origin
 
 
 @pytest.fixture
-def storage(originals: Originals) -> Storage:
+def storage(originals: Originals) -> OriginalStorage:
     return originals.storage
 
 
 @pytest.fixture
-def thumbnails(storage: Storage) -> ThumbnailStore:
+def thumbnails(storage: OriginalStorage) -> ThumbnailStore:
     return storage.thumbnails(3)
 
 
-def begin(storage: Storage, name: str, length: int, way: str) -> Incoming:
+def begin(storage: OriginalStorage, name: str, length: int, way: str) -> Incoming:
     """An upload whose name is known when its bytes come, or not."""
     return storage.receive(FISH, length, name) if way == "name first" else storage.receive(None, None)
 
@@ -67,12 +67,12 @@ def put(originals: Originals, name: str, content: bytes, collection_dir: str = F
         return originals.store(received, collection_dir, name, ORIGIN)
 
 
-def read(storage: Storage, name: str, collection_dir: str = FISH) -> bytes:
+def read(storage: OriginalStorage, name: str, collection_dir: str = FISH) -> bytes:
     with storage.open_original(collection_dir, name) as stored:
         return stored.file.read()
 
 
-def names(storage: Storage, collection_dir: str = FISH) -> list[str]:
+def names(storage: OriginalStorage, collection_dir: str = FISH) -> list[str]:
     return sorted(listed.name for listed in storage.originals(collection_dir))
 
 
@@ -112,7 +112,7 @@ def test_collection_folders_have_nothing_to_do_with_each_other(originals: Origin
     assert [entry.collection_dir for entry in originals.trash()] == [FISH]
 
 
-def test_what_is_not_there_is_not_found(storage: Storage, thumbnails: ThumbnailStore) -> None:
+def test_what_is_not_there_is_not_found(storage: OriginalStorage, thumbnails: ThumbnailStore) -> None:
     for fail in (
         lambda: storage.open_original(FISH, "a"),
         lambda: storage.version(FISH, "a"),
@@ -260,7 +260,7 @@ def test_without_a_trash_nothing_is_kept(originals: Originals) -> None:
             incoming.sync()
             incoming.commit(FISH, "a", keep_old=False)
     assert storage.delete_original(FISH, "a", keep_old=False) is True
-    assert list(storage.trash(FISH)) == []
+    assert list(originals.trash()) == []
     assert names(storage) == []
 
 
@@ -379,7 +379,7 @@ def test_thumbnails_can_be_listed_removed_and_their_sizes_forgotten(thumbnails: 
     assert thumbnails.caches_size(FISH, 100) is False
 
 
-def test_locks_keep_others_out(storage: Storage) -> None:
+def test_locks_keep_others_out(storage: OriginalStorage) -> None:
     order: list[str] = []
     inside = threading.Event()
 
@@ -398,8 +398,8 @@ def test_locks_keep_others_out(storage: Storage) -> None:
     assert order == ["first", "second"]
 
 
-def test_a_store_can_be_tried_without_a_trace(storage: Storage, tmp_path: Path) -> None:
-    storage.probe()
-    assert names(storage) == []
-    free: Callable[[], int | None] = storage.free_bytes
+def test_a_store_can_be_tried_without_a_trace(originals: Originals, tmp_path: Path) -> None:
+    originals.space.probe()
+    assert names(originals.storage) == []
+    free: Callable[[], int | None] = originals.space.free_bytes
     assert free() is None or (free() or 0) > 0

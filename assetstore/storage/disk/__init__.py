@@ -1,5 +1,12 @@
 """The store on disk: originals and thumbnails are ordinary files in ordinary folders.
 
-`disk` is the store of originals, `trash` the trash of deleted and replaced originals, `thumbnails` the store of
-thumbnails, and `files` has the file operations that all of them use.
+store.py          creates a store
+layout.py         the folders of each collection, and whether their disk is mounted
+originals.py      originals
+uploads.py        an upload in progress
+trash.py          the trash of one folder of originals
+trash_storage.py  the trash of all collections
+space.py          creates and tests the folders, and measures the free space
+thumbnails.py     thumbnails
+files.py          file operations that all of them use
 """

@@ -121,3 +121,9 @@ def brought_to(folder: Path, path: Path) -> Iterator[Path]:
     finally:
         copy.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def refuse_folder(path: Path) -> None:
+    """Raises IsADirectoryError if a folder has the name of the file."""
+    if stat.S_ISDIR(path.lstat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -1,7 +1,7 @@
 """Cached thumbnails as ordinary files, `BASE/[collection folder/]thumbnails/ROOT_SCALE.EXT`.
 
-Concurrency: as in `assetstore.storage.disk.disk`. The only locks are those that prevent
-processes from making the same thumbnail twice.
+Concurrency: as in `assetstore.storage.disk.originals`. The only locks are those that prevent processes from making the
+same thumbnail twice.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from assetstore.files.faults import faults
 from assetstore.files.locks import locked
 from assetstore.files.private_folders import make_private, private_folder
 from assetstore.storage.disk.files import open_file
+from assetstore.storage.disk.layout import DiskLayout
 from assetstore.storage.models import CachedThumbnail, StoredFile
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
@@ -27,24 +28,22 @@ class DiskThumbnails:
     """The thumbnails on a mounted file system.
 
     Parameters:
-        base: the folder of all attachments (BASE_DIR).
-        folder: name of the folder of thumbnails (THUMB_DIR).
+        layout: of the store.
         most_sizes: how many sizes of thumbnails are cached for each collection.
     """
 
-    def __init__(self, base: Path, folder: str, most_sizes: int) -> None:
-        self._base = base
-        self._folder = folder
+    def __init__(self, layout: DiskLayout, most_sizes: int) -> None:
+        self._layout = layout
         self._most_sizes = most_sizes
 
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a cached thumbnail by its own name. Raises NotFound, StorageFault."""
-        return open_file(self._base, collection_dir, self._folder, name)
+        return open_file(self._layout.base, collection_dir, self._layout.thumbnails_name, name)
 
     @contextlib.contextmanager
     def new(self, collection_dir: str, name: str) -> Iterator["DiskThumbnail"]:
         """Yields a new thumbnail at a private path, which is removed at the end unless it was published."""
-        thumbnails = self._folder_of(collection_dir)
+        thumbnails = self._layout.thumbnails(collection_dir)
         with faults():
             thumbnails.mkdir(exist_ok=True)  # the whole folder may have been deleted by hand
             make_private(private_folder(thumbnails))
@@ -60,7 +59,7 @@ class DiskThumbnails:
 
         Raises StorageFault.
         """
-        folder = self._folder_of(collection_dir)
+        folder = self._layout.thumbnails(collection_dir)
         spared_microseconds: set[int] | None = None
         try:
             # The folder is not listed, because that takes longer as it grows.
@@ -85,7 +84,7 @@ class DiskThumbnails:
 
     def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds the lock of a thumbnail, among all threads and processes."""
-        folder = self._folder_of(collection_dir)
+        folder = self._layout.thumbnails(collection_dir)
         with faults():
             folder.mkdir(exist_ok=True)
             make_private(private_folder(folder))
@@ -103,7 +102,11 @@ class DiskThumbnails:
 
     def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
         """Yields all cached thumbnails of a collection folder, in any order. Raises StorageFault."""
-        with faults(), contextlib.suppress(FileNotFoundError), os.scandir(self._folder_of(collection_dir)) as entries:
+        with (
+            faults(),
+            contextlib.suppress(FileNotFoundError),
+            os.scandir(self._layout.thumbnails(collection_dir)) as entries,
+        ):
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     status = entry.stat(follow_symlinks=False)
@@ -113,7 +116,7 @@ class DiskThumbnails:
 
     def remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
         """Removes a thumbnail. Returns False if it no longer exists or was replaced. Raises StorageFault."""
-        path = self._folder_of(collection_dir) / cached.name
+        path = self._layout.thumbnails(collection_dir) / cached.name
         with faults():
             try:
                 if path.lstat().st_ctime_ns != cached.made_ns:
@@ -129,10 +132,7 @@ class DiskThumbnails:
             self._sizes_of(collection_dir).forget(but)
 
     def _sizes_of(self, collection_dir: str) -> ThumbnailSizes:
-        return ThumbnailSizes(self._folder_of(collection_dir), self._most_sizes)
-
-    def _folder_of(self, collection_dir: str) -> Path:
-        return self._base / collection_dir / self._folder
+        return ThumbnailSizes(self._layout.thumbnails(collection_dir), self._most_sizes)
 
 
 class DiskThumbnail:

@@ -4,8 +4,8 @@ Each entry is a file named `2026-11-24T10.31.07.123456789-deleted-NAME` (UTC, to
 are enough to restore it in an emergency. Moving a file there requires only the space of a folder entry, and a small
 reserve exists for that. A file whose name is too long goes into a folder `2026-11-24T10.31.07.123456789-deleted`.
 
-Concurrency: a thread that adds or removes an entry holds the lock of its store name (`Storage.locked_original`), so
-two entries of one name are never created at the same time.
+Concurrency: a thread that adds or removes an entry holds the lock of its store name (`OriginalReader.locked_original`),
+so two entries of one name are never created at the same time.
 """
 
 import contextlib

@@ -7,9 +7,10 @@ object_info.py      the metadata of an object
 objects.py          an object as a readable file
 layout.py           the bucket and key of a collection folder and a name
 spool.py            temporary local files, with a limit on their size
-originals.py        the store of originals
+originals.py        the originals
 uploads.py          uploads to a bucket
 parts.py            multipart uploads; copies of very large objects
 trash.py            the trash of deleted and replaced originals
+space.py            tests the buckets
 thumbnails.py       the store of thumbnails
 """

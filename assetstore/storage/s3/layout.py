@@ -17,6 +17,15 @@ _SCHEME = "s3://"
 
 
 @dataclass(frozen=True)
+class FolderNames:
+    """The names of the folders of a collection: originals (ORIG_DIR), thumbnails (THUMB_DIR) and trash."""
+
+    originals: str
+    thumbnails: str
+    trash: str
+
+
+@dataclass(frozen=True)
 class Root:
     """The bucket of a collection and the prefix of its files in it; the prefix is empty or ends with a slash."""
 
@@ -46,20 +55,35 @@ class Layout:
     Parameters:
         url: `s3://bucket` or `s3://bucket/prefix` (STORAGE_URL).
         collection_dirs: the folders of all collections; others may be added later.
+        names: of the folders.
         new_bucket: opens a bucket by its name; called once for each bucket.
 
     Concurrency: any thread may call.
     """
 
-    def __init__(self, url: str, collection_dirs: Sequence[str], new_bucket: Callable[[str], Bucket]) -> None:
+    def __init__(
+        self, url: str, collection_dirs: Sequence[str], names: FolderNames, new_bucket: Callable[[str], Bucket]
+    ) -> None:
         self._url = url
         self._collection_dirs = collection_dirs
+        self._names = names
         self._new_bucket = new_bucket
         self._lock = threading.Lock()
         self._buckets: dict[str, Bucket] = {}
 
-    def folder(self, collection_dir: str, name: str) -> Folder:
-        """Returns the folder *name* of a collection folder."""
+    def originals(self, collection_dir: str) -> Folder:
+        """Returns the folder of originals of a collection."""
+        return self._folder(collection_dir, self._names.originals)
+
+    def thumbnails(self, collection_dir: str) -> Folder:
+        """Returns the folder of thumbnails of a collection."""
+        return self._folder(collection_dir, self._names.thumbnails)
+
+    def trash(self, collection_dir: str) -> Folder:
+        """Returns the folder of the trash of a collection."""
+        return self._folder(collection_dir, self._names.trash)
+
+    def _folder(self, collection_dir: str, name: str) -> Folder:
         root = self.root(collection_dir)
         return Folder(root.bucket, root.prefix + name)
 

@@ -29,7 +29,7 @@ class Spool:
     """
 
     def __init__(self, base: Path, most_bytes: int) -> None:
-        self._base = base
+        self.base = base
         self._folder = private_folder(base) / _FOLDER
         self.most_bytes = most_bytes
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class Spool:
 
     def prepare(self) -> None:
         """Creates the folder and removes abandoned files. Raises OSError."""
-        make_private(private_folder(self._base))
+        make_private(private_folder(self.base))
         sweep(self._folder, set())
 
     @contextmanager

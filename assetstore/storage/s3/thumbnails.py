@@ -50,15 +50,13 @@ class S3Thumbnails:
 
     Parameters:
         layout: the buckets and keys of collection folders.
-        folder: name of the folder of thumbnails (THUMB_DIR).
         most_sizes: how many sizes of thumbnails are cached for each collection.
         base: BASE_DIR, for locks.
         spool: where thumbnails are made.
     """
 
-    def __init__(self, layout: Layout, folder: str, most_sizes: int, base: Path, spool: Spool) -> None:
+    def __init__(self, layout: Layout, most_sizes: int, base: Path, spool: Spool) -> None:
         self._layout = layout
-        self._name = folder
         self._base = base
         self._spool = spool
         self._cache = _Cache()
@@ -66,7 +64,7 @@ class S3Thumbnails:
 
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a cached thumbnail, from memory if it has *modified_ns*. Raises NotFound, Unavailable, …"""
-        folder = self._folder(collection_dir)
+        folder = self._layout.thumbnails(collection_dir)
         if modified_ns is None:
             object, file = begun(folder.bucket, folder.key(name))
             return StoredObject(cast(BinaryIO, file), _version(object))
@@ -84,11 +82,11 @@ class S3Thumbnails:
     def new(self, collection_dir: str, name: str) -> Iterator["S3Thumbnail"]:
         """Yields a new thumbnail at a local path, which is removed at the end."""
         with self._spool.path() as path:
-            yield S3Thumbnail(path, self._folder(collection_dir), name)
+            yield S3Thumbnail(path, self._layout.thumbnails(collection_dir), name)
 
     def delete(self, collection_dir: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
         """Removes the thumbnails `ROOT_SCALE.EXT` of one root. Raises Unavailable, StorageFault."""
-        folder = self._folder(collection_dir)
+        folder = self._layout.thumbnails(collection_dir)
         own = re.compile(rf"{re.escape(root)}_[1-9][0-9]*(?:-[0-9]+)?{re.escape(extension)}", re.ASCII)
         first = folder.key(f"{root}_")
         keys = []
@@ -107,20 +105,23 @@ class S3Thumbnails:
 
     def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds the lock of a thumbnail, among all threads and processes of this machine."""
-        folder = self._folder(collection_dir)
+        folder = self._layout.thumbnails(collection_dir)
         return locked(self._base, f"{folder.bucket.name}/{folder.key(name)}")
 
     def caches_size(self, collection_dir: str, size: int) -> bool:
         """Returns whether thumbnails of this size are cached. Adds the size if the limit allows."""
-        return self._sizes.admits(self._folder(collection_dir), size)
+        return self._sizes.admits(self._layout.thumbnails(collection_dir), size)
 
     def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
         """Returns the largest cached size up to this one; None if there is none."""
-        return max((known for known in self._sizes.known(self._folder(collection_dir)) if known <= size), default=None)
+        return max(
+            (known for known in self._sizes.known(self._layout.thumbnails(collection_dir)) if known <= size),
+            default=None,
+        )
 
     def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
         """Yields all cached thumbnails of a collection folder. Raises Unavailable, StorageFault."""
-        folder = self._folder(collection_dir)
+        folder = self._layout.thumbnails(collection_dir)
         for object in folder.bucket.list(folder.path):
             name = folder.name(object.key)
             if is_store_name(name):  # not the objects of the sizes
@@ -128,7 +129,7 @@ class S3Thumbnails:
 
     def remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
         """Removes a thumbnail. Returns False if it is missing or was replaced. Raises Unavailable, StorageFault."""
-        folder = self._folder(collection_dir)
+        folder = self._layout.thumbnails(collection_dir)
         try:
             object = folder.bucket.head(folder.key(cached.name))
         except NotFound:
@@ -141,10 +142,7 @@ class S3Thumbnails:
 
     def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
         """Removes all sizes but these from the cached sizes. Raises Unavailable, StorageFault."""
-        self._sizes.forget(self._folder(collection_dir), but)
-
-    def _folder(self, collection_dir: str) -> Folder:
-        return self._layout.folder(collection_dir, self._name)
+        self._sizes.forget(self._layout.thumbnails(collection_dir), but)
 
 
 class S3Thumbnail:

@@ -8,13 +8,15 @@ S3 cannot rename objects. The service copies an object to the trash, and then th
 between leaves the object in both, and nothing is lost.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
 
+from assetstore.errors import NotFound
 from assetstore.names import is_store_name
 from assetstore.storage.models import DELETED, REPLACED, TrashEntry
-from assetstore.storage.s3.layout import Folder
+from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.object_info import Found
 from assetstore.storage.s3.parts import copy
 from assetstore.storage.trash_names import STAMP_PATTERN, stamp, timestamp_ns
@@ -28,7 +30,7 @@ def keep(folder: Folder, original: Found, name: str, reason: str) -> None:
     copy(folder.bucket, original, folder.key(identifier))
 
 
-def entries(folder: Folder, collection_dir: str) -> Iterator[TrashEntry]:
+def _entries(folder: Folder, collection_dir: str) -> Iterator[TrashEntry]:
     """Yields the entries, oldest first, and skips other objects. Raises Unavailable, StorageFault."""
     for object in folder.bucket.list(folder.path):
         identifier = folder.name(object.key)
@@ -38,3 +40,43 @@ def entries(folder: Folder, collection_dir: str) -> Iterator[TrashEntry]:
         removed_ns = timestamp_ns(match[1], match[2])
         if removed_ns is not None:
             yield TrashEntry(identifier, collection_dir, match[5], removed_ns, match[3], object.size, int(match[4]))
+
+
+class S3TrashStorage:
+    """The deleted and replaced originals of all collections."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def entries(self, collection_dir: str) -> Iterator[TrashEntry]:
+        """Yields the trash of a collection folder, oldest entries first. Raises Unavailable, StorageFault."""
+        return _entries(self._layout.trash(collection_dir), collection_dir)
+
+    def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
+        """Restores an original from the trash. Returns whether it replaced one.
+
+        Raises NotFound (the entry no longer exists), OutOfSpace, Unavailable, StorageFault.
+        """
+        folder, trash_folder = self._layout.originals(entry.collection_dir), self._layout.trash(entry.collection_dir)
+        try:
+            kept = trash_folder.bucket.head(trash_folder.key(entry.identifier))
+        except NotFound as error:
+            raise NotFound("The file is no longer in the trash.", entry.identifier) from error
+        key, replaces = folder.key(entry.name), False
+        with contextlib.suppress(NotFound):
+            old, replaces = folder.bucket.head(key), True
+            if keep_old and old.etag != kept.etag:  # equal after a crash between copying and removing
+                keep(trash_folder, old, entry.name, REPLACED)
+        copy(folder.bucket, kept, key)
+        trash_folder.bucket.delete([kept.key])
+        return replaces
+
+    def purge(self, entry: TrashEntry) -> bool:
+        """Removes an entry of the trash permanently. Returns whether it existed. Raises Unavailable, StorageFault."""
+        folder = self._layout.trash(entry.collection_dir)
+        try:
+            kept = folder.bucket.head(folder.key(entry.identifier))
+        except NotFound:
+            return False
+        folder.bucket.delete([kept.key])
+        return True

@@ -11,7 +11,6 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable
 from types import TracebackType
 
 from assetstore import media_types
@@ -20,7 +19,7 @@ from assetstore.storage.models import REPLACED, Past
 from assetstore.storage.s3 import trash
 from assetstore.storage.s3.client import PART_BYTES, Bucket, part_size
 from assetstore.storage.s3.errors import Passing
-from assetstore.storage.s3.layout import Folder
+from assetstore.storage.s3.layout import Layout
 from assetstore.storage.s3.object_info import Found, modified_attribute
 from assetstore.storage.s3.parts import PartsUpload
 from assetstore.storage.s3.spool import Spool, SpoolFile
@@ -34,7 +33,7 @@ class S3Incoming:
     """One upload.
 
     Parameters:
-        folders: returns the folders of the originals and of the trash of a collection folder.
+        layout: the buckets and keys of collection folders.
         spool: for files that arrive before their names.
         goal: collection folder and name, None unless both are known.
         length: about how many bytes to expect, None if not known.
@@ -43,13 +42,13 @@ class S3Incoming:
 
     def __init__(
         self,
-        folders: Callable[[str], tuple[Folder, Folder]],
+        layout: Layout,
         spool: Spool,
         goal: tuple[str, str] | None,
         length: int | None,
         past: Past | None = None,
     ) -> None:
-        self._folders = folders
+        self._layout = layout
         self._spool = spool
         self._goal = goal
         self._length = length
@@ -76,7 +75,7 @@ class S3Incoming:
             # Space is reserved as bytes arrive, because the announced length may be false.
             return self._closing.enter_context(self._spool.file())
         collection_dir, name = self._goal
-        originals, _ = self._folders(collection_dir)
+        originals = self._layout.originals(collection_dir)
         upload = PartsUpload(originals.bucket, originals.key(name), self._attributes(name), part_size(self._length))
         self._closing.callback(upload.abort)
         return upload
@@ -96,11 +95,11 @@ class S3Incoming:
                 "The upload changed its name or collection.",
                 f"{(collection_dir, name)!r} instead of {self._goal!r}",
             )
-        originals, trash_folder = self._folders(collection_dir)
+        originals = self._layout.originals(collection_dir)
         key = originals.key(name)
         old = _existing(originals.bucket, key)
         if old is not None and keep_old:
-            trash.keep(trash_folder, old, name, REPLACED)
+            trash.keep(self._layout.trash(collection_dir), old, name, REPLACED)
         try:
             self._store(originals.bucket, key, name)
         except Passing:

@@ -11,27 +11,27 @@ from pathlib import Path
 import pytest
 
 from assetstore.errors import BadRequest, NotFound, OutOfSpace, StorageFault
-from assetstore.storage.disk.disk import DiskStorage
-from assetstore.storage.disk.thumbnails import DiskThumbnails
+from assetstore.storage.disk.store import disk_store
+from assetstore.storage.protocols import Store
 from tests.support import visible_files
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> DiskStorage:
-    store = DiskStorage(tmp_path, "originals", "thumbnails", ["", "nested/fish"])
-    store.prepare()
+def store(tmp_path: Path) -> Store:
+    store = disk_store(tmp_path, "originals", "thumbnails", ["", "nested/fish"])
+    store.space.prepare()
     return store
 
 
-def put(storage: DiskStorage, name: str, content: bytes, collection_dir: str = "") -> bool:
-    with storage.receive(collection_dir, len(content)) as incoming:
+def put(store: Store, name: str, content: bytes, collection_dir: str = "") -> bool:
+    with store.originals.receive(collection_dir, len(content)) as incoming:
         incoming.write(content)
         incoming.sync()
         return incoming.commit(collection_dir, name, keep_old=False)
 
 
-def read(storage: DiskStorage, name: str, collection_dir: str = "") -> bytes:
-    with storage.open_original(collection_dir, name) as stored:
+def read(store: Store, name: str, collection_dir: str = "") -> bytes:
+    with store.originals.open_original(collection_dir, name) as stored:
         return stored.file.read()
 
 
@@ -39,76 +39,76 @@ def leftovers(base: Path) -> list[Path]:
     return [path for path in base.rglob(".asset-server/*") if path.is_file()]
 
 
-def test_folders_are_made_also_nested_ones(storage: DiskStorage, tmp_path: Path) -> None:
+def test_folders_are_made_also_nested_ones(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "nested/fish/originals").is_dir()
     assert (tmp_path / "nested/fish/thumbnails").is_dir()
-    assert put(storage, "a", b"1", "nested/fish") is False
+    assert put(store, "a", b"1", "nested/fish") is False
     assert (tmp_path / "nested/fish/originals/a").read_bytes() == b"1"
 
 
-def test_a_committed_file_replaces_the_old_one_whole(storage: DiskStorage, tmp_path: Path) -> None:
-    put(storage, "a", b"old")
-    with storage.open_original("", "a") as old:
-        assert put(storage, "a", b"new version") is True
+def test_a_committed_file_replaces_the_old_one_whole(store: Store, tmp_path: Path) -> None:
+    put(store, "a", b"old")
+    with store.originals.open_original("", "a") as old:
+        assert put(store, "a", b"new version") is True
         assert old.file.read() == b"old", "an open file stays what it is"
-    assert read(storage, "a") == b"new version"
+    assert read(store, "a") == b"new version"
     assert leftovers(tmp_path) == []
 
 
-def test_an_upload_that_is_not_committed_leaves_nothing(storage: DiskStorage, tmp_path: Path) -> None:
-    put(storage, "a", b"old")
-    with pytest.raises(RuntimeError), storage.receive("", None) as incoming:
+def test_an_upload_that_is_not_committed_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    put(store, "a", b"old")
+    with pytest.raises(RuntimeError), store.originals.receive("", None) as incoming:
         incoming.write(b"half")
         raise RuntimeError
-    assert read(storage, "a") == b"old"
+    assert read(store, "a") == b"old"
     assert leftovers(tmp_path) == []
 
 
-def test_new_files_have_the_usual_rights(storage: DiskStorage, tmp_path: Path) -> None:
-    put(storage, "a", b"")
+def test_new_files_have_the_usual_rights(store: Store, tmp_path: Path) -> None:
+    put(store, "a", b"")
     (tmp_path / "plain").touch()
     assert stat.S_IMODE((tmp_path / "originals/a").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
-def test_every_version_has_its_own_tag_even_at_one_time_and_size(storage: DiskStorage, tmp_path: Path) -> None:
+def test_every_version_has_its_own_tag_even_at_one_time_and_size(store: Store, tmp_path: Path) -> None:
     tags = set()
     for content in (b"1", b"2", b"3"):
-        put(storage, "a", content)
-        with storage.open_original("", "a") as stored:
+        put(store, "a", content)
+        with store.originals.open_original("", "a") as stored:
             tags.add(stored.version.etag)
     assert len(tags) == 3
 
 
-def test_a_reader_never_sees_a_mix(storage: DiskStorage) -> None:
+def test_a_reader_never_sees_a_mix(store: Store) -> None:
     versions = [bytes([letter]) * 300_000 for letter in b"abcd"]
-    put(storage, "a", versions[0])
+    put(store, "a", versions[0])
     done = threading.Event()
 
     def replace() -> None:
         for turn in range(200):
-            put(storage, "a", versions[turn % 4])
+            put(store, "a", versions[turn % 4])
         done.set()
 
     writer = threading.Thread(target=replace)
     writer.start()
     while not done.is_set():
-        content = read(storage, "a")
+        content = read(store, "a")
         assert len(content) == 300_000
         assert len(set(content)) == 1
     writer.join()
 
 
 @pytest.mark.parametrize("name", ["absent", "folder", "pipe", "socket"])
-def test_what_is_not_a_regular_file_is_not_found(storage: DiskStorage, tmp_path: Path, name: str) -> None:
+def test_what_is_not_a_regular_file_is_not_found(store: Store, tmp_path: Path, name: str) -> None:
     (tmp_path / "originals/folder").mkdir()
     os.mkfifo(tmp_path / "originals/pipe")
     os.mknod(tmp_path / "originals/socket", stat.S_IFSOCK | 0o600)
     with pytest.raises(NotFound):
-        storage.open_original("", name)
+        store.originals.open_original("", name)
 
 
-def test_links_are_followed_inside_the_store_only(storage: DiskStorage, tmp_path: Path) -> None:
-    put(storage, "real", b"shared", "nested/fish")
+def test_links_are_followed_inside_the_store_only(store: Store, tmp_path: Path) -> None:
+    put(store, "real", b"shared", "nested/fish")
     outside = tmp_path.parent / f"{tmp_path.name}-secret"
     outside.write_bytes(b"secret")
     (tmp_path / "secret").write_bytes(b"in the base folder, but no attachment")
@@ -122,27 +122,27 @@ def test_links_are_followed_inside_the_store_only(storage: DiskStorage, tmp_path
     }
     for name, target in links.items():
         (tmp_path / "originals" / name).symlink_to(target)
-    assert read(storage, "inside") == b"shared"
+    assert read(store, "inside") == b"shared"
     for name in ("outside", "above", "system", "nowhere", "circle"):
         with pytest.raises(NotFound):
-            storage.open_original("", name)
-        with pytest.raises(NotFound), storage.local_original("", name):
+            store.originals.open_original("", name)
+        with pytest.raises(NotFound), store.originals.local_original("", name):
             pass
 
 
-def test_an_upload_over_a_link_replaces_the_link_not_its_target(storage: DiskStorage, tmp_path: Path) -> None:
+def test_an_upload_over_a_link_replaces_the_link_not_its_target(store: Store, tmp_path: Path) -> None:
     outside = tmp_path.parent / f"{tmp_path.name}-target"
     outside.write_bytes(b"untouched")
     (tmp_path / "originals/a").symlink_to(outside)
-    put(storage, "a", b"new")
-    assert read(storage, "a") == b"new"
+    put(store, "a", b"new")
+    assert read(store, "a") == b"new"
     assert outside.read_bytes() == b"untouched"
 
 
-def test_deleting_says_whether_there_was_something(storage: DiskStorage) -> None:
-    put(storage, "a", b"")
-    assert storage.delete_original("", "a", keep_old=False) is True
-    assert storage.delete_original("", "a", keep_old=False) is False
+def test_deleting_says_whether_there_was_something(store: Store) -> None:
+    put(store, "a", b"")
+    assert store.originals.delete_original("", "a", keep_old=False) is True
+    assert store.originals.delete_original("", "a", keep_old=False) is False
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_deleting_says_whether_there_was_something(storage: DiskStorage) -> None
     ],
 )
 def test_a_root_s_own_thumbnails_are_removed_and_no_other_s(
-    storage: DiskStorage, tmp_path: Path, root: str, extension: str, own: list[str]
+    store: Store, tmp_path: Path, root: str, extension: str, own: list[str]
 ) -> None:
     names = [
         "sp61.att_100.jpg", "sp61.att_2000.jpg", "sp61.att_x.jpg", "sp61.att_.jpg", "sp61.att_100.JPG",
@@ -167,20 +167,20 @@ def test_a_root_s_own_thumbnails_are_removed_and_no_other_s(
     ]  # fmt: skip
     for name in names:
         (tmp_path / "thumbnails" / name).touch()
-    DiskThumbnails(tmp_path, "thumbnails", 32).delete("", root, extension, frozenset)
+    store.originals.thumbnails(32).delete("", root, extension, frozenset)
     assert sorted(set(names) - set(visible_files(tmp_path / "thumbnails"))) == sorted(own)
 
 
-def test_leftovers_are_swept_at_the_start_and_what_has_an_owner_is_not(storage: DiskStorage, tmp_path: Path) -> None:
+def test_leftovers_are_swept_at_the_start_and_what_has_an_owner_is_not(store: Store, tmp_path: Path) -> None:
     private = tmp_path / "originals/.asset-server"
     for name in ("upload-of-nobody", "lock-old", "lock-young"):
         (private / name).touch()
     os.utime(private / "lock-old", (0, 0))
     (private / "thumbnail-old").mkdir()
     os.utime(private / "thumbnail-old", (0, 0))
-    with storage.receive("", None) as incoming:
+    with store.originals.receive("", None) as incoming:
         incoming.write(b"under way")
-        storage.prepare()
+        store.space.prepare()
         left = sorted(path.name.split("-")[0] for path in private.iterdir())
         assert left == ["ballast", "lock", "trash", "upload"]
     (private / "lock-young").unlink()
@@ -197,12 +197,12 @@ def test_leftovers_are_swept_at_the_start_and_what_has_an_owner_is_not(storage: 
     ],
 )
 def test_the_system_s_errors_have_sentences_without_paths(
-    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch, number: int, kind: type
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int, kind: type
 ) -> None:
     def fail(*arguments: object) -> None:
         raise OSError(number, os.strerror(number), "/secret/path")
 
-    with storage.receive("", None) as incoming:
+    with store.originals.receive("", None) as incoming:
         monkeypatch.setattr(os, "write", fail)
         with pytest.raises(kind) as error:
             incoming.write(b"x")
@@ -214,24 +214,24 @@ def test_the_system_s_errors_have_sentences_without_paths(
 def test_a_full_disk_leaves_the_old_version(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     base = tmp_path / "small"
     mounted(base, "2m")
-    storage = DiskStorage(base, "originals", "thumbnails", [""])
-    storage.prepare()
-    put(storage, "a", b"old")
+    store = disk_store(base, "originals", "thumbnails", [""])
+    store.space.prepare()
+    put(store, "a", b"old")
     with pytest.raises(OutOfSpace):
-        put(storage, "a", bytes(3_000_000))
-    assert read(storage, "a") == b"old"
+        put(store, "a", bytes(3_000_000))
+    assert read(store, "a") == b"old"
     assert leftovers(base) == []
-    put(storage, "b", bytes(1_000_000))
+    put(store, "b", bytes(1_000_000))
 
 
 def test_a_collection_may_lie_on_a_file_system_of_its_own(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     mounted(tmp_path / "fish", "8m")
-    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["birds", "fish"])
-    storage.prepare()
-    with storage.receive(None, None) as incoming:
+    store = disk_store(tmp_path, "originals", "thumbnails", ["birds", "fish"])
+    store.space.prepare()
+    with store.originals.receive(None, None) as incoming:
         incoming.write(b"the file came before its collection")
         incoming.commit("fish", "a", keep_old=False)
-    assert read(storage, "a", "fish").startswith(b"the file")
+    assert read(store, "a", "fish").startswith(b"the file")
     assert leftovers(tmp_path) == []
 
 
@@ -239,41 +239,41 @@ def test_a_copy_to_another_file_system_has_an_owner_and_does_not_stay_when_that_
     tmp_path: Path, mounted: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounted(tmp_path / "fish", "2m")
-    storage = DiskStorage(tmp_path, "originals", "thumbnails", ["birds", "fish"])
-    storage.prepare()
+    store = disk_store(tmp_path, "originals", "thumbnails", ["birds", "fish"])
+    store.space.prepare()
     fsync = os.fsync
 
     def others_start_meanwhile(descriptor: int) -> None:
-        storage.prepare()
+        store.space.prepare()
         fsync(descriptor)
 
-    with storage.receive(None, None) as incoming:
+    with store.originals.receive(None, None) as incoming:
         incoming.write(b"whole")
         monkeypatch.setattr(os, "fsync", others_start_meanwhile)
         incoming.commit("fish", "a", keep_old=False)
         monkeypatch.undo()
-    assert read(storage, "a", "fish") == b"whole"
-    with storage.receive(None, None) as incoming:
+    assert read(store, "a", "fish") == b"whole"
+    with store.originals.receive(None, None) as incoming:
         incoming.write(bytes(4_000_000))
         with pytest.raises(OutOfSpace):
             incoming.commit("fish", "b", keep_old=False)
     assert leftovers(tmp_path) == []
 
 
-def test_nothing_is_written_where_a_disk_was_unmounted(storage: DiskStorage, tmp_path: Path) -> None:
-    put(storage, "a", b"x", "nested/fish")
+def test_nothing_is_written_where_a_disk_was_unmounted(store: Store, tmp_path: Path) -> None:
+    put(store, "a", b"x", "nested/fish")
     (tmp_path / "nested").rename(tmp_path / "gone")
     (tmp_path / "nested").mkdir()
     with pytest.raises(StorageFault):
-        put(storage, "b", b"x", "nested/fish")
-    with storage.receive("", None) as incoming:
+        put(store, "b", b"x", "nested/fish")
+    with store.originals.receive("", None) as incoming:
         incoming.write(b"x")
         incoming.sync()
         with pytest.raises(StorageFault):
             incoming.commit("nested/fish", "b", keep_old=True)
     with pytest.raises(StorageFault):
-        storage.open_original("nested/fish", "a")
-    with pytest.raises(StorageFault), storage.locked_original("nested/fish", "a"):
+        store.originals.open_original("nested/fish", "a")
+    with pytest.raises(StorageFault), store.originals.locked_original("nested/fish", "a"):
         pass
     assert list((tmp_path / "nested").iterdir()) == []
 
@@ -281,7 +281,7 @@ def test_nothing_is_written_where_a_disk_was_unmounted(storage: DiskStorage, tmp
 def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "originals").write_text("a file in the way")
     with pytest.raises(StorageFault) as error:
-        DiskStorage(tmp_path, "originals", "thumbnails", [""]).prepare()
+        disk_store(tmp_path, "originals", "thumbnails", [""]).space.prepare()
     assert "originals" in error.value.detail
 
 
@@ -294,9 +294,9 @@ def test_files_come_to_a_union_of_two_file_systems(tmp_path: Path, mounted: Call
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("unions of file systems cannot be mounted here")
     try:
-        storage = DiskStorage(tmp_path / "base", "originals", "thumbnails", [""])
-        storage.prepare()
-        put(storage, "a", b"x")
-        assert read(storage, "a") == b"x"
+        store = disk_store(tmp_path / "base", "originals", "thumbnails", [""])
+        store.space.prepare()
+        put(store, "a", b"x")
+        assert read(store, "a") == b"x"
     finally:
         subprocess.run(["umount", "-l", str(tmp_path / "base")], check=True)

@@ -13,23 +13,24 @@ from hypothesis import strategies as st
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault
 from assetstore.names import is_store_name
 from assetstore.storage.disk import trash as disk_trash
-from assetstore.storage.disk.disk import DiskStorage
+from assetstore.storage.disk.store import disk_store
 from assetstore.storage.disk.trash import DiskTrash
 from assetstore.storage.models import DELETED, REPLACED, TrashEntry
+from assetstore.storage.protocols import Store
 
 STAMP = "2026-11-24T10.31.07.123456789"
 LONG = "ü" * 127 + "x"
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> DiskStorage:
-    store = DiskStorage(tmp_path, "originals", "thumbnails", [""])
-    store.prepare()
+def store(tmp_path: Path) -> Store:
+    store = disk_store(tmp_path, "originals", "thumbnails", [""])
+    store.space.prepare()
     return store
 
 
 @pytest.fixture
-def trash(storage: DiskStorage, tmp_path: Path) -> Path:
+def trash(store: Store, tmp_path: Path) -> Path:
     return tmp_path / "originals/.asset-server/trash"
 
 
@@ -41,105 +42,105 @@ def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", refuse)
 
 
-def put(storage: DiskStorage, name: str, content: bytes) -> bool:
-    with storage.receive("", len(content)) as incoming:
+def put(store: Store, name: str, content: bytes) -> bool:
+    with store.originals.receive("", len(content)) as incoming:
         incoming.write(content)
         incoming.sync()
         return incoming.commit("", name, keep_old=True)
 
 
-def read(storage: DiskStorage, name: str) -> bytes:
-    with storage.open_original("", name) as stored:
+def read(store: Store, name: str) -> bytes:
+    with store.originals.open_original("", name) as stored:
         return stored.file.read()
 
 
-def entries(storage: DiskStorage) -> list[TrashEntry]:
-    return list(storage.trash(""))
+def entries(store: Store) -> list[TrashEntry]:
+    return list(store.trash.entries(""))
 
 
-def there_and_back(storage: DiskStorage, name: str) -> None:
+def there_and_back(store: Store, name: str) -> None:
     """Replaces and deletes a file, and brings both versions back."""
-    put(storage, name, b"first")
-    put(storage, name, b"second version")
-    assert storage.delete_original("", name, keep_old=True) is True
-    replaced, deleted = entries(storage)
+    put(store, name, b"first")
+    put(store, name, b"second version")
+    assert store.originals.delete_original("", name, keep_old=True) is True
+    replaced, deleted = entries(store)
     assert (replaced.name, replaced.reason, replaced.size) == (name, REPLACED, 5)
     assert (deleted.name, deleted.reason, deleted.size) == (name, DELETED, 14)
-    assert storage.restore(deleted, keep_old=True) is False
-    assert read(storage, name) == b"second version"
-    assert storage.restore(replaced, keep_old=False) is True
-    assert read(storage, name) == b"first"
-    assert entries(storage) == []
+    assert store.trash.restore(deleted, keep_old=True) is False
+    assert read(store, name) == b"second version"
+    assert store.trash.restore(replaced, keep_old=False) is True
+    assert read(store, name) == b"first"
+    assert entries(store) == []
 
 
 @pytest.mark.parametrize("length", [1, 215, 216, 217, 218, 219, 254, 255])
 @pytest.mark.parametrize("letter", ["a", "ü", "🐟"])
-def test_names_of_every_length_come_back(storage: DiskStorage, trash: Path, letter: str, length: int) -> None:
+def test_names_of_every_length_come_back(store: Store, trash: Path, letter: str, length: int) -> None:
     width = len(letter.encode())
-    there_and_back(storage, letter * (length // width) + "x" * (length % width))
+    there_and_back(store, letter * (length // width) + "x" * (length % width))
     assert list(trash.iterdir()) == [], "no folder of a long name is left"
 
 
 @pytest.mark.parametrize("name", ["-", "-deleted-", f"{STAMP}-deleted-a", f"{STAMP}-replaced", ".a", " ", "a b", "*"])
-def test_names_that_look_like_something_else_come_back(storage: DiskStorage, name: str) -> None:
-    there_and_back(storage, name)
+def test_names_that_look_like_something_else_come_back(store: Store, name: str) -> None:
+    there_and_back(store, name)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(min_size=1, max_size=255).filter(is_store_name))
-def test_any_name_comes_back(storage: DiskStorage, name: str) -> None:
-    there_and_back(storage, name)
-    storage.delete_original("", name, keep_old=False)
+def test_any_name_comes_back(store: Store, name: str) -> None:
+    there_and_back(store, name)
+    store.originals.delete_original("", name, keep_old=False)
 
 
-def test_the_trash_works_without_hard_links(storage: DiskStorage, without_links: None) -> None:
-    there_and_back(storage, "a")
+def test_the_trash_works_without_hard_links(store: Store, without_links: None) -> None:
+    there_and_back(store, "a")
 
 
-def test_long_names_work_without_hard_links(storage: DiskStorage, without_links: None) -> None:
-    there_and_back(storage, LONG)
+def test_long_names_work_without_hard_links(store: Store, without_links: None) -> None:
+    there_and_back(store, LONG)
 
 
-def test_the_date_of_the_last_change_stays_with_the_file(storage: DiskStorage, tmp_path: Path) -> None:
-    put(storage, "a", b"x")
+def test_the_date_of_the_last_change_stays_with_the_file(store: Store, tmp_path: Path) -> None:
+    put(store, "a", b"x")
     os.utime(tmp_path / "originals/a", ns=(10**18 + 1, 10**18 + 1))
-    storage.delete_original("", "a", keep_old=True)
-    (entry,) = entries(storage)
+    store.originals.delete_original("", "a", keep_old=True)
+    (entry,) = entries(store)
     assert entry.modified_ns == 10**18 + 1
-    storage.restore(entry, keep_old=True)
+    store.trash.restore(entry, keep_old=True)
     assert (tmp_path / "originals/a").stat().st_mtime_ns == 10**18 + 1
 
 
-def test_entries_of_one_nanosecond_do_not_meet(storage: DiskStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_of_one_nanosecond_do_not_meet(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = [b"1", b"22", b"333", b"4444"]
-    put(storage, "b", b"another name")
+    put(store, "b", b"another name")
     monkeypatch.setattr(time, "time_ns", lambda: 1_795_000_000_999_999_999)
     for content in contents:
-        put(storage, "a", content)
-    storage.delete_original("", "a", keep_old=True)
-    storage.delete_original("", "b", keep_old=True)
-    sizes = [entry.size for entry in entries(storage) if entry.name == "a"]
+        put(store, "a", content)
+    store.originals.delete_original("", "a", keep_old=True)
+    store.originals.delete_original("", "b", keep_old=True)
+    sizes = [entry.size for entry in entries(store) if entry.name == "a"]
     assert sorted(sizes) == [1, 2, 3, 4]
-    assert len({entry.identifier for entry in entries(storage)}) == 5
+    assert len({entry.identifier for entry in entries(store)}) == 5
 
 
-def test_long_names_of_one_nanosecond_do_not_meet_either(storage: DiskStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_names_of_one_nanosecond_do_not_meet_either(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_795_000_000_999_999_999)
     for content in (b"1", b"22", b"333"):
-        put(storage, LONG, content)
-    put(storage, "b" * 255, b"4444")
-    put(storage, "b" * 255, b"55555")
-    assert sorted((entry.name[0], entry.size) for entry in entries(storage)) == [("b", 4), ("ü", 1), ("ü", 2)]
+        put(store, LONG, content)
+    put(store, "b" * 255, b"4444")
+    put(store, "b" * 255, b"55555")
+    assert sorted((entry.name[0], entry.size) for entry in entries(store)) == [("b", 4), ("ü", 1), ("ü", 2)]
 
 
-def test_entries_come_oldest_first(storage: DiskStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_come_oldest_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time_ns()
     for name, age in (("young", 1), ("old", 400 * 86_400), ("middle", 3600)):
-        put(storage, name, b"x")
+        put(store, name, b"x")
         monkeypatch.setattr(time, "time_ns", lambda age=age: now - age * 10**9)
-        storage.delete_original("", name, keep_old=True)
-    assert [entry.name for entry in entries(storage)] == ["old", "middle", "young"]
-    assert [(now - entry.removed_ns) // 10**9 for entry in entries(storage)] == [400 * 86_400, 3600, 1]
+        store.originals.delete_original("", name, keep_old=True)
+    assert [entry.name for entry in entries(store)] == ["old", "middle", "young"]
+    assert [(now - entry.removed_ns) // 10**9 for entry in entries(store)] == [400 * 86_400, 3600, 1]
 
 
 def make_folder(path: Path) -> None:
@@ -169,122 +170,118 @@ STRANGE: list[tuple[str, Callable[[Path], None]]] = [
 
 @pytest.mark.parametrize(("name", "make"), STRANGE, ids=[name for name, _ in STRANGE])
 def test_what_else_lies_in_the_folder_is_passed_over(
-    storage: DiskStorage, trash: Path, name: str, make: Callable[[Path], None]
+    store: Store, trash: Path, name: str, make: Callable[[Path], None]
 ) -> None:
     make(trash / name)
-    there_and_back(storage, "a")
+    there_and_back(store, "a")
     assert [path.name for path in trash.iterdir()] == [name]
 
 
-def test_a_file_where_the_folder_of_a_long_name_would_be_is_passed_over(storage: DiskStorage, trash: Path) -> None:
+def test_a_file_where_the_folder_of_a_long_name_would_be_is_passed_over(store: Store, trash: Path) -> None:
     (trash / f"{STAMP}-deleted").touch()
-    there_and_back(storage, "a")
+    there_and_back(store, "a")
 
 
 @pytest.mark.parametrize("name", [b"\xff", b".asset-server", b"a\nb", b"a\\b"])
-def test_entries_under_a_name_that_nobody_can_ask_for_are_passed_over(
-    storage: DiskStorage, trash: Path, name: bytes
-) -> None:
+def test_entries_under_a_name_that_nobody_can_ask_for_are_passed_over(store: Store, trash: Path, name: bytes) -> None:
     path = os.fsencode(trash / f"{STAMP}-deleted-") + name
     with open(path, "wb"):
         pass
-    assert entries(storage) == []
+    assert entries(store) == []
 
 
-def test_a_link_to_a_folder_goes_to_the_trash_and_nothing_behind_it_is_touched(
-    storage: DiskStorage, tmp_path: Path
-) -> None:
+def test_a_link_to_a_folder_goes_to_the_trash_and_nothing_behind_it_is_touched(store: Store, tmp_path: Path) -> None:
     outside = tmp_path / "elsewhere"
     outside.mkdir()
     (outside / "a").write_bytes(b"precious")
     (tmp_path / "originals/a").symlink_to(outside)
-    assert storage.delete_original("", "a", keep_old=True) is True
-    (entry,) = entries(storage)
-    assert storage.purge(entry) is True
+    assert store.originals.delete_original("", "a", keep_old=True) is True
+    (entry,) = entries(store)
+    assert store.trash.purge(entry) is True
     assert (outside / "a").read_bytes() == b"precious"
-    assert entries(storage) == []
+    assert entries(store) == []
 
 
-def test_links_to_files_go_and_come_back_as_links(storage: DiskStorage, tmp_path: Path) -> None:
+def test_links_to_files_go_and_come_back_as_links(store: Store, tmp_path: Path) -> None:
     target = tmp_path / "originals/real"
     target.write_bytes(b"x")
     (tmp_path / "originals/a").symlink_to(target)
-    put(storage, "a", b"new")
-    (entry,) = entries(storage)
-    assert storage.restore(entry, keep_old=False) is True
+    put(store, "a", b"new")
+    (entry,) = entries(store)
+    assert store.trash.restore(entry, keep_old=False) is True
     assert (tmp_path / "originals/a").readlink() == target
-    assert read(storage, "real") == b"x"
+    assert read(store, "real") == b"x"
 
 
-def test_a_trash_folder_that_was_removed_is_empty_and_made_anew(storage: DiskStorage, trash: Path) -> None:
+def test_a_trash_folder_that_was_removed_is_empty_and_made_anew(store: Store, trash: Path) -> None:
     trash.rmdir()
-    assert entries(storage) == []
-    there_and_back(storage, "a")
+    assert entries(store) == []
+    there_and_back(store, "a")
 
 
-def test_entries_can_be_moved_back_by_hand(storage: DiskStorage, trash: Path, tmp_path: Path) -> None:
-    put(storage, "a", b"x")
-    storage.delete_original("", "a", keep_old=True)
-    (entry,) = entries(storage)
+def test_entries_can_be_moved_back_by_hand(store: Store, trash: Path, tmp_path: Path) -> None:
+    put(store, "a", b"x")
+    store.originals.delete_original("", "a", keep_old=True)
+    (entry,) = entries(store)
     (trash / entry.identifier).rename(tmp_path / "originals/a")
-    assert entries(storage) == []
-    assert read(storage, "a") == b"x"
+    assert entries(store) == []
+    assert read(store, "a") == b"x"
     with pytest.raises(NotFound):
-        storage.restore(entry, keep_old=True)
+        store.trash.restore(entry, keep_old=True)
 
 
 @pytest.mark.parametrize("name", ["a", LONG], ids=["short", "long"])
-def test_restoring_over_a_file_keeps_that_one(storage: DiskStorage, name: str) -> None:
-    put(storage, name, b"old")
-    put(storage, name, b"newer")
-    (entry,) = entries(storage)
-    assert storage.restore(entry, keep_old=True) is True
-    assert read(storage, name) == b"old"
-    (kept,) = entries(storage)
+def test_restoring_over_a_file_keeps_that_one(store: Store, name: str) -> None:
+    put(store, name, b"old")
+    put(store, name, b"newer")
+    (entry,) = entries(store)
+    assert store.trash.restore(entry, keep_old=True) is True
+    assert read(store, name) == b"old"
+    (kept,) = entries(store)
     assert (kept.name, kept.reason, kept.size) == (name, REPLACED, 5)
 
 
 @pytest.mark.parametrize("name", ["a", LONG], ids=["short", "long"])
-def test_what_was_restored_or_purged_is_gone_the_second_time(storage: DiskStorage, name: str) -> None:
-    put(storage, name, b"1")
-    put(storage, name, b"2")
-    put(storage, name, b"3")
-    first, second = entries(storage)
-    storage.restore(first, keep_old=False)
-    assert storage.purge(second) is True
+def test_what_was_restored_or_purged_is_gone_the_second_time(store: Store, name: str) -> None:
+    put(store, name, b"1")
+    put(store, name, b"2")
+    put(store, name, b"3")
+    first, second = entries(store)
+    store.trash.restore(first, keep_old=False)
+    assert store.trash.purge(second) is True
     for entry in (first, second):
         with pytest.raises(NotFound):
-            storage.restore(entry, keep_old=True)
-        assert storage.purge(entry) is False
-    assert read(storage, name) == b"1"
-    assert entries(storage) == []
+            store.trash.restore(entry, keep_old=True)
+        assert store.trash.purge(entry) is False
+    assert read(store, name) == b"1"
+    assert entries(store) == []
 
 
 @pytest.mark.parametrize("name", ["a", LONG], ids=["short", "long"])
 def test_an_entry_that_a_crash_left_of_today_s_original_can_be_restored_as_well(
-    storage: DiskStorage, trash: Path, tmp_path: Path, name: str
+    store: Store, trash: Path, tmp_path: Path, name: str
 ) -> None:
-    put(storage, name, b"x")
+    put(store, name, b"x")
     entry_path = trash / f"{STAMP}-replaced-a"
     if name == LONG:
         (trash / f"{STAMP}-replaced").mkdir()
         entry_path = trash / f"{STAMP}-replaced" / name
     os.link(tmp_path / "originals" / name, entry_path)
-    (entry,) = entries(storage)
-    storage.restore(entry, keep_old=True)
-    assert entry not in entries(storage)
-    assert read(storage, name) == b"x"
+    (entry,) = entries(store)
+    store.trash.restore(entry, keep_old=True)
+    assert entry not in entries(store)
+    assert read(store, name) == b"x"
 
 
 @pytest.mark.parametrize("keep_old", [True, False])
-def test_a_folder_of_that_name_is_not_restored_over(storage: DiskStorage, tmp_path: Path, keep_old: bool) -> None:
-    put(storage, "a", b"x")
-    storage.delete_original("", "a", keep_old=True)
+def test_a_folder_of_that_name_is_not_restored_over(store: Store, tmp_path: Path, keep_old: bool) -> None:
+    put(store, "a", b"x")
+    store.originals.delete_original("", "a", keep_old=True)
     make_folder(tmp_path / "originals/a")
     with pytest.raises(BadRequest):
-        storage.restore(entries(storage)[0], keep_old)
+        store.trash.restore(entries(store)[0], keep_old)
     assert (tmp_path / "originals/a/inside").exists()
-    assert [entry.name for entry in entries(storage)] == ["a"]
+    assert [entry.name for entry in entries(store)] == ["a"]
 
 
 def failing(real: Callable[..., None], number: int) -> Callable[..., None]:
@@ -298,18 +295,18 @@ def failing(real: Callable[..., None], number: int) -> Callable[..., None]:
     return rename
 
 
-def replace_in_vain(storage: DiskStorage, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(storage, name, b"old")
+def replace_in_vain(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, name, b"old")
     monkeypatch.setattr(os, "rename", failing(os.rename, errno.ENOSPC))
     with pytest.raises(OutOfSpace):
-        put(storage, name, b"new")
-    assert read(storage, name) == b"old"
-    assert entries(storage) == []
+        put(store, name, b"new")
+    assert read(store, name) == b"old"
+    assert entries(store) == []
 
 
 @pytest.mark.parametrize("links", ["with_links", "without_links"])
 def test_a_replacement_that_a_file_server_makes_and_calls_failed_keeps_the_old_version(
-    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, links: str
+    store: Store, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, links: str
 ) -> None:
     def made_but_failed(real: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
         def act(source: Path, target: Path) -> None:
@@ -319,51 +316,47 @@ def test_a_replacement_that_a_file_server_makes_and_calls_failed_keeps_the_old_v
 
         return act
 
-    put(storage, "a", b"old")
+    put(store, "a", b"old")
     if links == "without_links":
         request.getfixturevalue(links)
     monkeypatch.setattr(os, "rename", made_but_failed(os.rename))
     monkeypatch.setattr(disk_trash, "exchange", made_but_failed(disk_trash.exchange))
     with pytest.raises(StorageFault):
-        put(storage, "a", b"newer")
+        put(store, "a", b"newer")
     monkeypatch.undo()
-    assert read(storage, "a") == b"newer"
-    (entry,) = entries(storage)
-    storage.restore(entry, keep_old=False)
-    assert read(storage, "a") == b"old"
+    assert read(store, "a") == b"newer"
+    (entry,) = entries(store)
+    store.trash.restore(entry, keep_old=False)
+    assert read(store, "a") == b"old"
 
 
 def test_what_cannot_be_replaced_is_not_in_the_trash(
-    storage: DiskStorage, trash: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace_in_vain(storage, "a", monkeypatch)
+    replace_in_vain(store, "a", monkeypatch)
     assert list(trash.iterdir()) == []
 
 
 def test_what_cannot_be_replaced_is_put_back_where_there_are_no_hard_links(
-    storage: DiskStorage, trash: Path, monkeypatch: pytest.MonkeyPatch, without_links: None
+    store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch, without_links: None
 ) -> None:
-    replace_in_vain(storage, "a", monkeypatch)
+    replace_in_vain(store, "a", monkeypatch)
     assert list(trash.iterdir()) == []
 
 
-def test_what_cannot_be_replaced_stays_also_under_a_long_name(
-    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    replace_in_vain(storage, LONG, monkeypatch)
+def test_what_cannot_be_replaced_stays_also_under_a_long_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_in_vain(store, LONG, monkeypatch)
 
 
-def test_the_undo_leaves_no_empty_folder(storage: DiskStorage, trash: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_in_vain(storage, LONG, monkeypatch)
+def test_the_undo_leaves_no_empty_folder(store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_in_vain(store, LONG, monkeypatch)
     assert list(trash.iterdir()) == []
 
 
-def test_a_restore_that_fails_changes_nothing(
-    storage: DiskStorage, trash: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(storage, "a", b"old")
-    put(storage, "a", b"newer")
-    before = entries(storage)
+def test_a_restore_that_fails_changes_nothing(store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "a", b"old")
+    put(store, "a", b"newer")
+    before = entries(store)
     real = os.rename
 
     def rename(source: Path, target: Path) -> None:
@@ -373,9 +366,9 @@ def test_a_restore_that_fails_changes_nothing(
 
     monkeypatch.setattr(os, "rename", rename)
     with pytest.raises(StorageFault):
-        storage.restore(before[0], keep_old=True)
-    assert entries(storage) == before
-    assert read(storage, "a") == b"newer"
+        store.trash.restore(before[0], keep_old=True)
+    assert entries(store) == before
+    assert read(store, "a") == b"newer"
 
 
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -401,55 +394,55 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_the_old_version_is_safe_before_the_new_one_takes_its_name(
-    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(storage, "a", b"old")
+    put(store, "a", b"old")
     noted = calls(monkeypatch)
-    put(storage, "a", b"new")
+    put(store, "a", b"new")
     assert noted[1:] == ["link to trash", "sync trash", "rename to originals", "sync originals"]
 
 
 def test_without_hard_links_all_is_safe_before_the_answer(
-    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch, without_links: None
+    store: Store, monkeypatch: pytest.MonkeyPatch, without_links: None
 ) -> None:
-    put(storage, "a", b"old")
+    put(store, "a", b"old")
     refuse = os.link
     noted = calls(monkeypatch)
     monkeypatch.setattr(os, "link", refuse)
-    put(storage, "a", b"new")
+    put(store, "a", b"new")
     assert set(noted) >= {"sync trash", "sync originals"}
     noted.clear()
-    storage.delete_original("", "a", keep_old=True)
+    store.originals.delete_original("", "a", keep_old=True)
     assert noted == ["rename to trash", "sync trash", "sync originals"]
 
 
 def test_where_names_cannot_be_exchanged_either_the_old_version_is_safe_first(
-    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch, without_links: None
+    store: Store, monkeypatch: pytest.MonkeyPatch, without_links: None
 ) -> None:
     def refuse_exchange(one: Path, other: Path) -> None:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-    put(storage, "a", b"old")
+    put(store, "a", b"old")
     refuse = os.link
     noted = calls(monkeypatch)
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(disk_trash, "exchange", refuse_exchange)
-    put(storage, "a", b"new")
+    put(store, "a", b"new")
     before_the_name = noted[: noted.index("rename to originals")]
     assert before_the_name[-2:] == ["rename to trash", "sync trash"]
 
 
-def test_the_folder_of_a_long_name_is_safe_as_well(storage: DiskStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(storage, LONG, b"old")
+def test_the_folder_of_a_long_name_is_safe_as_well(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, LONG, b"old")
     noted = calls(monkeypatch)
-    put(storage, LONG, b"new")
+    put(store, LONG, b"new")
     before_the_name = noted[: noted.index("rename to originals")]
     assert "sync trash" in before_the_name
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
 def test_file_systems_that_cannot_sync_folders_have_a_trash_too(
-    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch, number: int
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     real = os.fsync
 
@@ -459,7 +452,7 @@ def test_file_systems_that_cannot_sync_folders_have_a_trash_too(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    there_and_back(storage, "a")
+    there_and_back(store, "a")
 
 
 def fail_to_sync(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
@@ -475,34 +468,32 @@ def fail_to_sync(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
 
 @pytest.mark.parametrize("links", ["with_links", "without_links"])
 def test_a_trash_that_cannot_be_synced_leaves_the_original_and_no_entry(
-    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, links: str
+    store: Store, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, links: str
 ) -> None:
     if links == "without_links":
         request.getfixturevalue(links)
-    put(storage, "a", b"old")
+    put(store, "a", b"old")
     fail_to_sync(monkeypatch, "trash")
     with pytest.raises(StorageFault):
-        put(storage, "a", b"new")
-    assert read(storage, "a") == b"old"
-    assert entries(storage) == []
+        put(store, "a", b"new")
+    assert read(store, "a") == b"old"
+    assert entries(store) == []
 
 
-def test_a_delete_whose_trash_cannot_be_synced_changes_nothing(
-    storage: DiskStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(storage, "a", b"old")
+def test_a_delete_whose_trash_cannot_be_synced_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "a", b"old")
     fail_to_sync(monkeypatch, "trash")
     with pytest.raises(AssetError):
-        storage.delete_original("", "a", keep_old=True)
-    assert read(storage, "a") == b"old"
+        store.originals.delete_original("", "a", keep_old=True)
+    assert read(store, "a") == b"old"
 
 
 def test_entries_know_their_collection_folder(tmp_path: Path) -> None:
-    store = DiskStorage(tmp_path, "originals", "thumbnails", ["fish", "birds"])
-    store.prepare()
+    store = disk_store(tmp_path, "originals", "thumbnails", ["fish", "birds"])
+    store.space.prepare()
     (tmp_path / "fish/originals/a").write_bytes(b"x")
-    store.delete_original("fish", "a", keep_old=True)
-    assert list(store.trash("birds")) == []
-    (entry,) = store.trash("fish")
+    store.originals.delete_original("fish", "a", keep_old=True)
+    assert list(store.trash.entries("birds")) == []
+    (entry,) = store.trash.entries("fish")
     assert (entry.collection_dir, entry.name) == ("fish", "a")
     assert DiskTrash("fish", tmp_path / "fish/originals").path(entry).read_bytes() == b"x"

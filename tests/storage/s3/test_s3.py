@@ -235,7 +235,7 @@ def test_what_is_too_large_for_a_copy_by_the_service_goes_through_the_server(
     server.upload("a.bin", content)
     server.delete("a.bin")
     [entry] = server.context.originals.trash()
-    server.context.originals.storage.restore(entry, keep_old=True)
+    server.context.originals.trash_storage.restore(entry, keep_old=True)
     assert server.get("/fileget", filename="a.bin").body == content
     assert prefix.headers("originals/a.bin")["x-amz-meta-sha256"] == hashlib.sha256(content).hexdigest()
 
@@ -277,7 +277,7 @@ def test_what_a_crash_left_on_the_local_disk_is_swept(server: RunningServer) -> 
     (spool / "upload-of-nobody").write_bytes(b"left over")
     with server.context.originals.storage.receive(None, None) as incoming:
         incoming.write(bytes(9 * MEGABYTE))
-        server.context.originals.storage.prepare()
+        server.context.originals.space.prepare()
         assert len(list(spool.iterdir())) == 1, "what has an owner stays"
     assert list(spool.iterdir()) == []
 
