@@ -33,7 +33,7 @@ from assetstore.http import file_response, middleware, uploads
 from assetstore.http.parameters import Parameters
 from assetstore.http.proxies import Proxies
 from assetstore.http.unverified_uploads import UnverifiedUploads
-from assetstore.journal.journal import Origin
+from assetstore.journal.events import Origin
 from assetstore.monitoring import health
 from assetstore.originals.service import Received
 from assetstore.routes import responses, status

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-from assetstore.journal import journal
+from assetstore.journal import events
 from assetstore.journal.journal import Journal
 from benchmarks.chaos import descendants, descriptors
 from benchmarks.thumbnails import TOOLS
@@ -243,7 +243,7 @@ def resident(pid: int) -> int:
 def journal_rows(base: Path) -> int:
     """How many changes by clients the journal knows."""
     with contextlib.closing(Journal(base)) as opened:
-        operations = (journal.STORED, journal.REPLACED, journal.DELETED)
+        operations = (events.STORED, events.REPLACED, events.DELETED)
         statement = "SELECT count(*) FROM events WHERE operation IN (?, ?, ?)"
         with opened.reading(statement, operations) as rows:
             return int(next(iter(rows))[0])

@@ -29,7 +29,8 @@ from urllib.parse import urlencode
 import pytest
 
 from assetstore.errors import StorageFault
-from assetstore.journal.journal import Event, Journal
+from assetstore.journal.events import Event
+from assetstore.journal.journal import Journal
 from assetstore.storage.disk import trash as disk_trash
 from assetstore.storage.disk.store import disk_store
 from tests import pictures
@@ -465,14 +466,16 @@ def fill(disk: Path) -> None:
 #: Notes an event in a process of its own, which the kernel may end.
 NOTE = """
 import pathlib, sys
-from assetstore.journal.journal import Event, Journal
+from assetstore.journal.events import Event
+from assetstore.journal.journal import Journal
 print(Journal(pathlib.Path(sys.argv[1])).record(Event("deleted", "", "a")))
 """
 
 #: Opens the journal and waits before it notes anything.
 NOTE_LATER = """
 import pathlib, sys
-from assetstore.journal.journal import Event, Journal
+from assetstore.journal.events import Event
+from assetstore.journal.journal import Journal
 journal = Journal(pathlib.Path(sys.argv[1]))
 journal.probe()
 print("open", flush=True)

@@ -19,7 +19,7 @@ from selenium.webdriver.common.keys import Keys
 
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.fixity.verification import Verification
-from assetstore.journal.journal import Event
+from assetstore.journal.events import Event
 from tests import pictures
 from tests.browser import Browser, chromium, needs_chromium
 from tests.support import KEY, PROJECT, RunningServer

@@ -24,7 +24,7 @@ from assetstore.bags import library
 from assetstore.bags.inventory import INVENTORY, Item, payload_path, write_inventory
 from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unavailable
-from assetstore.journal import journal as events
+from assetstore.journal import events
 from assetstore.originals.service import Originals
 from assetstore.storage.models import Listed, StoredFile
 

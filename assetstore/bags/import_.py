@@ -20,7 +20,7 @@ from assetstore.bags import library
 from assetstore.bags.inventory import INVENTORY, Item, read_inventory
 from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import BadRequest, NotFound, StorageFault
-from assetstore.journal.journal import Origin
+from assetstore.journal.events import Origin
 from assetstore.names import store_name
 from assetstore.originals.service import Originals, Received
 from assetstore.storage.protocols import Incoming

@@ -10,7 +10,7 @@ import click
 from assetstore.app import bootstrap
 from assetstore.collections.mapping import Collections
 from assetstore.config.loading import Settings
-from assetstore.journal.journal import Origin
+from assetstore.journal.events import Origin
 from assetstore.originals.service import Originals
 from assetstore.thumbnails.service import Thumbnails
 

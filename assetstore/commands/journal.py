@@ -5,7 +5,7 @@ import click
 from assetstore.commands.installation import Installation
 from assetstore.commands.output import show
 from assetstore.commands.parameters import Selection, as_json_option, selecting
-from assetstore.journal import journal as events
+from assetstore.journal import events
 
 _COLUMNS = ("time_ns", "operation", "size", "sha256", "place", "name", "collection", "client")
 

@@ -9,7 +9,7 @@ Concurrency: not thread-safe. Callers hold the lock of the store name, so that i
 import time
 from datetime import UTC, datetime
 
-from assetstore.journal.journal import Event
+from assetstore.journal.events import Event
 from assetstore.originals.service import Originals
 from assetstore.storage.models import REPLACED, TrashEntry, Version
 

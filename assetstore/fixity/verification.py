@@ -20,8 +20,8 @@ from assetstore import formats, media_types
 from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import NotFound, StorageFault, Unavailable
 from assetstore.fixity.unjournaled import Unjournaled, since
-from assetstore.journal import journal as events
-from assetstore.journal.journal import Event
+from assetstore.journal import events
+from assetstore.journal.events import Event
 from assetstore.originals.service import Originals
 from assetstore.storage.models import StoredFile, Version
 

@@ -17,7 +17,7 @@ from assetstore.config.loading import Settings
 from assetstore.errors import AssetError, BadRequest, NotFound
 from assetstore.fixity import schedule
 from assetstore.http.parameters import Parameters
-from assetstore.journal.journal import OPERATIONS, Event, Origin
+from assetstore.journal.events import OPERATIONS, Event, Origin
 from assetstore.monitoring import health
 from assetstore.monitoring.health import Health
 from assetstore.monitoring.recent_errors import RecentRefusals

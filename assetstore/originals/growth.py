@@ -7,7 +7,7 @@ a trash, until they are deleted. Files copied by hand, and thumbnails, are not i
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from assetstore.journal import journal as events
+from assetstore.journal import events
 from assetstore.journal.journal import Journal
 
 _NANOSECONDS = 1_000_000_000

@@ -7,8 +7,8 @@ moved to the trash later, and was last modified before that time, it is assumed 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from assetstore.journal import journal as events
-from assetstore.journal.journal import Event
+from assetstore.journal import events
+from assetstore.journal.events import Event
 from assetstore.originals.service import Originals
 from assetstore.storage.models import Listed, TrashEntry
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from assetstore.errors import NotFound, StorageFault
-from assetstore.journal import journal as events
+from assetstore.journal import events
 from assetstore.names import is_store_name
 from assetstore.originals.service import Originals
 from assetstore.storage.models import Listed

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assetstore.errors import AssetError, StorageFault, Unsynced
-from assetstore.journal import journal as events
-from assetstore.journal.journal import Event, Journal, Origin
+from assetstore.journal import events
+from assetstore.journal.events import Event, Origin
+from assetstore.journal.journal import Journal
 from assetstore.storage.models import TrashEntry
 from assetstore.storage.protocols import Incoming, Store
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from assetstore.errors import AssetError
-from assetstore.journal.journal import Origin
+from assetstore.journal.events import Origin
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.originals.service import Originals
 from assetstore.storage.models import TrashEntry

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assetstore import media_types
-from assetstore.journal import journal as events
+from assetstore.journal import events
 from assetstore.originals import growth
 from assetstore.originals.service import Originals
 

@@ -26,7 +26,7 @@ from assetstore.config import public_urls
 from assetstore.errors import Forbidden, NotFound
 from assetstore.http.middleware import Meter
 from assetstore.http.parameters import Parameters
-from assetstore.journal.journal import Origin
+from assetstore.journal.events import Origin
 from assetstore.monitoring.recent_errors import RecentRefusals
 from assetstore.monitoring.status_report import Report, Served
 from assetstore.routes.responses import VIEWS, plain, request_context

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from assetstore.errors import NotFound, StorageFault
-from assetstore.journal import journal as events
+from assetstore.journal import events
 from assetstore.names import is_store_name
 from assetstore.originals.service import Originals
 from assetstore.specify.records import Record

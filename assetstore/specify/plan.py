@@ -15,7 +15,7 @@ from pathlib import Path
 
 from assetstore import csv_io
 from assetstore.errors import BadRequest, NotFound
-from assetstore.journal.journal import Origin
+from assetstore.journal.events import Origin
 from assetstore.names import is_store_name
 from assetstore.originals.service import Originals
 from assetstore.specify.comparison import EMPTY, NO_FILE, NO_RECORD, Finding

@@ -19,7 +19,8 @@ from tests.support import PROJECT, originals_in
 KILLED_BEFORE_THE_NOTE = """
 import hashlib, os, signal, sys
 from pathlib import Path
-from assetstore.journal.journal import Journal, Origin
+from assetstore.journal.events import Origin
+from assetstore.journal.journal import Journal
 from assetstore.originals.service import Originals, Received
 from assetstore.storage.disk.store import disk_store
 base, act = sys.argv[1:]

@@ -12,7 +12,7 @@ from assetstore.fixity import schedule
 from assetstore.fixity import verification as fixity
 from assetstore.fixity.schedule import Verifier
 from assetstore.fixity.verification import Verification
-from assetstore.journal.journal import Event, Origin
+from assetstore.journal.events import Event, Origin
 from assetstore.originals.service import Originals, Received
 from tests import pictures
 from tests.support import originals_in

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from assetstore.errors import StorageFault
-from assetstore.journal import journal as events
-from assetstore.journal.journal import Event, Journal
+from assetstore.journal import database, events
+from assetstore.journal.events import Event
+from assetstore.journal.journal import Journal
 from tests.support import PROJECT
 
 
@@ -242,7 +243,7 @@ def test_reading_a_journal_that_is_removed_finds_nothing(
 def test_a_file_that_is_deleted_while_it_is_opened_is_not_used_for_ever(
     journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = events._connect
+    connect = database._connect
 
     def connect_and_lose(path: Path) -> sqlite3.Connection:
         connection = connect(path)
@@ -250,7 +251,7 @@ def test_a_file_that_is_deleted_while_it_is_opened_is_not_used_for_ever(
         monkeypatch.undo()
         return connection
 
-    monkeypatch.setattr(events, "_connect", connect_and_lose)
+    monkeypatch.setattr(database, "_connect", connect_and_lose)
     record(journal, "lost")
     record(journal, "kept")
     assert (folder / "journal.sqlite").exists()
@@ -307,7 +308,9 @@ def test_the_log_of_a_deleted_database_is_not_played_into_the_new_one(
 
 def test_what_a_killed_process_recorded_is_there(tmp_path: Path) -> None:
     killed = (
-        "import os, pathlib, sys; from assetstore.journal.journal import Event, Journal\n"
+        "import os, pathlib, sys\n"
+        "from assetstore.journal.events import Event\n"
+        "from assetstore.journal.journal import Journal\n"
         "journal = Journal(pathlib.Path(sys.argv[1]))\n"
         "for number in range(20): journal.record(Event('stored', '', str(number)))\n"
         "os.kill(os.getpid(), 9)\n"
@@ -414,7 +417,7 @@ def test_a_folder_in_place_of_the_file_is_a_fault_and_stays(journal: Journal, fo
 def test_a_journal_that_somebody_else_holds_is_a_fault_after_a_while(
     journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(events, "_BUSY_SECONDS", 0)
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0)
     record(journal, "a")
     holder = sqlite3.connect(folder / "journal.sqlite")
     holder.execute("BEGIN IMMEDIATE")
@@ -499,7 +502,7 @@ def test_two_processes_that_begin_anew_when_the_folder_goes_do_not_take_each_oth
     other, far_end = context.Pipe()
     process = context.Process(target=record_when_told, args=(tmp_path, far_end))
     process.start()
-    remove_logs = events._remove_logs
+    remove_logs = database._remove_logs
 
     def lose_all_first(path: Path) -> None:
         monkeypatch.undo()
@@ -508,7 +511,7 @@ def test_two_processes_that_begin_anew_when_the_folder_goes_do_not_take_each_oth
         other.poll(3)  # unless it has to wait for us
         remove_logs(path)
 
-    monkeypatch.setattr(events, "_remove_logs", lose_all_first)
+    monkeypatch.setattr(database, "_remove_logs", lose_all_first)
     journal.record(Event(events.STORED, "", "mine 1"))
     assert other.recv() is True
     for name in ("other 2", "other 3", ""):
@@ -520,7 +523,8 @@ def test_two_processes_that_begin_anew_when_the_folder_goes_do_not_take_each_oth
 
 FORKING = """
 import os, pathlib, sys
-from assetstore.journal.journal import Event, Journal
+from assetstore.journal.events import Event
+from assetstore.journal.journal import Journal
 journal = Journal(pathlib.Path(sys.argv[1]))
 journal.record(Event("stored", "", "before"))
 children = []

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from assetstore.journal.journal import DELETED, PURGED, REPLACED, RESTORED, STORED, Event, Journal
+from assetstore.journal.events import DELETED, PURGED, REPLACED, RESTORED, STORED, Event
+from assetstore.journal.journal import Journal
 from assetstore.originals import growth
 from assetstore.originals.growth import Month
 

@@ -36,8 +36,9 @@ from hypothesis.stateful import (
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.errors import AssetError, NotFound
 from assetstore.fixity.verification import Verification
-from assetstore.journal import journal as events
-from assetstore.journal.journal import Event, Journal, Origin
+from assetstore.journal import events
+from assetstore.journal.events import Event, Origin
+from assetstore.journal.journal import Journal
 from assetstore.originals.service import Originals, Received
 from assetstore.storage.disk import trash as disk_trash
 from assetstore.storage.disk.store import disk_store

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assetstore.journal.journal import Event, Journal, Origin
+from assetstore.journal.events import Event, Origin
+from assetstore.journal.journal import Journal
 from assetstore.originals import point_in_time
 from assetstore.originals.point_in_time import IN_PLACE, IN_TRASH, LOST, Past
 from assetstore.originals.service import Originals, Received

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from assetstore.errors import AssetError, NotFound, StorageFault
-from assetstore.journal import journal as events
-from assetstore.journal.journal import Event, Journal, Origin
+from assetstore.journal import events
+from assetstore.journal.events import Event, Origin
+from assetstore.journal.journal import Journal
 from assetstore.originals.service import Originals, Received
 from assetstore.storage.disk.store import disk_store
 from assetstore.storage.disk.trash import DiskTrash

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetstore.errors import StorageFault
-from assetstore.journal import journal as events
+from assetstore.journal import events
 from assetstore.originals.service import Originals
 from assetstore.originals.trash_retention import TrashKeeper, due
 from assetstore.storage.models import DELETED, TrashEntry

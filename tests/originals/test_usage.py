@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assetstore.commands.usage import size_text
-from assetstore.journal.journal import Event
+from assetstore.journal.events import Event
 from assetstore.originals import usage
 from assetstore.originals.service import Originals
 from tests.support import RunningServer, originals_in, run_manage

@@ -14,7 +14,7 @@ from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config import loading
 from assetstore.errors import NotFound
 from assetstore.fixity.verification import Verification
-from assetstore.journal.journal import Origin
+from assetstore.journal.events import Origin
 from assetstore.originals.service import Originals, Received
 from assetstore.storage.models import DELETED, REPLACED, StoredFile
 from assetstore.storage.protocols import Incoming, OriginalStorage, PrunableThumbnails, ThumbnailStore

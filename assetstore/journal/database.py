@@ -1,0 +1,196 @@
+"""The SQLite database of the journal: one connection for each process, and recovery if it was deleted or damaged.
+
+Concurrency: any thread and any process may use it. In a process, a lock guards the one connection; between processes,
+SQLite uses its own locks. With write-ahead logging, readers do not block, and adding an event does not wait for the
+disk. After a power failure the last events may be missing, but the database is intact.
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from assetstore.errors import StorageFault
+from assetstore.files.private_folders import make_private_folder
+from assetstore.journal import preallocate
+from assetstore.names import PRIVATE_FOLDER
+
+_log = logging.getLogger(__name__)
+
+#: How long a process waits for another one that writes.
+_BUSY_SECONDS = 5
+
+#: Space for the index of the write-ahead log, which SQLite maps into memory: 32 KiB for each 16 MiB of log.
+_INDEX_BYTES = 128 * 1024
+
+#: Free space that opening the database requires.
+_ROOM_BYTES = 2 * _INDEX_BYTES
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY,
+    time_ns INTEGER NOT NULL,      -- since 1970, by the server's clock
+    operation TEXT NOT NULL,
+    place TEXT NOT NULL,           -- folder of the collection below the store
+    name TEXT NOT NULL,            -- store name
+    collection TEXT NOT NULL,      -- as the client named it
+    size INTEGER,                  -- bytes
+    sha256 TEXT,                   -- hexadecimal
+    client TEXT NOT NULL           -- address, or the command
+);
+CREATE INDEX IF NOT EXISTS events_by_name ON events (place, name, id);
+CREATE INDEX IF NOT EXISTS events_by_time ON events (time_ns);
+CREATE TABLE IF NOT EXISTS checks (
+    place TEXT NOT NULL,
+    name TEXT NOT NULL,
+    time_ns INTEGER NOT NULL,
+    finding TEXT NOT NULL,         -- empty if nothing was found wrong
+    PRIMARY KEY (place, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (
+    id INTEGER PRIMARY KEY,
+    began_ns INTEGER NOT NULL,
+    ended_ns INTEGER,
+    summary TEXT                   -- JSON
+);
+"""
+
+
+class Database:
+    """The database of a journal: created at the first use, created again if deleted, and renamed if damaged.
+
+    Parameters:
+        base: the folder of all attachments.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._folder = base / PRIVATE_FOLDER / "journal"
+        self._path = self._folder / "journal.sqlite"
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._opened_as: tuple[int, int] = (0, 0)
+        self._is_suspect = False
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yields the connection for a transaction. Raises StorageFault."""
+        with self._lock, self._faults():
+            connection = self._opened()
+            with connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def reading(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[Iterator[tuple[Any, ...]]]:
+        """Yields the rows of a query, on a separate connection, so that no writer waits for the reader.
+
+        Raises StorageFault.
+        """
+        with self._faults():
+            with self.transaction():
+                pass  # creates the database if it does not exist
+            with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as connection:
+                yield iter(connection.execute(query, arguments))
+
+    def close(self) -> None:
+        """Closes the connection. The next use opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _opened(self) -> sqlite3.Connection:
+        """The open database. It is reopened in a child process, and if the file was deleted."""
+        inode = _inode(self._path)
+        if self._connection is not None and inode and self._opened_as == (os.getpid(), inode):
+            return self._connection
+        if self._connection is not None and self._opened_as[0] == os.getpid():
+            self._connection.close()
+        self._connection = None
+        make_private_folder(self._base, self._folder.name)
+        # Only one process at a time creates the database, or moves a damaged one aside.
+        descriptor = os.open(self._folder.with_name("journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._connection = self._open()
+            self._opened_as = (os.getpid(), _inode(self._path))
+        finally:
+            os.close(descriptor)
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        if not self._path.exists():
+            # The write-ahead log of a deleted database must not be applied to the new one.
+            _remove_logs(self._path)
+        try:
+            connection = _connect(self._path)
+            if self._is_suspect and not _is_intact(connection):
+                connection.close()
+                raise sqlite3.DatabaseError("the database is damaged")
+            self._is_suspect = False
+            return connection
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:
+                raise
+        aside = self._path.with_name(f"damaged-{time.time_ns()}.sqlite")
+        self._is_suspect = False
+        _log.error("the journal is damaged; it was renamed to %s, and a new one is created", aside.name)
+        os.rename(self._path, aside)
+        _remove_logs(self._path)
+        return _connect(self._path)
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, UnicodeError) as error:
+            if type(error) is sqlite3.DatabaseError:
+                self._is_suspect = True  # damaged: the next use checks all of it
+                self.close()
+            raise StorageFault("The journal cannot be used.", f"{self._path}: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    disk = os.statvfs(path.parent)
+    if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("SELECT name FROM sqlite_master").fetchone()  # creates the index of the write-ahead log
+        preallocate.allocate(path.with_name(path.name + "-shm"), _INDEX_BYTES)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_SCHEMA)
+        # Detects damage that opening alone does not.
+        connection.execute("SELECT MAX(id) FROM events").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_intact(connection: sqlite3.Connection) -> bool:
+    """Whether the whole database can be read; this is slow."""
+    try:
+        return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+def _remove_logs(path: Path) -> None:
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
