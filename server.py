@@ -22,14 +22,14 @@ from typing import Any
 
 import bottle
 
-from assetstore import __version__, media_types, names
+from assetstore import __version__, names
 from assetstore.app import bootstrap, run
 from assetstore.app.bootstrap import AppContext
 from assetstore.auth import tokens
 from assetstore.config import public_urls
 from assetstore.config.loading import SettingsError
 from assetstore.errors import AssetError, BadRequest, Forbidden, NotFound
-from assetstore.http import file_response, middleware, uploads
+from assetstore.http import middleware, uploads
 from assetstore.http.parameters import Parameters
 from assetstore.http.proxies import Proxies
 from assetstore.http.unverified_uploads import UnverifiedUploads
@@ -37,21 +37,12 @@ from assetstore.journal.events import Origin
 from assetstore.monitoring import health
 from assetstore.originals.service import Received
 from assetstore.routes import responses, status
-from assetstore.routes.responses import VIEWS, FileHTTPResponse, plain
+from assetstore.routes.delivery import Delivery
+from assetstore.routes.responses import VIEWS, plain
 from assetstore.serving.admission import Admission
-from assetstore.storage.models import StoredFile
 from assetstore.storage.protocols import Incoming
 
 FOLDER = Path(__file__).resolve().parent
-
-#: Files up to this size, in bytes, are sent from memory.
-_SMALL = 64 * 1024
-
-#: Modes of a browser's request (Sec-Fetch-Mode) in which it follows a redirect to another host without CORS.
-_REDIRECT_MODES = ("navigate", "no-cors")
-
-#: With one of these headers, the response may have no body, or not begin with the first byte of the file.
-_CONDITIONAL_HEADERS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
 
 
 class AssetServer:
@@ -69,6 +60,7 @@ class AssetServer:
         self.metadata = context.metadata
         self.health = context.health
         self.collections = context.collections
+        self.delivery = Delivery(self.settings)
         self.refused_tokens = tokens.Refusals()
         self.unverified = UnverifiedUploads(self.settings.limits.unverified_bytes)
 
@@ -140,10 +132,12 @@ class AssetServer:
         if query.get("type") == "T":
             scale = names.scale(query.get("scale"))
             # The thumbnail's media type may differ from the original's.
-            return self._deliver(
+            return self.delivery.deliver(
                 self.thumbnails.open(collection_dir, name, scale), self.thumbnails.name(name, scale), query
             )
-        return self._deliver(self.storage.open_original(collection_dir, name, self._reads_from_start()), name, query)
+        return self.delivery.deliver(
+            self.storage.open_original(collection_dir, name, self.delivery.reads_from_start()), name, query
+        )
 
     def getmetadata(self) -> bottle.HTTPResponse:
         """Returns the metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
@@ -189,12 +183,12 @@ class AssetServer:
         if collection_dir is None:
             raise NotFound("There is no such file.")
         if folder == self.settings.orig_dir:
-            stored = self.storage.open_original(collection_dir, name, self._reads_from_start())
+            stored = self.storage.open_original(collection_dir, name, self.delivery.reads_from_start())
         elif folder == self.settings.thumb_dir:
             stored = self.thumbnails.open_cached(collection_dir, name)
         else:
             raise NotFound("There is no such file.")
-        return self._deliver(stored, name, self._query())
+        return self.delivery.deliver(stored, name, self._query())
 
     def healthz(self) -> bottle.HTTPResponse:
         """Says that the server responds; checks nothing else."""
@@ -207,59 +201,6 @@ class AssetServer:
         page = {"ready": is_ready, "checks": {name: vars(result) for name, result in report.items()}}
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         return bottle.HTTPResponse(json.dumps(page), 200 if is_ready else 503, **headers)
-
-    def _reads_from_start(self) -> bool:
-        """Whether the requested file will probably be read from its first byte."""
-        environ = bottle.request.environ
-        is_whole = environ["REQUEST_METHOD"] == "GET" and not any(header in environ for header in _CONDITIONAL_HEADERS)
-        return is_whole and not self._accepts_redirect(environ)
-
-    def _accepts_redirect(self, environ: dict[str, Any]) -> bool:
-        """Whether to redirect the client to the bucket: only browsers that say that they follow redirects."""
-        is_enabled = self.settings.storage_redirect_seconds is not None
-        return is_enabled and environ.get("HTTP_SEC_FETCH_MODE") in _REDIRECT_MODES
-
-    def _deliver(self, stored: StoredFile, name: str, query: Parameters) -> bottle.HTTPResponse:
-        """Returns the response with an open file, by the conditions and the range of the request."""
-        environ = bottle.request.environ
-        try:
-            request = file_response.Request(
-                environ.get("HTTP_IF_NONE_MATCH"),
-                environ.get("HTTP_IF_MODIFIED_SINCE"),
-                environ.get("HTTP_RANGE"),
-                environ.get("HTTP_IF_RANGE"),
-                query.get("downloadname"),
-            )
-            response = file_response.respond(stored.version, media_types.header(name), request)
-        except BaseException:
-            stored.file.close()
-            raise
-        if self.settings.accel_redirect and stored.path is not None and response.status in (200, 206):
-            stored.file.close()
-            headers = file_response.accel_redirect_headers(response.headers, self.settings.accel_redirect, stored.path)
-            return FileHTTPResponse("", 200, headers)
-        if environ["REQUEST_METHOD"] == "HEAD" or response.length == 0:
-            stored.file.close()
-            return FileHTTPResponse("", response.status, response.headers)
-        link = self._link(stored, response, environ)
-        if link is not None:
-            stored.file.close()
-            return FileHTTPResponse("", 302, {"Location": link, "Cache-Control": "no-store"})
-        body = file_response.FileBody(stored, response.first, response.length)
-        if response.length > _SMALL:
-            return FileHTTPResponse(body, response.status, response.headers)
-        with stored:  # most thumbnails; faster than sending a file
-            return FileHTTPResponse(b"".join(body), response.status, response.headers)
-
-    def _link(self, stored: StoredFile, response: file_response.FileResponse, environ: dict[str, Any]) -> str | None:
-        """The address in the bucket to which to redirect the client, None if the server sends the file itself."""
-        seconds = self.settings.storage_redirect_seconds
-        if seconds is None or not self._accepts_redirect(environ):
-            return None
-        # The bucket would send neither the download name nor the policy that keeps files from running scripts.
-        if "Content-Disposition" in response.headers or "Content-Security-Policy" in response.headers:
-            return None
-        return stored.link(seconds)
 
     def _open_upload(self, upload: uploads.Upload, count: Callable[[int], None], fields: Parameters) -> Incoming | None:
         """Decides where to write the file of an upload, by the form fields that came before it."""

@@ -1,0 +1,89 @@
+"""Sends a stored file: from this server, from nginx in front of it, or from the bucket."""
+
+from typing import Any
+
+import bottle
+
+from assetstore import media_types
+from assetstore.config.loading import Settings
+from assetstore.http import file_response
+from assetstore.http.parameters import Parameters
+from assetstore.routes.responses import FileHTTPResponse
+from assetstore.storage.models import StoredFile
+
+#: Files up to this size, in bytes, are sent from memory.
+_SMALL = 64 * 1024
+
+#: Modes of a browser's request (Sec-Fetch-Mode) in which it follows a redirect to another host without CORS.
+_REDIRECT_MODES = ("navigate", "no-cors")
+
+#: With one of these headers, the response may have no body, or not begin with the first byte of the file.
+_CONDITIONAL_HEADERS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
+
+
+class Delivery:
+    """Sends files by the settings ACCEL_REDIRECT and STORAGE_REDIRECT_SECONDS."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def reads_from_start(self) -> bool:
+        """Whether the requested file will probably be read from its first byte."""
+        environ = bottle.request.environ
+        is_whole = environ["REQUEST_METHOD"] == "GET" and not any(header in environ for header in _CONDITIONAL_HEADERS)
+        return is_whole and not self._accepts_redirect(environ)
+
+    def _accepts_redirect(self, environ: dict[str, Any]) -> bool:
+        """Whether to redirect the client to the bucket: only browsers that say that they follow redirects."""
+        is_enabled = self._settings.storage_redirect_seconds is not None
+        return is_enabled and environ.get("HTTP_SEC_FETCH_MODE") in _REDIRECT_MODES
+
+    def deliver(self, stored: StoredFile, name: str, query: Parameters) -> bottle.HTTPResponse:
+        """Returns the response with an open file, by the conditions and the range of the request.
+
+        Parameters:
+            stored: the file. It is closed when it was sent, or if that fails.
+            name: the store name, which determines the media type.
+            query: the parameters of the request; `downloadname` is the download name.
+
+        Raises BadRequest, RangeNotSatisfiable, Unavailable, StorageFault.
+        """
+        environ = bottle.request.environ
+        try:
+            request = file_response.Request(
+                environ.get("HTTP_IF_NONE_MATCH"),
+                environ.get("HTTP_IF_MODIFIED_SINCE"),
+                environ.get("HTTP_RANGE"),
+                environ.get("HTTP_IF_RANGE"),
+                query.get("downloadname"),
+            )
+            response = file_response.respond(stored.version, media_types.header(name), request)
+        except BaseException:
+            stored.file.close()
+            raise
+        if self._settings.accel_redirect and stored.path is not None and response.status in (200, 206):
+            stored.file.close()
+            headers = file_response.accel_redirect_headers(response.headers, self._settings.accel_redirect, stored.path)
+            return FileHTTPResponse("", 200, headers)
+        if environ["REQUEST_METHOD"] == "HEAD" or response.length == 0:
+            stored.file.close()
+            return FileHTTPResponse("", response.status, response.headers)
+        link = self._link(stored, response, environ)
+        if link is not None:
+            stored.file.close()
+            return FileHTTPResponse("", 302, {"Location": link, "Cache-Control": "no-store"})
+        body = file_response.FileBody(stored, response.first, response.length)
+        if response.length > _SMALL:
+            return FileHTTPResponse(body, response.status, response.headers)
+        with stored:  # most thumbnails; faster than sending a file
+            return FileHTTPResponse(b"".join(body), response.status, response.headers)
+
+    def _link(self, stored: StoredFile, response: file_response.FileResponse, environ: dict[str, Any]) -> str | None:
+        """The address in the bucket to which to redirect the client, None if the server sends the file itself."""
+        seconds = self._settings.storage_redirect_seconds
+        if seconds is None or not self._accepts_redirect(environ):
+            return None
+        # The bucket would send neither the download name nor the policy that keeps files from running scripts.
+        if "Content-Disposition" in response.headers or "Content-Security-Policy" in response.headers:
+            return None
+        return stored.link(seconds)
