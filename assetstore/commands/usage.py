@@ -1,5 +1,6 @@
 """`manage.py usage`: storage used, growth, forecast, and duplicates."""
 
+import time
 from collections.abc import Mapping
 
 import click
@@ -7,6 +8,7 @@ import click
 from assetstore.commands.installation import Installation
 from assetstore.commands.output import printable, progress, show
 from assetstore.commands.parameters import Selection, as_json_option
+from assetstore.originals import growth
 from assetstore.originals import usage as usage_report
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -40,11 +42,9 @@ def usage(installation: Installation, collection: str | None, months: int, dupli
             bar.update(1)
     _show_kinds(kinds, as_json)
     _show_trash(installation, collection_dirs, as_json)
-    for month in usage_report.months(originals, collection_dirs, months):
-        added = f"{month.came} added, {size_text(month.came_bytes)}"
-        removed = f"{month.went} removed, {size_text(month.went_bytes)}"
-        _show("month", vars(month), as_json, month.month, month.collection_dir, added, removed)
-    forecast = usage_report.forecast(originals, installation.settings.reserved_bytes)
+    grown = growth.measure(originals.journal, originals.keeps_trash, time.time())
+    _show_months(grown.since(months, collection_dirs), growth.removed(originals.journal), as_json)
+    forecast = growth.forecast(originals, grown, installation.settings.reserved_bytes)
     _show("forecast", vars(forecast), as_json, "Disk", _forecast_text(forecast))
     if duplicates:
         _show_duplicates(list(usage_report.duplicates(originals, collection_dirs)), as_json)
@@ -79,6 +79,16 @@ def _show_trash(installation: Installation, collection_dirs: list[str], as_json:
     _show("trash", values, as_json, "Trash", f"{len(sizes)} files", size_text(sum(sizes)))
 
 
+def _show_months(months: list[growth.Month], removed: Mapping[tuple[str, str], growth.Removed], as_json: bool) -> None:
+    for month in months:
+        went = removed.get((month.collection_dir, month.month), growth.Removed())
+        if month.came or went.files:
+            values = {**vars(month), "went": went.files, "went_bytes": went.bytes}
+            added = f"{month.came} added, {size_text(month.came_bytes)}"
+            gone = f"{went.files} removed, {size_text(went.bytes)}"
+            _show("month", values, as_json, month.month, month.collection_dir, added, gone)
+
+
 def _show_duplicates(groups: list[usage_report.Duplicate], as_json: bool) -> None:
     for group in groups:
         files = [{"place": collection_dir, "name": name} for collection_dir, name in group.files]
@@ -90,7 +100,7 @@ def _show_duplicates(groups: list[usage_report.Duplicate], as_json: bool) -> Non
     _show("duplicates", values, as_json, "Duplicates", f"{len(groups)} files", f"{size_text(wasted)} redundant")
 
 
-def _forecast_text(forecast: usage_report.Forecast) -> str:
+def _forecast_text(forecast: growth.Forecast) -> str:
     if forecast.free_bytes is None:
         return "the free space is unknown"
     room = f"{size_text(forecast.free_bytes)} free"

@@ -9,12 +9,12 @@ Concurrency: thread-safe; only one survey runs at a time.
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections import Counter, defaultdict
 from typing import Any
 
 from assetstore.errors import AssetError
 from assetstore.originals import growth
+from assetstore.originals.growth import Growth, Month
 from assetstore.originals.service import Originals
 
 _log = logging.getLogger(__name__)
@@ -76,8 +76,7 @@ class Survey:
         collection_dirs = [self._sizes(collection_dir) for collection_dir in originals.collection_dirs]
         free = originals.space.free_bytes()
         room = None if free is None else max(0, free - self._reserve)
-        daily = _or_none(lambda: growth.daily(originals.journal, self._keeps_trash, now))
-        months = _or_none(lambda: growth.months(originals.journal, self._keeps_trash)) or []
+        grown = self._growth(now)
         return {
             "ready": True,
             "fault": None,
@@ -87,9 +86,9 @@ class Survey:
             "bytes": sum(collection_dir["bytes"] for collection_dir in collection_dirs),
             "trash_bytes": sum(entry.size for entry in originals.trash()),
             "room": room,
-            "months": [asdict(month) for month in months],
-            "daily": daily,
-            "days_until_full": growth.days_until_full(room, daily),
+            "months": _by_month(grown.months),
+            "daily": grown.daily,
+            "days_until_full": growth.days_until_full(room, grown.daily),
         }
 
     def _sizes(self, collection_dir: str) -> dict[str, Any]:
@@ -98,11 +97,18 @@ class Survey:
             files, size = files + 1, size + listed.size
         return {"place": collection_dir, "files": files, "bytes": size}
 
+    def _growth(self, now: float) -> Growth:
+        """The growth by the journal; empty if it cannot be read, so that the files are still counted."""
+        try:
+            return growth.measure(self._originals.journal, self._keeps_trash, now)
+        except AssetError as error:
+            _log.error("the journal cannot be read: %s", error.detail)
+            return Growth([], None, None)
 
-def _or_none(ask: Callable[[], Any]) -> Any:
-    """The result of a query to the journal; None if it cannot be read, so that the files are still counted."""
-    try:
-        return ask()
-    except AssetError as error:
-        _log.error("the journal cannot be read: %s", error.detail)
-        return None
+
+def _by_month(months: list[Month]) -> list[dict[str, Any]]:
+    """The uploads and bytes of all folders together, oldest month first."""
+    sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for month in months:
+        sums[month.month].update(uploads=month.uploads, stored=month.stored, freed=month.freed)
+    return [{"month": month, **sums[month]} for month in sorted(sums)]

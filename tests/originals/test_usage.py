@@ -11,7 +11,8 @@ import pytest
 
 from assetstore.commands.usage import size_text
 from assetstore.journal.events import Event
-from assetstore.originals import usage
+from assetstore.originals import growth, usage
+from assetstore.originals.growth import Forecast, Month, Removed
 from assetstore.originals.service import Originals
 from tests.support import RunningServer, originals_in, run_manage
 
@@ -32,6 +33,14 @@ def note(
     """An event of the past."""
     timestamp = time.time_ns() - int(days_ago * DAY * 1_000_000_000)
     assert originals.journal.record(Event(operation, collection_dir, name, size=size, time_ns=timestamp))
+
+
+def months(originals: Originals, number: int) -> list[Month]:
+    return growth.measure(originals.journal, True, time.time()).since(number, ["fish"])
+
+
+def forecast_of(originals: Originals, reserved_bytes: int) -> Forecast:
+    return growth.forecast(originals, growth.measure(originals.journal, True, time.time()), reserved_bytes)
 
 
 def month_of(days_ago: float) -> str:
@@ -82,19 +91,19 @@ def test_a_replacement_comes_and_goes_and_what_was_adopted_is_no_growth(original
     note(originals, "restored", "a.jpg", 100, 40)
     note(originals, "deleted", "never heard of.jpg", None, 40)
     note(originals, "stored", "b.jpg", 7, 40, collection_dir="birds")
-    found = list(usage.months(originals, ["fish"], 12))
+    found = months(originals, 12)
     came, went = 100 + 150 + 5 + 150 + 100, 100 + 10**9 + 150 + 150
-    assert [vars(month) for month in found] == [
-        {"collection_dir": "fish", "month": month_of(40), "came": 5, "came_bytes": came, "went": 5, "went_bytes": went}
-    ]
+    uploaded = 100 + 150 + 5
+    assert found == [Month("fish", month_of(40), 5, came, 3, uploaded, 100)]
+    assert growth.removed(originals.journal) == {("fish", month_of(40)): Removed(5, went)}
 
 
 def test_only_the_months_asked_for_are_shown(originals: Originals) -> None:
     for days in (0, 70, 400):
         note(originals, "stored", f"{days}.jpg", 1, days)
-    assert [month.month for month in usage.months(originals, ["fish"], 1)] == [month_of(0)]
-    assert [month.month for month in usage.months(originals, ["fish"], 12)] == [month_of(70), month_of(0)]
-    assert [month.month for month in usage.months(originals, ["fish"], 100)] == [
+    assert [month.month for month in months(originals, 1)] == [month_of(0)]
+    assert [month.month for month in months(originals, 12)] == [month_of(70), month_of(0)]
+    assert [month.month for month in months(originals, 100)] == [
         month_of(400),
         month_of(70),
         month_of(0),
@@ -106,25 +115,25 @@ def test_the_forecast_is_the_room_by_the_growth_of_the_last_ninety_days(original
     note(originals, "stored", "a.jpg", 200 * 10**6, 50)
     note(originals, "deleted", "a.jpg", 110 * 10**6, 20)
     note(originals, "purged", "a.jpg", 110 * 10**6, 10)
-    forecast = usage.forecast(originals, 0)
+    forecast = forecast_of(originals, 0)
     assert forecast.window_days == 90
     assert forecast.bytes_per_day == pytest.approx(10**6)
     assert forecast.free_bytes is not None
     assert forecast.days == forecast.free_bytes // 10**6
-    assert usage.forecast(originals, 10**18).days == 0, "what is reserved is no room"
+    assert forecast_of(originals, 10**18).days == 0, "what is reserved is no room"
 
 
 def test_a_young_journal_or_a_shrinking_store_gives_no_day(originals: Originals) -> None:
-    assert usage.forecast(originals, 0).window_days == 0
+    assert forecast_of(originals, 0).window_days == 0
     note(originals, "stored", "a.jpg", 100, 6)
-    assert usage.forecast(originals, 0).window_days == 0
+    assert forecast_of(originals, 0).window_days == 0
     note(originals, "stored", "b.jpg", 100, 20)
     note(originals, "deleted", "b.jpg", 100, 10)
     note(originals, "purged", "b.jpg", 100, 9)
     note(originals, "deleted", "a.jpg", 100, 5)
-    assert usage.forecast(originals, 0).bytes_per_day == pytest.approx(5), "what is in the trash takes its space"
+    assert forecast_of(originals, 0).bytes_per_day == pytest.approx(5), "what is in the trash takes its space"
     note(originals, "purged", "a.jpg", 100, 4)
-    forecast = usage.forecast(originals, 0)
+    forecast = forecast_of(originals, 0)
     assert (forecast.window_days, forecast.bytes_per_day, forecast.days) == (20, 0.0, None)
 
 
