@@ -1,10 +1,6 @@
 """Thumbnails: a cached one if it belongs to the current original, else a new one, which is cached.
 
-The modification time of a thumbnail identifies its source: it is a fingerprint of the source's name, size and exact
-modification time (or the identifier of the bytes, if the store has one), written as a timestamp between 1982 and 2001.
-So one stat(2) shows whether a thumbnail belongs to its original. After an original is replaced, through the server or
-by hand, its old thumbnail is never shown. `x.tif` never gets the thumbnail of `x.png`, although both are cached as
-`x_100.png`.
+`assetstore.thumbnails.fingerprint` shows whether a cached thumbnail belongs to the current original.
 
 Thumbnails of an earlier server have real modification times. They are adopted if they are newer than the last change
 of the original's file, complete, and cannot belong to another original.
@@ -20,7 +16,6 @@ import io
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,22 +24,16 @@ from assetstore.concurrency.single_flight import SingleFlight
 from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedType
 from assetstore.storage.models import StoredFile, Version
 from assetstore.storage.protocols import NewThumbnail, OriginalReader, ThumbnailStore
+from assetstore.thumbnails import fingerprint
+from assetstore.thumbnails.failures import Failures
 from assetstore.thumbnails.rendering.job import Job
 from assetstore.thumbnails.rendering.pool import TIMEOUT_SECONDS, RenderPool, busy
+from assetstore.thumbnails.request import ThumbnailRequest
 
 _log = logging.getLogger(__name__)
 
-_SECOND, _MICROSECOND = 1_000_000_000, 1_000  # nanoseconds
-
-#: The range of timestamps for fingerprints, in microseconds since 1970. It is in the past, so that no fingerprint looks
-#: like the modification time of a thumbnail of an earlier server.
-_FIRST_STAMP, _LAST_STAMP = 400_000_000_000_000, 1_000_000_000_000_000
-
 #: How often to try again if the original changes meanwhile.
 _ATTEMPTS = 3
-
-#: For how many seconds, and how many, failures are cached.
-_FAILURE_SECONDS, _MOST_FAILURES = 600, 10_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +68,7 @@ class Thumbnails:
         self._rules = rules
         self._waiting_slots = threading.BoundedSemaphore(rules.waiting)
         self._flights: SingleFlight[bytes] = SingleFlight()
-        self._failures = _Failures()
+        self._failures = Failures()
 
     def name(self, name: str, scale: int) -> str:
         """Returns the file name of the thumbnail of *name* at *scale*. Raises UnsupportedType."""
@@ -138,11 +127,11 @@ class Thumbnails:
         """
         return self._cached(self._request(collection_dir, name, scale))
 
-    def _request(self, collection_dir: str, name: str, scale: int) -> "ThumbnailRequest":
+    def _request(self, collection_dir: str, name: str, scale: int) -> ThumbnailRequest:
         version = self._version(collection_dir, name)
         return ThumbnailRequest(collection_dir, name, version, self.name(name, scale), min(scale, self._rules.largest))
 
-    def _open(self, request: "ThumbnailRequest") -> StoredFile:
+    def _open(self, request: ThumbnailRequest) -> StoredFile:
         cached = self._cached(request)
         if cached is not None:
             return cached
@@ -166,7 +155,7 @@ class Thumbnails:
 
     def open_cached(self, collection_dir: str, thumbnail: str) -> StoredFile:
         """Opens a cached thumbnail by its own file name, whatever its source is. Raises NotFound, StorageFault."""
-        return _as_served(self._store.open(collection_dir, thumbnail))
+        return fingerprint.as_served(self._store.open(collection_dir, thumbnail))
 
     def discard(self, collection_dir: str, name: str) -> None:
         """Removes the cached thumbnails of an original that was deleted or replaced, but not those of other originals.
@@ -186,7 +175,9 @@ class Thumbnails:
         root, extension = formats.thumbnail_parts(name, media_type)
 
         def of_others() -> frozenset[int]:
-            return frozenset(_stamp(other, version) for other, version in self._namesakes(collection_dir, name))
+            return frozenset(
+                fingerprint.stamp(other, version) for other, version in self._namesakes(collection_dir, name)
+            )
 
         self._store.delete(collection_dir, root, extension, of_others)
 
@@ -199,19 +190,19 @@ class Thumbnails:
     def _version(self, collection_dir: str, name: str) -> Version:
         return self._storage.version(collection_dir, name)
 
-    def _cached(self, request: "ThumbnailRequest") -> StoredFile | None:
+    def _cached(self, request: ThumbnailRequest) -> StoredFile | None:
         """The cached thumbnail, if it was made of this version of this original."""
-        stamp = _stamp(request.name, request.version)
+        stamp = fingerprint.stamp(request.name, request.version)
         try:
             cached = self._store.open(request.collection_dir, request.thumbnail, stamp)
         except NotFound:
             return None
-        if _has_stamp(cached.version, stamp):
-            return _as_served(cached)
+        if fingerprint.has_stamp(cached.version, stamp):
+            return fingerprint.as_served(cached)
         cached.file.close()
         return None
 
-    def _produce(self, request: "ThumbnailRequest") -> bytes:
+    def _produce(self, request: ThumbnailRequest) -> bytes:
         """Makes or adopts a thumbnail and returns its bytes; caches it if its size is cached."""
         with self._store.locked(request.collection_dir, request.thumbnail):
             found = self._cached(request) or self._adopt(request)
@@ -234,7 +225,7 @@ class Thumbnails:
             raise
         return picture
 
-    def _adopt(self, request: "ThumbnailRequest") -> StoredFile | None:
+    def _adopt(self, request: ThumbnailRequest) -> StoredFile | None:
         """Adopts the thumbnail of an earlier server, if it can only belong to this original."""
         try:
             with self._store.open(request.collection_dir, request.thumbnail) as found:
@@ -251,7 +242,7 @@ class Thumbnails:
             self._publish(new, request)
         return self._cached(request)
 
-    def _make(self, request: "ThumbnailRequest") -> bytes:
+    def _make(self, request: ThumbnailRequest) -> bytes:
         with self._storage.open_original(request.collection_dir, request.name) as original:
             decoder = formats.recognise(original.file.read(formats.HEAD_LENGTH))
         if decoder is None:
@@ -268,11 +259,11 @@ class Thumbnails:
                 self._publish(new, request)
             return picture
 
-    def _publish(self, new: NewThumbnail, request: "ThumbnailRequest") -> None:
+    def _publish(self, new: NewThumbnail, request: ThumbnailRequest) -> None:
         """Caches a thumbnail if its original is unchanged: nginx may serve cached files without asking this server."""
         with self._storage.locked_original(request.collection_dir, request.name), contextlib.suppress(NotFound):
             if self._version(request.collection_dir, request.name) == request.version:
-                new.publish(_stamp(request.name, request.version))
+                new.publish(fingerprint.stamp(request.name, request.version))
 
     def _namesakes(self, collection_dir: str, name: str) -> Iterator[tuple[str, Version]]:
         """Other originals whose thumbnails have the same names as those of *name*."""
@@ -285,69 +276,11 @@ class Thumbnails:
                     continue
 
 
-@dataclass(frozen=True)
-class ThumbnailRequest:
-    """A requested thumbnail: the original and its version, and the file name and size of the thumbnail."""
-
-    collection_dir: str
-    name: str
-    version: Version
-    thumbnail: str
-    size: int
-
-
-class _Failures:
-    """A cache of failures by version of the file, so that a damaged file in a gallery is rendered only once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, str, str], tuple[float, Unrenderable]] = OrderedDict()
-
-    def remember(self, request: ThumbnailRequest, failure: Unrenderable) -> None:
-        with self._lock:
-            self._known[(request.collection_dir, request.name, request.version.etag)] = (time.monotonic(), failure)
-            while len(self._known) > _MOST_FAILURES:
-                self._known.popitem(last=False)
-
-    def check(self, request: ThumbnailRequest) -> None:
-        """Raises the cached failure of this version, if there is a recent one."""
-        key = (request.collection_dir, request.name, request.version.etag)
-        with self._lock:
-            since, failure = self._known.get(key, (0.0, None))
-            if failure is None:
-                return
-            if time.monotonic() - since > _FAILURE_SECONDS:
-                del self._known[key]
-                return
-        raise Unrenderable(failure.public, "cached from an earlier attempt")
-
-
-def _as_served(stored: StoredFile) -> StoredFile:
-    """Replaces the fingerprint of a thumbnail, for HTTP, by the time when it was made."""
-    version = stored.version
-    made = Version(version.size, version.changed_ns, version.changed_ns, version.etag)
-    return StoredFile(stored.file, made, stored.path)
-
-
 def _in_memory(picture: bytes, request: ThumbnailRequest) -> StoredFile:
     """A thumbnail that is not cached, as an open file."""
     tag = hashlib.blake2b(picture, digest_size=16).hexdigest()
     changed = request.version.changed_ns
     return StoredFile(io.BytesIO(picture), Version(len(picture), changed, changed, f'"{tag}"'))
-
-
-def _stamp(name: str, version: Version) -> int:
-    """The modification time, in nanoseconds, that marks a thumbnail as made of this version of *name*."""
-    identity = "\0".join((name, str(version.size), version.content or str(version.modified_ns))).encode()
-    fingerprint = int.from_bytes(hashlib.blake2b(identity, digest_size=16).digest(), "big")
-    return (_FIRST_STAMP + fingerprint % (_LAST_STAMP - _FIRST_STAMP)) * _MICROSECOND
-
-
-def _has_stamp(thumbnail: Version, stamp: int) -> bool:
-    """Whether a thumbnail has this stamp; also on file systems that store only whole seconds."""
-    own = thumbnail.modified_ns
-    is_whole_second = own % _SECOND == 0
-    return own // _MICROSECOND == stamp // _MICROSECOND or (is_whole_second and own // _SECOND == stamp // _SECOND)
 
 
 def _is_complete(picture: bytes, format: formats.Format) -> bool:
