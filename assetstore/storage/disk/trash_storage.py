@@ -30,7 +30,7 @@ class DiskTrashStorage:
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
         """Restores an original from the trash. Returns whether it replaced one.
 
-        Raises NotFound (the entry does not exist), OutOfSpace, StorageFault.
+        Raises NotFound (the entry no longer exists), OutOfSpace, StorageFault.
         """
         trash = self._of(entry.collection_dir)
         source, target = trash.path(entry), self._layout.originals(entry.collection_dir) / entry.name
