@@ -628,7 +628,10 @@ def test_thumbnails_follow_an_upload_over_a_file_removed_by_hand_and_a_restore(s
     assert pictures.alike(dominant(front.thumbnail("a.jpg", 50)), pictures.BLUE)
 
 
-EXTENSIONS = "jpg jpeg jpe jfif png gif tif tiff pdf heic heif avif webp bmp svg txt psd zip"
+EXTENSIONS = (
+    "jpg jpeg jpe jfif png gif tif tiff pdf heic heif hif avif webp bmp jp2 j2k jxl psd"
+    " cr2 cr3 nef arw dng orf raf rw2 pef svg txt zip"
+)
 
 
 def fast_names(name: str) -> list[str]:

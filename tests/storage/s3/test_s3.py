@@ -256,7 +256,7 @@ def test_the_name_of_the_bucket_goes_where_the_service_expects_it(
     own = {"BASE_DIR": str(tmp_path), "STORAGE_URL": "s3://museum-files", "STORAGE_REGION": "eu-central-1"}
     settings = load_settings({**own, "STORAGE_ENDPOINT": endpoint})
     storage = open_storage(settings, [""], {"access_key_id": "a", "secret_access_key": "b"})
-    assert storage._layout.root("").bucket.link("originals/a", 60).partition("?")[0] == expected
+    assert storage.originals._layout.root("").bucket.link("originals/a", 60).partition("?")[0] == expected
 
 
 def test_the_local_disk_is_used_within_its_bound_only(
