@@ -6,6 +6,7 @@
 """
 
 import ast
+import functools
 import importlib.metadata
 import itertools
 import re
@@ -55,9 +56,14 @@ STORED_VALUES = ("no longer kept",)
 EXCHANGES_FILES = ("storage/disk/files.py", "storage/disk/trash.py")
 
 
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imported(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -69,17 +75,18 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported_modules(path: Path) -> set[str]:
+@functools.cache
+def imported_modules(path: Path) -> frozenset[str]:
     """The modules of assetstore that a file imports, anywhere in it."""
     known = {module_name(module) for module in MODULES}
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= (inner & known) or {node.module}
-    return found & known - {"assetstore", module_name(path)}
+    return frozenset(found & known - {"assetstore", module_name(path)})
 
 
 def package_of(path: Path) -> str:
@@ -87,6 +94,7 @@ def package_of(path: Path) -> str:
     return path.name if path in PROGRAMS else path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
+@functools.cache
 def package_imports() -> dict[str, set[str]]:
     """The packages and leaves that each package, leaf and program imports."""
     graph: dict[str, set[str]] = {}
@@ -169,7 +177,7 @@ def test_the_architecture_page_stays_one_page() -> None:
 def identifiers(path: Path) -> set[str]:
     """All names that a module gives or uses, its own included."""
     found = {path.stem}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 found.add(name)
@@ -196,11 +204,7 @@ def sentences(path: Path) -> list[str]:
     with tokenize.open(path) as file:
         tokens = list(tokenize.generate_tokens(file.readline))
     found = [token.string for token in tokens if token.type == tokenize.COMMENT]
-    found += [
-        node.value
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    ]
+    found += [node.value for node in nodes(path) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     return [text for text in found if " " in text.strip() and text not in STORED_VALUES]
 
 
