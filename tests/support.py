@@ -159,7 +159,8 @@ class RunningServer(Client):
     """The real application under Paste, in threads of this process. Port 0 means any free port."""
 
     def __init__(self, own: Mapping[str, object], port: int = 0) -> None:
-        settings = load_settings(own)
+        # Most tests need few of the threads, and starting them all would take longer than many tests.
+        settings = load_settings({"THREADS": 64, **own})
         self.base = settings.base_dir
         context = bootstrap.open_store(settings, PROJECT)
         self.settings, self.context = context.settings, context
