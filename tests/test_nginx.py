@@ -645,6 +645,7 @@ def fast_names(name: str) -> list[str]:
 
 
 def test_the_names_and_types_of_thumbnails_are_those_of_the_server() -> None:
+    assert {extension.removeprefix(".") for extension in formats._EXTENSIONS} <= set(EXTENSIONS.split())
     for root in ("a", "b.c", UUID, UUID.upper(), "sp612.att", "sp612", "x_50", "d" * 196, "d" * 200):
         for extension in [*EXTENSIONS.split(), *EXTENSIONS.upper().split()]:
             name = f"{root}.{extension}"

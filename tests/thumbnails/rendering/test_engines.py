@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from assetstore import formats
 from assetstore.doctor import samples
 from assetstore.errors import Unavailable
-from assetstore.thumbnails.rendering import engines, headers, refusals
+from assetstore.thumbnails.rendering import engines, headers, libvips, pillow, refusals
 from assetstore.thumbnails.rendering.job import Job, Limits
 from tests import pictures, tiffs
 from tests.test_zoo import chunk, pdf, png
@@ -295,6 +295,11 @@ def test_more_pixels_than_allowed_are_refused_by_the_header(tmp_path: Path) -> N
     Image.new("1", (20_000, 20_000)).save(data, "PNG")
     with pytest.raises(refusals.Refused, match="larger than"):
         draw(tmp_path, data.getvalue())
+
+
+def test_every_row_of_the_table_is_known_to_its_engines() -> None:
+    for engine, known in ((engines.LIBVIPS, libvips._LOADERS), (engines.PILLOW, pillow._FORMATS)):
+        assert {decoder for decoder, row in engines.TABLE.items() if engine in row} <= set(known)
 
 
 def test_texts_beside_a_png_take_no_memory_and_little_time(tmp_path: Path) -> None:
