@@ -84,7 +84,7 @@ def encrypted_for_a_certificate() -> bytes:
     return pdf().replace(b"/Root 1 0 R", b"/Root 1 0 R/Encrypt<<%s>>/ID%s" % (handler, identity))
 
 
-DAMAGED, NO_PICTURE, LARGE = "damaged", "not an image", "larger than"
+DAMAGED, NO_PICTURE, LARGE = "damaged", "not an image", "too large"
 MSL = b'<?xml version="1.0"?><image><read filename="/etc/passwd"/><write filename="/tmp/msl"/></image>'
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>'
 MVG = b"push graphic-context\nviewbox 0 0 9 9\nimage over 0,0 9,9 'text:/etc/passwd'\npop graphic-context"
@@ -139,7 +139,7 @@ ZOO: dict[str, tuple[Callable[[], bytes], int, str | None]] = {
     "no pixels.png": (lambda: png(0, 0), 422, None),
     "tiff without pixels.tif": (lambda: tiff((256, 3, 1, 10), (257, 3, 1, 10)), 422, DAMAGED),
     "tiff in a circle.tif": (lambda: tiff()[:-4] + struct.pack("<I", 8), 422, DAMAGED),
-    "encrypted.pdf": (encrypted, 422, "a password only"),
+    "encrypted.pdf": (encrypted, 422, "requires a password"),
     "encrypted for a certificate.pdf": (encrypted_for_a_certificate, 422, "a certificate"),
     "pdf without pages.pdf": (lambda: pdf().replace(b"/Kids[3 0 R]/Count 1", b"/Kids[]/Count 0"), 422, DAMAGED),
     "a page inside itself.pdf": (lambda: pdf().replace(b"/Kids[3 0 R]", b"/Kids[2 0 R]"), 422, DAMAGED),

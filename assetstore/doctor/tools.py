@@ -56,7 +56,7 @@ def _no_library(engine: engines.Engine) -> Finding:
     return warning(
         engine.title,
         f"{engine.title} is not installed.",
-        "Thumbnails take longer, and some pictures have none.",
+        "Thumbnails take longer, and some images have none.",
         f"pip install '{engine.package}' (script/bootstrap does so); then restart the server.",
     )
 
@@ -67,7 +67,7 @@ def _version(tool: Tool, option: str) -> Finding:
     if engines.missing_libraries():
         report = error
     else:
-        report, meaning = warning, "Files that the libraries cannot draw have no thumbnails."
+        report, meaning = warning, "Files that the libraries cannot render have no thumbnails."
     if path is None:
         remedy = f"apt-get install {tool.package}. The server finds it without a restart."
         return report(tool.title, f"{tool.title} is not installed.", meaning, remedy)
@@ -94,8 +94,8 @@ def _rendered(pool: RenderPool, sample: samples.Sample, folder: Path) -> Finding
     try:
         _render(pool, sample.path, encoder, folder)
     except AssetError as fault:
-        return error(f"draws {sample.title}", *_explained(fault, sample.title, name))
-    return ok(f"draws {sample.title}", f"Thumbnails of {sample.title} files can be generated.")
+        return error(f"renders {sample.title}", *_explained(fault, sample.title, name))
+    return ok(f"renders {sample.title}", f"Thumbnails of {sample.title} files can be generated.")
 
 
 def _render(pool: RenderPool, source: Path, encoder: formats.Format, folder: Path) -> None:

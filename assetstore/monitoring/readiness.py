@@ -76,7 +76,7 @@ def _tools() -> Result:
     missing += [f"{engine.title} (Python package {engine.package})" for engine in libraries]
     if not missing:
         return Result(OK, "ImageMagick, Ghostscript and the libraries for thumbnails are installed.")
-    # Either of the two draws every usual picture.
+    # Either group renders the usual formats.
     return Result(ERROR if tools and libraries else WARNING, f"Not installed: {', '.join(missing)}.")
 
 

@@ -321,11 +321,11 @@ def crashing(name: str) -> Break:
     ("break_machine", "alarms"),
     [
         (with_only("gs"), [("error", "ImageMagick")]),
-        (with_only(Path(CONVERT).name), [("error", "Ghostscript"), ("error", "draws PDF")]),
-        (crashing("gs"), [("error", "Ghostscript"), ("error", "draws PDF"), ("error", "fonts for PDF")]),
+        (with_only(Path(CONVERT).name), [("error", "Ghostscript"), ("error", "renders PDF")]),
+        (crashing("gs"), [("error", "Ghostscript"), ("error", "renders PDF"), ("error", "fonts for PDF")]),
         (
             lambda folder: with_policy(folder, f'<policy domain="coder" rights="none" pattern="GIF"/>{WIDE}'),
-            [("error", "draws GIF")],
+            [("error", "renders GIF")],
         ),
         (
             lambda folder: with_policy(folder, '<policy domain="resource" name="width" value="16KP"/>'),
@@ -349,7 +349,7 @@ def test_a_machine_without_what_pictures_need_is_named(
     missing = [("warning", engine.title) for engine in engines.missing_libraries()]
     assert ("warning", "libvips") in missing
     found = diagnose("--only", "tools", PYTHONPATH=WITHOUT_LIBRARIES, **break_machine(tmp_path))
-    by_libraries_only = ("draws JPEG 2000", "draws JPEG XL", "draws Photoshop", "draws camera RAW")
+    by_libraries_only = ("renders JPEG 2000", "renders JPEG XL", "renders Photoshop", "renders camera RAW")
     missing += [("error", check) for check in by_libraries_only if ("error", "ImageMagick") not in alarms]
     assert [alarm for alarm in found if alarm not in missing] == alarms
     assert set(missing) <= set(found)

@@ -296,7 +296,7 @@ def test_what_can_be_read_of_a_cut_file_is_drawn_with_a_note_in_the_log(
     picture = pictures.opened(server.thumbnail("half.jpg").body)
     assert picture.size == (200, 150)
     assert all(map(pictures.alike, pictures.corners(picture)[:2], (pictures.RED, pictures.GREEN)))
-    assert "half.jpg: drawn as far as it can be read" in caplog.text
+    assert "half.jpg: rendered as far as it can be read" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_a_hung_tool_is_stopped_and_costs_one_picture(
     server = start(limits={"render_seconds": 1})
     server.upload("a.jpg", pictures.jpeg())
     answer = server.thumbnail("a.jpg")
-    assert (answer.status, answer.text) == (422, "The picture takes too long to make.")
+    assert (answer.status, answer.text) == (422, "The image takes too long to render.")
     (tmp_path / "tools" / "magick").unlink()
     assert server.thumbnail("a.jpg").status == 422, "it is known not to work"
     for _ in range(60):  # on a busy machine a good tool may need more than a second, too
@@ -402,7 +402,7 @@ def test_a_worker_that_dies_costs_one_picture(
     server.upload("a.jpg", pictures.jpeg())
     answer = server.thumbnail("a.jpg")
     assert answer.status == 500
-    assert "could not be made" in answer.text
+    assert "could not be rendered" in answer.text
     assert "a render worker died and is started again" in caplog.text
     (tmp_path / "tools" / "magick").unlink()
     assert server.thumbnail("a.jpg").status == 200

@@ -1,6 +1,6 @@
-"""RAW of cameras by LibRaw (rawpy): the preview that the camera embedded, turned as the camera was.
+"""Renders camera RAW with LibRaw (rawpy): the embedded preview, rotated to be upright.
 
-Only if there is no preview, the data of the sensor is developed, at half its size.
+If a file has no preview, the sensor data is developed at half its size.
 """
 
 import io
@@ -12,17 +12,17 @@ from PIL import Image
 from assetstore.thumbnails.rendering import pillow, pixels, refusals
 from assetstore.thumbnails.rendering.job import Job, Limits
 
-#: How LibRaw says that the camera was turned -> what makes the picture upright.
+#: LibRaw's code for the camera's rotation -> the operation that makes the image upright.
 _TURNS = {3: Image.Transpose.ROTATE_180, 5: Image.Transpose.ROTATE_90, 6: Image.Transpose.ROTATE_270}
 
 _ORIENTATION = 0x0112
 
 
 def render(job: Job, limits: Limits) -> str:
-    """Makes the thumbnail that *job* describes.
+    """Renders the thumbnail that *job* describes.
 
     Raises:
-        Damaged: there is neither a preview nor data that LibRaw can read.
+        Damaged: LibRaw can read neither a preview nor the sensor data.
         Refused: larger than allowed.
     """
     try:
@@ -44,7 +44,7 @@ def _preview(raw: rawpy.RawPy) -> Image.Image | None:
     if preview.format == rawpy.ThumbFormat.JPEG:
         picture: Image.Image = Image.open(io.BytesIO(bytes(preview.data)), formats=["JPEG", "MPO"])
         if picture.getexif().get(_ORIENTATION, 1) != 1:
-            return picture  # it knows by itself
+            return picture  # its own EXIF has the rotation
     else:
         picture = Image.fromarray(numpy.asarray(preview.data))
     turn = _TURNS.get(raw.sizes.flip)

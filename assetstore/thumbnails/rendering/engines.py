@@ -1,7 +1,7 @@
-"""Which engine draws which format, in which order.
+"""The engines of each format, in the order in which they are tried.
 
-The first one that can draws the picture. A file counts as damaged only if every engine that is installed says so.
-The order was found by drawing public collections of pictures with each engine (`acceptance/pictures.py`).
+The first engine that succeeds renders the thumbnail. A file counts as damaged only if every installed engine says so.
+The order was determined by rendering public image collections with each engine (`script/acceptance pictures`).
 """
 
 import dataclasses
@@ -16,19 +16,19 @@ from assetstore.errors import Unavailable, Unrenderable
 from assetstore.thumbnails.rendering import isolation, output, refusals, tiff_tags
 from assetstore.thumbnails.rendering.job import Job, Limits
 
-#: Seconds of the processor's time for a page of a PDF: a page may be a program without an end.
+#: CPU seconds for a page of a PDF: a page is a program, and may never end.
 _PAGE_SECONDS = 20
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Something that draws pictures.
+    """A library or program that renders thumbnails.
 
     Fields:
-        title: for people.
-        module: of this package; it has `render(job, limits)`, which returns a note for the log.
-        library: the Python module that it needs; None: a program of the operating system.
-        package: what pip installs for it.
+        title: the name to show.
+        module: the module of this package; its `render(job, limits)` returns a note for the log.
+        library: the Python module that it requires; None for a program of the operating system.
+        package: the package that pip installs for it.
     """
 
     title: str
@@ -37,11 +37,11 @@ class Engine:
     package: str = ""
 
     def is_installed(self) -> bool:
-        """Whether the library is there; nothing is imported. True for programs, which say so themselves."""
+        """Whether the library is installed; does not import it. True for programs, which are located when they run."""
         return self.library is None or importlib.util.find_spec(self.library) is not None
 
     def load(self) -> ModuleType | None:
-        """Returns the engine's module, None if its library is not installed."""
+        """Returns the engine's module, or None if its library is not installed."""
         try:
             return importlib.import_module(f"assetstore.thumbnails.rendering.{self.module}")
         except ImportError:
@@ -84,18 +84,18 @@ def missing_libraries() -> list[Engine]:
 
 
 def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) -> str:
-    """Makes the thumbnail that *job* describes; returns a note for the log, empty if all is well.
+    """Renders the thumbnail that *job* describes; returns a note for the log, empty if there were no problems.
 
     Parameters:
-        job: what to make.
-        limits: for each engine.
-        engines: which to try; None: those of the table.
+        job: the thumbnail to render.
+        limits: the limits of each engine.
+        engines: the engines to try; None for those of the table.
 
     Raises:
-        Refused: a reason that is certain, whichever engine gave it.
+        Refused: an engine gave a definite reason.
         Damaged: every engine says so.
         Unavailable: no engine for this format is installed.
-        OutOfSpace: there is no room for temporary files.
+        OutOfSpace: there is no space for temporary files.
     """
     job = _as_what_it_is(job)
     failures: list[tuple[Engine, Unrenderable]] = []
@@ -125,7 +125,7 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
 
 
 def _as_what_it_is(job: Job) -> Job:
-    """Most RAW files of cameras begin as TIFF does; only their tags tell them apart."""
+    """Most camera RAW files have the signature of TIFF; only their tags identify them."""
     if job.decoder != "tiff":
         return job
     with open(job.source, "rb") as file:
@@ -139,7 +139,7 @@ def _attempt(module: ModuleType, job: Job, limits: Limits) -> str:
 
 
 def _verdict(failures: list[tuple[Engine, Unrenderable]], missing: list[Unavailable]) -> Unrenderable | Unavailable:
-    """The most certain reason of all."""
+    """The most definite of all reasons."""
     if not failures:
         return missing[-1]
     detail = "; ".join(_described(*failure) for failure in failures)
@@ -153,5 +153,5 @@ def _described(engine: Engine, failure: Unrenderable) -> str:
 
 
 def _not_installed(engine: Engine) -> Unavailable:
-    sentence = f"The server cannot make this thumbnail: {engine.title} is not installed (Python package"
+    sentence = f"The server cannot render this thumbnail: {engine.title} is not installed (Python package"
     return Unavailable(f"{sentence} {engine.package}).", retry_after=300)

@@ -1,33 +1,33 @@
-"""What the first bytes of JPEG and PNG files say of them, for an open file that others read, too."""
+"""Reads the headers of JPEG, PNG and GIF files, without changing the position of the open file."""
 
 import os
 from dataclasses import dataclass
 
-#: Start of frame: baseline, progressive and the rest; C4, C8 and CC mean other things.
+#: Markers of a start of frame: baseline, progressive and others. C4, C8 and CC have other meanings.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
-#: Frames that cannot be decoded at a part of their size.
+#: Frames that cannot be decoded at a reduced size.
 _LOSSLESS = frozenset((0xC3, 0xC7, 0xCB, 0xCF))
 
-#: The segment for colour profiles, among others.
+#: The segment that contains colour profiles, among other data.
 _APP2 = 0xE2
 
-#: More segments than this before the picture have a purpose of their own.
+#: Only forged files have more segments than this before the image.
 _MOST_SEGMENTS = 10_000
 
-#: Bytes that may fill the space before a marker.
+#: The largest number of fill bytes before a marker.
 _LONGEST_FILLING = 64
 
 
 def png_dimensions(descriptor: int) -> tuple[int, int]:
-    """Returns width and height in pixels, (0, 0) if there are none (PNG specification, 11.2.1)."""
+    """Returns width and height in pixels, or (0, 0) if there are none (PNG specification, 11.2.1)."""
     head = os.pread(descriptor, 24, 0)
     return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """What the segments before a JPEG's picture say; zeros if they cannot be read."""
+    """The contents of the segments before the image data of a JPEG; zeros if they cannot be read."""
 
     width: int = 0
     height: int = 0
@@ -36,7 +36,7 @@ class JpegHeader:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it was read and holds no colour profile."""
+        """Whether it was read and contains no colour profile."""
         return self.width > 0 and not self.has_profile
 
 
@@ -59,7 +59,7 @@ def jpeg_header(descriptor: int) -> JpegHeader:
 
 @dataclass(frozen=True)
 class GifFrame:
-    """The first frame of a GIF, and the canvas that it lies on, in pixels."""
+    """The position and size of a GIF's first frame on its canvas, in pixels."""
 
     canvas_width: int
     canvas_height: int
@@ -70,13 +70,13 @@ class GifFrame:
 
     @property
     def covers_canvas(self) -> bool:
-        """Whether nothing of the canvas is left."""
+        """Whether the frame covers the whole canvas."""
         is_at_origin = self.left == 0 and self.top == 0
         return is_at_origin and self.width >= self.canvas_width and self.height >= self.canvas_height
 
 
 def gif_first_frame(descriptor: int) -> GifFrame | None:
-    """Reads up to the first image descriptor (GIF89a, section 20); None if there is none."""
+    """Reads the first image descriptor (GIF89a, section 20); None if there is none."""
     head = os.pread(descriptor, 13, 0)
     if len(head) < 13:
         return None

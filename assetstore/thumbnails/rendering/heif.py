@@ -1,4 +1,4 @@
-"""HEIC by the newest libheif (pillow-heif). Phones embed a preview; if it is large enough, only that is decoded."""
+"""Renders HEIC with a current libheif (pillow-heif). If the embedded preview is large enough, only that is decoded."""
 
 import contextlib
 
@@ -9,9 +9,9 @@ from assetstore.thumbnails.rendering.job import Job, Limits
 
 
 def render(job: Job, limits: Limits) -> str:
-    """Makes the thumbnail that *job* describes; the rest as for `pillow.render`.
+    """Renders the thumbnail that *job* describes, like `pillow.render`.
 
-    Raises also Refused if the pixels are compressed otherwise.
+    Also raises Refused if the compression is not HEVC.
     """
     pillow_heif.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)
     try:
@@ -19,6 +19,6 @@ def render(job: Job, limits: Limits) -> str:
     except refusals.Damaged as failure:
         with contextlib.suppress(ValueError, OSError, RuntimeError, EOFError, SyntaxError):
             if len(pillow_heif.open_heif(job.source)) == 0:
-                # The container is sound, but holds no item that libheif knows, such as uncompressed pixels.
+                # The container is valid, but libheif supports none of its items, such as uncompressed pixels.
                 raise refusals.unsupported_compression("HEIF without HEVC", failure.detail) from None
         raise

@@ -1,4 +1,4 @@
-"""Pictures by ImageMagick, 6 or 7: decoded no larger than needed, upright, in sRGB, without metadata."""
+"""Renders images with ImageMagick 6 or 7: upright, in sRGB, without metadata, decoded no larger than necessary."""
 
 from pathlib import Path
 
@@ -16,39 +16,39 @@ from assetstore.thumbnails.rendering.tools import (
 
 
 def render(job: Job, limits: Limits) -> None:
-    """Makes the thumbnail that *job* describes; raises as `draw`."""
+    """Renders the thumbnail that *job* describes; raises the same errors as `render_open`."""
     with open_source(job.source) as descriptor:
-        draw(descriptor, job.decoder, job, limits)
+        render_open(descriptor, job.decoder, job, limits)
 
 
-def draw(descriptor: int, decoder: str, job: Job, limits: Limits, *, is_srgb: bool = False) -> None:
-    """Makes the thumbnail of an open picture at `job.target`.
+def render_open(descriptor: int, decoder: str, job: Job, limits: Limits, *, is_srgb: bool = False) -> None:
+    """Renders the thumbnail of an open image at `job.target`.
 
     Parameters:
         descriptor: the open file.
-        decoder: ImageMagick's name of its format; always said, so that contents cannot choose one.
+        decoder: ImageMagick's name of its format; always given, so that the content cannot select another one.
         job: size, encoder and target; the tool runs in the target's folder, because it would
-            take a `%` in a path for a pattern.
-        limits: of memory.
-        is_srgb: the picture is in sRGB already, whatever profile it holds.
+            treat a `%` in a path as a pattern.
+        limits: the memory limit.
+        is_srgb: the image is already in sRGB; an embedded profile is ignored.
 
     Raises:
         Unavailable, Damaged, Refused: see `tools.run`.
     """
     target = Path(job.target)
     if decoder == "png":
-        # Version 6 says nothing when a PNG needs more memory than it may have.
+        # Version 6 reports no error when a PNG needs more memory than the limit.
         pixels.check(*headers.png_dimensions(descriptor), limits)
     header = headers.jpeg_header(descriptor) if decoder == "jpeg" else headers.JpegHeader()
     arguments = [
         *("-limit", "memory", f"{limits.megabytes}MiB", "-limit", "map", f"{limits.megabytes}MiB"),
         *_jpeg_hint(header, 2 * job.size),
         f"{decoder}:/dev/fd/{descriptor}[0]",
-        # What -thumbnail does, but quicker: every n-th pixel down to five times the size, and a good
-        # filter from there. Turned when it is small: the square to fit into is the same either way.
+        # Like -thumbnail, but faster: every n-th pixel down to five times the size, then a good filter.
+        # Rotated when it is small, because the square to fit into is the same in both orientations.
         *("-sample", f"{5 * job.size}x{5 * job.size}>"),
         *("-filter", "Catrom", "-resize", f"{job.size}x{job.size}>", "-auto-orient"),
-        # Without an embedded profile a JPEG's colours need no second look.
+        # A JPEG without an embedded profile needs no conversion.
         *([] if is_srgb or header.is_plain else _to_srgb(decoder)),
         *("-colorspace", "sRGB"),
         *_encoding(decoder, job.encoder),
@@ -59,35 +59,35 @@ def draw(descriptor: int, decoder: str, job: Job, limits: Limits, *, is_srgb: bo
 
 
 def _check(target: Path, complaint: str) -> None:
-    """Raises if the tool was content but the picture is not there or not whole."""
+    """Raises if the tool reported success, but the image is missing or incomplete."""
     if not has_bytes(target):
         if disk_is_full(target.parent):
-            raise OutOfSpace("The server's disk is full; the thumbnail cannot be made.", complaint)
-        raise refusals.Damaged("The file is damaged: it holds no picture.", complaint)
+            raise OutOfSpace("The server's disk is full; the thumbnail cannot be rendered.", complaint)
+        raise refusals.Damaged("The file is damaged: it contains no image.", complaint)
     if "remature end" in complaint:
-        # Also if there is not one row of pixels, so it is not drawn.
+        # ImageMagick reports this even if there is not a single row of pixels, so the output is not used.
         target.unlink()
-        raise refusals.Damaged("The file is damaged: the picture is cut off.", complaint)
+        raise refusals.Damaged("The file is damaged: the image is cut off.", complaint)
 
 
 def _encoding(decoder: str, encoder: str) -> list[str]:
-    # JPEG has no transparency, which would turn black.
+    # JPEG does not support transparency: transparent pixels would become black.
     opaque = ["-background", "white", "-alpha", "remove"] if encoder == "jpeg" and decoder != "jpeg" else []
     return [*opaque, "-strip", "-depth", "8", "-quality", "88" if encoder == "jpeg" else "95"]
 
 
 def _jpeg_hint(header: headers.JpegHeader, wanted: int) -> tuple[str, ...]:
-    """Lets a JPEG be decoded at a half, a quarter or an eighth of its size, which saves most of the work.
+    """Decodes a JPEG at a half, a quarter or an eighth of its size, which saves most of the work.
 
-    Twice the size of the thumbnail leaves enough for a good picture. A picture that is smaller than
-    the hint would be enlarged, so it gets none.
+    Twice the size of the thumbnail is enough for good quality. There is no hint for images that are smaller, because
+    they would be enlarged.
     """
     is_larger = min(header.width, header.height) > wanted
     return ("-define", f"jpeg:size={wanted}x{wanted}") if is_larger else ()
 
 
 def _to_srgb(decoder: str) -> list[str]:
-    """Converts from the embedded profile; without one, CMYK and grey become sRGB plainly, later."""
+    """Converts from the embedded profile. Without one, `-colorspace` converts CMYK and grey later."""
     # Version 6 leaves HEIC in YCbCr, to which no profile applies.
     plainly = ["-colorspace", "sRGB"] if decoder in ("heic", "avif") else []
     return [*plainly, "-profile", f"icc:{POLICY_FOLDER}/srgb.icc"]

@@ -1,7 +1,7 @@
-"""Runs one engine in a child process of its own: a library that crashes, or takes too much, costs its attempt only.
+"""Runs each attempt of an engine in its own child process, so that a crash or excessive use ends only this attempt.
 
-The worker is single-threaded and decodes nothing itself, so a fork of it is safe and cheap: its child has all
-libraries loaded and takes a few milliseconds.
+The worker is single-threaded and decodes nothing itself, so forking it is safe. It is also cheap: the child has all
+libraries loaded, and starts within a few milliseconds.
 """
 
 import json
@@ -18,14 +18,14 @@ from assetstore.thumbnails.rendering.job import Limits
 
 _MEGABYTE = 1 << 20
 
-#: So many calls of a traceback are reported: the last ones, because the log cuts long texts.
+#: Number of calls of a traceback to report: the last ones, because the log cuts long texts.
 _LAST_CALLS = -4
 
-#: What an engine may have open, so that the number of its temporary files is bounded, too; each may be as long as
-#: this part of the memory.
+#: Number of files that an engine may have open, which also limits its temporary files. The divisor of the memory limit
+#: gives the longest file.
 _MOST_FILES, _PART_PER_FILE = 32, 4
 
-#: Small things that every library takes, besides what the worker has already.
+#: Megabytes for small allocations of every library, in addition to the limit.
 _DATA_BESIDES = 64
 
 
@@ -33,11 +33,11 @@ def run(work: Callable[[], str], limits: Limits, cpu_seconds: int) -> str:
     """Calls *work* in a child process and returns what it returns.
 
     Parameters:
-        work: makes one thumbnail.
-        limits: of memory and bytes written.
-        cpu_seconds: of the processor's time, for each process.
+        work: renders one thumbnail.
+        limits: limits of memory and of bytes written.
+        cpu_seconds: the limit of CPU time of each process.
 
-    Raises whatever AssetError *work* raises; Damaged if the process died, Refused if it took too much.
+    Raises every AssetError that *work* raises; Damaged if the process died, Refused if it exceeded a limit.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -55,7 +55,7 @@ def run(work: Callable[[], str], limits: Limits, cpu_seconds: int) -> str:
 
 
 def as_answer(error: AssetError) -> dict[str, object]:
-    """Returns an error as JSON knows it."""
+    """Returns an error as a dictionary for JSON."""
     return {
         "error": next(name for name, kind in refusals.KINDS.items() if isinstance(error, kind)),
         "public": error.public,
@@ -71,7 +71,7 @@ def _be_child(work: Callable[[], str], limits: Limits, cpu_seconds: int, writing
         os.write(writing, json.dumps(_answer(work)).encode())
         status = 0
     finally:
-        # Without the buffers and handlers that belong to the worker.
+        # Does not flush buffers or run exit handlers, which belong to the worker.
         os._exit(status)
 
 
@@ -82,7 +82,7 @@ def _answer(work: Callable[[], str]) -> dict[str, object]:
         return as_answer(error)
     except MemoryError:
         return as_answer(refusals.too_large("out of memory"))
-    except Exception:  # noqa: BLE001 - another engine may do better; the story goes to the log
+    except Exception:  # noqa: BLE001 - another engine may succeed; the traceback goes to the log
         return as_answer(refusals.damaged(traceback.format_exc(limit=_LAST_CALLS)))
 
 
@@ -94,14 +94,14 @@ def _limit(limits: Limits, cpu_seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Libraries print what they think; the answer goes elsewhere.
+    # Libraries print messages; the result uses its own pipe.
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
 
 
 def _data_so_far() -> int:
-    """Bytes that this process has already of what RLIMIT_DATA counts (proc(5): statm, sixth field)."""
+    """Bytes in use that count towards RLIMIT_DATA (proc(5): statm, sixth field)."""
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[5]) * resource.getpagesize()
 
@@ -111,6 +111,6 @@ def _death(exit_code: int) -> dict[str, object]:
     if exit_code == -signal.SIGXCPU:
         return as_answer(refusals.too_slow(detail))
     if exit_code in (-signal.SIGXFSZ, -signal.SIGKILL):
-        # Nobody of us kills the process alone: this is the system, short of memory, or the limit of output.
+        # The server never kills only this process: the system lacks memory, or the output reached its limit.
         return as_answer(refusals.too_large(detail))
     return as_answer(refusals.damaged(detail))

@@ -1,18 +1,18 @@
-"""What a worker gets to do, and what it may use."""
+"""A job of a worker, and its limits."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to make.
+    """One thumbnail to render.
 
     Fields:
-        source: path of the original; never given to a tool as a name, only as an open file.
-        target: path at which to make the thumbnail; its folder is private to the job.
-        decoder: what the bytes are, a key of `assetstore.formats.FORMATS`.
-        encoder: what the thumbnail is to be, likewise.
-        size: the thumbnail fits into a square of so many pixels.
+        source: path of the original; tools get it only as an open file, never by name.
+        target: path of the thumbnail; its folder is private to the job.
+        decoder: format of the original, a key of `assetstore.formats.FORMATS`.
+        encoder: format of the thumbnail, likewise.
+        size: side in pixels of the square that the thumbnail fits into.
     """
 
     source: str
@@ -24,11 +24,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the tools may take for one picture.
+    """Limits of the engines for one thumbnail.
 
     Fields:
-        seconds: of time, all steps together.
-        megabytes: of memory; a temporary file may have a quarter of it.
+        seconds: the time of all steps together.
+        megabytes: memory; a temporary file may have a quarter of it.
     """
 
     seconds: int

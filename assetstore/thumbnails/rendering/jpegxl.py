@@ -1,4 +1,4 @@
-"""JPEG XL by libjxl (pillow-jxl-plugin), which Pillow lacks."""
+"""Renders JPEG XL with libjxl (pillow-jxl-plugin); Pillow itself does not support it."""
 
 import pillow_jxl  # noqa: F401 - registers itself with Pillow
 
@@ -7,5 +7,5 @@ from assetstore.thumbnails.rendering.job import Job, Limits
 
 
 def render(job: Job, limits: Limits) -> str:
-    """Makes the thumbnail that *job* describes; the rest as for `pillow.render`."""
+    """Renders the thumbnail that *job* describes, like `pillow.render`."""
     return pillow.render(job, limits)

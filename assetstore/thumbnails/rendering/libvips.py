@@ -1,7 +1,7 @@
-"""Pictures by libvips (pyvips): decoded in strips, no larger than needed, upright, in sRGB, without metadata.
+"""Renders images with libvips (pyvips): upright, in sRGB, without metadata, decoded in strips no larger than necessary.
 
-The header is read first, and only the loader of the format that the bytes announce may run. A file that is cut off
-is drawn as far as it goes.
+The header is read first, and only the loader of the recognised format may run. Truncated files are rendered as far as
+possible.
 """
 
 import os
@@ -22,27 +22,27 @@ _LOADERS = {
     "avif": ("VipsForeignLoadHeif", False),
 }
 
-#: The most a file may fail in: anything wrong with its pixels, or nothing but that there are none.
+#: Values of libvips' option `fail_on`: fail on any error in the pixels, or only if there are none.
 _STRICT, _LENIENT = "error", "none"
 
-#: What libvips says when the trouble is size.
+#: Words in libvips' error messages about size.
 _TOO_LARGE = ("out of memory", "allocate", "limit exceeded", "too large", "exceeds", "insufficient memory")
 
-#: Standard deviation of the pixels below which a part of a picture shows nothing: one block is no picture.
+#: Standard deviation of the pixels below which a partial image counts as blank.
 _LEAST_DEVIATION = 2.0
 
 _WHITE = [255, 255, 255]
 
 
 def render(job: Job, limits: Limits) -> str:
-    """Makes the thumbnail that *job* describes; returns a note for the log, empty if all is well.
+    """Renders the thumbnail that *job* describes; returns a note for the log, empty if there were no problems.
 
     Raises:
-        Damaged: nothing can be drawn.
-        Refused: larger than allowed, or of a compression that is not supported.
+        Damaged: nothing can be rendered.
+        Refused: the image is too large, or its compression is not supported.
     """
     loader, is_streamed = _LOADERS[job.decoder]
-    # In memory, where its limit holds, or not at all.
+    # libvips must not use temporary files instead of memory: only memory has the right limit.
     os.environ["VIPS_DISC_THRESHOLD"] = f"{2 * limits.megabytes}m"
     pyvips.cache_set_max(0)
     pyvips.operation_block_set("VipsForeignLoad", True)
@@ -59,7 +59,7 @@ def render(job: Job, limits: Limits) -> str:
 
 def _dimensions(job: Job, descriptor: int) -> tuple[int, int]:
     if job.decoder == "png":
-        # libvips would inflate all texts beside the picture, and once more when it decodes.
+        # libvips would decompress all text chunks here, and again when it decodes the image.
         return headers.png_dimensions(descriptor)
     header = _open(descriptor, _LENIENT)
     return header.width, header.height
@@ -73,16 +73,16 @@ def _render(job: Job, descriptor: int, options: dict[str, float]) -> str:
         if _is_blank(picture):
             raise
         _save(picture, job)
-        return f"drawn as far as it can be read: libvips: {error}"
+        return f"rendered as far as it can be read: libvips: {error}"
     return ""
 
 
 def _thumbnail(job: Job, descriptor: int, fail_on: str, options: dict[str, float]) -> Any:
-    """The small picture, in memory. Raises pyvips.Error."""
+    """The thumbnail, in memory. Raises pyvips.Error."""
     if job.decoder == "tiff":
         picture = libvips_tiff.thumbnail(_source(descriptor), tiff_tags.read_pages(descriptor), job.size, fail_on)
     else:
-        # Not libvips' own shortcut for all of this, which draws what is cut off without a word.
+        # libvips' own shortcut for all of this would render truncated files without an error.
         picture = libvips_color.thumbnail(_open(descriptor, fail_on, **options), job.size)
     if picture.interpretation not in ("srgb", "b-w"):
         picture = picture.colourspace("b-w" if picture.interpretation == "grey16" else "srgb")
@@ -92,7 +92,7 @@ def _thumbnail(job: Job, descriptor: int, fail_on: str, options: dict[str, float
 
 
 def _reduction(job: Job, descriptor: int, longest: int) -> dict[str, float]:
-    """Lets the decoder do a part of the reduction, which saves most of the work; twice the size leaves enough."""
+    """Options that reduce the image in the decoder, to twice the size at least; this saves most of the work."""
     ratio = longest / (2 * job.size)
     if job.decoder == "jpeg" and not headers.jpeg_header(descriptor).is_lossless:
         return {"shrink": next((factor for factor in (8, 4, 2) if ratio >= factor), 1)}
@@ -100,7 +100,7 @@ def _reduction(job: Job, descriptor: int, longest: int) -> dict[str, float]:
 
 
 def _uncovered_is_transparent(picture: Any, frame: headers.GifFrame | None) -> Any:
-    """Makes what the first frame of a GIF leaves of the canvas transparent, as browsers do; libvips makes it black."""
+    """Makes the area around the first frame of a GIF transparent, as browsers do; libvips makes it black."""
     if frame is None or frame.covers_canvas or picture.hasalpha():
         return picture
     across, down = picture.width / frame.canvas_width, picture.height / frame.canvas_height
@@ -110,14 +110,14 @@ def _uncovered_is_transparent(picture: Any, frame: headers.GifFrame | None) -> A
 
 
 def _is_blank(picture: Any) -> bool:
-    """Whether nothing of a broken picture can be seen."""
+    """Whether a partial image shows nothing."""
     opaque = picture.flatten(background=_WHITE) if picture.hasalpha() else picture
     return all(band.deviate() < _LEAST_DEVIATION for band in opaque.bandsplit())
 
 
 def _save(picture: Any, job: Job) -> None:
     if job.encoder == "jpeg":
-        # JPEG has no transparency, which would turn black.
+        # JPEG does not support transparency: transparent pixels would become black.
         opaque = picture.flatten(background=_WHITE) if picture.hasalpha() else picture
         encoded = opaque.jpegsave_buffer(Q=88, optimize_coding=True, keep="none")
     elif job.encoder == "gif":

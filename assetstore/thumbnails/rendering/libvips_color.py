@@ -1,14 +1,14 @@
-"""From a decoded picture to a small one in sRGB, by libvips. CMYK without a usable profile is converted plainly."""
+"""Scales decoded images down and converts them to sRGB with libvips, CMYK by formula if it has no usable profile."""
 
 from typing import Any
 
-#: The tag of a picture's ICC profile in libvips; where the header of a profile has its colour space, and its mark.
+#: Name of the ICC profile in libvips, and positions of the colour space and the signature in a profile's header.
 _PROFILE = "icc-profile-data"
-_SPACE, _MARK = slice(16, 20), slice(36, 40)
+_SPACE, _SIGNATURE = slice(16, 20), slice(36, 40)
 
 
 def thumbnail(picture: Any, size: int) -> Any:
-    """Returns the picture made to fit into a square of *size* pixels, upright and in sRGB. Raises pyvips.Error."""
+    """Returns the image scaled down to fit into a square of *size* pixels, upright and in sRGB. Raises pyvips.Error."""
     if picture.interpretation == "cmyk" and not _has_cmyk_profile(picture):
         picture = _plainly(picture)
     return picture.thumbnail_image(size, height=size, size="down", export_profile="srgb")
@@ -19,11 +19,11 @@ def _has_cmyk_profile(picture: Any) -> bool:
         return False
     profile = bytes(picture.get(_PROFILE))
     is_whole = len(profile) >= int.from_bytes(profile[:4], "big") > 128
-    return is_whole and profile[_MARK] == b"acsp" and profile[_SPACE] == b"CMYK"
+    return is_whole and profile[_SIGNATURE] == b"acsp" and profile[_SPACE] == b"CMYK"
 
 
 def _plainly(picture: Any) -> Any:
-    """Ink takes away light, as browsers do it; libvips would suppose a printing press."""
+    """Converts CMYK with the formula that browsers use; libvips would use the profile of a printing press."""
     most = 65535.0 if picture.format == "ushort" else 255.0
     inks = picture.extract_band(0, n=3)
     colors = ((most - inks) * (most - picture[3]) / most).cast(picture.format)

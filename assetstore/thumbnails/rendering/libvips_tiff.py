@@ -1,4 +1,4 @@
-"""TIFF by libvips: which page, and what its numbers mean. The tags say so; libvips asks for some of them only."""
+"""Renders TIFF with libvips: selects the page and interprets its samples by the tags, some of which libvips ignores."""
 
 from typing import Any
 
@@ -7,39 +7,39 @@ import pyvips
 from assetstore.thumbnails.rendering import libvips_color, refusals, tiff_tags
 from assetstore.thumbnails.rendering.tiff_tags import Page
 
-#: PhotometricInterpretation -> how many bands have the colour; a palette becomes red, green and blue.
+#: PhotometricInterpretation -> number of colour bands; libvips converts a palette to red, green and blue.
 _COLOR_BANDS = {0: 1, 1: 1, 2: 3, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 
 _OLD_JPEG = 6
 
-#: Values of ExtraSamples: opacity by which the colours are multiplied already, and opacity beside them.
+#: Values of ExtraSamples: premultiplied alpha and unassociated alpha.
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 
-#: The format of 16 bits, which libvips turns if the least is white, and its greatest number.
+#: The 16-bit format, which libvips inverts itself if 0 is white, and its largest value.
 _USHORT, _MOST_SHORT = "ushort", 65535
 
-#: The ranges that pixels are known to use, if the file does not say: cameras of microscopes deliver 12 bits in 16.
+#: Usual value ranges, if the file does not specify one: microscope cameras deliver 12 bits in 16.
 _USUAL_RANGES = (1.0, 255.0, 4095.0, 65535.0)
 
-#: Resolutions that differ by more than this are a mistake.
+#: Pixels count as not square if the resolutions differ by more than the first; more than the second is an error.
 _LEAST_STRETCH, _MOST_STRETCH = 1.02, 5.0
 
 
 def thumbnail(source: Any, pages: list[Page], size: int, fail_on: str) -> Any:
-    """Returns a picture that fits into a square of *size* pixels, in sRGB.
+    """Returns an image that fits into a square of *size* pixels, in sRGB.
 
     Parameters:
-        source: the open file, for libvips.
+        source: the open file, as a source of libvips.
         pages: its directories; empty if they could not be read.
-        size: of the square.
-        fail_on: what libvips is to fail on.
+        size: side of the square.
+        fail_on: the option of libvips.
 
     Raises pyvips.Error, Damaged.
     """
     number = _first_full_page(pages)
     page = pages[number] if pages else Page({})
     if page.number(tiff_tags.COMPRESSION) == _OLD_JPEG:
-        raise refusals.damaged("libvips draws some TIFFs with old-style JPEG white, and does not say so")
+        raise refusals.damaged("libvips renders some TIFFs with old-style JPEG as white, without an error")
     options = _smallest_level(pages, number, size)
     picture = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on, **options)
     picture = _without_other_bands(picture, page)
@@ -53,12 +53,12 @@ def thumbnail(source: Any, pages: list[Page], size: int, fail_on: str) -> Any:
 
 
 def _first_full_page(pages: list[Page]) -> int:
-    """The first page that is no preview of another."""
+    """The number of the first page that is not a preview of another."""
     return next((number for number, page in enumerate(pages) if not page.is_reduced), 0)
 
 
 def _smallest_level(pages: list[Page], number: int, size: int) -> dict[str, int]:
-    """Where the smallest version of the page is that is large enough: tiffload's options `page` and `subifd`."""
+    """The options `page` and `subifd` of tiffload for the smallest version of the page that is large enough."""
     if not pages:
         return {"page": 0}
     full = pages[number]
@@ -73,25 +73,25 @@ def _smallest_level(pages: list[Page], number: int, size: int) -> dict[str, int]
 
 
 def _without_other_bands(picture: Any, page: Page) -> Any:
-    """Leaves the colours, and the band after them only if the file says that it is opacity."""
+    """Removes bands after the colours, except the first one if it is alpha."""
     colors = _COLOR_BANDS.get(int(page.number(tiff_tags.PHOTOMETRIC, 1)))
     if colors is None or picture.bands != page.number(tiff_tags.SAMPLES, 1) or picture.bands <= colors:
         return picture
     kind = page.number(tiff_tags.EXTRA_SAMPLES)
-    kept = picture.extract_band(0, n=colors + (kind in (_ASSOCIATED, _UNASSOCIATED)))
-    if kind == _ASSOCIATED and kept.format in ("uchar", "ushort"):
-        return kept.unpremultiply().cast(kept.format)
-    return kept
+    bands = picture.extract_band(0, n=colors + (kind in (_ASSOCIATED, _UNASSOCIATED)))
+    if kind == _ASSOCIATED and bands.format in ("uchar", "ushort"):
+        return bands.unpremultiply().cast(bands.format)
+    return bands
 
 
 def _shrunk(picture: Any, size: int) -> Any:
-    """A smaller version in memory, for several passes."""
+    """A smaller copy in memory, because the next steps read it several times."""
     factor = max(1, min(picture.width, picture.height) // (2 * size))
     return picture.shrink(factor, factor).copy_memory()
 
 
 def _in_bytes(picture: Any, page: Page, low: float, high: float) -> Any:
-    """Scales the range that is used to 0 to 255."""
+    """Scales the used range to 0 to 255."""
     scaled = (picture - low) * (255.0 / (high - low))
     if page.number(tiff_tags.PHOTOMETRIC, 1) == 0 and picture.format != _USHORT:
         scaled = 255 - scaled
@@ -113,7 +113,7 @@ def _range(picture: Any, page: Page) -> tuple[float, float]:
 
 
 def _with_square_pixels(picture: Any, page: Page) -> Any:
-    """Faxes and some scanners have other resolutions across than down."""
+    """Scales images of faxes and scanners whose horizontal and vertical resolutions differ."""
     across, down = page.number(tiff_tags.X_RESOLUTION), page.number(tiff_tags.Y_RESOLUTION)
     if across <= 0 or down <= 0 or not _LEAST_STRETCH < max(across, down) / min(across, down) < _MOST_STRETCH:
         return picture

@@ -1,4 +1,4 @@
-"""Writes finished thumbnails: libraries hide from us that a disk is full."""
+"""Writes finished thumbnails, because libraries do not report that a disk is full."""
 
 import errno
 from pathlib import Path
@@ -13,4 +13,4 @@ def write(target: str, picture: bytes) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise OutOfSpace("The server's disk is full; the thumbnail cannot be made.", str(error)) from None
+        raise OutOfSpace("The server's disk is full; the thumbnail cannot be rendered.", str(error)) from None

@@ -1,20 +1,20 @@
-"""The first page of a PDF by PDFium, as viewers show it: its crop box, turned, with annotations and forms, on white."""
+"""Renders the first page of a PDF with PDFium like a viewer: crop box, rotation, annotations and forms, on white."""
 
 import pypdfium2
 
 from assetstore.thumbnails.rendering import pillow, refusals
 from assetstore.thumbnails.rendering.job import Job, Limits
 
-#: FPDF_GetLastError: the document needs a password, or a kind of encryption that PDFium does not know.
+#: FPDF_GetLastError: the document requires a password, or uses encryption that PDFium does not support.
 _PASSWORD, _SECURITY = 4, 5
 
 
 def render(job: Job, limits: Limits) -> str:
-    """Makes the thumbnail that *job* describes.
+    """Renders the thumbnail that *job* describes.
 
     Raises:
-        Blank: the page is drawn, and empty.
-        Damaged: there is no page that can be drawn.
+        Blank: the page was rendered, but is empty.
+        Damaged: there is no page that can be rendered.
         Refused: encrypted.
     """
     with open(job.source, "rb") as file:
@@ -25,7 +25,7 @@ def render(job: Job, limits: Limits) -> str:
             if document.get_formtype():
                 document.init_forms()
             page = document[0]
-            # Drawn at its last size: only what is long and narrow is less than a pixel wide.
+            # Rendered at the final size, although a long and narrow page can then be less than a pixel wide.
             scale = job.size / max(page.get_width(), page.get_height(), 1e-3)
             picture = page.render(scale=scale, rev_byteorder=True).to_pil()
         except pypdfium2.PdfiumError as error:

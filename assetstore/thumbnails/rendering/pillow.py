@@ -1,4 +1,4 @@
-"""Pictures by Pillow: its own decoders, and the steps from a decoded picture to a thumbnail that others use, too."""
+"""Renders images with Pillow. Other engines also use its steps from a decoded image to a thumbnail."""
 
 import io
 from typing import Any
@@ -8,7 +8,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, ImageStat, UnidentifiedIma
 from assetstore.thumbnails.rendering import output, pixels, refusals
 from assetstore.thumbnails.rendering.job import Job, Limits
 
-#: Decoder -> Pillow's names; no others are tried.
+#: Decoder -> Pillow's names of the formats; Pillow tries no others.
 _FORMATS = {
     "jpeg": ("JPEG", "MPO"),
     "png": ("PNG",),
@@ -23,31 +23,31 @@ _FORMATS = {
     "jxl": ("JXL",),
 }
 
-#: Colour space of an ICC profile -> the mode of the pictures that it is for.
+#: Colour space of an ICC profile -> the mode of the images that it applies to.
 _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 
-#: Modes that can be made smaller as they are.
+#: Modes that can be scaled without conversion.
 _SCALABLE = ("L", "RGB", "RGBA", "CMYK", "LAB", "YCbCr")
 
-#: The ranges that numbers of more than 8 bits are known to use.
+#: Usual value ranges of images with more than 8 bits.
 _USUAL_RANGES = (1.0, 255.0, 4095.0, 65535.0)
 
-#: A picture is first made smaller the quick way, but no smaller than this many times its last size.
+#: An image is first reduced with a fast method, to this many times its final size at least.
 _REDUCING_GAP = 3.0
 
-#: Standard deviation of the pixels below which a part of a picture shows nothing: one block is no picture.
+#: Standard deviation of the pixels below which a partial image counts as blank.
 _LEAST_DEVIATION = 2.0
 
-#: What Pillow's decoders raise about a file that they cannot read.
+#: Exceptions of Pillow's decoders for files that they cannot read.
 FAULTS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
 
 
 def render(job: Job, limits: Limits) -> str:
-    """Makes the thumbnail that *job* describes; returns a note for the log, empty if all is well.
+    """Renders the thumbnail that *job* describes; returns a note for the log, empty if there were no problems.
 
     Raises:
-        Damaged: nothing can be drawn.
-        Refused: larger than allowed.
+        Damaged: nothing can be rendered.
+        Refused: the image is too large.
     """
     try:
         save(_thumbnail(job, limits), job)
@@ -63,14 +63,14 @@ def render(job: Job, limits: Limits) -> str:
     if _is_blank(picture):
         raise refusals.damaged(complaint)
     save(picture, job)
-    return f"drawn as far as it can be read: {complaint}"
+    return f"rendered as far as it can be read: {complaint}"
 
 
 def save(picture: Image.Image, job: Job) -> None:
-    """Writes a thumbnail, which is in sRGB or grey, to `job.target`."""
+    """Writes a thumbnail in sRGB or grey to `job.target`."""
     encoded = io.BytesIO()
     if job.encoder == "jpeg":
-        # JPEG has no transparency, which would turn black.
+        # JPEG does not support transparency: transparent pixels would become black.
         _on_white(picture).save(encoded, "JPEG", quality=88, optimize=True, exif=b"")
     elif job.encoder == "gif":
         picture.save(encoded, "GIF")
@@ -80,7 +80,7 @@ def save(picture: Image.Image, job: Job) -> None:
 
 
 def fit(picture: Image.Image, size: int) -> Image.Image:
-    """Returns a picture that fits into a square of *size* pixels: upright, in sRGB, of 8 bits, without metadata."""
+    """Returns an image that fits into a square of *size* pixels: upright, in sRGB, with 8 bits, without metadata."""
     profile = picture.info.get("icc_profile")
     if picture.mode not in _SCALABLE:
         picture = _scalable(picture)
@@ -92,9 +92,9 @@ def fit(picture: Image.Image, size: int) -> Image.Image:
 
 
 def _thumbnail(job: Job, limits: Limits) -> Image.Image:
-    Image.MAX_IMAGE_PIXELS = None  # our own limit follows
+    Image.MAX_IMAGE_PIXELS = None  # `pixels.check` below has the limit
     with open(job.source, "rb") as file, Image.open(file, formats=_FORMATS[job.decoder]) as picture:
-        # JPEG is decoded at a part of its size.
+        # JPEG is decoded at a reduced size.
         pixels.check(*picture.size, limits, is_streamed=job.decoder == "jpeg" and max(picture.size) > 16 * job.size)
         if job.decoder == "tiff":
             _skip_previews(picture)
@@ -104,7 +104,7 @@ def _thumbnail(job: Job, limits: Limits) -> Image.Image:
 
 
 def _skip_previews(picture: Any) -> None:
-    """Goes to the first page of a TIFF that is no smaller version of another."""
+    """Selects the first page of a TIFF that is not a smaller version of another."""
     for number in range(getattr(picture, "n_frames", 1)):
         picture.seek(number)
         if not picture.tag_v2.get(254, 0) & 1:
@@ -113,7 +113,7 @@ def _skip_previews(picture: Any) -> None:
 
 
 def _use_preview(picture: Image.Image, size: int) -> None:
-    """Decodes the preview of a HEIC if it is a copy of the picture and as large as the thumbnail."""
+    """Decodes the preview of a HEIC if it is a copy of the image and at least as large as the thumbnail."""
     factor = size / max(picture.size)
     picture.draft(None, (int(picture.width * factor), int(picture.height * factor)))
 
@@ -133,7 +133,7 @@ def _scalable(picture: Image.Image) -> Image.Image:
 
 
 def _in_bytes(picture: Image.Image) -> Image.Image:
-    """Scales the range that is used to 0 to 255."""
+    """Scales the used range to 0 to 255."""
     numbers = picture.convert("F")
     low, high = (float(number) for number in numbers.getextrema())  # type: ignore[arg-type]
     is_short = picture.mode.startswith("I;16")
@@ -145,7 +145,7 @@ def _in_bytes(picture: Image.Image) -> Image.Image:
 
 
 def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """Converts by the profile if it is of the picture's colour space and can be read, else plainly."""
+    """Converts with the profile if it is readable and has the image's colour space, otherwise by formula."""
     color = picture.convert("RGB") if picture.mode in ("RGBA", "YCbCr") else picture
     converted = _by_profile(color, profile)
     if converted is None and color.mode == "LAB":
@@ -181,5 +181,5 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _is_blank(picture: Image.Image) -> bool:
-    """Whether nothing of a broken picture can be seen."""
+    """Whether a partial image shows nothing."""
     return all(deviation < _LEAST_DEVIATION for deviation in ImageStat.Stat(_on_white(picture)).stddev)

@@ -1,24 +1,24 @@
-"""How many pixels a picture may have: asked of its header, before anything is decoded."""
+"""Limits the number of pixels, which is known from the header, before anything is decoded."""
 
 from assetstore.thumbnails.rendering import refusals
 from assetstore.thumbnails.rendering.job import Limits
 
-#: Red, green, blue and opacity, 16 bit each.
+#: Red, green, blue and alpha, 16 bits each.
 _BYTES_PER_PIXEL = 8
 
-#: Of pictures that are decoded strip by strip, or at a part of their size, memory holds only a part.
+#: Factor for images that are decoded strip by strip or at a reduced size, and are never in memory completely.
 _STREAMED = 8
 
 _LONGEST_SIDE = 100_000
 
 
 def check(width: int, height: int, limits: Limits, *, is_streamed: bool = False) -> None:
-    """Raises Refused if a picture has too many pixels, Damaged if it has none.
+    """Raises Refused if an image has too many pixels, Damaged if it has none.
 
     Parameters:
         width, height: in pixels.
-        limits: of memory.
-        is_streamed: the engine never holds the whole picture.
+        limits: the memory limit.
+        is_streamed: the engine never has the whole image in memory.
     """
     if width < 1 or height < 1:
         raise refusals.damaged(f"{width} x {height} pixels")

@@ -1,9 +1,8 @@
-"""The server's side of the render workers: a bounded number of processes.
+"""The render workers as the server sees them: a limited number of processes.
 
-Concurrency: any thread may call `render`. It borrows a worker from a queue of idle ones, talks to
-it alone, and gives it back; so one worker has one job, and a thread that finds none idle waits its
-turn. A worker that dies is started anew and tries once more; one that does not answer in time is
-killed with all its children: that costs one picture.
+Concurrency: any thread may call `render`. It takes a worker from a queue of idle ones and returns it afterwards, so a
+worker has one job at a time. If no worker is idle, the thread waits. If a worker dies, it is restarted and the job is
+tried once more. If it exceeds the time limit, it is killed with all its children, and only this job fails.
 """
 
 import logging
@@ -29,7 +28,7 @@ TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Workers:
-    """How a pool stands: processes at most, running, and busy with a picture; and whether it is closed."""
+    """The state of a pool: the limit of processes, how many run and are busy, and whether it is closed."""
 
     most: int
     running: int
@@ -38,28 +37,28 @@ class Workers:
 
 
 class RenderPool:
-    """Worker processes that make thumbnails.
+    """Worker processes that render thumbnails.
 
     Parameters:
-        workers: how many processes at most; they start when first needed.
-        limits: of time and memory for one picture.
+        workers: the largest number of processes; they start when first needed.
+        limits: limits of time and memory for one thumbnail.
     """
 
     def __init__(self, workers: int, limits: Limits) -> None:
         self._all = [_Worker(limits) for _ in range(workers)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._closed = False
-        #: Told after every picture: format of the original, "made" or the error's name, seconds.
+        #: Called after every job: format of the original, "made" or the error's name, seconds.
         self.on_render: Callable[[str, str, float], None] = lambda _format, _outcome, _seconds: None
         for worker in self._all:
             self._idle.put(worker)
 
     def render(self, job: Job) -> None:
-        """Makes one thumbnail and returns when it is there.
+        """Renders one thumbnail and returns when it is complete.
 
         Raises:
-            Unavailable: no worker was free in time, a tool is missing, or the server stops.
-            Unrenderable: the file cannot be made into a picture.
+            Unavailable: no worker was idle in time, a tool is missing, or the server is stopping.
+            Unrenderable: the file cannot be rendered.
             AssetError: the worker failed.
         """
         try:
@@ -77,25 +76,25 @@ class RenderPool:
             self.on_render(job.decoder, outcome, time.monotonic() - began)
 
     def workers(self) -> Workers:
-        """Returns how many workers there are and what they do."""
+        """Returns the state of the pool."""
         most = len(self._all)
         running = sum(worker.is_running for worker in self._all)
         return Workers(most, running, most - self._idle.qsize(), self._closed)
 
     def close(self) -> None:
-        """Ends all workers and whatever they run; none starts again."""
+        """Stops all workers and their children; none is started again."""
         self._closed = True
         for worker in self._all:
             worker.close()
 
 
 def busy(detail: str) -> Unavailable:
-    """The refusal when more thumbnails are wanted than can be made."""
-    return Unavailable("The server is making many thumbnails; please try again soon.", detail, retry_after=10)
+    """Returns the error for more requests than the server can handle."""
+    return Unavailable("The server is rendering many thumbnails; please try again soon.", detail, retry_after=10)
 
 
 class _Worker:
-    """A process and its limits. One thread at a time uses it; any may close it."""
+    """A process and its limits. One thread at a time uses it; any thread may close it."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -109,13 +108,14 @@ class _Worker:
         try:
             answer = self._answer(job)
         except (OSError, ValueError) as accident:
-            # Somebody killed the worker. Once is an accident; twice in a row it is the picture.
+            # The worker died. The first time may be an accident; the second time, the image is the cause.
             if not self._process.is_closed:
                 _log.warning("a render worker died and is started again: %r", accident)
             try:
                 answer = self._answer(job)
             except (OSError, ValueError) as error:
-                raise AssetError("The thumbnail could not be made.", f"the render worker died: {error!r}") from error
+                detail = f"the render worker died: {error!r}"
+                raise AssetError("The thumbnail could not be rendered.", detail) from error
         if "error" in answer:
             kind = KINDS[answer["error"]]
             raise kind(answer["public"], answer["detail"], retry_after=answer["retry_after"])
@@ -126,7 +126,7 @@ class _Worker:
         try:
             return self._process.ask(asdict(job), self._limits.seconds)
         except TimeoutError:
-            raise Unrenderable("The picture takes too long to make.", "the worker and its tools were killed") from None
+            raise Unrenderable("The image takes too long to render.", "the worker and its tools were killed") from None
 
     def close(self) -> None:
         self._process.close()

@@ -1,59 +1,59 @@
-"""Why a file has no thumbnail: sentences that several engines use.
+"""The reasons why a file has no thumbnail, which all engines share.
 
-`Damaged` is what one engine says of a file that it cannot read. Another may read it, so only if all of them say
-so it reaches the client. The other refusals are about something that is certain.
+An engine raises `Damaged` for a file that it cannot read. Another engine may be able to read it, so the client gets
+this error only if all of them raise it. The other errors are definite.
 """
 
 from assetstore.errors import AssetError, OutOfSpace, Unavailable, Unrenderable
 
 
 class Damaged(Unrenderable):
-    """An engine cannot read the file and knows no better reason."""
+    """An engine cannot read the file, for no more specific reason."""
 
 
 class Blank(Damaged):
-    """An engine drew an empty page: it may be empty, or the engine may lack a font. The thumbnail is made."""
+    """An engine rendered an empty page: it may be empty, or a font may be missing. The thumbnail was written."""
 
 
 class Refused(Unrenderable):
-    """The file may be sound, and there is a certain reason why the server does not draw it."""
+    """The file may be valid, but there is a definite reason why the server does not render it."""
 
 
 class Encrypted(Refused):
-    """The file cannot be opened, and another engine would at best draw rubbish."""
+    """The file is encrypted. No other engine is tried, because it could render only garbage."""
 
 
 _ALL = (Blank, Damaged, Encrypted, Refused, Unrenderable, Unavailable, OutOfSpace, AssetError)
 
-#: By name, as the processes tell each other; a class stands before those that it is derived from.
+#: By name, for messages between processes. Subclasses come before their base classes.
 KINDS: dict[str, type[AssetError]] = {kind.__name__: kind for kind in _ALL}
 
 
 def damaged(detail: str) -> Damaged:
-    """Returns the error for a picture that cannot be read."""
-    return Damaged("The file is damaged: the picture cannot be read.", detail)
+    """Returns the error for an image that cannot be read."""
+    return Damaged("The file is damaged: the image cannot be read.", detail)
 
 
 def too_large(detail: str) -> Refused:
     """Returns the error for more pixels or memory than the limits allow."""
-    return Refused("The picture is larger than the server may draw.", detail)
+    return Refused("The image is too large for the server to render.", detail)
 
 
 def too_slow(detail: str) -> Refused:
-    """Returns the error for a picture that took all of its time."""
-    return Refused("The picture takes too long to make.", detail)
+    """Returns the error for an image that exceeded the time limit."""
+    return Refused("The image takes too long to render.", detail)
 
 
 def encrypted(detail: str) -> Encrypted:
-    """Returns the error for a PDF that opens with a password only."""
-    return Encrypted("The PDF is encrypted: it opens with a password only.", detail)
+    """Returns the error for a PDF that requires a password."""
+    return Encrypted("The PDF is encrypted and requires a password.", detail)
 
 
 def encrypted_otherwise(detail: str) -> Encrypted:
-    """Returns the error for a PDF whose encryption needs a certificate or a program of its own."""
-    return Encrypted("The PDF is encrypted: it opens with a certificate or a special program only.", detail)
+    """Returns the error for a PDF whose encryption requires a certificate or a special program."""
+    return Encrypted("The PDF is encrypted and requires a certificate or a special program.", detail)
 
 
 def unsupported_compression(name: str, detail: str) -> Refused:
-    """Returns the error for pixels that are compressed in a way that no engine knows."""
-    return Refused(f"The server does not support the compression of this picture ({name}).", detail)
+    """Returns the error for a compression that no engine supports."""
+    return Refused(f"The server does not support the compression of this image ({name}).", detail)

@@ -1,7 +1,7 @@
-"""The tags of a TIFF file that say what its numbers mean: libraries drop some of them.
+"""Reads the tags of a TIFF file that define the meaning of its samples; libraries ignore some of them.
 
-Layout: TIFF 6.0, section 2; BigTIFF has 8 bytes where TIFF has 4. Whatever does not fit is left out: the decoder
-says whether the file is damaged.
+Layout: TIFF 6.0, section 2; BigTIFF has 8 bytes where TIFF has 4. Invalid entries are left out; the decoder determines
+whether the file is damaged.
 """
 
 import os
@@ -13,20 +13,20 @@ SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258
 SAMPLES, MAX_SAMPLE, X_RESOLUTION, Y_RESOLUTION, SUB_IFDS, EXTRA_SAMPLES = 277, 281, 282, 283, 330, 338
 SAMPLE_FORMAT, S_MIN_SAMPLE, S_MAX_SAMPLE, DNG_VERSION = 339, 340, 341, 50706
 
-#: PhotometricInterpretation of the raw data of a camera.
+#: PhotometricInterpretation of a camera's raw data.
 COLOR_FILTER_ARRAY = 32803
 
-#: The tags that somebody asks for; others may be long.
+#: The tags in use; others are not read, because they may be long.
 _WANTED = frozenset(
     (SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, MAX_SAMPLE, X_RESOLUTION, Y_RESOLUTION)
 ) | {SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT, S_MIN_SAMPLE, S_MAX_SAMPLE, DNG_VERSION}
 
-#: Type -> its code for `struct`; rationals are two numbers.
+#: Type -> code of `struct`; rationals are two numbers.
 _TYPES = {1: "B", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i"}
 _TYPES |= {10: "ii", 11: "f", 12: "d", 13: "I", 16: "Q", 18: "Q"}
 _RATIONALS = (5, 10)
 
-#: Of pages, tags of a page, and values of a tag, so many are looked at.
+#: Limits of pages, tags of a page, and values of a tag that are read.
 _MOST_PAGES, _MOST_TAGS, _MOST_VALUES = 64, 4096, 64
 
 Number = int | float
@@ -54,7 +54,7 @@ class Page:
         return bool(int(self.number(SUBFILE_TYPE)) & 1)
 
     def shows_the_same_as(self, other: "Page") -> bool:
-        """Whether both have the same shape, as far as whole pixels allow."""
+        """Whether both have the same aspect ratio, allowing for rounding."""
         one = self.number(WIDTH) * other.number(HEIGHT)
         return abs(one - other.number(WIDTH) * self.number(HEIGHT)) <= max(other.longest, 1)
 
@@ -66,9 +66,9 @@ class Page:
 
 
 def read_pages(descriptor: int) -> list[Page]:
-    """Returns the pages of an open TIFF file, as many as can be read."""
+    """Returns the pages of an open TIFF file, as far as they can be read."""
     size = os.fstat(descriptor).st_size
-    # BigTIFF can point to where no file reaches.
+    # BigTIFF offsets can be larger than pread accepts.
     return _Reader(lambda length, offset: os.pread(descriptor, length, offset) if offset < size else b"").pages()
 
 
@@ -93,7 +93,7 @@ class _Reader:
         return found
 
     def _page(self, offset: int, *, with_children: bool) -> tuple[Page | None, int]:
-        """The directory at *offset*, and where the next one is."""
+        """The directory at *offset*, and the offset of the next one."""
         count_length, entry_length, pointer_length = (8, 20, 8) if self._is_big else (2, 12, 4)
         count = self._number(self._read(count_length, offset))
         if offset in self._seen or not 0 < count <= _MOST_TAGS:
@@ -130,7 +130,7 @@ class _Reader:
         return int.from_bytes(data, "big" if self._order == ">" else "little")
 
 
-#: Compressions that libtiff knows of, but that it is mostly built without.
+#: Compressions that libtiff can support, but that most builds leave out.
 _RARE = {
     34712: "JPEG 2000",
     33003: "JPEG 2000",
@@ -152,6 +152,6 @@ _RARE = {
 
 
 def unsupported_compression(descriptor: int) -> str | None:
-    """Returns the name of the compression of the first page if it is one that few libraries read."""
+    """Returns the name of the first page's compression if few libraries support it, else None."""
     pages = read_pages(descriptor)
     return _RARE.get(int(pages[0].number(COMPRESSION))) if pages else None

@@ -1,9 +1,9 @@
-"""Runs the tools of the operating system through `sh`, so that a hostile file finds nothing to hold on to.
+"""Runs programs of the operating system through `sh`, with as little access as possible for hostile files.
 
-The original is handed over as an open file (`/dev/fd/N`), never by its name: ImageMagick reads
-names as patterns, formats and even options. A tool gets a folder of its own for temporary files
-and an environment of our making. It has no time limit here: the pool kills the worker with all
-its children when the time is up (`sh` would look at the clock only every tenth of a second).
+A tool gets the original as an open file (`/dev/fd/N`), never by its name, because ImageMagick interprets names as
+patterns, formats and even options. It gets its own folder for temporary files and a minimal environment. It has no time
+limit here: the pool kills the worker with all its children when the time is up (`sh` checks the time only every tenth
+of a second).
 """
 
 import os
@@ -23,18 +23,18 @@ from assetstore.thumbnails.rendering.refusals import Refused
 
 _STANDARD_PATH = "/usr/local/bin:/usr/bin:/bin"
 
-#: Holds ImageMagick's policy.xml and the profile of sRGB.
+#: The folder with ImageMagick's policy.xml and the sRGB profile.
 POLICY_FOLDER = Path(__file__).resolve().parent / "policy"
 
-#: Of a tool's complaints, so much is looked at.
+#: Number of bytes of a tool's error output that are read.
 _LONGEST_COMPLAINT = 4000
 
-#: With less free space than this, in bytes, a failure is blamed on the disk.
+#: If less space than this is free, in bytes, the disk counts as the cause of a failure.
 _FULL_DISK = 4 << 20
 
 _MEGABYTE = 1 << 20
 
-#: Address space is more than memory: every tool also maps its libraries.
+#: Megabytes of address space in addition to the memory limit, because every tool maps its libraries.
 _ADDRESS_SPACE_BESIDES = 768
 
 
@@ -43,9 +43,9 @@ class Tool:
     """A program that the operating system provides.
 
     Fields:
-        title: for people.
-        commands: names that it is known by, best first.
-        package: of Debian and Ubuntu.
+        title: the name to show.
+        commands: possible command names, best first.
+        package: the package of Debian and Ubuntu.
     """
 
     title: str
@@ -53,7 +53,7 @@ class Tool:
     package: str
 
     def find(self) -> str | None:
-        """Returns the path of the program, None if it is not installed."""
+        """Returns the path of the program, or None if it is not installed."""
         for command in self.commands:
             path = shutil.which(command, path=os.environ.get("PATH", _STANDARD_PATH))
             if path:
@@ -68,7 +68,7 @@ GHOSTSCRIPT = Tool("Ghostscript", ("gs",), "ghostscript")
 
 @contextmanager
 def open_source(path: str) -> Iterator[int]:
-    """Opens a file for a tool; gives the number to call it `/dev/fd/NUMBER` by."""
+    """Opens a file for a tool; yields the descriptor N for its name `/dev/fd/N`."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.set_inheritable(descriptor, True)
@@ -78,29 +78,29 @@ def open_source(path: str) -> Iterator[int]:
 
 
 def run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path, megabytes: int) -> str:
-    """Runs a tool and returns what it complained of.
+    """Runs a tool and returns its error output.
 
     Parameters:
-        tool: which one.
-        arguments: of its command line.
+        tool: the program.
+        arguments: arguments of the command line.
         descriptor: the open file that it may read.
-        folder: for its temporary files, and its working directory.
-        megabytes: of memory and files mapped into it; what else bounds it, it inherits (`isolation`).
+        folder: its working directory, also for temporary files.
+        megabytes: limit of memory and mapped files; it inherits all other limits (`isolation`).
 
     Raises:
         Unavailable: the tool, or its support for the format, is not installed.
         Damaged, Refused: it failed.
-        OutOfSpace: there is no room for its temporary files.
+        OutOfSpace: there is no space for its temporary files.
     """
     path = tool.find()
     if path is None:
         raise Unavailable(
-            f"The server cannot make this thumbnail: {tool.title} is not installed"
+            f"The server cannot render this thumbnail: {tool.title} is not installed"
             f" (Debian and Ubuntu package {tool.package}).",
             retry_after=300,
         )
     complaints = folder / "complaints"
-    # Into files, not pipes: what a file makes a tool print must not end up in our memory.
+    # A file, not a pipe: a hostile original could make the tool print more than fits into memory.
     with open(os.devnull, "wb") as nowhere, open(complaints, "wb") as output:
         try:
             sh.Command(path)(
@@ -136,7 +136,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def has_bytes(path: Path) -> bool:
-    """Whether there is a file with something in it."""
+    """Whether the file exists and is not empty."""
     try:
         return path.stat().st_size > 0
     except FileNotFoundError:
@@ -153,9 +153,9 @@ def _text(complaints: Path) -> str:
         return file.read(_LONGEST_COMPLAINT).decode("utf-8", "replace")
 
 
-#: What a tool says, in lower case, and what that means; the first that fits counts.
+#: Words in a tool's error output, in lower case, and their meaning; the first match counts.
 _MEANINGS: tuple[tuple[tuple[str, ...], type[AssetError], str], ...] = (
-    (("no space left",), OutOfSpace, "The server's disk is full; the thumbnail cannot be made."),
+    (("no space left",), OutOfSpace, "The server's disk is full; the thumbnail cannot be rendered."),
     (
         ("no decode delegate",),
         Unavailable,
@@ -163,22 +163,22 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[AssetError], str], ...] = (
         " libheif-plugin-libde265.",
     ),
     (("security policy",), Unavailable, "The policy of the server's {tool} forbids this format."),
-    (("password",), Refused, "The PDF is encrypted: it opens with a password only."),
+    (("password",), Refused, "The PDF is encrypted and requires a password."),
     (
         ("limit", "exceeds", "cache resources", "out of memory", "memory allocation", "vmerror", "too large"),
         Refused,
-        "The picture is larger than the server may draw.",
+        "The image is too large for the server to render.",
     ),
 )
 
 
 def _explain(tool: Tool, status: int, complaint: str, folder: Path) -> AssetError:
     detail = f"{tool.title} ended with {status}: {complaint}"
-    # Negative: it was killed. Positive: ImageMagick heard the signal and ended by itself.
+    # Negative: it was killed. Positive: ImageMagick handled the signal and exited.
     if abs(status) == signal.SIGXCPU:
         return refusals.too_slow(detail)
     if status == -signal.SIGKILL or abs(status) == signal.SIGXFSZ:
-        # Nobody of us kills a tool alone: this is the system, short of memory, or the limit of output.
+        # The server never kills only the tool: the system lacks memory, or the output reached its limit.
         complaint += "out of memory"
     if disk_is_full(folder):
         complaint += "no space left"

@@ -1,4 +1,4 @@
-"""Which versions of the tools are installed; looked up once for each program file."""
+"""Versions of the installed tools, determined once for each program file."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ _SECONDS = 5
 
 
 def installed() -> dict[str, str | None]:
-    """Returns the version of each tool by its title; None: not installed, empty: it does not say."""
+    """Returns the version of each tool by its title; None if it is not installed, empty if it is unknown."""
     return {tool.title: _version(tool) for tool in (IMAGEMAGICK, GHOSTSCRIPT)}
 
 
@@ -27,10 +27,10 @@ def _version(tool: Tool) -> str | None:
 
 @functools.lru_cache(maxsize=16)
 def _asked(path: str, _changed_ns: int) -> str:
-    # Ghostscript and ImageMagick 6 and 7 all know this option.
+    # Ghostscript and ImageMagick 6 and 7 all support this option.
     try:
         # Popen is safe in a threaded process: between fork and exec it runs no Python.
-        run = subprocess.run(  # noqa: S603 - our own arguments
+        run = subprocess.run(  # noqa: S603 - fixed arguments
             [path, "-version"], capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -1,7 +1,7 @@
-"""A worker process: reads jobs from standard input, one JSON object a line, answers likewise.
+"""A worker process: reads jobs from standard input and writes results to standard output, one JSON object per line.
 
-It ends when its input ends. Its answers are a note for the log if the picture is made, or the kind of error with its
-public sentence and detail.
+It ends at the end of its input. A result is a note for the log if the thumbnail was rendered, or the kind of error with
+its public sentence and detail.
 """
 
 import json
@@ -15,18 +15,18 @@ from assetstore.errors import AssetError
 from assetstore.thumbnails.rendering import engines, isolation
 from assetstore.thumbnails.rendering.job import Job, Limits
 
-#: So much later than the server would, the worker ends itself and its tools, should the server be gone.
+#: If the server is gone, the worker kills itself and its tools this much later than the server would have done.
 _GRACE_SECONDS = 5
 
-#: So many calls of a fault's traceback are reported: the last ones, for the log cuts long texts.
+#: Number of calls of a traceback to report: the last ones, because the log cuts long texts.
 _LAST_CALLS = -4
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serves jobs until the input ends.
+    """Processes jobs until the input ends.
 
     Parameters:
-        arguments: seconds and megabytes of the limits.
+        arguments: the limits, in seconds and megabytes.
     """
     limits = Limits(int(arguments[0]), int(arguments[1]))
     signal.signal(signal.SIGALRM, lambda _number, _frame: os.killpg(0, signal.SIGKILL))
@@ -41,6 +41,6 @@ def _answer(job: Job, limits: Limits) -> dict[str, object]:
         return {"note": engines.render(job, limits)}
     except AssetError as error:
         return isolation.as_answer(error)
-    except Exception:  # noqa: BLE001 - the worker lives on for the next picture; the story goes to the log
+    except Exception:  # noqa: BLE001 - the worker continues with the next job; the traceback goes to the log
         trace = traceback.format_exc(limit=_LAST_CALLS)
-        return isolation.as_answer(AssetError("The thumbnail could not be made.", trace))
+        return isolation.as_answer(AssetError("The thumbnail could not be rendered.", trace))
