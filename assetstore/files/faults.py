@@ -1,4 +1,4 @@
-"""Turns errors of the operating system into errors of ours."""
+"""Converts errors of the operating system to AssetErrors."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextlib.contextmanager
 def faults() -> Iterator[None]:
-    """Turns errors of the operating system into errors of ours, with the path only in the detail for the log.
+    """Converts errors of the operating system to AssetErrors, with the path only in the detail for the log.
 
     Raises OutOfSpace, BadRequest (the file system does not accept the name), StorageFault.
     """

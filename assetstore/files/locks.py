@@ -1,4 +1,4 @@
-"""Locks of names, among all threads and processes. Each lock is a file in a private folder."""
+"""Locks of names, across all threads and processes. Each lock is a file in a private folder."""
 
 import contextlib
 import fcntl
@@ -16,11 +16,11 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def locked(folder: Path, name: str) -> Iterator[None]:
-    """Holds the lock of a name, among all threads and processes.
+    """Holds the lock of a name, across all threads and processes.
 
     Parameters:
-        folder: the folder whose private folder has the lock file.
-        name: what to lock.
+        folder: the folder whose private folder contains the lock file.
+        name: the name to lock.
 
     The system releases the lock when the process ends. Raises OutOfSpace, StorageFault.
     """

@@ -1,4 +1,4 @@
-"""The server's private folders in the folders of attachments. Only the user of the server may read them."""
+"""The server's private folders in the attachment folders. Only the user of the server may read them."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def make_private_folder(base: Path, name: str) -> Path:
 
     Parameters:
         base: the folder of all attachments.
-        name: of the folder.
+        name: the name of the folder.
     """
     folder = base / PRIVATE_FOLDER / name
     # One by one, because mkdir applies the mode only to the last folder.

@@ -1,4 +1,4 @@
-"""Unfinished files in private folders: a locked file has an owner, and files that a crash left are removed."""
+"""Unfinished files in private folders: locked files have an owner; files that a crash left are removed."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ from assetstore.files.private_folders import make_private
 #: Prefix of the names of unfinished uploads.
 UPLOAD = "upload-"
 
-#: Other unfinished files that are older than this have no owner any more: rendering times out much earlier.
+#: Other unfinished files that are older than this have no owner any more, because rendering times out much earlier.
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 
 
@@ -38,7 +38,7 @@ def sweep(private: Path, spared: Set[str]) -> None:
 
     Parameters:
         private: the folder.
-        spared: names in it that stay, however old they are.
+        spared: names of files that stay, however old they are.
     """
     make_private(private)
     oldest = time.time() - _ABANDONED_AFTER_SECONDS

@@ -1,1 +1,1 @@
-"""Metadata that is embedded in originals, read in processes of its own (`service.py` is the way in)."""
+"""Reads the metadata embedded in originals, in separate processes. `service.py` is the entry point."""

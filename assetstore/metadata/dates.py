@@ -1,9 +1,9 @@
-"""Dates as cameras write them."""
+"""Dates in the formats that cameras use."""
 
 import datetime
 import re
 
-#: `2009:05:30 12:34:56`; some programs write other marks, leave the time out, or leave unknown parts blank.
+#: `2009:05:30 12:34:56`. Some programs use other separators, omit the time, or leave unknown parts blank.
 _DATE_TIME = re.compile(
     r"(\d{4})[:/.-](\d\d?)[:/.-](\d\d?)(?:[ T] *(\d\d?)?(?: *[:.] *(\d\d?)?(?: *[:.] *(\d\d?)?.*)?)?)?", re.ASCII
 )
@@ -12,9 +12,9 @@ _LONGEST = 64
 
 
 def date_time(text: str) -> str | None:
-    """Returns a date and time as it was written, without blanks around it; None if it is none.
+    """Returns a date and time as it was written, without surrounding blanks; None if it is not a date.
 
-    Blanks, zeros and days that no calendar has are how cameras say that their clock was never set.
+    Cameras whose clock was never set write blanks, zeros or impossible dates.
     """
     text = text.strip("\0 ")
     match = _DATE_TIME.fullmatch(text[: _LONGEST + 1])

@@ -1,7 +1,7 @@
-"""EXIF as plain groups and texts, by ExifRead.
+"""Reads EXIF as groups of texts, with ExifRead.
 
-Files are strangers: whatever is wrong with a tag or a directory costs that one. ExifRead itself gives up at the first
-thing that is wrong, so the order in which it goes through the directories is repeated here.
+Files are not trusted: an error in a tag or directory affects only this one. ExifRead itself stops at the first
+error, so its traversal of the directories is repeated here.
 """
 
 import logging
@@ -24,20 +24,20 @@ from assetstore.metadata.containers.blocks import Block, TooMuchToRead, Window
 
 _log = logging.getLogger(__name__)
 
-#: Real files have some hundred tags.
+#: Real files have a few hundred tags.
 _MOST_TAGS = 5000
 
 _DATE_TAG = "EXIF DateTimeOriginal"
 _GROUPS_OF_TWO_WORDS = re.compile(r"((?:IFD [0-9]+|EXIF SubIFD[0-9]+)) (.+)", re.ASCII)
 
-#: Codes of the module struct for arrays of numbers; ExifRead reads one number after the other.
+#: Codes of `struct` for arrays of numbers, which ExifRead would read one by one.
 _CODES = {
     **{FieldType.BYTE: "B", FieldType.UNDEFINED: "B", FieldType.SHORT: "H", FieldType.LONG: "I", FieldType.IFD: "I"},
     **{FieldType.SIGNED_BYTE: "b", FieldType.SIGNED_SHORT: "h", FieldType.SIGNED_LONG: "i"},
     **{FieldType.RATIO: "I", FieldType.SIGNED_RATIO: "i"},
 }
 
-#: Of longer arrays, ExifRead gives no values, but for these tags.
+#: ExifRead returns no values of longer arrays, except for these tags.
 _LONGEST_ARRAY = 1000
 _LONG_TAGS = ("MakerNote", CAMERA_INFO_TAG_NAME)
 
@@ -74,7 +74,7 @@ def _split(full_name: str) -> tuple[str, str]:
 
 
 class _Header(ExifHeader):
-    """ExifRead's reader of directories, for which a broken one is no reason to give up the others."""
+    """ExifRead's reader of directories, which continues after a damaged one."""
 
     def __init__(self, file: Window) -> None:
         endian = file.read(1).decode("latin-1")
@@ -89,7 +89,7 @@ class _Header(ExifHeader):
             else:
                 self.dump_ifd(self._first_ifd(), name, GPS_TAGS if name == "GPS" else None)
         except TooMuchToRead as error:
-            _log.info("EXIF is read in part: %s", error)
+            _log.info("EXIF was read only in part: %s", error)
 
     def raw(self, tag: Any) -> bytes:
         """Returns the bytes of a tag's values."""
@@ -121,7 +121,7 @@ class _Header(ExifHeader):
     def dump_ifd(
         self, ifd: int, ifd_name: str, tag_dict: Any = None, relative: int = 0, stop_tag: str = DEFAULT_STOP_TAG
     ) -> None:
-        """Reads a directory, once: they may contain each other. What breaks it costs the rest of it only."""
+        """Reads a directory, once, because directories may form loops. An error affects only the rest of this one."""
         if (ifd_name, ifd) not in self._directories:
             self._directories.add((ifd_name, ifd))
             self._guarded(ifd_name, super().dump_ifd, ifd, ifd_name, tag_dict, relative, stop_tag)
@@ -152,6 +152,6 @@ class _Header(ExifHeader):
         try:
             function(*arguments, **named)
         except (AssetError, TooMuchToRead):
-            raise  # of the store, or of the whole file
-        except Exception as error:  # noqa: BLE001 - ExifRead raises whatever forged bytes lead it to
+            raise  # it concerns the store, or the whole file
+        except Exception as error:  # noqa: BLE001 - forged bytes can make ExifRead raise anything
             _log.info("%s cannot be read: %r", what, error)

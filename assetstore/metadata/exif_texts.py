@@ -1,34 +1,34 @@
-"""The value of an EXIF tag as a text that people can read."""
+"""Converts the value of an EXIF tag to readable text."""
 
 from collections.abc import Callable
 from typing import Any
 
 from exifread.tags.fields import FieldType
 
-#: The longest text of one tag; real tags are shorter, binary ones would fill the response.
+#: The longest text of a tag. Real texts are shorter; binary data would fill the response.
 LONGEST_TEXT = 2000
 
-#: XPTitle, XPComment, XPAuthor, XPKeywords, XPSubject: Windows writes them in UTF-16.
+#: XPTitle, XPComment, XPAuthor, XPKeywords and XPSubject, which Windows writes in UTF-16.
 _WINDOWS_TAGS = range(0x9C9B, 0x9CA0)
 
-#: UserComment, and GPSProcessingMethod and GPSAreaInformation in the directory of GPS.
+#: UserComment; GPSProcessingMethod and GPSAreaInformation in the GPS directory.
 _USER_COMMENT = 0x9286
 _GPS_TEXTS = (0x001B, 0x001C)
 
-#: XMP, IPTC, and Photoshop's resources: they become groups of their own.
+#: XMP, IPTC, and Photoshop's resources, which have separate groups.
 _BLOCKS = (0x02BC, 0x83BB, 0x8649)
 
 _CODE_LENGTH = 8
 
-#: An array of characters shorter than this can as well be one of numbers.
+#: A shorter array of characters may also be an array of numbers.
 _SHORTEST_TEXT = 4
 
-#: Gives the bytes of a tag.
+#: Returns the bytes of a tag.
 Raw = Callable[[Any], bytes]
 
 
 def is_block_of_its_own(tag: Any) -> bool:
-    """Whether a tag holds a whole block of other metadata."""
+    """Whether a tag contains a block of other metadata."""
     return tag.tag in _BLOCKS and tag.field_type in (FieldType.BYTE, FieldType.UNDEFINED, FieldType.LONG)
 
 
@@ -36,8 +36,8 @@ def text(tag: Any, raw: Raw, is_little_endian: bool) -> str:
     """Returns the text of a tag, at most about LONGEST_TEXT long.
 
     Parameters:
-        tag: of ExifRead.
-        raw: gives the bytes of it.
+        tag: the tag, from ExifRead.
+        raw: returns its bytes.
         is_little_endian: the byte order of the file.
     """
     text = (_meant_text(tag, raw, is_little_endian) or str(tag)).replace("\0", "").strip()
@@ -46,7 +46,7 @@ def text(tag: Any, raw: Raw, is_little_endian: bool) -> str:
 
 
 def _meant_text(tag: Any, raw: Raw, is_little_endian: bool) -> str | None:
-    """The text that ExifRead does not find, None where it does, or where there is none."""
+    """The text if ExifRead cannot decode it; None if ExifRead can, or if there is none."""
     is_array = tag.field_type in (FieldType.BYTE, FieldType.UNDEFINED)
     if tag.field_type == FieldType.ASCII:
         return latin(tag.values) if isinstance(tag.values, bytes) else None
@@ -63,7 +63,7 @@ def _meant_text(tag: Any, raw: Raw, is_little_endian: bool) -> str | None:
 
 
 def _coded(data: bytes, is_little_endian: bool) -> str | None:
-    """Decodes a text that begins with the name of its code page (EXIF 4.6.6, UserComment)."""
+    """Decodes a text that begins with the name of its encoding (EXIF 4.6.6, UserComment)."""
     code, rest = data[:_CODE_LENGTH].rstrip(b"\0 ").upper(), data[_CODE_LENGTH:]
     if code == b"UNICODE":
         return _until_zero(_utf_16(rest, is_little_endian)).strip()
@@ -75,18 +75,18 @@ def _coded(data: bytes, is_little_endian: bool) -> str | None:
 
 
 def _utf_16(data: bytes, is_little_endian: bool) -> str:
-    """Decodes UTF-16 of unknown byte order: the standard names none, and programs differ."""
+    """Decodes UTF-16 of unknown byte order: the standard does not specify it, and programs differ."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
     data = data[: len(data) & ~1]
-    # Of the common scripts, neighbours share their high byte: the half with fewer different values holds those.
+    # In common scripts, letters share their high byte, so the half with fewer different values has the high bytes.
     even, odd = len(set(data[::2])), len(set(data[1::2]))
     is_little = odd < even if odd != even else is_little_endian
     return data.decode("utf-16-le" if is_little else "utf-16-be", "replace")
 
 
 def latin(data: bytes) -> str:
-    """Decodes a text of unknown encoding: UTF-8 if it can be that, else as Western European programs write."""
+    """Decodes a text of unknown encoding: UTF-8 if it is valid, otherwise the Western European encoding."""
     for encoding in ("utf-8", "cp1252"):
         try:
             return data.decode(encoding)

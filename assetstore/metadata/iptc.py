@@ -1,7 +1,7 @@
-"""IPTC metadata: the datasets of the Information Interchange Model (IIM 4.2), as programs before XMP write them.
+"""Reads IPTC metadata: the datasets of the Information Interchange Model (IIM 4.2), the predecessor of XMP.
 
-No library fits: iptcinfo3 reads JPEG files only and prints what it finds, and Pillow leaves names and encodings to
-its callers. The format is five bytes before each value.
+No library is suitable: iptcinfo3 reads only JPEG files and prints messages, and Pillow does not handle names and
+encodings. The format is simple, with five bytes before each value.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _UTF_8 = b"\x1b%G"
 
 _MOST_DATASETS = 2000
 
-#: The datasets of record 2, as IIM names them.
+#: The datasets of record 2, with their names in IIM.
 _NAMES = {
     **{5: "ObjectName", 7: "EditStatus", 10: "Urgency", 12: "SubjectReference", 15: "Category"},
     **{20: "SupplementalCategories", 22: "FixtureIdentifier", 25: "Keywords", 26: "ContentLocationCode"},
@@ -36,7 +36,7 @@ _NAMES = {
 
 
 def read(data: bytes) -> dict[str, str]:
-    """Returns the named datasets as `{name: text}`; several of one name are separated by `; `."""
+    """Returns the named datasets as `{name: text}`; several values of one name are separated by `; `."""
     found: dict[str, str] = {}
     is_utf_8 = False
     for record, number, value in _datasets(data):
@@ -57,7 +57,7 @@ def _datasets(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         if len(head) < 5 or head[0] != _MARKER:
             return
         length, position = int.from_bytes(head[3:]), position + 5
-        if length & 0x8000:  # an extended dataset: so many bytes hold the length
+        if length & 0x8000:  # an extended dataset: the other bits are the number of bytes of the length
             width = length & 0x7FFF
             length, position = int.from_bytes(data[position : position + width]), position + width
         yield head[1], head[2], data[position : position + length]

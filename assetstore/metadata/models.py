@@ -1,4 +1,4 @@
-"""What is read of a file."""
+"""The metadata of a file."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ Group = dict[str, object]
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says of itself.
+    """The metadata of a file.
 
     Fields:
-        groups: of tags, those of EXIF first.
-        date: DateTimeOriginal as the camera wrote it, None if there is none.
+        groups: groups of tags, those of EXIF first.
+        date: DateTimeOriginal as the camera wrote it; None if there is none.
     """
 
     groups: list[Group]

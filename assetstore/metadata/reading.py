@@ -1,4 +1,4 @@
-"""All metadata of one file, as the protocol shows it (protocol.md, `getmetadata`). Runs in a worker process."""
+"""Reads all metadata of a file, in the form of the protocol (protocol.md, `getmetadata`). Runs in a worker process."""
 
 from typing import BinaryIO
 
@@ -9,10 +9,10 @@ from assetstore.metadata.models import Metadata
 
 
 def read(file: BinaryIO) -> Metadata:
-    """Returns the metadata of an open file; whatever is wrong with it gives less metadata, never an error.
+    """Returns the metadata of an open file. Damaged parts are left out and cause no error.
 
     Parameters:
-        file: seekable, opened for reading in binary mode.
+        file: a seekable file, opened for reading in binary mode.
 
     Raises:
         StorageFault: the bytes cannot be read.

@@ -1,4 +1,4 @@
-"""A file that the server holds open, as the worker process sees it: parts of it come when they are needed."""
+"""A file that the server has open, as the worker process sees it: its parts are fetched when they are needed."""
 
 import io
 import json
@@ -7,21 +7,21 @@ from typing import BinaryIO
 
 from assetstore.metadata.containers.blocks import TooMuchToRead
 
-#: Metadata is read in small steps, to and fro: so much comes at once, and so many blocks are remembered.
+#: Size of the blocks that are fetched and number of blocks that are cached, because metadata is read in small steps.
 BLOCK_BYTES, _MOST_BLOCKS = 32 << 10, 256
 
-#: So much is fetched of one file, however large it is.
+#: The limit of bytes that are fetched of one file, whatever its size.
 MOST_BYTES = 64 << 20
 
 
 class RemoteFile(io.BytesIO):
-    """The file, read only.
+    """A read-only file.
 
     Parameters:
-        size: of the file.
+        size: the size of the file, in bytes.
         source, sink: standard input and output of the worker; `concurrency/worker_process.py` has the protocol.
 
-    Raises TooMuchToRead when a limit is reached.
+    Raises TooMuchToRead if the limit is exceeded.
     """
 
     def __init__(self, size: int, source: BinaryIO, sink: BinaryIO) -> None:
@@ -43,7 +43,7 @@ class RemoteFile(io.BytesIO):
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """Returns the next bytes: as many as *size* unless the end comes before."""
+        """Returns the next *size* bytes, or fewer at the end of the file."""
         left = max(0, self._size - self._position)
         left = left if size is None or size < 0 else min(size, left)
         pieces = []

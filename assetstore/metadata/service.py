@@ -1,11 +1,11 @@
-"""The server's side of reading metadata: never in the web process, and never for long.
+"""Reads metadata in worker processes, with a time limit.
 
-Worker processes of their own read it, not those that make thumbnails: a picture may take a minute, and Specify 6 asks
-for metadata with every upload. There are two, so that one file that takes all its time stops nobody else. They get
-the parts of the file that they ask for: so they need no rights to the store, and of a large original in a bucket only
-the few parts are fetched that metadata is in.
+The workers are not those for thumbnails, because a thumbnail may take a minute, and Specify 6 requests metadata with
+every upload. There are two, so that a slow file does not delay all others. The server sends them the parts of the file
+that they request, so they need no access to the store, and only a few parts of a large original are fetched from a
+bucket.
 
-Concurrency: any thread may call `read`. It borrows a worker from a queue of idle ones and gives it back.
+Concurrency: any thread may call `read`. It takes a worker from a queue of idle ones and returns it afterwards.
 """
 
 import functools
@@ -20,7 +20,7 @@ from assetstore.metadata.models import Metadata
 
 _log = logging.getLogger(__name__)
 
-#: How long reading one file may take, and how long a request may wait for a worker before that.
+#: How long reading a file may take, and how long a request may wait for a worker before that.
 TIMEOUT_SECONDS = 10
 
 _WORKERS = 2
@@ -32,7 +32,7 @@ class MetadataService:
     """Worker processes that read metadata; they start when first needed.
 
     Parameters:
-        waiting: how many requests may wait or be read at the same time.
+        waiting: the largest number of requests at a time, including those that wait.
     """
 
     def __init__(self, waiting: int) -> None:
@@ -46,11 +46,11 @@ class MetadataService:
         """Returns the metadata of an open original.
 
         Parameters:
-            file: seekable.
-            size: of the file, in bytes.
+            file: a seekable file.
+            size: the size of the file, in bytes.
 
         Raises:
-            Unavailable: no worker was free in time, or the server stops.
+            Unavailable: no worker was idle in time, or the server is stopping.
             Unrenderable: reading it takes too long.
             StorageFault: the bytes cannot be read.
             AssetError: the worker failed.
@@ -67,7 +67,7 @@ class MetadataService:
             self._slots.release()
 
     def close(self) -> None:
-        """Ends all workers; none starts again."""
+        """Stops all workers; none is started again."""
         for worker in self._all:
             worker.close()
 
@@ -86,7 +86,7 @@ class MetadataService:
             except TimeoutError:
                 raise
             except (OSError, ValueError) as accident:
-                # Somebody killed the worker. Once is an accident; twice in a row it is the file.
+                # The worker died. The first time may be an accident; the second time, the file is the cause.
                 if not worker.is_closed:
                     _log.warning("a metadata worker died and is started again: %r", accident)
                 answer = ask()

@@ -1,6 +1,6 @@
-"""A worker process that reads metadata. It opens no file: the server gives it the parts that it asks for.
+"""A worker process that reads metadata. It opens no files: the server sends it the parts that it requests.
 
-Its answers are `groups` and `date` (`models.Metadata`), or `error` with a traceback for the log.
+Its results are `groups` and `date` (`models.Metadata`), or `error` with a traceback for the log.
 """
 
 import json
@@ -15,17 +15,17 @@ from typing import BinaryIO
 from assetstore.metadata import reading
 from assetstore.metadata.remote_file import RemoteFile
 
-#: A worker whose server is gone ends itself this much later than the server would have ended it.
+#: If the server is gone, the worker exits this much later than the server would have killed it.
 _GRACE_SECONDS = 5
 
 _MEMORY_BYTES = 512 << 20
 
-#: The last calls of a traceback are reported, for the log cuts long texts.
+#: Number of calls of a traceback to report: the last ones, because the log cuts long texts.
 _LAST_CALLS = -4
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serves questions until the input ends.
+    """Processes requests until the input ends.
 
     Parameters:
         arguments: the time limit in seconds.
@@ -45,5 +45,5 @@ def main(arguments: Sequence[str]) -> None:
 def _answer(size: int, source: BinaryIO, sink: BinaryIO) -> dict[str, object]:
     try:
         return asdict(reading.read(RemoteFile(size, source, sink)))
-    except Exception:  # noqa: BLE001 - the worker lives on for the next file; the traceback goes to the log
+    except Exception:  # noqa: BLE001 - the worker continues with the next file; the traceback goes to the log
         return {"error": traceback.format_exc(limit=_LAST_CALLS)}

@@ -1,8 +1,8 @@
-"""XMP metadata: a packet of RDF as flat names and texts (XMP specification, part 1).
+"""Reads XMP metadata: converts a packet of RDF to a flat list of names and texts (XMP specification, part 1).
 
-No library fits: python-xmp-toolkit needs the system's exempi, pyexiv2 and exiv2 parse hostile files in C++ and are
-licensed under GPL 3, and Pillow gives nested dictionaries without prefixes. defusedxml refuses the tricks of XML
-(entities that multiply, references to other files); what is done here is the walk through the RDF.
+No library is suitable: python-xmp-toolkit requires the system's exempi, pyexiv2 and exiv2 parse hostile files in C++
+and are licensed under GPL 3, and Pillow returns nested dictionaries without prefixes. defusedxml rejects XML attacks
+(entity expansion, references to other files); this module traverses the RDF.
 """
 
 import logging
@@ -17,7 +17,7 @@ from assetstore.metadata.exif_texts import LONGEST_TEXT
 
 _log = logging.getLogger(__name__)
 
-#: Larger packets hold embedded pictures and editing histories; they are left out.
+#: Larger packets contain embedded images and editing histories; they are left out.
 _MOST_BYTES = 2 << 20
 
 _MOST_FIELDS, _DEEPEST = 1000, 8
@@ -26,7 +26,7 @@ _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 _ARRAYS = (f"{_RDF}Bag", f"{_RDF}Seq")
 
-#: Declarations of prefixes; they may differ from file to file, so the common ones have fixed ones.
+#: The prefixes of common namespaces, because the declarations may differ from file to file.
 _DECLARATION = re.compile(r"""xmlns:([\w.-]{1,40})\s*=\s*["']([^"']{1,300})["']""")
 _PREFIXES = {
     "http://purl.org/dc/elements/1.1/": "dc",
@@ -45,16 +45,16 @@ _Field = tuple[str, str]
 
 
 def read(packet: bytes) -> dict[str, str]:
-    """Returns the properties of a packet as `{prefix:name: text}`, {} if it is broken or too large.
+    """Returns the properties of a packet as `{prefix:name: text}`; {} if it is damaged or too large.
 
-    Several values are separated by `; `; of a text in several languages, the default one is taken. Fields of a
+    Several values are separated by `; `. Of a text in several languages, only the default is returned. Fields of a
     structure are named `prefix:name/prefix:field`.
     """
     if len(packet) > _MOST_BYTES:
         _log.info("XMP of %s bytes is too large", len(packet))
         return {}
     if not packet.startswith((b"\xff\xfe", b"\xfe\xff")):
-        packet = packet.rstrip(b"\0 \t\r\n")  # padding, so that programs can edit in place
+        packet = packet.rstrip(b"\0 \t\r\n")  # the padding, which lets programs edit in place
     try:
         root = defusedxml.ElementTree.fromstring(packet, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
@@ -68,12 +68,12 @@ def read(packet: bytes) -> dict[str, str]:
                 return found
             if text:
                 found[name] = (f"{found[name]}; {text}" if name in found else text)[:LONGEST_TEXT]
-        description.clear()  # those inside it have been seen
+        description.clear()  # nested descriptions are already included
     return found
 
 
 class _Names:
-    """Names with the prefixes that people know."""
+    """Converts names to the well-known prefixes."""
 
     def __init__(self, packet: bytes) -> None:
         declared = _DECLARATION.findall(packet.replace(b"\0", b"").decode("utf-8", "replace"))
@@ -95,7 +95,7 @@ def _properties(element: Element, names: _Names, depth: int) -> Iterator[_Field]
 
 
 def _values(name: str, element: Element, names: _Names, depth: int) -> Iterator[_Field]:
-    """Yields the texts of one property, under its name or, of a structure, those of its fields."""
+    """Yields the texts of a property under its name, or those of a structure under the names of its fields."""
     if depth > _DEEPEST:
         return
     if (resource := element.get(f"{_RDF}resource")) is not None:

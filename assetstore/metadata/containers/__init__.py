@@ -1,1 +1,1 @@
-"""Where the formats keep their metadata: each module finds the blocks of EXIF, XMP and IPTC in one family of files."""
+"""Finds the blocks of EXIF, XMP and IPTC in files: one module for each family of formats."""

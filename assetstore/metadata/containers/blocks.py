@@ -1,4 +1,4 @@
-"""A block of metadata in a file, and a window on a file in which one begins."""
+"""A block of metadata, and a view of a file that begins at a block."""
 
 import io
 import struct
@@ -7,10 +7,10 @@ from typing import BinaryIO
 
 EXIF, XMP, IPTC = "EXIF", "XMP", "IPTC"
 
-#: The largest block that is read into memory; larger ones are cut or left out.
+#: The largest block that is read into memory; larger ones are truncated or left out.
 MOST_BYTES = 4 << 20
 
-#: What to expect of broken files, besides StorageFault and TooMuchToRead, which are no fault of a single block.
+#: Exceptions that damaged blocks cause. StorageFault and TooMuchToRead concern the whole file instead.
 BROKEN = (ValueError, IndexError, KeyError, TypeError, OverflowError, struct.error)
 
 
@@ -20,8 +20,8 @@ class Block:
 
     Fields:
         kind: EXIF, XMP or IPTC.
-        data: a TIFF file if it is EXIF, an XML packet, or IIM datasets.
-        name: of EXIF: the group of its first directory.
+        data: a TIFF file (EXIF), an XML packet (XMP), or IIM datasets (IPTC).
+        name: for EXIF, the group of its first directory.
     """
 
     kind: str
@@ -34,19 +34,19 @@ class Block:
 
 
 class TooMuchToRead(ValueError):
-    """The file leads its reader round, or to more than metadata can be."""
+    """The metadata has loops, or is larger than real metadata."""
 
 
 class Window(io.RawIOBase):
-    """A file that begins at some byte of another one; how much is read of it is limited.
+    """A view of a file from one of its bytes on, which limits how much is read.
 
     Parameters:
-        file: seekable.
-        start: where it begins.
-        most_reads: calls of `read` before TooMuchToRead is raised: forged directories lead round for ever.
+        file: a seekable file.
+        start: the first byte of the view.
+        most_reads: calls of `read` before TooMuchToRead is raised, because forged directories can form loops.
     """
 
-    #: The largest single read; real tags are shorter.
+    #: The largest read; real tags are shorter.
     LARGEST_READ = 128 << 10
 
     _HEAD_BYTES = 64 << 10
@@ -56,7 +56,7 @@ class Window(io.RawIOBase):
         self._file, self._start = file, start
         self._reads_left, self._bytes_left = most_reads, MOST_BYTES
         self._position = 0
-        # Nearly all of EXIF is near its beginning, and it is read in steps of two bytes.
+        # Nearly all EXIF data is near the beginning, and is read two bytes at a time.
         file.seek(start)
         self._head = file.read(self._HEAD_BYTES)
 
@@ -70,7 +70,7 @@ class Window(io.RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """Returns the next bytes, LARGEST_READ at most. Raises TooMuchToRead."""
+        """Returns the next bytes, at most LARGEST_READ. Raises TooMuchToRead."""
         size = self.LARGEST_READ if size is None or size < 0 else min(size, self.LARGEST_READ)
         position = self._position
         if position + size <= len(self._head):

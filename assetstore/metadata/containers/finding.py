@@ -1,4 +1,4 @@
-"""Finds the blocks of metadata of any file, by its first bytes."""
+"""Finds the blocks of metadata in any file, whose format is recognised by the first bytes."""
 
 import itertools
 import logging
@@ -14,12 +14,12 @@ _FUJIFILM, _FUJIFILM_JPEG = b"FUJIFILMCCD-RAW", 84
 
 _HEAD_BYTES = 16
 
-#: Real files have a handful of blocks, of some kilobytes each.
+#: Real files have a few blocks of some kilobytes each.
 _MOST_BLOCKS, _MOST_BYTES = 32, 16 << 20
 
 
 def find(file: BinaryIO) -> Iterator[Block]:
-    """Yields the blocks of a file, a bounded number of them; where it is broken, those before.
+    """Yields the blocks of a file, up to a limit, and up to the first damaged part.
 
     Raises:
         StorageFault: the bytes cannot be read.
@@ -34,7 +34,7 @@ def find(file: BinaryIO) -> Iterator[Block]:
                 return
             yield block
     except BROKEN as error:
-        _log.info("the file is broken: %r", error)
+        _log.info("the file is damaged: %r", error)
 
 
 def _finder(head: bytes) -> Callable[[BinaryIO], Iterator[Block]]:
@@ -49,14 +49,14 @@ def _finder(head: bytes) -> Callable[[BinaryIO], Iterator[Block]]:
 
 
 def _fujifilm(file: BinaryIO) -> Iterator[Block]:
-    """The raw format of Fujifilm keeps its metadata in a preview."""
+    """In Fujifilm's raw format, the preview contains the metadata."""
     file.seek(_FUJIFILM_JPEG)
     yield from jpeg.find(file, int.from_bytes(file.read(4)))
 
 
 _SIGNATURES: dict[bytes, Callable[[BinaryIO], Iterator[Block]]] = {
     b"\xff\xd8": jpeg.find,
-    b"II": tiff.find,  # what follows differs among the raw formats of cameras
+    b"II": tiff.find,  # the next bytes differ among camera RAW formats
     b"MM": tiff.find,
     png.SIGNATURE: png.find,
     photoshop.SIGNATURE: photoshop.find,

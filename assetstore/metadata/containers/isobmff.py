@@ -1,4 +1,4 @@
-"""Metadata in the boxes of the ISO family: HEIF and AVIF (ISO 23008-12), JPEG XL, JPEG 2000, and Canon's CR3."""
+"""Finds metadata in ISO boxes: HEIF and AVIF (ISO 23008-12), JPEG XL, JPEG 2000, and Canon's CR3."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from assetstore.metadata.containers.blocks import EXIF, MOST_BYTES, XMP, Block
 
-#: What the first box of a JPEG XL or JPEG 2000 file is, instead of `ftyp`.
+#: The first box of JPEG XL and JPEG 2000 files, instead of `ftyp`.
 SIGNATURES = (b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  ")
 
 _XMP = UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
@@ -18,14 +18,14 @@ _CANON_DIRECTORIES = {b"CMT1": "Image", b"CMT2": "EXIF", b"CMT4": "GPS"}
 
 _MOST_BOXES, _MOST_ITEMS = 1000, 10_000
 
-#: Some phones write zeros, or nothing, instead of the offset and name before EXIF.
+#: Some phones write zeros or nothing instead of the offset and name before EXIF.
 _TIFF_HEADER = re.compile(rb"II\*\0|MM\0\*")
 _LONGEST_PREFIX = 64
 
 
 @dataclass
 class _Items:
-    """What the boxes of `meta` say of its items."""
+    """The items that the boxes in `meta` describe."""
 
     kinds: dict[int, bytes] = field(default_factory=dict)
     extents: dict[int, tuple[int, list[tuple[int, int]]]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class _Items:
 
 
 def find(file: BinaryIO) -> Iterator[Block]:
-    """Yields the blocks of a file of boxes."""
+    """Yields the blocks of a file that consists of boxes."""
     for kind, start, end in _boxes(file, 0, 1 << 62):
         if kind == b"meta":
             yield from _from_items(file, _items(file, start + 4, end))
@@ -50,7 +50,7 @@ def find(file: BinaryIO) -> Iterator[Block]:
 
 
 def _boxes(file: BinaryIO, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yields kind, start and end of the contents of each box."""
+    """Yields the kind of each box, and the start and end of its contents."""
     for _ in range(_MOST_BOXES):
         file.seek(position)
         header = file.read(16)
@@ -115,14 +115,14 @@ XMP_ITEM = b"XMP "
 
 
 def _item_extents(data: bytes) -> dict[int, tuple[int, list[tuple[int, int]]]]:
-    """Parses `iloc`: where the parts of each item are, and whether in the file (0) or in `idat` (1)."""
+    """Parses `iloc`: the positions of each item's parts, in the file (0) or in `idat` (1)."""
     version, position = data[0], 4
 
     def number(width: int) -> int:
         nonlocal position
         position += width
         if position > len(data):
-            raise ValueError("the list of items is cut off")
+            raise ValueError("the list of items is truncated")
         return int.from_bytes(data[position - width : position])
 
     sizes = number(2)
@@ -133,7 +133,7 @@ def _item_extents(data: bytes) -> dict[int, tuple[int, list[tuple[int, int]]]]:
     for _ in range(min(number(wide), _MOST_ITEMS)):
         item = number(wide)
         method = number(2) & 15 if version in (1, 2) else 0
-        number(2)  # where the file is that holds it: this one
+        number(2)  # the data reference index: this file
         base = number(base_size)
         extents = []
         for _ in range(number(2)):

@@ -1,4 +1,4 @@
-"""Metadata in the segments of JPEG (ISO 10918-1, annex B; EXIF 4.7; XMP part 3)."""
+"""Finds metadata in the segments of JPEG (ISO 10918-1, annex B; EXIF 4.7; XMP part 3)."""
 
 import re
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ _APP1, _APP13 = 0xE1, 0xED
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
-#: Segments may come in any number; more than so many come in no real file.
+#: The number of segments is not limited, but no real file has more than this.
 _MOST_SEGMENTS = 2000
 
-#: Where the chain of segments is broken, EXIF is looked for in so much of what follows.
+#: After a break in the chain of segments, EXIF is searched for in this many bytes.
 _SEARCHED_BYTES = 256 << 10
 _EXIF_SEGMENT = re.compile(rb"\xff\xe1..Exif\0\0(?=II\*\0|MM\0\*)", re.DOTALL)
 
@@ -31,17 +31,17 @@ def find(file: BinaryIO, start: int = 0) -> Iterator[Block]:
         if marker == _APP1:
             head = file.read(len(_XMP))
             if head.startswith(_EXIF):
-                # To the end of the file: maker notes of some cameras point to behind their segment.
+                # Up to the end of the file, because maker notes of some cameras refer to data behind their segment.
                 yield Block(EXIF, Window(file, position + len(_EXIF) + 2))
             elif head == _XMP:
                 yield Block(XMP, file.read(length - len(_XMP)))
         elif marker == _APP13 and file.read(len(_PHOTOSHOP)) == _PHOTOSHOP:
-            resources += file.read(length - len(_PHOTOSHOP))  # a long list of resources takes several segments
+            resources += file.read(length - len(_PHOTOSHOP))  # a long list of resources uses several segments
     yield from photoshop.resources(resources)
 
 
 def _segments(file: BinaryIO, start: int) -> Iterator[tuple[int, int, int]]:
-    """Yields marker, position and length of the contents of each segment before the picture."""
+    """Yields the marker of each segment before the image data, and the position and length of its contents."""
     position = start + 2
     for _ in range(_MOST_SEGMENTS):
         file.seek(position)

@@ -1,4 +1,4 @@
-"""Photoshop's image resources, in its own files and inside JPEG, TIFF and PNG (Adobe Photoshop File Formats)."""
+"""Finds metadata in Photoshop's image resources, in PSD, JPEG, TIFF and PNG (Adobe Photoshop File Formats)."""
 
 from collections.abc import Iterator
 from typing import BinaryIO

@@ -1,4 +1,4 @@
-"""Metadata in the chunks of PNG (PNG, third edition, 11.3), and as ImageMagick and older programs write it."""
+"""Finds metadata in the chunks of PNG (third edition, 11.3), also as ImageMagick and older programs write it."""
 
 import binascii
 import zlib
@@ -65,7 +65,7 @@ def _inflated(data: bytes) -> bytes:
 
 
 def _raw_profile(text: bytes) -> bytes:
-    """Decodes a profile: its name, its length and its bytes as hexadecimal digits, in lines."""
+    """Decodes a profile, which has lines with its name, its length, and its bytes as hexadecimal digits."""
     digits = b"".join(text.split()[2:])
     try:
         return binascii.unhexlify(digits[: len(digits) & ~1])

@@ -1,4 +1,4 @@
-"""Metadata in TIFF and BigTIFF, and in the raw formats of cameras, most of which are TIFF inside."""
+"""Finds metadata in TIFF and BigTIFF, and in camera RAW formats, most of which are based on TIFF."""
 
 import struct
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from assetstore.metadata.containers.blocks import EXIF, IPTC, MOST_BYTES, XMP, B
 
 _XMP, _IPTC, _PHOTOSHOP = 700, 33723, 34377
 
-#: EXIF, GPS, interoperability: tags that point to a directory; SubIFDs to several.
+#: Tags that point to a directory: EXIF, GPS, interoperability; SubIFDs can point to several.
 _SUB_DIRECTORIES = frozenset((0x8769, 0x8825, 0xA005, 0x014A))
 
 _LENGTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
-#: BigTIFF's types of eight bytes, and the classic ones of four.
+#: BigTIFF's types with eight bytes -> the classic types with four.
 _CLASSIC_TYPES = {16: 4, 17: 9, 18: 13}
 
-#: Values beyond this are strips of the picture or their tables; they are left out of what ExifRead gets to see.
+#: Longer values are image data or its tables; ExifRead does not get them.
 _LARGEST_VALUE = 64 << 10
 
 _MOST_ENTRIES, _MOST_DIRECTORIES = 4096, 64
@@ -26,7 +26,7 @@ _MOST_ENTRIES, _MOST_DIRECTORIES = 4096, 64
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of a directory: tag, type, number of values, and where they are."""
+    """An entry of a directory: tag, type, and the number and position of its values."""
 
     tag: int
     type: int
@@ -35,12 +35,12 @@ class Entry:
 
     @property
     def length(self) -> int:
-        """Bytes of all values."""
+        """The size of all values, in bytes."""
         return self.count * _LENGTHS.get(self.type, 0)
 
 
 class TiffFile:
-    """The directories of a TIFF or BigTIFF file. Raises struct.error where it is cut off."""
+    """The directories of a TIFF or BigTIFF file. Raises struct.error if the file is truncated."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -51,7 +51,7 @@ class TiffFile:
         self.first: int = self._unpack("Q", head[8:16]) if self.is_big else self._unpack("I", head[4:8])
 
     def directory(self, offset: int) -> tuple[list[Entry], int]:
-        """Returns the entries of the directory at *offset*, and where the next one is (0: there is none)."""
+        """Returns the entries of the directory at *offset*, and the offset of the next one (0 if there is none)."""
         count_width, entry_width, pointer, width = (8, 20, "Q", 8) if self.is_big else (2, 12, "I", 4)
         count = self._unpack("Q" if self.is_big else "H", self._read(offset, count_width))
         if count > _MOST_ENTRIES:
@@ -69,7 +69,7 @@ class TiffFile:
         return entries, self._unpack(pointer, following) if len(following) == width else 0
 
     def value(self, entry: Entry) -> bytes:
-        """Returns the values of an entry as they are in the file."""
+        """Returns the values of an entry as stored in the file."""
         return self._read(entry.position, min(entry.length, MOST_BYTES))
 
     def _read(self, offset: int, length: int) -> bytes:
@@ -82,7 +82,7 @@ class TiffFile:
 
 
 def find(file: BinaryIO) -> Iterator[Block]:
-    """Yields the blocks of a TIFF, which is EXIF itself."""
+    """Yields the blocks of a TIFF: the file itself is one of EXIF."""
     tiff = TiffFile(file)
     yield Block(EXIF, _as_classic(tiff) if tiff.is_big else Window(file))
     entries, _ = tiff.directory(tiff.first)
@@ -96,7 +96,7 @@ def find(file: BinaryIO) -> Iterator[Block]:
 
 
 def _as_classic(tiff: TiffFile) -> bytes:
-    """Returns the directories of a BigTIFF as a classic TIFF: ExifRead knows only that."""
+    """Returns the directories of a BigTIFF as a classic TIFF, because ExifRead does not support BigTIFF."""
     out = bytearray(b"II*\0" if tiff.order == "<" else b"MM\0*") + bytes(4)
     link, offset, seen = 4, tiff.first, 0
     while offset and seen < _MOST_DIRECTORIES:
@@ -108,7 +108,7 @@ def _as_classic(tiff: TiffFile) -> bytes:
 
 
 def _copy_directory(tiff: TiffFile, offset: int, out: bytearray, depth: int) -> tuple[int, int]:
-    """Appends a directory and its values; returns where it is, and where the next one is in *tiff*."""
+    """Appends a directory and its values; returns its offset, and the offset of the next one in *tiff*."""
     entries, following = tiff.directory(offset)
     copied = []
     for entry in entries:
@@ -143,5 +143,5 @@ def _copied_sub_directories(tiff: TiffFile, data: bytes, out: bytearray, depth: 
         try:
             positions.append(_copy_directory(tiff, offset, out, depth + 1)[0])
         except (ValueError, struct.error):
-            positions.append(0)  # a broken one costs itself only
+            positions.append(0)  # only the damaged directory is left out
     return struct.pack(f"{tiff.order}{len(positions)}I", *positions)

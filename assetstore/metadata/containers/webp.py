@@ -1,4 +1,4 @@
-"""Metadata in the chunks of WebP (WebP container specification, "Metadata")."""
+"""Finds metadata in the chunks of WebP (WebP container specification, "Metadata")."""
 
 import io
 from collections.abc import Iterator
