@@ -1,9 +1,9 @@
-"""Compares the metadata that the server reads with what exiftool reads, over a folder of pictures.
+"""Compares the metadata that the server reads with that of exiftool, for all images in a folder.
 
-    python -m acceptance.metadata FOLDER
+    script/acceptance metadata FOLDER
 
-It needs exiftool (Debian: libimage-exiftool-perl). For each tag, it prints in how many files both say the same, and
-lists every file about which they do not. It exits with 1 if fewer than 99 % of the values agree for some tag.
+It requires exiftool (Debian: libimage-exiftool-perl). For each tag, it prints in how many files both agree, and lists
+the files in which they differ. The exit status is 1 if fewer than 99 % of the values of any tag agree.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from assetstore.metadata import reading
 TAGS = ("DateTimeOriginal", "Make", "Model", "Orientation", "GPSLatitude", "GPSLongitude")
 GOAL = 0.99
 
-#: The directories of exiftool that our groups correspond to; a preview's own EXIF is another picture's.
+#: exiftool's directories that correspond to our groups; the EXIF of a preview is not that of the file.
 _DIRECTORIES = {"DateTimeOriginal": "ExifIFD", "Make": "IFD0", "Model": "IFD0", "Orientation": "IFD0"}
 
-#: Files without pictures, which exiftool also reads, and those that are stored for other tools' tests.
+#: Files that are not images, which exiftool also reads, and files for the tests of other tools.
 _IGNORED = frozenset((".txt", ".md", ".py", ".cs", ".xmp", ".json", ".html", ".xml", ".fuzzed"))
 
 _ORIENTATIONS = (

@@ -1,13 +1,13 @@
-"""Draws every picture of a folder as the server does, and compares it with what another program makes of it.
+"""Renders all images in a folder like the server, and compares the thumbnails with those of independent programs.
 
-    python -m acceptance.pictures FOLDER [--engine libvips] [--server http://localhost:8080 --key KEY] [--sheet FILE]
+    script/acceptance pictures FOLDER [--engine libvips] [--server http://localhost:8080 --key KEY] [--sheet FILE]
 
-The references are independent of the engine that draws first: Pillow for pictures, Poppler's pdftoppm for PDFs, or
-Ghostscript where that is not installed. A reference can be wrong, too, so the disagreements are drawn side by side
-on a contact sheet, ours left, for a person to judge. Without --server, nothing but the engines runs; --engine tries
-one alone, which tells where it belongs in the table.
+The references do not use the engine that the server tries first: Pillow for images, Poppler's pdftoppm for PDFs, or
+Ghostscript if that is not installed. A reference can also be wrong, so a contact sheet shows the differences side by
+side for a person to judge, with the server's thumbnail on the left. Without --server, only the engines run. --engine
+tries a single engine, which shows its place in the table.
 
-Exit status 0: nothing that the reference can draw is refused, and nothing looks different.
+Exit status 0: every file that the reference can render has a thumbnail, and none looks different.
 """
 
 import argparse
@@ -35,10 +35,10 @@ pillow_heif.register_heif_opener()
 
 SIZE = 200
 
-#: Mean difference of all pixels, of 255, and of the sides, in pixels, that are still the same picture.
+#: Mean difference of all pixels, of 255, and of the sides, in pixels, that still count as the same image.
 _CLOSE, _SAME_SIDES = 12, 3
 
-#: What a verdict is called, in the order of the table.
+#: The verdicts, in the order of the table.
 VERDICTS = ("right", "wrong", "refused", "no reference", "refused by both")
 
 #: Extensions of a store name for a decoder's files, so that the server makes a PNG of them.
@@ -49,7 +49,7 @@ Draw = Callable[[Path, formats.Format], "Image.Image | str"]
 
 @dataclass(frozen=True)
 class Case:
-    """One file: what we made of it, and what the reference did; a sentence in place of a picture that there is not."""
+    """A file with our thumbnail and the reference; instead of a missing image, the reason as text."""
 
     path: Path
     format: str
@@ -79,7 +79,7 @@ def on_white(picture: Image.Image) -> Image.Image:
 
 
 def by_engines(chosen: list[engines.Engine] | None) -> Draw:
-    """Draws in this process's children, by the engines of the table or by these."""
+    """Renders in child processes, with the engines of the table or with these."""
 
     def draw(path: Path, format: formats.Format) -> Image.Image | str:
         with tempfile.TemporaryDirectory() as folder:
@@ -169,7 +169,7 @@ def cases(folder: Path, draw: Draw) -> Iterator[Case]:
 
 
 def write_sheet(disputed: list[Case], file: Path) -> None:
-    """Draws the disagreements, ours left and the reference right, with the name below."""
+    """Shows the differences, ours left and the reference right, with the name below."""
     columns, width, height = 4, 2 * SIZE + 20, SIZE + 40
     rows = -(-len(disputed) // columns)
     sheet = Image.new("RGB", (columns * width, max(1, rows) * height), "lightgrey")
@@ -187,7 +187,7 @@ def write_sheet(disputed: list[Case], file: Path) -> None:
 
 def main() -> None:
     """Prints the counts by format, the disagreements, and writes the contact sheet."""
-    parser = argparse.ArgumentParser(prog="python -m acceptance.pictures", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="script/acceptance pictures", description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path)
     known = {engine.title.lower(): engine for row in engines.TABLE.values() for engine in row}
     parser.add_argument("--engine", choices=sorted(known), help="only this one")

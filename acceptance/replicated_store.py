@@ -1,17 +1,17 @@
-"""Two servers behind nginx on one replicated S3 service, of which parts are killed in the middle of a mixed load.
+"""Runs two servers behind nginx on a replicated S3 service, and kills parts of it during a mixed load.
 
-    python -m acceptance.replicated_store --endpoint http://10.0.0.1:8000 --endpoint http://10.0.0.2:8000 \\
+    script/acceptance replicated_store --endpoint http://10.0.0.1:8000 --endpoint http://10.0.0.2:8000 \\
         --bucket trial --fault 'storage node' 'ssh node1 kill …' 'ssh node1 start …' …
 
-Needed: nginx, an S3 service that keeps its promises while one part of it is gone, an empty bucket (everything below the
-prefix `acceptance-…` of it is used), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Each --fault has a name, a command
-that kills something and a command that brings it back. One of our servers is killed with -9 besides.
+It requires nginx, an S3 service that stays consistent while one part is down, a bucket (the test uses only the prefix
+`acceptance-…`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Each --fault has a name, a command that kills a part, and
+a command that restarts it. One of the two servers is also killed with -9.
 
-Threads upload, replace, read (all bytes compared), read ranges, make thumbnails and delete, each with names of its
-own, so that it is known what must be there. A change that was answered with 200 must hold from then on; one that
-failed may have happened or not. At the end everything is read through both servers and from the bucket itself.
+Threads upload, replace, read (comparing all bytes), read ranges, request thumbnails and delete. Each thread has its own
+names, so the expected content is known. A change with status 200 must be permanent; a failed change may or may not have
+happened. At the end, everything is read through both servers and from the bucket itself.
 
-Exit status 0: nothing is lost or wrong, and nothing failed while no part was missing.
+Exit status 0: nothing is lost or wrong, and nothing failed while all parts were running.
 """
 
 import argparse
