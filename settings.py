@@ -1,9 +1,9 @@
 """Settings of the Web Asset Server.
 
-Edit settings.py, or set environment variables, which win. The environment variable of a setting is its name with the
-prefix ASSETSTORE_, such as ASSETSTORE_PORT, or its name alone; if both are set, the one with the prefix wins. A name
-alone may collide with a variable of another program: a value that another program seems to have set, such as
-tcp://10.0.0.1:80 by Kubernetes, is ignored with a warning. Write None, True and False as such.
+Edit settings.py, or set environment variables, which take precedence. The environment variable of a setting is its name
+with the prefix ASSETSTORE_, such as ASSETSTORE_PORT, or its name alone; if both are set, the one with the prefix takes
+precedence. A name alone may collide with a variable of another program: a value that another program seems to have set,
+such as tcp://10.0.0.1:80 by Kubernetes, is ignored with a warning. Write None, True and False as such.
 
 A value that cannot be used stops the start, and the message says what was expected. At the start, the log lists the
 settings in effect. A settings.py written for Specify's sample server works unchanged. Most museums need only the first
@@ -67,7 +67,7 @@ THUMB_DIR = "thumbnails"
 # someone has captured is valid forever.
 TIME_TOLERANCE = 150
 
-# Whether reading files and metadata requires a token, too. It is off by default, as in the sample server, because the
+# Whether reading files and metadata also requires a token. It is off by default, as in the sample server, because the
 # Web Portal and shared links send no token. Set it to True, and ALLOW_STATIC_FILE_ACCESS to False, if no one without
 # the key may see attachments.
 REQUIRE_KEY_FOR_GET = False
@@ -90,7 +90,7 @@ TRUSTED_PROXIES = ()
 # such as long videos. None: any file for which there is space.
 MAX_UPLOAD_BYTES = None
 
-# Free space to reserve on disk, in bytes. Uploads that would use it get 507; reading and deleting go on. Raise it if
+# Free space to reserve on disk, in bytes. Uploads that would use it get 507; reading and deleting continue. Raise it if
 # other programs write to the same disk. None: 1 % of the disk, at most 5 GB. 0: uploads may fill the disk.
 RESERVED_BYTES = None
 
@@ -111,7 +111,7 @@ CAN_THUMBNAIL = {
     "image/tiff",
     "image/vnd.adobe.photoshop",
     "image/webp",
-    # RAW of cameras
+    # Camera RAW
     "image/x-adobe-dng",
     "image/x-canon-cr2",
     "image/x-canon-cr3",
@@ -125,7 +125,7 @@ CAN_THUMBNAIL = {
 
 # How much memory rendering of one thumbnail may take, in megabytes; no temporary file is longer than a quarter of it.
 # 1024 is enough for 260 megapixels. JPEG and TIFF are read in parts, so they may be eight times as large. Larger
-# pictures get no thumbnail: raise this for panoramas and scans of whole drawers. Rendering is cancelled after 60
+# images get no thumbnail: raise this for panoramas and scans of whole drawers. Rendering is cancelled after 60
 # seconds, or proportionally later if this is more than 1024. One thumbnail per processor core is rendered at a time, or
 # fewer if the machine, container or service has too little memory for that.
 RENDER_MEMORY = 1024
@@ -161,8 +161,7 @@ BIND_ADDRESS = "0.0.0.0"
 PROCESSES = 1
 
 # How many requests each process serves at the same time. A slow upload or download holds one thread, and half of the
-# threads may wait for thumbnails (docs/serving.md#who-may-hold-a-thread). Raise it if users are often asked
-# to try again.
+# threads may wait for thumbnails (docs/serving.md#thread-limits). Raise it if users are often asked to try again.
 THREADS = 256
 
 # Granian only: a process that uses more memory than this, in MiB, is replaced by a new one. It is a safety net that you
@@ -214,5 +213,5 @@ METRICS_ADDRESS = None
 # Whether the log has more detail. Responses never do: they contain only a sentence about the error.
 DEBUG = False
 
-# The port for SERVER = "wsgiref", a name that the sample server has, too. None: PORT.
+# The port for SERVER = "wsgiref". The sample server has the same setting. None: PORT.
 DEVELOPMENT_PORT = None

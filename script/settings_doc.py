@@ -5,6 +5,8 @@ variables come from `assetstore.config.loading`.
 """
 
 import re
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from assetstore.config.loading import SETTINGS
@@ -32,11 +34,16 @@ def page() -> str:
     _, introduction, rest = (_PROJECT / "settings.py").read_text(encoding="utf-8").split('"""', 2)
     sections = re.split(r"^# --- (.+?) -+\n", rest, flags=re.M)[1:]
     titles, bodies = sections[::2], sections[1::2]
-    contents = " · ".join(f"[{title}](#{title.lower().replace(' ', '-')})" for title in titles)
-    parts = [_HEAD, _prose(introduction.partition("\n\n")[2].strip()), "\n\n", contents, "\n"]
+    parts = [_HEAD, _description(introduction.partition("\n\n")[2].strip()), "\n\n", _contents(titles), "\n"]
     for title, body in zip(titles, bodies, strict=True):
         parts += ["\n## ", title, "\n", *(_entry(*found.groups()) for found in _SETTINGS.finditer(body))]
     return "".join(parts)
+
+
+def _contents(titles: Sequence[str]) -> str:
+    # A line break inside a link would be legal, but hard to read: spaces in titles are hidden from the wrapping.
+    links = (f"[{title}](#{title.lower().replace(' ', '-')})".replace(" ", "\0") for title in titles)
+    return _wrapped(" · ".join(links)).replace("\0", " ")
 
 
 def _entry(comment: str, assignments: str) -> str:
@@ -47,8 +54,16 @@ def _entry(comment: str, assignments: str) -> str:
     if others:
         facts += f" · Environment: also {', '.join(others)}"
     lines = re.sub(r"^# ?", "", comment, flags=re.M).rstrip()
-    description = "\n".join(line if line.startswith("    ") else _prose(line) for line in lines.split("\n"))
-    return f"\n### {', '.join(names)}\n\n{facts}\n\n{description}\n"
+    return f"\n### {', '.join(names)}\n\n{_wrapped(facts)}\n\n{_description(lines)}\n"
+
+
+def _description(text: str) -> str:
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(part if part.startswith("    ") else _wrapped(_prose(part)) for part in paragraphs)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _default(name: str) -> str:
