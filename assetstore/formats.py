@@ -79,7 +79,7 @@ _SIGNATURES = (
     (b"FUJIFILMCCD-RAW", CAMERA_RAW),  # RAF
 )
 
-#: What a TIFF has behind its first pointer if it is a CR2 of Canon.
+#: The bytes after the first pointer of a TIFF that is a Canon CR2.
 _CANON_MARK = b"CR"
 
 #: Media types of camera RAW. Most of these files are TIFFs by their first bytes; their tags say more.
@@ -151,7 +151,7 @@ def recognise(head: bytes) -> Format | None:
 
 
 def is_misnamed(media_type: str, head: bytes) -> bool:
-    """Says whether the format of a file differs from the media type of its name.
+    """Returns whether the format of a file differs from the media type of its name.
 
     Parameters:
         media_type: of the name; for other types than images the result is always False.

@@ -1,10 +1,10 @@
-"""A process of our own that works through questions, so that the web process does not have to.
+"""A worker process, which handles requests outside the web process.
 
-Questions and answers are JSON objects, one a line, on its standard input and output. While it works, it may ask for
-parts of a file: it writes `{"read": [offset, length]}` and gets the length of what there is (4 bytes, big-endian) and
-the bytes themselves.
+Requests and results are JSON objects, one per line, on its standard input and output. While it handles a request, it
+may read parts of a file: it writes `{"read": [offset, length]}`, and gets the number of available bytes (4 bytes,
+big-endian) and the bytes.
 
-Concurrency: one thread at a time asks; others wait. Any thread may close it, also while another one asks.
+Concurrency: one thread at a time sends a request; others wait. Any thread may close the process at any time.
 """
 
 import contextlib
@@ -27,16 +27,16 @@ _CODE = (
     "import importlib, sys; sys.path.insert(0, sys.argv[1]); importlib.import_module(sys.argv[2]).main(sys.argv[3:])"
 )
 
-#: Gives the bytes at an offset, as many as asked unless the end comes before.
+#: Returns the bytes at an offset: the requested number, or fewer at the end of the file.
 ReadPart = Callable[[int, int], bytes]
 
 
 class WorkerProcess:
-    """One process, started when it is first asked, and again after it has died.
+    """One process, started for the first request, and restarted after it has died.
 
     Parameters:
-        module: its `main` is called with *arguments* and serves until standard input ends.
-        arguments: texts.
+        module: the module whose `main` is called with *arguments*; it runs until standard input ends.
+        arguments: the arguments, as texts.
     """
 
     def __init__(self, module: str, arguments: Sequence[str] = ()) -> None:
@@ -48,22 +48,22 @@ class WorkerProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is running."""
         process = self._process
         return process is not None and process.poll() is None
 
     def ask(self, question: dict[str, Any], seconds: float, read_part: ReadPart | None = None) -> dict[str, Any]:
-        """Returns the answer to a question.
+        """Sends a request and returns the result.
 
         Parameters:
-            question: anything that JSON can say.
-            seconds: how long the answer may take, all parts of the file included.
-            read_part: gives parts of the file that the question is about; what it raises is passed on.
+            question: the request, as an object for JSON.
+            seconds: the time limit, including all reads of the file.
+            read_part: returns parts of the file; its exceptions are passed on.
 
         Raises:
             Unavailable: the process is closed.
             TimeoutError: it took too long and was killed, with all its children.
-            OSError, ValueError: it died, or does not keep to the protocol.
+            OSError, ValueError: it died, or violated the protocol.
         """
         with self._in_use:
             process = self._started()
@@ -74,12 +74,12 @@ class WorkerProcess:
                 raise
 
     def close(self) -> None:
-        """Ends the process and whatever it runs; it does not start again."""
+        """Kills the process and its children; it is not started again."""
         self.is_closed = True
         with self._changing:
             if self._process is not None:
                 _kill_session(self._process)
-        # A thread that is reading from the worker sees its end now; only then may the pipes be closed.
+        # A thread that is reading from the process now gets an end of file. Only then may the pipes be closed.
         with self._in_use:
             self._kill()
 
@@ -101,7 +101,7 @@ class WorkerProcess:
             return self._process
 
     def _kill(self) -> None:
-        """Kills the process and its children; the session that it leads holds them all."""
+        """Kills the process and its children, which are all in its session."""
         with self._changing:
             process, self._process = self._process, None
             if process is None:
@@ -114,7 +114,7 @@ class WorkerProcess:
 
 
 def _kill_session(process: "subprocess.Popen[bytes]") -> None:
-    # Also when the leader has ended: its tools may live on in the session.
+    # Even if the process itself has ended, because its children may still run in the session.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

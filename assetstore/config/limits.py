@@ -17,7 +17,7 @@ _MIB = 1 << 20
 _RESERVED_SHARE, _MOST_RESERVED = 0.01, 5 * _GB
 
 #: The limit of time for a thumbnail, in seconds, for up to this much RENDER_MEMORY, in MiB. More memory is for larger
-#: pictures, which take longer.
+#: images, which take longer.
 _RENDER_SECONDS, _RENDER_MEMORY = 60, 1024
 
 #: What uploads of a process may store at least before their tokens are known, in bytes, and the share of the disk for

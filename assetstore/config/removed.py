@@ -14,7 +14,7 @@ REMOVED = {
     "RENDER_WORKERS": "the server renders one thumbnail per core at a time, or fewer if memory is short",
     "SOCKET_TIMEOUT": "connections are closed after 60 seconds of silence",
     "STORAGE_ADDRESSING": (
-        "it is still followed, but should be part of STORAGE_ENDPOINT: https://{bucket}.s3.museum.org for virtual,"
+        "it still works, but should be part of STORAGE_ENDPOINT: https://{bucket}.s3.museum.org for virtual,"
         " https://s3.museum.org for path"
     ),
     "STORAGE_SPOOL_BYTES": "temporary copies may use half of the disk of BASE_DIR",

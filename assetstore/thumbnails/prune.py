@@ -1,7 +1,8 @@
 """Removes unneeded cached thumbnails; they are regenerated when they are requested again.
 
-Concurrency: may run beside the server. A thumbnail that was replaced after it was listed is not removed. Thumbnails
-that are less than a few minutes old never count as orphans, because their originals may be newer than the listing.
+Concurrency: may run at the same time as the server. A thumbnail that was replaced after it was listed is not removed.
+Thumbnails that are less than a few minutes old never count as orphans, because their originals may be newer than the
+listing.
 """
 
 import re
@@ -20,7 +21,7 @@ ORPHAN, STRAY, SIZE, AGE, TOTAL = "orphan", "stray", "size", "age", "total"
 #: What each reason means.
 MEANINGS = {
     ORPHAN: "it has no original",
-    STRAY: "an earlier server made it of one page of many",
+    STRAY: "an earlier server rendered it from one of several pages",
     SIZE: "its size is not in the list of sizes",
     AGE: "it is too old",
     TOTAL: "all thumbnails together take too much space, and it is one of the oldest",

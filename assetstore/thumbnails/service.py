@@ -32,7 +32,7 @@ from assetstore.thumbnails.request import ThumbnailRequest
 
 _log = logging.getLogger(__name__)
 
-#: How often to try again if the original changes meanwhile.
+#: How often to try again if the original changes in the meantime.
 _ATTEMPTS = 3
 
 

@@ -1,9 +1,9 @@
 """Makes thumbnails in advance, before they are requested.
 
-Concurrency: may run beside the server. It uses the same code, locks and limit on sizes, so no thumbnail is made twice,
-and none is made that would not be cached. Cached thumbnails are skipped quickly, so an interrupted run continues when
-it is repeated. All its processes have the lowest priority. A request for a thumbnail that is being made here waits for
-it, as for any other.
+Concurrency: may run at the same time as the server. It uses the same code, locks and limit on sizes, so no thumbnail is
+made twice, and none is made that would not be cached. Cached thumbnails are skipped quickly, so an interrupted run
+continues when it is repeated. All its processes have the lowest priority. A request for a thumbnail that is being made
+here waits for it, as for any other.
 """
 
 import os
