@@ -345,7 +345,11 @@ def shell(command: str) -> Callable[[], None]:
 
 def main() -> int:
     """Runs the trial; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="script/acceptance replicated_store",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--endpoint", action="append", required=True, help="address of a gateway; repeat for each")
     parser.add_argument("--bucket", required=True)
     parser.add_argument("--fault", action="append", nargs=3, default=[], metavar=("NAME", "KILL", "RESTORE"))

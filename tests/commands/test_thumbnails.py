@@ -148,7 +148,7 @@ def test_pages_that_earlier_servers_left_go(server: RunningServer, manage: Manag
         (server.thumbnails / name).write_bytes(b"page")
     run = manage("prune", "--strays", "--dry-run", "--json")
     assert {json.loads(line).get("name") for line in run.stdout.splitlines()} == {"b_100-0.png", "b_100-17.png", None}
-    assert manage("prune", "--strays").stdout.startswith("2 thumbnails, 8 bytes removed: an earlier server made it")
+    assert manage("prune", "--strays").stdout.startswith("2 thumbnails, 8 bytes removed: an earlier server rendered it")
     assert visible_files(server.thumbnails) == ["b_100.png", "c-0_100.jpg", "d_100-0_100.jpg"]
 
 
