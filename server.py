@@ -283,7 +283,8 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     meter = status.install(app, context, server.collections, server.refused_tokens)
     responses.install(app)
     routes = {"/" + route.rule.split("/")[1] for route in app.routes}
-    admitted = Admission(app, context.settings.threads, context.settings.limits.thumbnail_waiters)
+    limits = context.settings.limits
+    admitted = Admission(app, context.settings.threads, limits.thumbnail_waiters + limits.metadata_waiters)
     return middleware.RequestMiddleware(admitted, Proxies(context.settings.trusted_proxies), routes, meter)
 
 

@@ -208,7 +208,7 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     for task in tasks:
         task.start()
     health = Health(readiness.checks(settings, originals, pool))
-    metadata = MetadataService(max(2, settings.threads // 8))
+    metadata = MetadataService(settings.limits.metadata_waiters)
     return AppContext(settings, collections, originals, thumbnails, pool, metadata, health, metrics, tasks)
 
 

@@ -35,7 +35,8 @@ class Limits:
     Fields:
         render_workers: how many thumbnails it renders at the same time.
         render_seconds: the time after which rendering of a thumbnail is cancelled.
-        thumbnail_waiters: how many requests may wait for thumbnails; further ones get 503.
+        thumbnail_waiters, metadata_waiters: how many requests may wait for thumbnails, and for metadata; further ones
+            get 503.
         unverified_bytes: how much uploads may store before their tokens are known; one client gets half of it.
         spool_bytes: how much temporary copies of files in a bucket may take.
         cached_sizes: how many sizes of thumbnails are cached in each collection, so that no client can fill the disk
@@ -47,6 +48,7 @@ class Limits:
     render_workers: int
     render_seconds: int
     thumbnail_waiters: int
+    metadata_waiters: int
     unverified_bytes: int
     spool_bytes: int
     cached_sizes: int = 32
@@ -81,8 +83,9 @@ def derive(machine: Machine, base: Path, processes: int, threads: int, render_me
     return Limits(
         render_workers=max(1, workers // processes),
         render_seconds=max(_RENDER_SECONDS, _RENDER_SECONDS * render_memory // _RENDER_MEMORY),
-        # The other half of the threads stays free for everything else.
-        thumbnail_waiters=max(1, threads // 2),
+        # Together half of the threads. The other half stays free for everything else (serving/admission.py).
+        thumbnail_waiters=max(1, threads // 2 - threads // 8),
+        metadata_waiters=max(1, threads // 8),
         # The reserve protects the disk; this only keeps strangers from using all of a large one.
         unverified_bytes=max(_LEAST_UNVERIFIED, int(disk * _UNVERIFIED_SHARE) // processes),
         spool_bytes=int(disk * _SPOOL_SHARE) // processes,

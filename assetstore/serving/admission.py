@@ -42,7 +42,7 @@ class Admission:
     Parameters:
         application: the application to protect. The request context must exist before it is called.
         threads: how many threads the web server has in this process (THREADS).
-        waiting: how many of them may wait for thumbnails.
+        waiting: how many of them may wait for workers, for thumbnails and metadata.
     """
 
     def __init__(self, application: Application, threads: int, waiting: int) -> None:

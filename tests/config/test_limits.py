@@ -39,9 +39,12 @@ def test_larger_pictures_may_take_longer(tmp_path: Path) -> None:
     assert derived(tmp_path, render_memory=4096).render_seconds == 240
 
 
-@pytest.mark.parametrize(("threads", "waiters"), [(256, 128), (512, 256), (2, 1), (1, 1)])
-def test_half_of_the_threads_may_wait_for_thumbnails(tmp_path: Path, threads: int, waiters: int) -> None:
-    assert derived(tmp_path, threads=threads).thumbnail_waiters == waiters
+@pytest.mark.parametrize(("threads", "waiters"), [(256, (96, 32)), (512, (192, 64)), (2, (1, 1)), (1, (1, 1))])
+def test_half_of_the_threads_may_wait_for_thumbnails_and_metadata(
+    tmp_path: Path, threads: int, waiters: tuple[int, int]
+) -> None:
+    limits = derived(tmp_path, threads=threads)
+    assert (limits.thumbnail_waiters, limits.metadata_waiters) == waiters
 
 
 def test_uploads_without_a_known_token_may_store_20_gb_or_together_a_tenth_of_a_large_disk(

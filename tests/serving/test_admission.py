@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from assetstore.http.middleware import Closing
 from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 from assetstore.serving.admission import FORM_BYTES, LARGE_RESPONSE_BYTES, Admission
 from assetstore.serving.concurrency_limit import ConcurrencyLimit
+from tests.support import RunningServer
 
 LARGE = FORM_BYTES + 1
 
@@ -88,9 +89,12 @@ def test_forms_have_a_limit_of_their_own_and_use_the_other_when_it_is_reached(ad
         assert Call(admission, "b", 100).status == 200
 
 
-def test_some_threads_are_left_when_the_limits_are_reached() -> None:
-    admission = Admission(application, threads=256, waiting=128)
-    assert admission.slow.number + admission.forms.number + 128 < 256
+def test_some_threads_are_left_when_the_limits_are_reached(start: Callable[..., RunningServer]) -> None:
+    server = start(THREADS=256)
+    admission: Admission = server.http.wsgi_application._application
+    held = admission.slow.number + admission.forms.number + admission._drains.number
+    held += server.settings.limits.thumbnail_waiters + server.context.metadata._slots._initial_value  # type: ignore[attr-defined]
+    assert held < 256
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -105,6 +105,7 @@ class _Worker:
         return self._process.is_running
 
     def render(self, job: Job) -> None:
+        """Renders one thumbnail; a job whose process died is tried once more. Raises AssetError."""
         try:
             answer = self._answer(job)
         except (OSError, ValueError) as accident:
