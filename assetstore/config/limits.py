@@ -83,8 +83,8 @@ def derive(machine: Machine, base: Path, processes: int, threads: int, render_me
     return Limits(
         render_workers=max(1, workers // processes),
         render_seconds=max(_RENDER_SECONDS, _RENDER_SECONDS * render_memory // _RENDER_MEMORY),
-        # Together half of the threads. The other half stays free for everything else (serving/admission.py).
-        thumbnail_waiters=max(1, threads // 2 - threads // 8),
+        # The other threads stay free for everything else (serving/admission.py).
+        thumbnail_waiters=max(1, threads // 2),
         metadata_waiters=max(1, threads // 8),
         # The reserve protects the disk; this only keeps strangers from using all of a large one.
         unverified_bytes=max(_LEAST_UNVERIFIED, int(disk * _UNVERIFIED_SHARE) // processes),

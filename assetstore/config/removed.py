@@ -9,7 +9,7 @@ REMOVED = {
     "GATEKEEPER_ADDRESS": "the server checks private thumbnails itself",
     "KEPT_THUMBNAIL_SIZES": "thumbnails of 32 sizes are cached in each collection",
     "MAX_THUMBNAIL_SIZE": "thumbnails have up to 4000 pixels",
-    "RENDER_QUEUE": "three eighths of THREADS may wait for thumbnails",
+    "RENDER_QUEUE": "half of THREADS may wait for thumbnails",
     "RENDER_SECONDS": "rendering may take 60 seconds, and longer if RENDER_MEMORY is more than 1024",
     "RENDER_WORKERS": "the server renders one thumbnail per core at a time, or fewer if memory is short",
     "SOCKET_TIMEOUT": "connections are closed after 60 seconds of silence",

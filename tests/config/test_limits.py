@@ -39,8 +39,8 @@ def test_larger_pictures_may_take_longer(tmp_path: Path) -> None:
     assert derived(tmp_path, render_memory=4096).render_seconds == 240
 
 
-@pytest.mark.parametrize(("threads", "waiters"), [(256, (96, 32)), (512, (192, 64)), (2, (1, 1)), (1, (1, 1))])
-def test_half_of_the_threads_may_wait_for_thumbnails_and_metadata(
+@pytest.mark.parametrize(("threads", "waiters"), [(256, (128, 32)), (512, (256, 64)), (2, (1, 1)), (1, (1, 1))])
+def test_half_of_the_threads_may_wait_for_thumbnails_and_an_eighth_for_metadata(
     tmp_path: Path, threads: int, waiters: tuple[int, int]
 ) -> None:
     limits = derived(tmp_path, threads=threads)
