@@ -159,8 +159,8 @@ class RunningServer(Client):
     """The real application under Paste, in threads of this process. Port 0 means any free port."""
 
     def __init__(self, own: Mapping[str, object], port: int = 0) -> None:
-        # Most tests need few of the threads, and starting them all would take longer than many tests.
-        settings = load_settings({"THREADS": 64, **own})
+        # Starting all threads of the default takes time. These are enough for eight uploads at a time.
+        settings = load_settings({"THREADS": 128, **own})
         self.base = settings.base_dir
         context = bootstrap.open_store(settings, PROJECT)
         self.settings, self.context = context.settings, context
