@@ -5,11 +5,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.object_store import BUCKETS, ObjectStore, running
 from tests.object_store import program as object_store_program
 from tests.support import KEY, GranianServer, RunningServer
+
+# Tests are never timed, because the machine may be busy.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

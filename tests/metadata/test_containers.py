@@ -182,9 +182,9 @@ def test_iptc_without_a_character_set_is_read_as_western_programs_wrote_it() -> 
 
 def test_of_thousands_of_blocks_only_the_first_are_read() -> None:
     packet = XMP_URI + PACKET.replace(b"</rdf:RDF>", b"<rdf:Description/>" * 3000 + b"</rdf:RDF>")
-    began = time.monotonic()
+    began = time.process_time()
     assert read(jpeg(*[(0xE1, packet)] * 1900))["XMP"]["dc:source"] == "Herbarium"
-    assert time.monotonic() - began < 8
+    assert time.process_time() - began < 8
 
 
 def test_compressed_text_is_not_unpacked_without_end() -> None:

@@ -202,6 +202,6 @@ def test_a_broken_directory_costs_itself_only() -> None:
 def test_of_endless_directories_the_first_ones_are_read() -> None:
     make = struct.pack("<HHII", 0x10F, 2, 4, int.from_bytes(b"abc\0", "little"))
     pages = b"".join(directory(make, following=8 + 18 * (page + 1)) for page in range(50_000))
-    began = time.monotonic()
+    began = time.process_time()
     assert groups(b"II*\0" + struct.pack("<I", 8) + pages)["Image"]["Make"] == "abc"
-    assert time.monotonic() - began < 8
+    assert time.process_time() - began < 8

@@ -78,10 +78,9 @@ def test_what_takes_too_long_is_given_up_and_the_next_file_read(
 ) -> None:
     monkeypatch.setattr(service, "TIMEOUT_SECONDS", 2)
     # A worker that never answers, as one that a file keeps busy: it is stopped while it waits for a part.
-    began, stuck = time.monotonic(), Stopping(metadata, pictures.jpeg())
+    stuck = Stopping(metadata, pictures.jpeg())
     with pytest.raises(Unrenderable, match="too long"):
         metadata.read(stuck, 1000)
-    assert time.monotonic() - began < 10
     assert read(metadata, pictures.jpeg()) == "2009:05:30 12:34:56"
 
 

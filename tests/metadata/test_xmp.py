@@ -68,12 +68,12 @@ def test_entities_are_refused_and_files_are_not_read() -> None:
         + "".join(f'<!ENTITY {name} "{f"&{before};" * 10}">' for before, name in zip("bcdefgh", "cdefghi", strict=True))
     )
     for doctype in (bomb + "]>", '<!DOCTYPE a [<!ENTITY i SYSTEM "file:///etc/passwd">]>'):
-        began = time.monotonic()
+        began = time.process_time()
         packet = (
             f"{doctype}<rdf:RDF {NAMESPACES}><rdf:Description><dc:source>&i;</dc:source></rdf:Description></rdf:RDF>"
         )
         assert xmp.read(packet.encode()) == {}
-        assert time.monotonic() - began < 1
+        assert time.process_time() - began < 1
 
 
 def test_huge_deep_and_numerous_properties_are_bounded() -> None:

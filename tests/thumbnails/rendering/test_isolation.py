@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -44,10 +43,8 @@ def test_an_engine_that_never_ends_is_stopped_when_its_time_is_up() -> None:
         while True:
             pass
 
-    began = time.monotonic()
     with pytest.raises(refusals.Refused, match="too long"):
         isolation.run(work, LIMITS, 1)
-    assert time.monotonic() - began < 20
 
 
 def test_an_engine_writes_no_file_longer_than_a_quarter_of_its_memory(tmp_path: Path) -> None:
