@@ -9,8 +9,11 @@ from typing import Any
 
 from assetstore.errors import BadRequest
 
-#: Spreadsheet programs interpret cells that begin with one of these as formulas, unless an apostrophe precedes it.
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "'")
+#: Spreadsheet programs interpret cells that begin with one of these characters as formulas, unless an apostrophe
+#: precedes it. Which character separates cells depends on the country, so any part of a text may become a cell.
+_CELL_START = r"(^|[,;|\t\n\r])"
+_FORMULA = r"""(?=["\s']*[=+\-@＝＋－＠\t\r'])"""
+_UNSAFE, _GUARDED = re.compile(_CELL_START + _FORMULA), re.compile(_CELL_START + "'" + _FORMULA)
 
 #: How databases escape some characters in a tab-separated table.
 _ESCAPED = re.compile(r"\\([\\nt0])")
@@ -89,13 +92,13 @@ def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object
 
 
 def guarded(text: str) -> str:
-    """Returns the text of a cell that spreadsheet programs do not interpret as a formula."""
-    return f"'{text}" if text.startswith(_FORMULAS) else text
+    """Returns the text of a cell that spreadsheet programs do not interpret as a formula, whatever their separator."""
+    return _UNSAFE.sub(r"\1'", text)
 
 
 def unguarded(text: str) -> str:
     """Returns the text of a cell before `guarded` changed it."""
-    return text.removeprefix("'")
+    return _GUARDED.sub(r"\1", text)
 
 
 def _text(value: object) -> str:
