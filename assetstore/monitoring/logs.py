@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 
 from assetstore.http.request_context import RequestContext
 
+#: How many characters of a path and of a store name are logged; both come from clients.
+_LONGEST_TEXT = 500
+
 PLAIN, JSON = "plain", "json"
 FORMATS = (PLAIN, JSON)
 
@@ -69,11 +72,15 @@ class PlainLines(logging.Formatter):
             return super().format(record)
         date = f"{_second(int(record.created))},{record.msecs:03.0f} {record.levelname}"
         # As repr, because method, path and name come from the client.
-        request = f"{context.client} {context.method!r} {context.path!r} {context.name!r}"
+        request = f"{context.client} {context.method!r} {_cut(context.path)!r} {_cut(context.name)!r}"
         return (
             f"{date} {request} {context.status} {context.sent} bytes"
             f" {context.seconds * 1000:.0f} ms {context.request_id}"
         )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
 @functools.lru_cache(maxsize=2)
@@ -95,9 +102,9 @@ class JsonLines(logging.Formatter):
                 "request_id": context.request_id,
                 "client": context.client,
                 "method": context.method,
-                "path": context.path,
+                "path": _cut(context.path),
                 "route": context.route,
-                "name": context.name,
+                "name": _cut(context.name),
                 "status": context.status,
                 "bytes_received": context.received,
                 "bytes_sent": context.sent,
@@ -110,4 +117,5 @@ class JsonLines(logging.Formatter):
                 line["request_id"] = request_id
         if record.exc_info:
             line["story"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        # In ASCII, so no program that reads the log can misinterpret a line break or a control character in it.
+        return json.dumps(line)
