@@ -25,6 +25,9 @@ _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 _SINGLE_RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.ASCII | re.IGNORECASE)
 _NANOSECONDS = 1_000_000_000
 
+#: The longest download name, in bytes: file systems allow no more, and nginx rejects responses with large headers.
+_LONGEST_NAME = 255
+
 #: Headers that nginx sets itself for the files that it sends.
 _SET_BY_NGINX = ("Accept-Ranges", "Content-Length", "Content-Range")
 
@@ -157,18 +160,29 @@ def byte_range(version: Version, range_header: str | None, if_range: str | None)
 def content_disposition(download_name: str) -> str | None:
     """Returns the Content-Disposition header for a download name, None if no printable character is left of it.
 
-    Only the base name is used. The disposition is always inline, because Specify shows attachments in its pages. The
-    name appears twice (RFC 6266, 4.3): in percent-encoded UTF-8 (RFC 8187), and in ASCII for programs that do not
-    support that form. Neither can inject another header. docs/protocol.md specifies their order.
+    Only the base name is used, shortened to 255 bytes. The disposition is always inline, because Specify shows
+    attachments in its pages. The name appears twice (RFC 6266, 4.3): in percent-encoded UTF-8 (RFC 8187), and in ASCII
+    for programs that do not support that form. Neither can inject another header. docs/protocol.md specifies their
+    order.
     """
     if not download_name:
         return None
     base = re.split(r"[/\\]", download_name)[-1]
-    printable = "".join(character for character in base if character.isprintable()).strip()
+    printable = _shortened("".join(character for character in base if character.isprintable()).strip())
     if not printable:
         return None
     encoded = quote(printable, safe="", errors="replace")
     return f"inline; filename*=utf-8''{encoded}; filename=\"{_in_ascii(printable)}\""
+
+
+def _shortened(name: str) -> str:
+    """The name in at most as many bytes as file systems allow, with its extension."""
+    encoded = name.encode()
+    if len(encoded) <= _LONGEST_NAME:
+        return name
+    extension = re.search(rb"\.[A-Za-z0-9]{1,16}$|$", encoded)
+    ending = extension[0] if extension else b""
+    return (encoded[: _LONGEST_NAME - len(ending)] + ending).decode("utf-8", "ignore")
 
 
 def _in_ascii(name: str) -> str:

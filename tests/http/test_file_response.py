@@ -1,6 +1,7 @@
 """delivery: conditions, ranges and headers, after RFC 9110."""
 
 import re
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -129,6 +130,15 @@ def test_no_download_name_can_break_the_header(wished: str) -> None:
     assert header.isprintable()
     form = r"""inline(; filename\*=utf-8''[A-Za-z0-9%._~-]+; filename="[^"\\%]+")?"""
     assert re.fullmatch(form, header)
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "漢", "🐟"])
+def test_a_long_download_name_is_shortened_and_keeps_its_extension(letter: str) -> None:
+    header = file_response.content_disposition(letter * 5000 + ".tiff") or ""
+    name = unquote(header.partition("utf-8''")[2].partition(";")[0])
+    assert len(name.encode()) in range(250, 256)
+    assert name == letter * (len(name) - 5) + ".tiff"
+    assert len(header) < 1100
 
 
 @pytest.mark.parametrize(
