@@ -25,7 +25,7 @@ from tests.test_live import Program
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 
 #: The libraries of the extras, as they are imported.
-OPTIONAL = ("bagit", "cachetools", "granian", "obstore", "prometheus_client", "pymysql")
+OPTIONAL = ("bagit", "granian", "obstore", "prometheus_client", "pymysql")
 
 
 def run(*command: object, folder: Path = PROJECT, **environ: str) -> str:

@@ -7,13 +7,17 @@ MD5. Its known weaknesses do not help to forge an HMAC (RFC 6151, 2.3).
 import hmac
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+
+import cachetools
 
 from assetstore.errors import Forbidden
 
 # The length of the timestamp is limited, so that no client can make the server parse a million digits.
 _TOKEN = re.compile(r"([0-9a-f]{32}):(0|[1-9][0-9]{0,15})", re.ASCII)
+
+#: Of a timestamp in the years 2001 to 2286.
+_DIGITS = 10
 
 
 def make(key: str, name: str, timestamp: int) -> str:
@@ -36,7 +40,7 @@ def check(keys: Sequence[str] | None, token: str | None, name: str | None, now: 
         name: the name that the token must sign.
         now: when the request began to arrive, seconds since 1970.
         tolerance: the difference from *now*, in seconds, from which on the timestamp is rejected (exclusive limit).
-            None: the time is not checked.
+            None: the time is not checked, only its number of digits.
 
     Raises:
         Forbidden: the token is not valid; the sentence has the reason.
@@ -51,6 +55,9 @@ def check(keys: Sequence[str] | None, token: str | None, name: str | None, now: 
     if match is None:
         raise Forbidden("The token is malformed. Expected: a signature, a colon and a timestamp.")
     signature, timestamp = match.groups()
+    if tolerance is None and len(timestamp) != _DIGITS:
+        # What is signed is the timestamp and the name in one text, so digits could move from one to the other.
+        raise Forbidden(f"The token is malformed. Its timestamp must have {_DIGITS} digits.")
     matches = [hmac.compare_digest(_signature(key, name, timestamp), signature) for key in keys]
     if not any(matches):
         raise Forbidden("The token has the wrong signature: Specify and the asset server have different keys.")
@@ -79,17 +86,13 @@ class Refusals:
     """
 
     def __init__(self, most_clients: int = 10_000) -> None:
-        self._most_clients = most_clients
         self._lock = threading.Lock()
-        self._by_client: OrderedDict[str, int] = OrderedDict()
+        self._by_client: cachetools.LRUCache[str, int] = cachetools.LRUCache(most_clients)
 
     def count(self, client: str) -> int:
         """Counts another rejected token of a client address, and returns their number."""
         with self._lock:
-            number = self._by_client.pop(client, 0) + 1
-            self._by_client[client] = number
-            if len(self._by_client) > self._most_clients:
-                self._by_client.popitem(last=False)
+            number = self._by_client[client] = self._by_client.get(client, 0) + 1
         return number
 
 

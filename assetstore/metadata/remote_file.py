@@ -2,8 +2,9 @@
 
 import io
 import json
-from collections import OrderedDict
 from typing import BinaryIO
+
+import cachetools
 
 from assetstore.metadata.containers.blocks import TooMuchToRead
 
@@ -30,7 +31,7 @@ class RemoteFile(io.BytesIO):
         self._source, self._sink = source, sink
         self._position = 0
         self._fetched = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._blocks: cachetools.LRUCache[int, bytes] = cachetools.LRUCache(_MOST_BLOCKS)
 
     def tell(self) -> int:
         """Returns the position."""
@@ -67,6 +68,4 @@ class RemoteFile(io.BytesIO):
         data = self._source.read(int.from_bytes(self._source.read(4)))
         self._fetched += len(data)
         self._blocks[number] = data
-        if len(self._blocks) > _MOST_BLOCKS:
-            self._blocks.popitem(last=False)
         return data

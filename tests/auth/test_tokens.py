@@ -36,7 +36,13 @@ def test_at_the_tolerance_a_token_is_out_of_time_and_the_client_hears_by_how_muc
 
 
 def test_without_tolerance_time_does_not_matter() -> None:
-    tokens.check([KEY], tokens.make(KEY, NAME, 1), NAME, NOW, None)
+    tokens.check([KEY], tokens.make(KEY, NAME, 1_000_000_000), NAME, NOW, None)
+
+
+def test_without_tolerance_no_digit_can_move_between_the_timestamp_and_the_name() -> None:
+    signature = tokens.make(KEY, "5.jpg", NOW).split(":")[0]
+    assert "10 digits" in refusal(f"{signature}:{NOW}5", ".jpg", tolerance=None)
+    assert "10 digits" in refusal(f"{signature}:{NOW // 10}", f"{NOW % 10}5.jpg", tolerance=None)
 
 
 def test_without_keys_nothing_is_checked() -> None:

@@ -2,9 +2,10 @@
 
 import io
 import itertools
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
+
+import cachetools
 
 from assetstore.errors import StorageFault
 from assetstore.storage.models import StoredFile
@@ -70,7 +71,9 @@ class ObjectFile(io.RawIOBase):
         self._bucket = bucket
         self._object = object
         self._position = 0
-        self._windows: OrderedDict[int, bytes] = OrderedDict({0: start} if start else {})
+        self._windows: cachetools.LRUCache[int, bytes] = cachetools.LRUCache(_MOST_WINDOWS)
+        if start:
+            self._windows[0] = start
         self._pieces: Iterator[bytes] = iter(())
         self._left_over = b""
         self._download_at, self._download_end = -1, 0
@@ -138,8 +141,6 @@ class ObjectFile(io.RawIOBase):
             first = number * _WINDOW
             window = self._bucket.window(self._object, first, min(_WINDOW, self._object.size - first))
             self._windows[number] = window
-            while len(self._windows) > _MOST_WINDOWS:
-                self._windows.popitem(last=False)
         data = window[offset : offset + size]
         if self._position + len(data) == self._download_at:
             del self._windows[number]  # access is sequential from here on
