@@ -64,6 +64,16 @@ def test_stored_content_is_harmless_but_stays_viewable(
         assert ("html" in answer.headers["content-type"]) is name.endswith("html")
 
 
+@pytest.mark.parametrize("destination", ["script", "serviceworker", "worker", "sharedworker", "style"])
+def test_a_browser_may_not_run_a_stored_file_in_a_page_of_the_same_origin(
+    server: RunningServer, destination: str
+) -> None:
+    server.upload("a.js", b"alert(1)")
+    for path in ("/fileget?filename=a.js", "/static/originals/a.js"):
+        assert server.get(path, {"Sec-Fetch-Dest": destination}).status == 403
+        assert server.get(path, {"Sec-Fetch-Dest": "document"}).body == b"alert(1)"
+
+
 def test_a_token_s_time_counts_from_what_a_trusted_proxy_says_it_took(start: Start) -> None:
     server = start(TRUSTED_PROXIES=("127.0.0.1",))
     old = tokens.make(KEY, "a", int(time.time()) - 300)

@@ -6,6 +6,7 @@ import bottle
 
 from assetstore import media_types
 from assetstore.config.loading import Settings
+from assetstore.errors import Forbidden
 from assetstore.http import file_response
 from assetstore.http.parameters import Parameters
 from assetstore.routes.responses import FileHTTPResponse
@@ -16,6 +17,11 @@ _SMALL = 64 * 1024
 
 #: Modes of a browser's request (Sec-Fetch-Mode) in which it follows a redirect to another host without CORS.
 _REDIRECT_MODES = ("navigate", "no-cors")
+
+#: What a browser does with a response (Sec-Fetch-Dest) if it would run it in a page of this origin.
+_RUNNING_DESTINATIONS = frozenset(
+    ("audioworklet", "paintworklet", "script", "serviceworker", "sharedworker", "style", "worker", "xslt")
+)
 
 #: With one of these headers, the response may have no body, or not begin with the first byte of the file.
 _CONDITIONAL_HEADERS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
@@ -46,17 +52,11 @@ class Delivery:
             name: the store name, which determines the media type.
             query: the parameters of the request; `downloadname` is the download name.
 
-        Raises BadRequest, RangeNotSatisfiable, Unavailable, StorageFault.
+        Raises Forbidden (a browser would run the file), BadRequest, RangeNotSatisfiable, Unavailable, StorageFault.
         """
         environ = bottle.request.environ
         try:
-            request = file_response.Request(
-                environ.get("HTTP_IF_NONE_MATCH"),
-                environ.get("HTTP_IF_MODIFIED_SINCE"),
-                environ.get("HTTP_RANGE"),
-                environ.get("HTTP_IF_RANGE"),
-                query.get("downloadname"),
-            )
+            request = _file_request(environ, query)
             response = file_response.respond(stored.version, media_types.header(name), request)
         except BaseException:
             stored.file.close()
@@ -87,3 +87,15 @@ class Delivery:
         if "Content-Disposition" in response.headers or "Content-Security-Policy" in response.headers:
             return None
         return stored.link(seconds)
+
+
+def _file_request(environ: dict[str, Any], query: Parameters) -> file_response.Request:
+    if environ.get("HTTP_SEC_FETCH_DEST") in _RUNNING_DESTINATIONS:
+        raise Forbidden("Stored files are not scripts or style sheets, so browsers may not use them as such.")
+    return file_response.Request(
+        environ.get("HTTP_IF_NONE_MATCH"),
+        environ.get("HTTP_IF_MODIFIED_SINCE"),
+        environ.get("HTTP_RANGE"),
+        environ.get("HTTP_IF_RANGE"),
+        query.get("downloadname"),
+    )
