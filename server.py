@@ -25,7 +25,7 @@ import bottle
 from assetstore import __version__, names
 from assetstore.app import bootstrap, run
 from assetstore.app.bootstrap import AppContext
-from assetstore.auth import tokens
+from assetstore.auth import status_tokens, tokens
 from assetstore.config import public_urls
 from assetstore.config.loading import SettingsError
 from assetstore.errors import AssetError, BadRequest, Forbidden, NotFound
@@ -195,12 +195,18 @@ class AssetServer:
         return plain("ok")
 
     def readyz(self) -> bottle.HTTPResponse:
-        """Returns the result of each readiness check: 200 if the server is ready, else 503."""
+        """Returns the result of each readiness check: 200 if the server is ready, else 503.
+
+        The reasons are only for those who have the key, with a token as for the status page.
+        """
+        with_reasons = bottle.request.get_header(status_tokens.HEADER) is not None
+        if with_reasons:
+            status.check_token(self.settings, self.refused_tokens)
         report = self.health.report()
-        is_ready = all(result.status != health.ERROR for result in report.values())
-        page = {"ready": is_ready, "checks": {name: vars(result) for name, result in report.items()}}
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-        return bottle.HTTPResponse(json.dumps(page), 200 if is_ready else 503, **headers)
+        return bottle.HTTPResponse(
+            health.page(report, with_reasons), 200 if health.is_ready(report) else 503, **headers
+        )
 
     def _open_upload(self, upload: uploads.Upload, count: Callable[[int], None], fields: Parameters) -> Incoming | None:
         """Decides where to write the file of an upload, by the form fields that came before it."""

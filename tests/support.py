@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import http.client
+import json
 import multiprocessing
 import os
 import socket
@@ -18,7 +19,7 @@ from urllib.parse import urlencode
 
 import server as asset_server
 from assetstore.app import bootstrap
-from assetstore.auth import tokens
+from assetstore.auth import status_tokens, tokens
 from assetstore.config import loading
 from assetstore.config.limits import Limits
 from assetstore.config.loading import Settings
@@ -84,6 +85,12 @@ class Client:
             response = http.client.HTTPResponse(connection, method=data.split(b" ", 1)[0].decode("latin-1"))
             response.begin()
             return Response(response.status, LowerKeys(response.getheaders()), response.read())
+
+    def readiness(self) -> dict[str, Any]:
+        """What /readyz says to those who have the key."""
+        token = tokens.make(status_tokens.page_key(self.key), "GET /readyz", int(time.time()))
+        page: dict[str, Any] = json.loads(self.get("/readyz", {status_tokens.HEADER: token}).body)
+        return page
 
     def token(self, name: str, age: int = 0) -> str:
         return tokens.make(self.key, name, int(time.time()) - age)

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -249,19 +248,9 @@ def test_logrotate_empties_the_file_that_the_server_goes_on_writing(tmp_path: Pa
 
 
 def test_the_example_of_readyz_is_what_it_answers(server: RunningServer) -> None:
-    block = re.search(r"\$ curl -s http://localhost:8080/readyz .*?\n(\{.*?\n\})", OPERATIONS, re.S)
+    block = re.search(r"curl -s http://localhost:8080/readyz\n```\n\n```json\n(\{.*?\n\})", OPERATIONS, re.S)
     assert block
-
-    def shape(page: dict[str, Any]) -> dict[str, Any]:
-        reasons = {
-            name: (check["status"], re.sub(r"[\d.]+\d|\d", "N", check["reason"])) for name, check in page.items()
-        }
-        return dict(sorted(reasons.items()))
-
-    documented, answered = json.loads(block[1]), json.loads(server.get("/readyz").text)
-    assert documented["ready"] is answered["ready"] is True
-    assert list(documented["checks"]) == list(answered["checks"])
-    assert shape(documented["checks"]) == shape(answered["checks"])
+    assert json.loads(block[1]) == json.loads(server.get("/readyz").text)
 
 
 @pytest.fixture

@@ -204,10 +204,10 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     _open_journal(originals.journal)
     thumbnails, pool = open_thumbnails(settings, originals)
     metrics = _metrics(settings, originals, pool)
-    tasks = _periodic_tasks(settings, originals, metrics)
+    health = Health(readiness.checks(settings, originals, pool))
+    tasks = _periodic_tasks(settings, originals, metrics, health)
     for task in tasks:
         task.start()
-    health = Health(readiness.checks(settings, originals, pool))
     metadata = MetadataService(settings.limits.metadata_waiters)
     return AppContext(settings, collections, originals, thumbnails, pool, metadata, health, metrics, tasks)
 
@@ -247,14 +247,16 @@ def _metrics(settings: Settings, originals: Originals, pool: RenderPool) -> "Met
     return metrics
 
 
-def _serve_metrics(metrics: "Metrics", address: tuple[str, int], ending: threading.Event) -> None:
+def _serve_metrics(metrics: "Metrics", address: tuple[str, int], checks: Health, ending: threading.Event) -> None:
     try:
-        metrics.serve(address, ending)
+        metrics.serve(address, checks, ending)
     except OSError as error:
         _log.error("metrics are not available: METRICS_ADDRESS %s:%s cannot be used: %s", *address, error)
 
 
-def _periodic_tasks(settings: Settings, originals: Originals, metrics: "Metrics | None") -> tuple[PeriodicTask, ...]:
+def _periodic_tasks(
+    settings: Settings, originals: Originals, metrics: "Metrics | None", checks: Health
+) -> tuple[PeriodicTask, ...]:
     base, tasks = settings.base_dir, []
     if settings.trash_days:
         keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
@@ -263,7 +265,7 @@ def _periodic_tasks(settings: Settings, originals: Originals, metrics: "Metrics 
         verifier = Verifier(originals, settings.verify_days)
         tasks.append(PeriodicTask("verification", base, schedule.ROUND_SECONDS, verifier.round))
     if metrics is not None and settings.metrics_address is not None:
-        serve = functools.partial(_serve_metrics, metrics, settings.metrics_address)
+        serve = functools.partial(_serve_metrics, metrics, settings.metrics_address, checks)
         tasks.append(PeriodicTask("metrics", base, _METRICS_ROUND_SECONDS, serve))
     return tuple(tasks)
 

@@ -5,6 +5,7 @@ callers get an error with the time since it started. Results are reused for a fe
 nothing.
 """
 
+import json
 import logging
 import threading
 import time
@@ -30,6 +31,25 @@ class Result:
 
     status: str
     reason: str
+
+
+def is_ready(report: Mapping[str, Result]) -> bool:
+    """Returns whether the server can do its work: no check failed."""
+    return all(result.status != ERROR for result in report.values())
+
+
+def page(report: Mapping[str, Result], with_reasons: bool) -> str:
+    """Returns the results of all checks as JSON: `ready`, `status` (ok, degraded or error) and `checks`.
+
+    Parameters:
+        report: from `Health.report`.
+        with_reasons: whether to include the sentences, whose numbers are not for strangers.
+    """
+    ready = is_ready(report)
+    is_degraded = any(result.status != OK for result in report.values())
+    status = ("degraded" if is_degraded else OK) if ready else ERROR
+    checks = {name: vars(result) if with_reasons else {"status": result.status} for name, result in report.items()}
+    return json.dumps({"ready": ready, "status": status, "checks": checks})
 
 
 class Health:

@@ -22,6 +22,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from assetstore.errors import AssetError
 from assetstore.http.request_context import RequestContext
+from assetstore.monitoring import health
 from assetstore.originals.service import Originals
 from assetstore.thumbnails.rendering.pool import RenderPool
 
@@ -112,10 +113,18 @@ class Metrics:
         states.register(self._state)
         return prometheus_client.generate_latest(registry) + prometheus_client.generate_latest(states)
 
-    def serve(self, address: tuple[str, int], ending: threading.Event) -> None:
-        """Serves the metrics on an address until *ending* is set. Raises OSError if the address cannot be used."""
+    def serve(self, address: tuple[str, int], checks: health.Health, ending: threading.Event) -> None:
+        """Serves the metrics on an address until *ending* is set; at `/readyz` the health checks with their reasons.
+
+        Raises OSError if the address cannot be used.
+        """
 
         def respond(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            if environ["PATH_INFO"] == "/readyz":
+                report = checks.report()
+                status = "200 OK" if health.is_ready(report) else "503 Service Unavailable"
+                start_response(status, [("Content-Type", "application/json")])
+                return [health.page(report, with_reasons=True).encode()]
             start_response("200 OK", [("Content-Type", prometheus_client.CONTENT_TYPE_LATEST)])
             return [self.page()]
 

@@ -23,6 +23,7 @@ from assetstore.auth import status_tokens
 from assetstore.auth.tokens import Refusals
 from assetstore.collections.mapping import Collections
 from assetstore.config import public_urls
+from assetstore.config.loading import Settings
 from assetstore.errors import Forbidden, NotFound
 from assetstore.http.middleware import Meter
 from assetstore.http.parameters import Parameters
@@ -95,30 +96,36 @@ class StatusPage:
 
     def data(self, part: str) -> bottle.HTTPResponse:
         """Returns a part of the data as JSON."""
-        self._check_token()
+        check_token(self._settings, self._refused_tokens)
         if part not in self._report.parts:
             raise NotFound("There is nothing at this address.")
         return _json(self._report.parts[part](_query()))
 
     def restore(self) -> bottle.HTTPResponse:
         """Restores a file from the trash."""
-        self._check_token()
+        check_token(self._settings, self._refused_tokens)
         entry = self._report.restore(_query(), Origin("", request_context().client))
         request_context().name = entry.name
         return plain("Ok.", **{"Cache-Control": "no-store"})
 
-    def _check_token(self) -> None:
-        environ, current = bottle.request.environ, request_context()
-        request = f"{environ['REQUEST_METHOD']} {current.path}"
-        if environ.get("QUERY_STRING"):
-            request += f"?{environ['QUERY_STRING']}"
-        token = bottle.request.get_header(status_tokens.HEADER)
-        settings = self._settings
-        try:
-            status_tokens.check(settings.key, token, request, current.received_at, settings.time_tolerance)
-        except Forbidden as error:
-            number = self._refused_tokens.count(current.client)
-            raise Forbidden(error.public, f"rejected token {number} from {current.client}") from None
+
+def check_token(settings: Settings, refused_tokens: Refusals) -> None:
+    """Checks the token of the current request, made as for the status page. Raises Forbidden.
+
+    Parameters:
+        settings: the effective settings.
+        refused_tokens: counts rejected tokens by client.
+    """
+    environ, current = bottle.request.environ, request_context()
+    request = f"{environ['REQUEST_METHOD']} {current.path}"
+    if environ.get("QUERY_STRING"):
+        request += f"?{environ['QUERY_STRING']}"
+    token = bottle.request.get_header(status_tokens.HEADER)
+    try:
+        status_tokens.check(settings.key, token, request, current.received_at, settings.time_tolerance)
+    except Forbidden as error:
+        number = refused_tokens.count(current.client)
+        raise Forbidden(error.public, f"rejected token {number} from {current.client}") from None
 
 
 def install(

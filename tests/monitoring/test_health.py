@@ -13,17 +13,26 @@ from assetstore.monitoring.health import ERROR, OK, WARNING, Health, Result
 from assetstore.thumbnails.rendering import engines
 from tests.support import RunningServer
 
+CHECKS = ("store", "space", "journal", "tools", "rendering", "verification")
+OKAY = {"status": "ok"}
+
 
 def test_a_good_server_is_ready_and_says_why(server: RunningServer) -> None:
     answer = server.get("/readyz")
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
-    page = json.loads(answer.text)
-    assert page["ready"] is True
-    assert set(page["checks"]) == {"store", "space", "journal", "tools", "rendering", "verification"}
+    assert json.loads(answer.text) == {"ready": True, "status": "ok", "checks": dict.fromkeys(CHECKS, OKAY)}
+    page = server.readiness()
+    assert set(page["checks"]) == set(CHECKS)
     assert all(check["reason"].endswith(".") for check in page["checks"].values())
     assert str(server.base) not in answer.text
     assert server.get("/healthz").text == "ok"
+
+
+def test_only_a_valid_token_gets_the_reasons(server: RunningServer) -> None:
+    answer = server.get("/readyz", {"X-Status-Token": server.token("/readyz")})
+    assert answer.status == 403
+    assert "are free" not in answer.text
 
 
 def test_a_store_that_cannot_be_written_is_not_ready_but_alive(server: RunningServer) -> None:
@@ -36,7 +45,7 @@ def test_a_store_that_cannot_be_written_is_not_ready_but_alive(server: RunningSe
 
 
 def test_less_free_space_than_the_reserve_is_not_ready(start: Callable[..., RunningServer]) -> None:
-    checks = json.loads(start(RESERVED_BYTES=10**15).get("/readyz").text)["checks"]
+    checks = start(RESERVED_BYTES=10**15).readiness()["checks"]
     assert checks["space"] == {"status": "error", "reason": "The disk is full, so uploads are rejected."}
     assert checks["store"]["status"] == "ok"
 
@@ -45,14 +54,14 @@ def test_a_journal_that_cannot_be_written_is_named(start: Callable[..., RunningS
     server = start()
     shutil.rmtree(server.base / ".asset-server/journal")
     (server.base / ".asset-server/journal").write_text("in the way")
-    assert json.loads(server.get("/readyz").text)["checks"]["journal"]["status"] == "error"
+    assert server.readiness()["checks"]["journal"]["status"] == "error"
 
 
 def test_a_missing_tool_is_named_with_its_package(
     server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    tools = json.loads(server.get("/readyz").text)["checks"]["tools"]
+    tools = server.readiness()["checks"]["tools"]
     assert tools["status"] == "warning"
     assert "Ghostscript (package ghostscript)" in tools["reason"]
 
@@ -62,7 +71,7 @@ def test_without_tools_and_libraries_there_are_no_thumbnails(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(engines.Engine, "is_installed", lambda engine: engine.library is None)
-    tools = json.loads(server.get("/readyz").text)["checks"]["tools"]
+    tools = server.readiness()["checks"]["tools"]
     assert tools["status"] == "error"
     assert "PDFium (Python package pypdfium2)" in tools["reason"]
 
@@ -74,8 +83,8 @@ def test_what_a_verification_found_is_a_warning_and_no_reason_to_stop(start: Cal
     from assetstore.fixity.schedule import Verifier
 
     Verifier(server.context.originals, 30).round(threading.Event())
-    page = json.loads(server.get("/readyz").text)
-    assert page["ready"] is True
+    page = server.readiness()
+    assert (page["ready"], page["status"]) == (True, "degraded")
     assert page["checks"]["verification"]["status"] == "warning"
     assert "read 1 files: 1 changed" in page["checks"]["verification"]["reason"]
 

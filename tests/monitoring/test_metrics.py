@@ -1,5 +1,7 @@
 """metrics: the figures that Prometheus gets, and where."""
 
+import json
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -7,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from assetstore.monitoring import health
 from tests import pictures
 from tests.support import Client, RunningServer
 
@@ -72,6 +75,18 @@ def test_requests_renders_and_changes_are_counted(measured: RunningServer, free_
     assert of(found, "trash_files") == 2
     assert (of(found, "free_bytes") or 0) > 0
     assert of(found, "render_workers_busy") == 0
+
+
+def test_the_health_checks_with_their_reasons_are_at_the_same_address(
+    measured: RunningServer, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_FRESH_SECONDS", 0)
+    metrics(free_port)  # waits until the address is served
+    answer = Client(free_port).get("/readyz")
+    assert answer.status == 200
+    assert "free" in json.loads(answer.body)["checks"]["space"]["reason"]
+    shutil.rmtree(measured.originals)
+    assert Client(free_port).get("/readyz").status == 503
 
 
 def test_clients_cannot_ask_for_them(measured: RunningServer) -> None:

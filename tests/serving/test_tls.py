@@ -274,7 +274,7 @@ def test_readyz_names_the_day_on_which_the_certificate_expires(
     serve: Callable[..., HttpsServer], authority: Authority
 ) -> None:
     files = authority.sign("short", days="5")
-    check = json.loads(serve(files).get("/readyz").text)["checks"]["certificate"]
+    check = serve(files).readiness()["checks"]["certificate"]
     assert check["status"] == "warning"
     assert tls.check(*files).expiry_date in check["reason"]
 
