@@ -158,6 +158,27 @@ def test_the_administrators_command_has_its_own_name_in_its_help(installation: I
     done = installation.command("asset-admin", "--help")
     assert done.stdout.startswith("Usage: asset-admin [OPTIONS] COMMAND")
     assert "doctor" in done.stdout
+    done = installation.command("asset-admin", "trash", "restore", "--help")
+    assert done.stdout.startswith("Usage: asset-admin trash restore [OPTIONS]")
+    assert "\n      asset-admin trash restore sp6847.att.jpg\n" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["server", "admin"])
+def test_the_commands_start_from_a_checkout_as_in_an_editable_installation(command: str, tmp_path: Path) -> None:
+    code = f"import sys; from assetstore import programs; sys.exit(programs.{command}())"
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "ASSETSTORE_PORT": "none"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "verify"],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "ASSETSTORE_PORT" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_formats_of_the_doctor_are_in_the_package(installation: Installation) -> None:
