@@ -12,7 +12,7 @@ from assetstore import commands
 
 def main() -> int:
     """Runs the command of the command line and returns its exit status."""
-    return commands.main(sys.argv[1:], Path(__file__).resolve().parent, Path(sys.argv[0]).name)
+    return commands.main(sys.argv[1:], Path(__file__).resolve().parent)
 
 
 if __name__ == "__main__":

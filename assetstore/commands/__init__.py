@@ -31,6 +31,7 @@ from assetstore.commands.installation import Installation
 from assetstore.commands.output import printable
 from assetstore.config.loading import SettingsError
 from assetstore.errors import AssetError
+from assetstore.programs import admin_name
 
 _INTERRUPTED = 130
 
@@ -67,16 +68,26 @@ for _command in (*_STORE, *_CLIENT):
     _commands.add_command(_command)
 
 
-def main(arguments: Sequence[str], folder: Path, program: str = "manage.py") -> int:
+def _name_program(command: click.Command) -> None:
+    """Makes the examples in the help, which say `manage.py`, name the program as it was called."""
+    command.help = (command.help or "").replace("manage.py", admin_name())
+    if isinstance(command, click.Group):
+        for subcommand in command.commands.values():
+            _name_program(subcommand)
+
+
+_name_program(_commands)
+
+
+def main(arguments: Sequence[str], folder: Path) -> int:
     """Runs one command and returns its exit status.
 
     Parameters:
         arguments: the command line, without the program's name.
         folder: the program's folder, which contains settings.py.
-        program: its name, for the help.
     """
     try:
-        status = _commands.main(list(arguments), program, standalone_mode=False, obj=Installation(folder))
+        status = _commands.main(list(arguments), admin_name(), standalone_mode=False, obj=Installation(folder))
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         return _INTERRUPTED

@@ -23,6 +23,7 @@ from assetstore.doctor.findings import Finding, error, ok
 from assetstore.errors import AssetError, RemoteFault
 from assetstore.monitoring.health import ERROR, OK, WARNING
 from assetstore.names import PRIVATE_FOLDER
+from assetstore.programs import admin_name
 
 _LOCAL = ("settings", "folders", "time", "tools", "network")
 _THEMES = (*_LOCAL, "public")
@@ -211,7 +212,7 @@ def _public_checks(
 def _leftovers(client: SimulatedClient) -> Finding:
     if client.not_deleted:
         names = ", ".join(client.not_deleted)
-        remedy = f"manage.py delete --url {client.remote.address} {' '.join(client.not_deleted)}"
+        remedy = f"{admin_name()} delete --url {client.remote.address} {' '.join(client.not_deleted)}"
         meaning = "These test files remain on the server."
         return error("left behind", f"These uploads could not be deleted: {names}", meaning, remedy)
     return ok("left behind", "All test uploads are deleted.")

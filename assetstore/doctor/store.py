@@ -17,6 +17,7 @@ from assetstore.config.loading import DEFAULT_BASE_DIR, Settings, SettingsError
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.errors import AssetError
 from assetstore.names import PRIVATE_FOLDER
+from assetstore.programs import admin_name
 
 _MEGABYTE, _GIGABYTE = 1_000_000, 1_000_000_000
 
@@ -198,7 +199,8 @@ def _journal(path: Path) -> Iterator[Finding]:
 def _space(folder: Path, reserved: int) -> Iterator[Finding]:
     usage, system = shutil.disk_usage(folder), os.statvfs(folder)
     free = f"{usage.free / _GIGABYTE:.1f} of {usage.total / _GIGABYTE:.1f} GB are free in {folder}"
-    remedy = "Free space, for example in the trash (manage.py trash list), or move the attachments to a larger disk."
+    trash = f"{admin_name()} trash list"
+    remedy = f"Free space, for example in the trash ({trash}), or move the attachments to a larger disk."
     if usage.free <= max(reserved, _NOTHING):
         reserve = f", of which RESERVED_BYTES reserves {reserved / _GIGABYTE:.1f} GB" if reserved else ""
         yield error("space", f"The disk is full: {free}{reserve}.", "Uploads are rejected, or soon will be.", remedy)

@@ -8,6 +8,7 @@ from assetstore.errors import OutOfSpace
 from assetstore.fixity import schedule
 from assetstore.monitoring.health import ERROR, OK, WARNING, Result
 from assetstore.originals.service import Originals
+from assetstore.programs import admin_name
 from assetstore.serving import tls
 from assetstore.thumbnails.rendering import engines
 from assetstore.thumbnails.rendering.pool import RenderPool
@@ -44,8 +45,8 @@ def _certificate(settings: Settings) -> Result:
         certificate = tls.check(settings.tls_certificate, settings.tls_key)
     except tls.CertificateError:
         # Requests are still served with the certificate that was loaded.
-        said = "The certificate files cannot be used, so the next restart will fail; manage.py doctor shows the reason."
-        return Result(WARNING, said)
+        said = "The certificate files cannot be used, so the next restart will fail;"
+        return Result(WARNING, f"{said} {admin_name()} doctor shows the reason.")
     is_late = certificate.days_left < tls.WARNING_DAYS
     return Result(WARNING if is_late else OK, f"The certificate is valid until {certificate.expiry_date}.")
 

@@ -25,6 +25,7 @@ from assetstore.originals import search
 from assetstore.originals.search import Found
 from assetstore.originals.service import Originals
 from assetstore.originals.storage_report import Survey
+from assetstore.programs import admin_name
 from assetstore.storage.models import TrashEntry
 from assetstore.thumbnails.rendering import versions
 from assetstore.thumbnails.rendering.pool import RenderPool
@@ -124,7 +125,7 @@ class Report:
         ]
 
     def _verification(self) -> dict[str, Any]:
-        days = self._served.settings.verify_days
+        plan = {"days": self._served.settings.verify_days, "command": f"{admin_name()} verify"}
         try:
             last = schedule.last_run(self._originals)
             query = "SELECT place, name, time_ns, finding FROM checks WHERE finding != '' ORDER BY time_ns DESC LIMIT ?"
@@ -134,8 +135,8 @@ class Report:
                     for collection_dir, name, time_ns, found in rows
                 ]
         except AssetError as error:
-            return {"days": days, "last": None, "findings": [], "fault": error.public}
-        return {"days": days, "last": last, "findings": findings, "fault": None}
+            return {**plan, "last": None, "findings": [], "fault": error.public}
+        return {**plan, "last": last, "findings": findings, "fault": None}
 
     def _storage(self, _query: Parameters) -> dict[str, Any]:
         return self._survey.latest()

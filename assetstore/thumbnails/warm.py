@@ -18,6 +18,7 @@ from itertools import islice
 
 from assetstore.errors import AssetError, BadRequest, NotFound, Unavailable, UnsupportedType
 from assetstore.originals.service import Originals
+from assetstore.programs import admin_name
 from assetstore.storage.models import Listed
 from assetstore.thumbnails.service import Thumbnails
 
@@ -67,7 +68,7 @@ class Warming:
                 if not self.thumbnails.caches(collection_dir, size):
                     raise BadRequest(
                         f"Thumbnails of {size} pixels would not be cached: the limit of sizes is reached."
-                        " To remove other sizes: manage.py thumbnails prune --keep-size"
+                        f" To remove other sizes: {admin_name()} thumbnails prune --keep-size"
                     )
 
     def chosen(self, collection_dir: str) -> Iterator[Listed]:

@@ -232,5 +232,6 @@ def test_settings_that_cannot_be_used_take_one_line(manage: Manage, tmp_path: Pa
 def test_every_command_explains_itself(manage: Manage, command: str) -> None:
     run = manage(*command.split(), "--help")
     assert run.returncode == 0
-    assert "Usage: manage.py" in run.stdout
+    assert f"Usage: python {PROJECT}/manage.py {command}" in run.stdout
+    assert " manage.py" not in run.stdout, "every example names the program as it was called"
     assert "Traceback" not in run.stderr

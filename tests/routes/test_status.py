@@ -200,7 +200,8 @@ def test_the_overview_tells_health_versions_queue_and_limits(start: Start) -> No
     assert told["rendering"] == {"busy": 0, "most": 3, "waiting": 0, "most_waiting": 20}
     assert (told["most_upload_bytes"], told["trash_days"]) == (5000, 7)
     assert told["collections"] == [{"place": "", "name": ""}]
-    assert told["verification"] == {"days": 0, "last": None, "findings": [], "fault": None}
+    plan = {"days": 0, "command": "python manage.py verify"}
+    assert told["verification"] == {**plan, "last": None, "findings": [], "fault": None}
 
 
 def test_a_waiting_request_shows_in_the_queue(server: RunningServer) -> None:

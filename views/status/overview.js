@@ -69,10 +69,10 @@ function versions({ versions: found, most_upload_bytes: most, trash_days: days }
       days ? `Trash: kept for ${counted(days, "day")}.` : "Trash: disabled."));
 }
 
-function verification({ days, last, findings, fault }) {
+function verification({ command, days, last, findings, fault }) {
   const plan = days
     ? `The server verifies each original at least every ${counted(days, "day")} (VERIFY_DAYS).`
-    : "Regular verification is disabled (VERIFY_DAYS is 0). To verify originals, run manage.py verify.";
+    : `Regular verification is disabled (VERIFY_DAYS is 0). To verify originals, run ${command}.`;
   return element("article", { class: "card" },
     element("h3", {}, "Verification"),
     fault ? notice("error", fault) : element("p", {}, lastRun(last)),
