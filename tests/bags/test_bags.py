@@ -113,7 +113,7 @@ def test_one_collection_can_be_exported(start: Callable[..., RunningServer], tmp
             server.upload(name, collection.encode(), coll=collection)
     bag, documentation = tmp_path / "bag", (PROJECT / "docs/records.md").read_text(encoding="utf-8")
     run = manage_for(server)("export", bag, "--collection", "KU Fish", "--info", "Source-Organization=Museum of X")
-    shown = "manage.py export /mnt/archive/bag --collection 'KU Fish' --info 'Source-Organization=Museum of X'\n"
+    shown = "$ manage export /mnt/archive/bag --collection 'KU Fish' --info 'Source-Organization=Museum of X'\n"
     assert shown + run.stdout.replace(str(bag), "/mnt/archive/bag") in documentation
     assert is_valid(bag)
     assert [path.read_bytes() for path in (bag / "data").rglob("*.jpg")] == [b"KU Fish", b"KU Fish"]

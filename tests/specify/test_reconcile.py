@@ -429,4 +429,4 @@ def test_the_documentation_shows_what_is_printed(server: RunningServer, manage: 
         "AttachmentID,AttachmentLocation,CollectionName\n17,sp61.att.jpg,KU Fish\n18,sp63.att.jpg,KU Fish\n"
     )
     printed = manage("reconcile", path, "--grace-days", 0).stdout
-    assert f"$ python manage.py reconcile attachments.csv\n{printed}" in DOCUMENTATION
+    assert f"$ manage reconcile attachments.csv\n{printed}" in DOCUMENTATION
