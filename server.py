@@ -131,10 +131,9 @@ class AssetServer:
         collection_dir, name = self._collection_dir_and_name(query, "filename")
         if query.get("type") == "T":
             scale = names.scale(query.get("scale"))
-            # The thumbnail's media type may differ from the original's.
-            return self.delivery.deliver(
-                self.thumbnails.open(collection_dir, name, scale), self.thumbnails.name(name, scale), query
-            )
+            thumbnail = self.thumbnails.open(collection_dir, name, scale, client=responses.request_context().client)
+            # Its media type may differ from the original's.
+            return self.delivery.deliver(thumbnail, self.thumbnails.name(name, scale), query)
         return self.delivery.deliver(
             self.storage.open_original(collection_dir, name, self.delivery.reads_from_start()), name, query
         )
@@ -160,7 +159,8 @@ class AssetServer:
         if query.get("type") == "T":
             # Only a cached thumbnail can be linked to. A smaller one also fits the requested size.
             scale = self.thumbnails.linkable_scale(collection_dir, name, names.scale(query.get("scale")))
-            stored, folder = self.thumbnails.open(collection_dir, name, scale), self.settings.thumb_dir
+            client = responses.request_context().client
+            stored, folder = self.thumbnails.open(collection_dir, name, scale, client=client), self.settings.thumb_dir
             name = self.thumbnails.name(name, scale)
         else:
             stored, folder = self.storage.open_original(collection_dir, name, reads=False), self.settings.orig_dir

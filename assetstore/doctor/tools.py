@@ -27,6 +27,9 @@ _WIDE = 20_000
 
 _SIZE = 64
 
+#: In the place of a client's address: nothing else uses these workers.
+_CLIENT = "doctor"
+
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Yields findings about the tools and about each format in CAN_THUMBNAIL."""
@@ -103,7 +106,7 @@ def _render(pool: RenderPool, source: Path, encoder: formats.Format, folder: Pat
     target = folder / f"{source.name}.thumbnail"
     decoder = formats.recognise(source.read_bytes()[: formats.HEAD_LENGTH])
     assert decoder is not None  # noqa: S101 - our own samples
-    pool.render(Job(str(source), str(target), decoder.decoder, encoder.decoder, _SIZE))
+    pool.render(Job(str(source), str(target), decoder.decoder, encoder.decoder, _SIZE), _CLIENT)
     if formats.recognise(target.read_bytes()[: formats.HEAD_LENGTH]) != encoder:
         raise AssetError("The tool's output is not an image.")
 

@@ -51,6 +51,14 @@ class Rules:
     waiting: int
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """When a thumbnail gets a worker: in the turn of which client, or in the background."""
+
+    client: str
+    background: bool
+
+
 class Thumbnails:
     """The thumbnails of one store.
 
@@ -97,13 +105,18 @@ class Thumbnails:
             raise NotFound("No thumbnail can be linked to, because none of this size or a smaller one is cached.")
         return smaller
 
-    def open(self, collection_dir: str, name: str, scale: int) -> StoredFile:
+    def open(self, collection_dir: str, name: str, scale: int, *, client: str, background: bool = False) -> StoredFile:
         """Opens the thumbnail of an original, and makes it first if necessary.
+
+        If several clients need the same thumbnail at the same time, it is made once and waits for a worker in the
+        queue of the client that was first.
 
         Parameters:
             collection_dir: the folder of the collection.
             name: the store name of the original.
             scale: the size in pixels of the square into which the thumbnail fits.
+            client: the address of the client; workers serve clients round robin.
+            background: whether all other thumbnails come first.
 
         Raises:
             NotFound: the original does not exist.
@@ -113,7 +126,7 @@ class Thumbnails:
         for _ in range(_ATTEMPTS):
             request = self._request(collection_dir, name, scale)
             try:
-                return self._open(request)
+                return self._open(request, _Turn(client, background))
             except AssetError:
                 # If a file is replaced or deleted while a tool reads it, the tool may report any error.
                 if self._version(collection_dir, name) == request.version:
@@ -131,7 +144,7 @@ class Thumbnails:
         version = self._version(collection_dir, name)
         return ThumbnailRequest(collection_dir, name, version, self.name(name, scale), min(scale, self._rules.largest))
 
-    def _open(self, request: ThumbnailRequest) -> StoredFile:
+    def _open(self, request: ThumbnailRequest, turn: _Turn) -> StoredFile:
         cached = self._cached(request)
         if cached is not None:
             return cached
@@ -141,7 +154,7 @@ class Thumbnails:
         try:
             # The key includes the version, so that requests after a replacement wait for the new thumbnail.
             key = f"{request.collection_dir}/{request.thumbnail}/{request.version.etag}"
-            picture = self._flights.do(key, lambda: self._produce(request), TIMEOUT_SECONDS)
+            picture = self._flights.do(key, lambda: self._produce(request, turn), TIMEOUT_SECONDS)
         except TimeoutError:
             raise busy(f"another request took over {TIMEOUT_SECONDS} seconds for the same thumbnail") from None
         finally:
@@ -202,7 +215,7 @@ class Thumbnails:
         cached.file.close()
         return None
 
-    def _produce(self, request: ThumbnailRequest) -> bytes:
+    def _produce(self, request: ThumbnailRequest, turn: _Turn) -> bytes:
         """Makes or adopts a thumbnail and returns its bytes; caches it if its size is cached."""
         with self._store.locked(request.collection_dir, request.thumbnail):
             found = self._cached(request) or self._adopt(request)
@@ -211,7 +224,7 @@ class Thumbnails:
                     return found.file.read()
             began = time.monotonic()
             try:
-                picture = self._make(request)
+                picture = self._make(request, turn)
             except Unrenderable as failure:
                 self._failures.remember(request, failure)
                 raise
@@ -242,7 +255,7 @@ class Thumbnails:
             self._publish(new, request)
         return self._cached(request)
 
-    def _make(self, request: ThumbnailRequest) -> bytes:
+    def _make(self, request: ThumbnailRequest, turn: _Turn) -> bytes:
         with self._storage.open_original(request.collection_dir, request.name) as original:
             decoder = formats.recognise(original.file.read(formats.HEAD_LENGTH))
         if decoder is None:
@@ -253,7 +266,8 @@ class Thumbnails:
             self._store.new(request.collection_dir, request.thumbnail) as new,
         ):
             encoder = formats.encoder(self._media_type(request.name))
-            self._pool.render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, request.size))
+            job = Job(str(source), str(new.path), decoder.decoder, encoder.decoder, request.size)
+            self._pool.render(job, turn.client, background=turn.background)
             picture = new.path.read_bytes()
             if self._store.caches_size(request.collection_dir, request.size):
                 self._publish(new, request)

@@ -25,6 +25,9 @@ from assetstore.thumbnails.service import Thumbnails
 #: How long to wait, in seconds, if no worker is free, and how often.
 _PAUSE_SECONDS, _ATTEMPTS = 5, 12
 
+#: In the place of a client's address: this process serves no clients.
+_CLIENT = "warm"
+
 #: How many originals to process at a time.
 _BATCH = 64
 
@@ -120,7 +123,7 @@ class Warming:
         for attempt in range(_ATTEMPTS):
             self._thread.made = False
             try:
-                self.thumbnails.open(collection_dir, name, size).file.close()
+                self.thumbnails.open(collection_dir, name, size, client=_CLIENT).file.close()
                 break
             except Unavailable as error:
                 if error.retry_after is None or attempt == _ATTEMPTS - 1:

@@ -139,9 +139,9 @@ def test_a_picture_of_an_original_that_changed_while_it_was_made_is_never_cached
     pool, render, publish = server.context.pool, server.context.pool.render, DiskThumbnail.publish
     published: list[bool] = []
 
-    def render_too_late(job: Job) -> None:
+    def render_too_late(job: Job, client: str, **options: bool) -> None:
         monkeypatch.setattr(pool, "render", render)
-        render(job)
+        render(job, client, **options)
         if change == "replaced":
             server.upload("a.png", pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))
         else:

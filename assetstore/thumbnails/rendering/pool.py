@@ -1,18 +1,19 @@
 """The render workers as the server sees them: a limited number of processes.
 
-Concurrency: any thread may call `render`. It takes a worker from a queue of idle ones and returns it afterwards, so a
-worker has one job at a time. If no worker is idle, the thread waits. If a worker dies, it is restarted and the job is
-tried once more. If it exceeds the time limit, it is killed with all its children, and only this job fails.
+Concurrency: any thread may call `render`. A worker has one job at a time. If no worker is free, the thread waits in a
+queue that serves client addresses round robin and jobs in the background last (concurrency/fair_queue.py). If a worker
+dies, it is restarted and the job is tried once more. If it exceeds the time limit, it is killed with all its children,
+and only this job fails.
 """
 
 import logging
-import queue
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from assetstore.concurrency.fair_queue import FairQueue, NoneFree
 from assetstore.concurrency.worker_process import WorkerProcess
 from assetstore.errors import AssetError, Unavailable, Unrenderable
 from assetstore.thumbnails.rendering.job import Job, Limits
@@ -46,25 +47,37 @@ class RenderPool:
 
     def __init__(self, workers: int, limits: Limits) -> None:
         self._all = [_Worker(limits) for _ in range(workers)]
-        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._queue = FairQueue(self._all)
         self._closed = False
         #: Called after every job: format of the original, "made" or the error's name, seconds.
         self.on_render: Callable[[str, str, float], None] = lambda _format, _outcome, _seconds: None
-        for worker in self._all:
-            self._idle.put(worker)
 
-    def render(self, job: Job) -> None:
+    def render(self, job: Job, client: str, *, background: bool = False) -> None:
         """Renders one thumbnail and returns when it is complete.
 
+        Parameters:
+            job: the thumbnail.
+            client: the address of the client that requested it; workers serve clients round robin.
+            background: whether the job gets a worker only if no other job waits, and never the last free one.
+
         Raises:
-            Unavailable: no worker was idle in time, a tool is missing, or the server is stopping.
+            Unavailable: no worker was free in time, a tool is missing, or the server is stopping.
             Unrenderable: the file cannot be rendered.
             AssetError: the worker failed.
         """
         try:
-            worker = self._idle.get(timeout=TIMEOUT_SECONDS)
-        except queue.Empty:
+            with self._queue.lend(client, TIMEOUT_SECONDS, background=background) as worker:
+                self._render(worker, job)
+        except NoneFree:
             raise busy(f"no worker was free for {TIMEOUT_SECONDS} seconds") from None
+
+    def workers(self) -> Workers:
+        """Returns the state of the pool."""
+        most = len(self._all)
+        running = sum(worker.is_running for worker in self._all)
+        return Workers(most, running, self._queue.busy, self._closed)
+
+    def _render(self, worker: "_Worker", job: Job) -> None:
         began, outcome = time.monotonic(), "made"
         try:
             worker.render(job)
@@ -72,14 +85,7 @@ class RenderPool:
             outcome = type(error).__name__
             raise
         finally:
-            self._idle.put(worker)
             self.on_render(job.decoder, outcome, time.monotonic() - began)
-
-    def workers(self) -> Workers:
-        """Returns the state of the pool."""
-        most = len(self._all)
-        running = sum(worker.is_running for worker in self._all)
-        return Workers(most, running, most - self._idle.qsize(), self._closed)
 
     def close(self) -> None:
         """Stops all workers and their children; none is started again."""
