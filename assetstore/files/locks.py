@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from assetstore.errors import Unavailable
 from assetstore.files.faults import faults
 from assetstore.files.private_folders import private_folder
 
@@ -15,19 +16,24 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def locked(folder: Path, name: str) -> Iterator[None]:
+def locked(folder: Path, name: str, *, waits: bool = True) -> Iterator[None]:
     """Holds the lock of a name, across all threads and processes.
 
     Parameters:
         folder: the folder whose private folder contains the lock file.
         name: the name to lock.
+        waits: whether to wait until the lock is free.
 
-    The system releases the lock when the process ends. Raises OutOfSpace, StorageFault.
+    The system releases the lock when the process ends.
+
+    Raises:
+        Unavailable: the lock is not free, and *waits* is false.
+        OutOfSpace, StorageFault: the lock file cannot be created.
     """
     key = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
     path = private_folder(folder) / f"lock-{key}"
     with faults():
-        descriptor = _lock(path)
+        descriptor = _lock(path, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield
     finally:
@@ -38,11 +44,15 @@ def locked(folder: Path, name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lock(path: Path) -> int:
-    """Creates and locks a file, and waits for the lock. The holder removes the file before it releases the lock."""
+def _lock(path: Path, operation: int) -> int:
+    """Creates and locks a file; the holder removes it before it releases the lock. Raises Unavailable, OSError."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, operation)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise Unavailable("The file is in use; please try again soon.", str(path), retry_after=10) from None
         with contextlib.suppress(FileNotFoundError):
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 return descriptor

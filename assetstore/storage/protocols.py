@@ -170,10 +170,12 @@ class ThumbnailStore(Protocol):
         called only if there are thumbnails. Raises StorageFault.
         """
 
-    def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
+    def locked(self, collection_dir: str, name: str, *, waits: bool = True) -> AbstractContextManager[None]:
         """Holds the lock of a thumbnail, among all threads and processes.
 
-        Raises OutOfSpace, StorageFault.
+        Raises:
+            Unavailable: the lock is not free, and *waits* is false.
+            OutOfSpace, StorageFault: the lock file cannot be created.
         """
 
     def caches_size(self, collection_dir: str, size: int) -> bool:

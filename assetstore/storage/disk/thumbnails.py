@@ -82,13 +82,13 @@ class DiskThumbnails:
         except OSError as error:
             raise StorageFault("The thumbnails cannot be deleted.", str(error)) from error
 
-    def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
+    def locked(self, collection_dir: str, name: str, *, waits: bool = True) -> AbstractContextManager[None]:
         """Holds the lock of a thumbnail, among all threads and processes."""
         folder = self._layout.thumbnails(collection_dir)
         with faults():
             folder.mkdir(exist_ok=True)
             make_private(private_folder(folder))
-        return locked(folder, name)
+        return locked(folder, name, waits=waits)
 
     def caches_size(self, collection_dir: str, size: int) -> bool:
         """Returns whether thumbnails of this size are cached. Adds the size if the limit allows."""

@@ -103,10 +103,10 @@ class S3Thumbnails:
             keys = [key for key in keys if _version(folder.bucket.head(key)).modified_ns // 1000 not in spared_us]
         folder.bucket.delete(keys)
 
-    def locked(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
+    def locked(self, collection_dir: str, name: str, *, waits: bool = True) -> AbstractContextManager[None]:
         """Holds the lock of a thumbnail, among all threads and processes of this machine."""
         folder = self._layout.thumbnails(collection_dir)
-        return locked(self._base, f"{folder.bucket.name}/{folder.key(name)}")
+        return locked(self._base, f"{folder.bucket.name}/{folder.key(name)}", waits=waits)
 
     def caches_size(self, collection_dir: str, size: int) -> bool:
         """Returns whether thumbnails of this size are cached. Adds the size if the limit allows."""
