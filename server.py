@@ -143,7 +143,7 @@ class AssetServer:
         query = self._guarded_query()
         collection_dir, name = self._collection_dir_and_name(query, "filename")
         with self.storage.open_original(collection_dir, name) as original:
-            found = self.metadata.read(original.file, original.version.size)
+            found = self.metadata.read(original.file, original.version.size, responses.request_context().client)
         if query.get("dt") != "date":
             return bottle.HTTPResponse(json.dumps(found.groups), 200, **{"Content-Type": "application/json"})
         if found.date is None:
@@ -289,8 +289,7 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     meter = status.install(app, context, server.collections, server.refused_tokens)
     responses.install(app)
     routes = {"/" + route.rule.split("/")[1] for route in app.routes}
-    limits = context.settings.limits
-    admitted = Admission(app, context.settings.threads, limits.thumbnail_waiters + limits.metadata_waiters)
+    admitted = Admission(app, context.settings.threads, context.settings.limits.waiters)
     return middleware.RequestMiddleware(admitted, Proxies(context.settings.trusted_proxies), routes, meter)
 
 

@@ -17,6 +17,7 @@ from assetstore import __version__
 from assetstore.auth import server_key
 from assetstore.collections import added as added_collections
 from assetstore.collections.mapping import Collections, LiveCollectionDirs
+from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.periodic_task import PeriodicTask
 from assetstore.config import announcement, loading
 from assetstore.config.limits import this_machine
@@ -181,13 +182,22 @@ def _new_store(settings: Settings, collection_dirs: Sequence[str]) -> Store:
     return open_storage(settings, collection_dirs)
 
 
-def open_thumbnails(settings: Settings, originals: Originals) -> tuple[Thumbnails, RenderPool]:
-    """Opens the thumbnails of a store. The pool starts its processes when it needs them."""
+def open_thumbnails(
+    settings: Settings, originals: Originals, waiters: ElasticLimit | None = None
+) -> tuple[Thumbnails, RenderPool]:
+    """Opens the thumbnails of a store. The pool starts its processes when it needs them.
+
+    Parameters:
+        settings: as loaded.
+        originals: of the store.
+        waiters: how many requests may wait, for thumbnails or anything else; None for no such limit.
+    """
     limits = settings.limits
     pool = RenderPool(limits.render_workers, Limits(limits.render_seconds, settings.render_memory))
-    rules = Rules(settings.can_thumbnail, limits.largest_thumbnail, limits.thumbnail_waiters)
+    rules = Rules(settings.can_thumbnail, limits.largest_thumbnail)
     cached = originals.storage.thumbnails(limits.cached_sizes)
-    return Thumbnails(originals.storage, cached, pool, rules), pool
+    waiting = ElasticLimit(limits.thumbnail_waiters, waiters)
+    return Thumbnails(originals.storage, cached, pool, rules, waiting), pool
 
 
 def open_store(settings: Settings, folder: Path) -> AppContext:
@@ -202,13 +212,14 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     collections, settings = open_collections(settings), with_key(settings)
     originals = open_originals(settings, folder, collections)
     _open_journal(originals.journal)
-    thumbnails, pool = open_thumbnails(settings, originals)
+    waiters = ElasticLimit(settings.limits.waiters)
+    thumbnails, pool = open_thumbnails(settings, originals, waiters)
     metrics = _metrics(settings, originals, pool)
     health = Health(readiness.checks(settings, originals, pool))
     tasks = _periodic_tasks(settings, originals, metrics, health)
     for task in tasks:
         task.start()
-    metadata = MetadataService(settings.limits.metadata_waiters)
+    metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
     return AppContext(settings, collections, originals, thumbnails, pool, metadata, health, metrics, tasks)
 
 

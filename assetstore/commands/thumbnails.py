@@ -67,7 +67,7 @@ def warm(
     chosen = Selection((), collection, None, None).collection_dir(settings)
     collection_dirs = list(originals.collection_dirs) if chosen is None else [chosen]
     yield_to_others()
-    waiters = max(workers, settings.limits.thumbnail_waiters)
+    waiters = max(2 * workers, settings.limits.thumbnail_waiters)  # a client gets a part of them
     limits = dataclasses.replace(settings.limits, render_workers=workers, thumbnail_waiters=waiters)
     own = dataclasses.replace(settings, limits=limits)
     made, pool = bootstrap.open_thumbnails(own, originals)

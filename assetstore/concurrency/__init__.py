@@ -1,1 +1,3 @@
-"""Concurrency tools: single flight, periodic tasks, worker processes, rate limits and retry budgets."""
+"""Concurrency tools: single flight, fair queues, concurrency limits, periodic tasks, worker processes, rate limits and
+retry budgets.
+"""

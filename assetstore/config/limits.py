@@ -35,8 +35,8 @@ class Limits:
     Fields:
         render_workers: how many thumbnails it renders at the same time.
         render_seconds: the time after which rendering of a thumbnail is cancelled.
-        thumbnail_waiters, metadata_waiters: how many requests may wait for thumbnails, and for metadata; further ones
-            get 503.
+        thumbnail_waiters, metadata_waiters, waiters: how many requests may wait for thumbnails, for metadata, and for
+            both together; further ones get 503.
         unverified_bytes: how much uploads may store before their tokens are known; one client gets half of it.
         spool_bytes: how much temporary copies of files in a bucket may take.
         cached_sizes: how many sizes of thumbnails are cached in each collection, so that no client can fill the disk
@@ -49,6 +49,7 @@ class Limits:
     render_seconds: int
     thumbnail_waiters: int
     metadata_waiters: int
+    waiters: int
     unverified_bytes: int
     spool_bytes: int
     cached_sizes: int = 32
@@ -85,7 +86,10 @@ def derive(machine: Machine, base: Path, processes: int, threads: int, render_me
         render_seconds=max(_RENDER_SECONDS, _RENDER_SECONDS * render_memory // _RENDER_MEMORY),
         # The other threads stay free for everything else (serving/admission.py).
         thumbnail_waiters=max(1, threads // 2),
-        metadata_waiters=max(1, threads // 8),
+        metadata_waiters=max(1, threads // 2),
+        # Less than the sum: one kind may use most of the threads while few requests of the other kind wait, but neither
+        # all of them.
+        waiters=max(1, threads // 2) + max(1, threads // 8),
         # The reserve protects the disk; this only keeps strangers from using all of a large one.
         unverified_bytes=max(_LEAST_UNVERIFIED, int(disk * _UNVERIFIED_SHARE) // processes),
         spool_bytes=int(disk * _SPOOL_SHARE) // processes,

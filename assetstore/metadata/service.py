@@ -5,15 +5,16 @@ every upload. There are two, so that a slow file does not delay all others. The 
 that they request, so they need no access to the store, and only a few parts of a large original are fetched from a
 bucket.
 
-Concurrency: any thread may call `read`. It takes a worker from a queue of idle ones and returns it afterwards.
+Concurrency: any thread may call `read`. If no worker is free, it waits in a queue that serves client addresses round
+robin (concurrency/fair_queue.py).
 """
 
 import functools
 import logging
-import queue
-import threading
 from typing import BinaryIO
 
+from assetstore.concurrency.concurrency_limit import ElasticLimit
+from assetstore.concurrency.fair_queue import FairQueue, NoneFree
 from assetstore.concurrency.worker_process import WorkerProcess
 from assetstore.errors import AssetError, StorageFault, Unavailable, Unrenderable
 from assetstore.metadata.models import Metadata
@@ -32,50 +33,46 @@ class MetadataService:
     """Worker processes that read metadata; they start when first needed.
 
     Parameters:
-        waiting: the largest number of requests at a time, including those that wait.
+        waiting: how many requests may wait at the same time, including those that are served.
     """
 
-    def __init__(self, waiting: int) -> None:
+    def __init__(self, waiting: ElasticLimit) -> None:
         self._all = [WorkerProcess(_MODULE, (str(TIMEOUT_SECONDS),)) for _ in range(_WORKERS)]
-        self._slots = threading.BoundedSemaphore(waiting)
-        self._idle: queue.LifoQueue[WorkerProcess] = queue.LifoQueue()
-        for worker in self._all:
-            self._idle.put(worker)
+        self._waiting = waiting
+        self._queue = FairQueue(self._all)
 
-    def read(self, file: BinaryIO, size: int) -> Metadata:
+    def read(self, file: BinaryIO, size: int, client: str) -> Metadata:
         """Returns the metadata of an open original.
 
         Parameters:
             file: a seekable file.
             size: the size of the file, in bytes.
+            client: the address of the client.
 
         Raises:
-            Unavailable: no worker was idle in time, or the server is stopping.
+            Unavailable: too many requests are waiting, no worker was free in time, or the server is stopping.
             Unrenderable: reading it takes too long.
             StorageFault: the bytes cannot be read.
             AssetError: the worker failed.
         """
-        if not self._slots.acquire(blocking=False):
-            raise _busy()
+        if not self._waiting.acquire(client):
+            raise _busy(f"{self._waiting.held} requests are waiting for metadata")
         try:
-            worker = self._borrowed()
-            try:
+            with self._queue.lend(client, TIMEOUT_SECONDS) as worker:
                 return self._read(worker, file, size)
-            finally:
-                self._idle.put(worker)
+        except NoneFree:
+            raise _busy(f"no worker was free for {TIMEOUT_SECONDS} seconds") from None
         finally:
-            self._slots.release()
+            self._waiting.release(client)
+
+    def waiting(self) -> int:
+        """Returns how many requests are waiting for metadata, including those that are served."""
+        return self._waiting.held
 
     def close(self) -> None:
         """Stops all workers; none is started again."""
         for worker in self._all:
             worker.close()
-
-    def _borrowed(self) -> WorkerProcess:
-        try:
-            return self._idle.get(timeout=TIMEOUT_SECONDS)
-        except queue.Empty:
-            raise _busy() from None
 
     @staticmethod
     def _read(worker: WorkerProcess, file: BinaryIO, size: int) -> Metadata:
@@ -107,9 +104,6 @@ def _read_part(file: BinaryIO, offset: int, length: int) -> bytes:
         raise StorageFault("The file cannot be read.", str(error)) from error
 
 
-def _busy() -> Unavailable:
-    return Unavailable(
-        "The server is reading the metadata of many files; please try again soon.",
-        "no metadata worker was free",
-        retry_after=TIMEOUT_SECONDS,
-    )
+def _busy(detail: str) -> Unavailable:
+    sentence = "The server is reading the metadata of many files; please try again soon."
+    return Unavailable(sentence, detail, retry_after=TIMEOUT_SECONDS)

@@ -2,8 +2,8 @@
 
 A request holds a thread as long as its client takes to send the body or to read a large response. Such requests share
 a part of the threads, and each client address gets a part of that. So even if many clients stall, some threads always
-serve quick requests: deletes, /testkey, the XML, cached thumbnails. Threads that may wait for thumbnails (half of
-all) are not part of the share. Requests beyond the limits get 503 with Retry-After.
+serve quick requests: deletes, /testkey, the XML, cached thumbnails. Threads that may wait for thumbnails and
+metadata are not part of the share. Requests beyond the limits get 503 with Retry-After.
 
 Requests with a body of unknown length are rejected before anything is read (411).
 
@@ -18,11 +18,11 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from assetstore.concurrency.concurrency_limit import ConcurrencyLimit
 from assetstore.errors import AssetError, Unavailable
 from assetstore.http.bodies import RequestBody, body_length
 from assetstore.http.middleware import Application, Closing, StartResponse
 from assetstore.http.request_context import REQUEST_CONTEXT
-from assetstore.serving.concurrency_limit import ConcurrencyLimit
 
 _log = logging.getLogger(__name__)
 
@@ -42,14 +42,15 @@ class Admission:
     Parameters:
         application: the application to protect. The request context must exist before it is called.
         threads: how many threads the web server has in this process (THREADS).
-        waiting: how many of them may wait for workers, for thumbnails and metadata.
+        waiting: how many of them may wait for thumbnails and metadata.
     """
 
     def __init__(self, application: Application, threads: int, waiting: int) -> None:
         self._application = application
         spare = max(threads - waiting, threads // 4)
-        self.slow = ConcurrencyLimit(spare * 3 // 4)
-        self.forms, self._drains = ConcurrencyLimit(spare // 8), ConcurrencyLimit(spare // 16)
+        self.slow, self.forms, self._drains = (
+            ConcurrencyLimit(max(2, number)) for number in (spare * 3 // 4, spare // 8, spare // 16)
+        )
         self._next_log = 0.0
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

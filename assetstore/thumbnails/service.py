@@ -6,20 +6,27 @@ Thumbnails of an earlier server have real modification times. They are adopted i
 of the original's file, complete, and cannot belong to another original.
 
 Concurrency: if several requests need the same thumbnail at the same time, one makes it and the others get its result,
-or its error. Among processes, a file lock does the same. The number of waiting requests is limited, so that the
-threads of the server never all wait for thumbnails. A failure is cached for a while for that version of the file.
+or its error; it waits for a worker in the queue of the client that was first. Among processes, a file lock does the
+same. The number of waiting requests is limited, in total and for each client address, so that the threads of the server
+never all wait for thumbnails, and never all for one client. A failure is cached for a while for that version of the
+file.
+
+A thumbnail in the background first waits for its worker, and only then takes the lock and its place as the one that
+makes the thumbnail. So a request never waits for a thumbnail that is waiting in the background. While the background
+has a worker, it waits for no other thread: if another one is making the same thumbnail, it gives up.
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import logging
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from assetstore import formats, media_types
+from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.single_flight import SingleFlight
 from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedType
 from assetstore.storage.models import StoredFile, Version
@@ -35,6 +42,12 @@ _log = logging.getLogger(__name__)
 #: How often to try again if the original changes in the meantime.
 _ATTEMPTS = 3
 
+#: In the place of a client's address.
+_BACKGROUND = "background"
+
+#: Renders a thumbnail.
+Render = Callable[[Job], None]
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -43,20 +56,10 @@ class Rules:
     Fields:
         types: media types that get thumbnails (CAN_THUMBNAIL).
         largest: the largest size in pixels; requests for larger ones get this size.
-        waiting: how many requests may wait for thumbnails at the same time.
     """
 
     types: frozenset[str]
     largest: int
-    waiting: int
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """When a thumbnail gets a worker: in the turn of which client, or in the background."""
-
-    client: str
-    background: bool
 
 
 class Thumbnails:
@@ -67,14 +70,17 @@ class Thumbnails:
         store: the store of cached thumbnails.
         pool: renders new thumbnails.
         rules: which thumbnails to make.
+        waiting: how many requests may wait for thumbnails at the same time.
     """
 
-    def __init__(self, storage: OriginalReader, store: ThumbnailStore, pool: RenderPool, rules: Rules) -> None:
+    def __init__(
+        self, storage: OriginalReader, store: ThumbnailStore, pool: RenderPool, rules: Rules, waiting: ElasticLimit
+    ) -> None:
         self._storage = storage
         self._store = store
         self._pool = pool
         self._rules = rules
-        self._waiting_slots = threading.BoundedSemaphore(rules.waiting)
+        self._waiting = waiting
         self._flights: SingleFlight[bytes] = SingleFlight()
         self._failures = Failures()
 
@@ -108,15 +114,13 @@ class Thumbnails:
     def open(self, collection_dir: str, name: str, scale: int, *, client: str, background: bool = False) -> StoredFile:
         """Opens the thumbnail of an original, and makes it first if necessary.
 
-        If several clients need the same thumbnail at the same time, it is made once and waits for a worker in the
-        queue of the client that was first.
-
         Parameters:
             collection_dir: the folder of the collection.
             name: the store name of the original.
             scale: the size in pixels of the square into which the thumbnail fits.
             client: the address of the client; workers serve clients round robin.
-            background: whether all other thumbnails come first.
+            background: whether all other thumbnails come first. Not for requests: Unavailable is raised also if
+                another thread is making the same thumbnail.
 
         Raises:
             NotFound: the original does not exist.
@@ -126,7 +130,13 @@ class Thumbnails:
         for _ in range(_ATTEMPTS):
             request = self._request(collection_dir, name, scale)
             try:
-                return self._open(request, _Turn(client, background))
+                cached = self._cached(request)
+                if cached is not None:
+                    return cached
+                self._failures.check(request)
+                picture = self._made_in_background(request) if background else self._made(request, client)
+                # Another original may share the name of the thumbnail, and may have replaced it already.
+                return self._cached(request) or _in_memory(picture, request)
             except AssetError:
                 # If a file is replaced or deleted while a tool reads it, the tool may report any error.
                 if self._version(collection_dir, name) == request.version:
@@ -144,27 +154,36 @@ class Thumbnails:
         version = self._version(collection_dir, name)
         return ThumbnailRequest(collection_dir, name, version, self.name(name, scale), min(scale, self._rules.largest))
 
-    def _open(self, request: ThumbnailRequest, turn: _Turn) -> StoredFile:
-        cached = self._cached(request)
-        if cached is not None:
-            return cached
-        self._failures.check(request)
-        if not self._waiting_slots.acquire(blocking=False):
-            raise busy(f"{self._rules.waiting} requests are waiting for thumbnails")
+    def _made(self, request: ThumbnailRequest, client: str) -> bytes:
+        """The thumbnail, made by this thread or by one that began earlier."""
+
+        def make() -> bytes:
+            with self._store.locked(request.collection_dir, request.thumbnail):
+                return self._produce(request, functools.partial(self._pool.render, client=client))
+
+        if not self._waiting.acquire(client):
+            raise busy(f"{self._waiting.held} requests are waiting for thumbnails")
         try:
-            # The key includes the version, so that requests after a replacement wait for the new thumbnail.
-            key = f"{request.collection_dir}/{request.thumbnail}/{request.version.etag}"
-            picture = self._flights.do(key, lambda: self._produce(request, turn), TIMEOUT_SECONDS)
+            return self._flights.do(_key(request), make, TIMEOUT_SECONDS)
         except TimeoutError:
             raise busy(f"another request took over {TIMEOUT_SECONDS} seconds for the same thumbnail") from None
         finally:
-            self._waiting_slots.release()
-        # Another original may share the name of the thumbnail, and may have replaced it already.
-        return self._cached(request) or _in_memory(picture, request)
+            self._waiting.release(client)
+
+    def _made_in_background(self, request: ThumbnailRequest) -> bytes:
+        """The thumbnail, made by this thread. Raises Unavailable if another one is making it."""
+        with (
+            self._pool.lend(_BACKGROUND, background=True) as render,
+            self._store.locked(request.collection_dir, request.thumbnail, waits=False),
+        ):
+            try:
+                return self._flights.do(_key(request), lambda: self._produce(request, render), timeout=0)
+            except TimeoutError:
+                raise busy("a request is waiting for the same thumbnail") from None
 
     def waiting(self) -> int:
         """Returns how many requests are waiting for thumbnails, including those whose thumbnail is being made."""
-        return self._rules.waiting - self._waiting_slots._value
+        return self._waiting.held
 
     def open_cached(self, collection_dir: str, thumbnail: str) -> StoredFile:
         """Opens a cached thumbnail by its own file name, whatever its source is. Raises NotFound, StorageFault."""
@@ -215,20 +234,19 @@ class Thumbnails:
         cached.file.close()
         return None
 
-    def _produce(self, request: ThumbnailRequest, turn: _Turn) -> bytes:
-        """Makes or adopts a thumbnail and returns its bytes; caches it if its size is cached."""
-        with self._store.locked(request.collection_dir, request.thumbnail):
-            found = self._cached(request) or self._adopt(request)
-            if found is not None:
-                with found:
-                    return found.file.read()
-            began = time.monotonic()
-            try:
-                picture = self._make(request, turn)
-            except Unrenderable as failure:
-                self._failures.remember(request, failure)
-                raise
-            _log.debug("made thumbnail %r in %.0f ms", request.thumbnail, (time.monotonic() - began) * 1000)
+    def _produce(self, request: ThumbnailRequest, render: Render) -> bytes:
+        """Makes or adopts a thumbnail and returns its bytes; caches it if its size is cached. Its lock is held."""
+        found = self._cached(request) or self._adopt(request)
+        if found is not None:
+            with found:
+                return found.file.read()
+        began = time.monotonic()
+        try:
+            picture = self._make(request, render)
+        except Unrenderable as failure:
+            self._failures.remember(request, failure)
+            raise
+        _log.debug("made thumbnail %r in %.0f ms", request.thumbnail, (time.monotonic() - began) * 1000)
         # If another program changed the original meanwhile, only this code can remove the outdated thumbnail.
         try:
             if self._version(request.collection_dir, request.name) != request.version:
@@ -255,7 +273,7 @@ class Thumbnails:
             self._publish(new, request)
         return self._cached(request)
 
-    def _make(self, request: ThumbnailRequest, turn: _Turn) -> bytes:
+    def _make(self, request: ThumbnailRequest, render: Render) -> bytes:
         with self._storage.open_original(request.collection_dir, request.name) as original:
             decoder = formats.recognise(original.file.read(formats.HEAD_LENGTH))
         if decoder is None:
@@ -266,8 +284,7 @@ class Thumbnails:
             self._store.new(request.collection_dir, request.thumbnail) as new,
         ):
             encoder = formats.encoder(self._media_type(request.name))
-            job = Job(str(source), str(new.path), decoder.decoder, encoder.decoder, request.size)
-            self._pool.render(job, turn.client, background=turn.background)
+            render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, request.size))
             picture = new.path.read_bytes()
             if self._store.caches_size(request.collection_dir, request.size):
                 self._publish(new, request)
@@ -288,6 +305,12 @@ class Thumbnails:
                     yield other, self._version(collection_dir, other)
                 except NotFound:
                     continue
+
+
+def _key(request: ThumbnailRequest) -> str:
+    """Identifies a thumbnail among those that are being made."""
+    # With the version, so that requests after a replacement wait for the new thumbnail.
+    return f"{request.collection_dir}/{request.thumbnail}/{request.version.etag}"
 
 
 def _in_memory(picture: bytes, request: ThumbnailRequest) -> StoredFile:

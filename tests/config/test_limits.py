@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.config import limits
 from assetstore.config.limits import Limits, Machine, this_machine
 
@@ -39,12 +40,37 @@ def test_larger_pictures_may_take_longer(tmp_path: Path) -> None:
     assert derived(tmp_path, render_memory=4096).render_seconds == 240
 
 
-@pytest.mark.parametrize(("threads", "waiters"), [(256, (128, 32)), (512, (256, 64)), (2, (1, 1)), (1, (1, 1))])
-def test_half_of_the_threads_may_wait_for_thumbnails_and_an_eighth_for_metadata(
-    tmp_path: Path, threads: int, waiters: tuple[int, int]
+@pytest.mark.parametrize(
+    ("threads", "waiters"), [(256, (128, 128, 160)), (512, (256, 256, 320)), (2, (1, 1, 2)), (1, (1, 1, 2))]
+)
+def test_half_of_the_threads_may_wait_for_thumbnails_or_metadata_and_five_eighths_for_both(
+    tmp_path: Path, threads: int, waiters: tuple[int, int, int]
 ) -> None:
     limits = derived(tmp_path, threads=threads)
-    assert (limits.thumbnail_waiters, limits.metadata_waiters) == waiters
+    assert (limits.thumbnail_waiters, limits.metadata_waiters, limits.waiters) == waiters
+
+
+@pytest.mark.parametrize("field", ["thumbnail_waiters", "metadata_waiters"])
+def test_a_gallery_with_a_hundred_requests_at_a_time_may_wait_and_leaves_room_for_others(
+    tmp_path: Path, field: str
+) -> None:
+    limits = derived(tmp_path)
+    limit = ElasticLimit(getattr(limits, field), ElasticLimit(limits.waiters))
+    assert all(limit.acquire("gallery") for _ in range(100))
+    while limit.acquire("gallery"):
+        pass
+    assert sum(limit.acquire("other") for _ in range(100)) >= 14
+
+
+def test_however_many_requests_wait_for_thumbnails_some_may_wait_for_metadata_and_the_reverse(tmp_path: Path) -> None:
+    limits = derived(tmp_path)
+    numbers = (limits.thumbnail_waiters, limits.metadata_waiters)
+    for first, second in (numbers, numbers[::-1]):
+        whole = ElasticLimit(limits.waiters)
+        busy, other = ElasticLimit(first, whole), ElasticLimit(second, whole)
+        for client in map(str, range(1000)):
+            busy.acquire(client)
+        assert sum(other.acquire("client") for _ in range(100)) == 28
 
 
 def test_uploads_without_a_known_token_may_store_20_gb_or_together_a_tenth_of_a_large_disk(

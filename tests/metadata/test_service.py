@@ -11,15 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.errors import StorageFault, Unavailable, Unrenderable
 from assetstore.metadata import service
 from assetstore.metadata.service import MetadataService
 from tests import pictures
 
+CLIENT = "192.0.2.1"
+
 
 @pytest.fixture
 def metadata() -> Iterator[MetadataService]:
-    opened = MetadataService(waiting=4)
+    opened = MetadataService(ElasticLimit(4))
     yield opened
     opened.close()
 
@@ -48,12 +51,12 @@ class Held(io.BytesIO):
 
 
 def read(metadata: MetadataService, data: bytes) -> str | None:
-    return metadata.read(io.BytesIO(data), len(data)).date
+    return metadata.read(io.BytesIO(data), len(data), CLIENT).date
 
 
 def test_groups_and_date_come_from_a_worker_process(metadata: MetadataService) -> None:
     data = pictures.jpeg()
-    found = metadata.read(io.BytesIO(data), len(data))
+    found = metadata.read(io.BytesIO(data), len(data), CLIENT)
     assert found.date == "2009:05:30 12:34:56"
     assert {"Make": "Canon"}.items() <= found.groups[0]["Fields"].items()  # type: ignore[attr-defined]
 
@@ -61,7 +64,7 @@ def test_groups_and_date_come_from_a_worker_process(metadata: MetadataService) -
 def test_of_a_large_file_only_the_parts_with_metadata_are_read(metadata: MetadataService) -> None:
     data = pictures.jpeg() + bytes(50 << 20)
     file = Counted(data)
-    assert metadata.read(file, len(data)).date == "2009:05:30 12:34:56"
+    assert metadata.read(file, len(data), CLIENT).date == "2009:05:30 12:34:56"
     assert file.count < 200_000
 
 
@@ -80,7 +83,7 @@ def test_what_takes_too_long_is_given_up_and_the_next_file_read(
     # A worker that never answers, as one that a file keeps busy: it is stopped while it waits for a part.
     stuck = Stopping(metadata, pictures.jpeg())
     with pytest.raises(Unrenderable, match="too long"):
-        metadata.read(stuck, 1000)
+        metadata.read(stuck, 1000, CLIENT)
     assert read(metadata, pictures.jpeg()) == "2009:05:30 12:34:56"
 
 
@@ -101,7 +104,7 @@ class Stopping(io.BytesIO):
 def test_one_slow_file_does_not_stop_the_others(metadata: MetadataService) -> None:
     slow = Held(pictures.jpeg())
     with ThreadPoolExecutor() as threads:
-        waiting = threads.submit(metadata.read, slow, len(pictures.jpeg()))
+        waiting = threads.submit(metadata.read, slow, len(pictures.jpeg()), CLIENT)
         assert read(metadata, pictures.jpeg()) == "2009:05:30 12:34:56"
         assert not waiting.done()
         slow.may.set()
@@ -109,10 +112,10 @@ def test_one_slow_file_does_not_stop_the_others(metadata: MetadataService) -> No
 
 
 def test_more_than_may_wait_are_told_to_come_back() -> None:
-    metadata, slow = MetadataService(waiting=1), Held(pictures.jpeg())
+    metadata, slow = MetadataService(ElasticLimit(1)), Held(pictures.jpeg())
     with ThreadPoolExecutor() as threads:
-        waiting = threads.submit(metadata.read, slow, len(pictures.jpeg()))
-        while metadata._idle.qsize() == 2:
+        waiting = threads.submit(metadata.read, slow, len(pictures.jpeg()), CLIENT)
+        while not metadata.waiting():
             time.sleep(0.01)
         with pytest.raises(Unavailable) as refusal:
             read(metadata, pictures.jpeg())
@@ -122,13 +125,33 @@ def test_more_than_may_wait_are_told_to_come_back() -> None:
     metadata.close()
 
 
+def test_a_client_with_many_slow_files_leaves_room_for_another() -> None:
+    metadata, size = MetadataService(ElasticLimit(8)), len(pictures.jpeg())
+    slow = [Held(pictures.jpeg()) for _ in range(7)]
+    with ThreadPoolExecutor(8) as threads:
+        # Both workers are busy, and five more requests of this client wait.
+        for file in slow:
+            threads.submit(metadata.read, file, size, "many")
+        while metadata.waiting() < 7:
+            time.sleep(0.01)
+        with pytest.raises(Unavailable):
+            metadata.read(io.BytesIO(), size, "many")
+        other = threads.submit(read, metadata, pictures.jpeg())
+        while metadata.waiting() < 8:
+            time.sleep(0.01)
+        for file in slow:
+            file.may.set()
+        assert other.result() == "2009:05:30 12:34:56"
+    metadata.close()
+
+
 def test_a_disk_that_does_not_give_the_bytes_is_no_file_without_metadata(metadata: MetadataService) -> None:
     class Failing(io.BytesIO):
         def read(self, _size: int | None = -1) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with pytest.raises(StorageFault, match="cannot be read"):
-        metadata.read(Failing(), 1000)
+        metadata.read(Failing(), 1000, CLIENT)
     assert read(metadata, pictures.jpeg()) == "2009:05:30 12:34:56"
 
 

@@ -205,8 +205,9 @@ def test_the_overview_tells_health_versions_queue_and_limits(start: Start) -> No
 
 
 def test_a_waiting_request_shows_in_the_queue(server: RunningServer) -> None:
-    with server.context.thumbnails._waiting_slots:
-        assert data(server, "overview")["rendering"]["waiting"] == 1
+    server.context.thumbnails._waiting.acquire("a")
+    assert data(server, "overview")["rendering"]["waiting"] == 1
+    server.context.thumbnails._waiting.release("a")
 
 
 def test_the_overview_tells_what_the_last_verification_found(server: RunningServer) -> None:

@@ -1,14 +1,16 @@
 """The render workers as the server sees them: a limited number of processes.
 
-Concurrency: any thread may call `render`. A worker has one job at a time. If no worker is free, the thread waits in a
-queue that serves client addresses round robin and jobs in the background last (concurrency/fair_queue.py). If a worker
-dies, it is restarted and the job is tried once more. If it exceeds the time limit, it is killed with all its children,
-and only this job fails.
+Concurrency: any thread may call `render` and `lend`. A worker has one job at a time. If no worker is free, the thread
+waits in a queue that serves client addresses round robin and jobs in the background last (concurrency/fair_queue.py).
+If a worker dies, it is restarted and the job is tried once more. If it exceeds the time limit, it is killed with all
+its children, and only this job fails.
 """
 
+import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,20 @@ TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Workers:
-    """The state of a pool: the limit of processes, how many run and are busy, and whether it is closed."""
+    """The state of a pool.
+
+    Fields:
+        most: the limit of processes.
+        running, busy: how many processes run, and how many have a job.
+        waiting, in_background: how many jobs wait for a worker, without and in the background.
+        closed: whether the pool is closed.
+    """
 
     most: int
     running: int
     busy: int
+    waiting: int
+    in_background: int
     closed: bool
 
 
@@ -57,25 +68,42 @@ class RenderPool:
 
         Parameters:
             job: the thumbnail.
-            client: the address of the client that requested it; workers serve clients round robin.
-            background: whether the job gets a worker only if no other job waits, and never the last free one.
+            client, background: see `lend`.
 
         Raises:
             Unavailable: no worker was free in time, a tool is missing, or the server is stopping.
             Unrenderable: the file cannot be rendered.
             AssetError: the worker failed.
         """
+        with self.lend(client, background=background) as render:
+            render(job)
+
+    @contextmanager
+    def lend(self, client: str, *, background: bool = False) -> Iterator[Callable[[Job], None]]:
+        """Waits for a worker, and returns a function that renders a thumbnail with it, in a `with` statement.
+
+        Parameters:
+            client: the address of the client that needs the worker; clients are served round robin.
+            background: whether all others that wait come first; the background never gets the last free worker.
+
+        Raises Unavailable: no worker was free in time. The function raises the other errors of `render`.
+        """
         try:
             with self._queue.lend(client, TIMEOUT_SECONDS, background=background) as worker:
-                self._render(worker, job)
+                yield functools.partial(self._render, worker)
         except NoneFree:
             raise busy(f"no worker was free for {TIMEOUT_SECONDS} seconds") from None
 
     def workers(self) -> Workers:
         """Returns the state of the pool."""
-        most = len(self._all)
-        running = sum(worker.is_running for worker in self._all)
-        return Workers(most, running, self._queue.busy, self._closed)
+        return Workers(
+            most=len(self._all),
+            running=sum(worker.is_running for worker in self._all),
+            busy=self._queue.busy,
+            waiting=self._queue.waiting,
+            in_background=self._queue.waiting_in_background,
+            closed=self._closed,
+        )
 
     def _render(self, worker: "_Worker", job: Job) -> None:
         began, outcome = time.monotonic(), "made"
