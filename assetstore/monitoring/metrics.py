@@ -153,6 +153,8 @@ class _State:
         workers = self._pool.workers()
         for kind, value in (("most", workers.most), ("running", workers.running), ("busy", workers.busy)):
             yield _gauge(f"render_workers_{kind}", "Render workers of the process that serves the metrics.", value)
+        yield _gauge("render_jobs_waiting", "Thumbnails that wait for a worker.", workers.waiting)
+        yield _gauge("render_jobs_in_background", "The same, in the background.", workers.in_background)
         try:
             free = self._originals.space.free_bytes()
             if free is not None:

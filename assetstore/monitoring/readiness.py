@@ -83,8 +83,8 @@ def _tools() -> Result:
 
 def _rendering(pool: RenderPool) -> Result:
     workers = pool.workers()
-    reason = f"{workers.busy} of {workers.most} workers are busy, {workers.running} are running."
-    return Result(ERROR if workers.closed else OK, reason)
+    reason = f"{workers.busy} of {workers.most} workers are busy, {workers.running} are running"
+    return Result(ERROR if workers.closed else OK, f"{reason}, {workers.waiting} jobs wait.")
 
 
 def _verification(settings: Settings, originals: Originals) -> Result:

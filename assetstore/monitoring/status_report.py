@@ -109,6 +109,7 @@ class Report:
                 "most": workers.most,
                 "waiting": self._served.thumbnails.waiting(),
                 "most_waiting": settings.limits.thumbnail_waiters,
+                "in_background": workers.in_background,
             },
             "verification": self._verification(),
             "collections": self._collections(),

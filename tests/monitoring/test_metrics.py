@@ -75,6 +75,7 @@ def test_requests_renders_and_changes_are_counted(measured: RunningServer, free_
     assert of(found, "trash_files") == 2
     assert (of(found, "free_bytes") or 0) > 0
     assert of(found, "render_workers_busy") == 0
+    assert of(found, "render_jobs_waiting") == of(found, "render_jobs_in_background") == 0
 
 
 def test_the_health_checks_with_their_reasons_are_at_the_same_address(

@@ -197,7 +197,7 @@ def test_the_overview_tells_health_versions_queue_and_limits(start: Start) -> No
     assert told["checks"]["store"] == {"status": "ok", "reason": "The store can be written."}
     assert set(told["versions"]) == {"Web Asset Server", "Python", "ImageMagick", "Ghostscript"}
     assert all(version and version[0].isdigit() for version in told["versions"].values())
-    assert told["rendering"] == {"busy": 0, "most": 3, "waiting": 0, "most_waiting": 20}
+    assert told["rendering"] == {"busy": 0, "most": 3, "waiting": 0, "most_waiting": 20, "in_background": 0}
     assert (told["most_upload_bytes"], told["trash_days"]) == (5000, 7)
     assert told["collections"] == [{"place": "", "name": ""}]
     plan = {"days": 0, "command": "python manage.py verify"}

@@ -43,7 +43,7 @@ function health(checks) {
   return element("article", { class: "card wide" }, element("h3", {}, "Health"), element("dl", { class: "checks" }, rows));
 }
 
-function rendering({ busy, most, waiting, most_waiting: mostWaiting }) {
+function rendering({ busy, most, waiting, most_waiting: mostWaiting, in_background: inBackground }) {
   const gauge = (label, value, max) =>
     element("div", { class: "gauge" },
       element("span", {}, label),
@@ -53,7 +53,9 @@ function rendering({ busy, most, waiting, most_waiting: mostWaiting }) {
     element("h3", {}, "Render queue"),
     gauge("Workers busy", busy, most),
     gauge("Requests waiting", waiting, mostWaiting),
-    element("p", { class: "fine" }, waiting === 0 ? "No requests are waiting." : "Thumbnails are being made."));
+    element("p", { class: "fine" },
+      waiting === 0 ? "No requests are waiting." : "Thumbnails are being made.",
+      inBackground === 0 ? "" : ` ${counted(inBackground, "job")} in the background.`));
 }
 
 function versions({ versions: found, most_upload_bytes: most, trash_days: days }) {
