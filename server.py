@@ -35,6 +35,7 @@ from assetstore.http.proxies import Proxies
 from assetstore.http.unverified_uploads import UnverifiedUploads
 from assetstore.journal.events import Origin
 from assetstore.monitoring import health
+from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
 from assetstore.routes import responses, status
 from assetstore.routes.delivery import Delivery
@@ -286,11 +287,14 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     app.route("/static/<path:path>", "GET", server.static)
     app.route("/healthz", "GET", server.healthz)
     app.route("/readyz", "GET", server.readyz)
-    meter = status.install(app, context, server.collections, server.refused_tokens)
+    meters: list[middleware.Meter] = [AccessLog(context.settings.log_format)]
+    meters += status.install(app, context, server.collections, server.refused_tokens)
+    if context.metrics is not None:
+        meters.append(context.metrics)
     responses.install(app)
     routes = {"/" + route.rule.split("/")[1] for route in app.routes}
     admitted = Admission(app, context.settings.threads, context.settings.limits.waiters)
-    return middleware.RequestMiddleware(admitted, Proxies(context.settings.trusted_proxies), routes, meter)
+    return middleware.RequestMiddleware(admitted, Proxies(context.settings.trusted_proxies), routes, meters)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:

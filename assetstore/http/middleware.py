@@ -1,4 +1,4 @@
-"""The middleware around the application: the context of each request, the headers of every response, the access log.
+"""The middleware around the application: the context of each request, and the headers of every response.
 
 It is a separate WSGI layer, so it also covers the responses that the web framework produces itself.
 
@@ -6,7 +6,6 @@ Concurrency: any number of threads.
 """
 
 import itertools
-import logging
 import os
 import re
 import secrets
@@ -20,8 +19,6 @@ from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 
 #: Key in the WSGI environment, set by some web servers: when the request began to arrive, seconds since 1970.
 RECEIVED_AT = "assetstore.received_at"
-
-_log = logging.getLogger("assetserver.access")
 
 #: The request IDs that are accepted from trusted proxies; any other is replaced by one of ours.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
@@ -39,29 +36,29 @@ Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class Meter(Protocol):
-    """Counts requests that have ended."""
+    """Counts or logs requests that have ended."""
 
     def count(self, context: RequestContext) -> None:
         """Counts one request."""
 
 
 class RequestMiddleware:
-    """A WSGI application that adds the request context and common headers, and logs and counts requests.
+    """A WSGI application that adds the request context and common headers, and passes ended requests to meters.
 
     Parameters:
         application: the application to wrap.
         proxies: the trusted proxies.
         routes: the first segments of the paths that the application serves.
-        meter: counts requests; None for no counting.
+        meters: they count and log the requests.
     """
 
     def __init__(
-        self, application: Application, proxies: Proxies, routes: Iterable[str], meter: Meter | None = None
+        self, application: Application, proxies: Proxies, routes: Iterable[str], meters: Iterable[Meter]
     ) -> None:
         self._application = application
         self._proxies = proxies
         self._routes = frozenset(routes)
-        self._meter = meter
+        self._meters = tuple(meters)
         self._ids = RequestIds()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -103,10 +100,8 @@ class RequestMiddleware:
         )
 
     def _end(self, context: RequestContext) -> None:
-        # The query is not logged, because it can contain a token.
-        _log.info("%s", context.path, extra={"context": context})
-        if self._meter is not None:
-            self._meter.count(context)
+        for meter in self._meters:
+            meter.count(context)
 
 
 class Closing:

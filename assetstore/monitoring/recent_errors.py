@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 
-from assetstore.http.middleware import Meter
 from assetstore.http.request_context import RequestContext
 
 #: How many to store for each status, so that many missing files do not displace the one full disk.
@@ -17,14 +16,9 @@ _FIRST_REFUSAL = 400
 
 
 class RecentRefusals:
-    """Stores the requests that ended with an error (a `Meter`).
+    """Stores the requests that ended with an error (a `Meter`)."""
 
-    Parameters:
-        following: the next meter to call; None for none.
-    """
-
-    def __init__(self, following: Meter | None) -> None:
-        self._following = following
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._by_status: dict[int, deque[dict[str, object]]] = {}
 
@@ -43,8 +37,6 @@ class RecentRefusals:
             }
             with self._lock:
                 self._by_status.setdefault(context.status, deque(maxlen=_MOST_OF_A_STATUS)).append(refusal)
-        if self._following is not None:
-            self._following.count(context)
 
     def latest(self) -> list[dict[str, object]]:
         """Returns the stored requests, newest first."""

@@ -13,6 +13,7 @@ import functools
 import json
 import re
 import secrets
+from collections.abc import Iterable
 from typing import Any
 
 import bottle
@@ -130,7 +131,7 @@ def check_token(settings: Settings, refused_tokens: Refusals) -> None:
 
 def install(
     app: bottle.Bottle, context: AppContext, collections: Collections, refused_tokens: Refusals
-) -> Meter | None:
+) -> Iterable[Meter]:
     """Adds the status page to *app* if it is enabled (STATUS_PAGE).
 
     Parameters:
@@ -139,18 +140,18 @@ def install(
         collections: the mapping of collections.
         refused_tokens: counts rejected tokens by client.
 
-    Returns the meter for all requests, which serves the page and the metrics; None if both are disabled.
+    Returns the meters of the page: they must count all requests.
     """
     if not context.settings.status_page:
-        return context.metrics
-    refusals = RecentRefusals(context.metrics)
+        return ()
+    refusals = RecentRefusals()
     parts = (context.settings, context.originals, context.thumbnails, context.pool, context.health)
     page = StatusPage(context, Report(Served(*parts, collections, refusals)), refused_tokens)
     app.route("/status", "GET", page.page)
     app.route("/status/view/<name>", "GET", page.file)
     app.route("/status/data/<part>", "GET", page.data)
     app.route("/status/restore", "POST", page.restore)
-    return refusals
+    return (refusals,)
 
 
 def _query() -> Parameters:
