@@ -6,6 +6,7 @@ These tables are an allow-list at a security boundary, so they are written out h
 that detects hundreds of types.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -185,6 +186,7 @@ def thumbnail_parts(name: str, media_type: str) -> tuple[str, str]:
     return root, extension
 
 
+@functools.lru_cache(maxsize=1000)
 def thumbnail_name(name: str, media_type: str, scale: int) -> str:
     """Returns the file name of the thumbnail of *name* at *scale* pixels."""
     root, extension = thumbnail_parts(name, media_type)

@@ -9,8 +9,8 @@ import re
 import time
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
+from typing import NamedTuple
 from urllib.parse import quote
 
 from assetstore.errors import AssetError, RangeNotSatisfiable
@@ -35,8 +35,7 @@ _SET_BY_NGINX = ("Accept-Ranges", "Content-Length", "Content-Range")
 _INERT = re.compile(r"(?:image/(?!svg)|audio/|video/|application/pdf\b|text/plain\b)")
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """The headers of a request that decide how a file is sent, as received, None if absent; and the download name."""
 
     if_none_match: str | None = None
@@ -46,8 +45,7 @@ class Request:
     download_name: str | None = None
 
 
-@dataclass(frozen=True)
-class FileResponse:
+class FileResponse(NamedTuple):
     """How to send a file: status, headers, first byte and number of bytes."""
 
     status: int

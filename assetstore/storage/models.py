@@ -1,14 +1,13 @@
 """The values that stores return: versions of files, open files, entries of listings and of the trash."""
 
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 #: Why an original is in the trash.
 DELETED, REPLACED = "deleted", "replaced"
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """Identifies one version of a stored file among all versions of its name.
 
     Fields:

@@ -1,12 +1,11 @@
 """A request for a thumbnail."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from assetstore.storage.models import Version
 
 
-@dataclass(frozen=True)
-class ThumbnailRequest:
+class ThumbnailRequest(NamedTuple):
     """A requested thumbnail: the original and its version, and the file name and size of the thumbnail."""
 
     collection_dir: str

@@ -26,6 +26,11 @@ _COPIED_AT_ONCE = 1 << 20
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
+def relative_path(collection_dir: str, folder: str, name: str) -> str:
+    """Returns `[COLLECTION_DIR/]FOLDER/NAME`, as a plain string, because Path is slow and every read calls this."""
+    return f"{collection_dir}/{folder}/{name}" if collection_dir else f"{folder}/{name}"
+
+
 def open_file(base: Path, collection_dir: str, folder: str, name: str) -> StoredFile:
     """Opens a regular file `BASE/[COLLECTION_DIR/]FOLDER/NAME` for reading.
 
@@ -37,8 +42,7 @@ def open_file(base: Path, collection_dir: str, folder: str, name: str) -> Stored
         NotFound: no such regular file exists.
         StorageFault: the file cannot be read.
     """
-    # Plain strings, because Path is slow and every read of a thumbnail calls this twice.
-    shown: str | None = f"{collection_dir}/{folder}/{name}" if collection_dir else f"{folder}/{name}"
+    shown: str | None = relative_path(collection_dir, folder, name)
     path = f"{base}/{shown}"
     try:
         try:

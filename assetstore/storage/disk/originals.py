@@ -21,7 +21,7 @@ from assetstore.files.durable import confirm
 from assetstore.files.faults import faults
 from assetstore.files.locks import locked
 from assetstore.names import is_store_name
-from assetstore.storage.disk.files import ABSENT, open_file, resolve, version
+from assetstore.storage.disk.files import ABSENT, open_file, relative_path, resolve, version
 from assetstore.storage.disk.layout import DiskLayout
 from assetstore.storage.disk.thumbnails import DiskThumbnails
 from assetstore.storage.disk.trash import DiskTrash
@@ -56,7 +56,8 @@ class DiskOriginalStorage:
     def version(self, collection_dir: str, name: str) -> Version:
         """Returns the version of an original. Raises NotFound, StorageFault."""
         with contextlib.suppress(OSError):
-            status = os.lstat(f"{self._layout.base}/{collection_dir}/{self._layout.originals_name}/{name}")
+            path = relative_path(collection_dir, self._layout.originals_name, name)
+            status = os.lstat(f"{self._layout.base}/{path}")
             if stat.S_ISREG(status.st_mode):
                 return version(status)
         with self.open_original(collection_dir, name) as original:  # a symbolic link, or the call raises the error

@@ -1,15 +1,20 @@
 """Cached thumbnails as ordinary files, `BASE/[collection folder/]thumbnails/ROOT_SCALE.EXT`.
 
+Small thumbnails are also cached in memory, which saves most system calls of a request. Such a copy is used only if the
+status of the file is unchanged, so changes by other processes and by hand take effect immediately.
+
 Concurrency: as in `assetstore.storage.disk.originals`. The only locks are those that prevent processes from making the
 same thumbnail twice.
 """
 
 import contextlib
+import io
 import itertools
 import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,10 +23,18 @@ from assetstore.errors import StorageFault
 from assetstore.files.faults import faults
 from assetstore.files.locks import locked
 from assetstore.files.private_folders import make_private, private_folder
-from assetstore.storage.disk.files import open_file
+from assetstore.storage.disk.files import open_file, relative_path, version
 from assetstore.storage.disk.layout import DiskLayout
 from assetstore.storage.models import CachedThumbnail, StoredFile
+from assetstore.storage.thumbnail_cache import ThumbnailCache
 from assetstore.storage.thumbnail_sizes import ThumbnailSizes
+
+#: The size of the cache in memory, and of the largest thumbnail in it, in bytes.
+_CACHE_BYTES, _LARGEST_IN_MEMORY = 16 << 20, 64 << 10
+
+#: How long a file must be unchanged before it is cached in memory, in nanoseconds. Within one tick of the clock of a
+#: file system, a file can change twice without a different status.
+_SETTLED_NS = 2_000_000_000
 
 
 class DiskThumbnails:
@@ -35,10 +48,34 @@ class DiskThumbnails:
     def __init__(self, layout: DiskLayout, most_sizes: int) -> None:
         self._layout = layout
         self._most_sizes = most_sizes
+        self._cache = ThumbnailCache(_CACHE_BYTES)
 
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a cached thumbnail by its own name. Raises NotFound, StorageFault."""
-        return open_file(self._layout.base, collection_dir, self._layout.thumbnails_name, name)
+        return self._from_memory(collection_dir, name) or self._from_disk(collection_dir, name)
+
+    def _from_memory(self, collection_dir: str, name: str) -> StoredFile | None:
+        cached = self._cache.get(collection_dir, name)
+        if cached is None:
+            return None
+        own, data = cached
+        path = relative_path(collection_dir, self._layout.thumbnails_name, name)
+        try:
+            is_unchanged = version(os.lstat(f"{self._layout.base}/{path}")) == own
+        except OSError:
+            is_unchanged = False
+        return StoredFile(io.BytesIO(data), own, path) if is_unchanged else None
+
+    def _from_disk(self, collection_dir: str, name: str) -> StoredFile:
+        stored = open_file(self._layout.base, collection_dir, self._layout.thumbnails_name, name)
+        # Not a symbolic link, because the status of the link does not show that its target has changed.
+        if stored.path is None or stored.version.size > _LARGEST_IN_MEMORY:
+            return stored
+        with stored, faults():
+            data = stored.file.read(_LARGEST_IN_MEMORY)
+        if len(data) == stored.version.size and time.time_ns() - stored.version.changed_ns > _SETTLED_NS:
+            self._cache.put(collection_dir, name, stored.version, data)
+        return StoredFile(io.BytesIO(data), stored.version, stored.path)
 
     @contextlib.contextmanager
     def new(self, collection_dir: str, name: str) -> Iterator["DiskThumbnail"]:

@@ -20,8 +20,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import cachetools
-
 from assetstore import media_types
 from assetstore.errors import NotFound
 from assetstore.files.locks import locked
@@ -32,6 +30,7 @@ from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.object_info import Found
 from assetstore.storage.s3.objects import StoredObject, begun
 from assetstore.storage.s3.spool import Spool
+from assetstore.storage.thumbnail_cache import ThumbnailCache
 
 #: The size of the cache in memory, in bytes: enough for some thousand thumbnails of a gallery.
 CACHE_BYTES = 64 << 20
@@ -59,7 +58,7 @@ class S3Thumbnails:
         self._layout = layout
         self._base = base
         self._spool = spool
-        self._cache = _Cache()
+        self._cache = ThumbnailCache(CACHE_BYTES)
         self._sizes = _Sizes(most_sizes)
 
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
@@ -74,7 +73,7 @@ class S3Thumbnails:
                 cached = _fetched(folder, name)
             except Overtaken:  # another server replaced a large one
                 cached = _fetched(folder, name)
-            self._cache.put(collection_dir, name, cached)
+            self._cache.put(collection_dir, name, *cached)
         version, data = cached
         return StoredFile(io.BytesIO(data), version)
 
@@ -175,23 +174,6 @@ def _version(object: Found) -> Version:
 
 def _markers(folder: Folder) -> Folder:
     return Folder(folder.bucket, folder.key(f"{PRIVATE_FOLDER}/sizes"))
-
-
-class _Cache:
-    """The most recently requested thumbnails, in memory."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: cachetools.LRUCache[tuple[str, str], tuple[Version, bytes]]
-        self._entries = cachetools.LRUCache(CACHE_BYTES, getsizeof=lambda entry: len(entry[1]) + 1000)
-
-    def get(self, collection_dir: str, name: str) -> tuple[Version, bytes] | None:
-        with self._lock:
-            return self._entries.get((collection_dir, name))
-
-    def put(self, collection_dir: str, name: str, entry: tuple[Version, bytes]) -> None:
-        with self._lock, contextlib.suppress(ValueError):  # the entry is larger than the cache
-            self._entries[(collection_dir, name)] = entry
 
 
 class _Sizes:
