@@ -10,7 +10,7 @@ from dataclasses import dataclass
 REQUEST_CONTEXT = "assetstore.request_context"
 
 
-@dataclass
+@dataclass(slots=True)
 class RequestContext:
     """A request and its response.
 

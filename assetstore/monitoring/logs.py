@@ -33,7 +33,7 @@ def set_up(format: str, is_verbose: bool) -> None:
 
 def write(line: str) -> None:
     """Writes a line to standard output by one system call. Raises OSError."""
-    left = memoryview(f"{line}\n".encode("utf-8", "backslashreplace"))
+    left = f"{line}\n".encode("utf-8", "backslashreplace")
     while left:
         left = left[os.write(sys.stdout.fileno(), left) :]
 
