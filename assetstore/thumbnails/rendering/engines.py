@@ -72,7 +72,7 @@ TABLE: dict[str, tuple[Engine, ...]] = {
     "pdf": (PDFIUM, GHOSTSCRIPT),
     "jp2": (PILLOW,),
     "jxl": (LIBJXL,),
-    "psd": (PILLOW,),
+    "psd": (PILLOW, IMAGEMAGICK),
     "raw": (LIBRAW,),
 }
 

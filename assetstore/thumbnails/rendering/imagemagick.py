@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from assetstore.errors import OutOfSpace
-from assetstore.thumbnails.rendering import headers, pixels, refusals
+from assetstore.thumbnails.rendering import headers, pixels, refusals, tiff_tags
 from assetstore.thumbnails.rendering.job import Job, Limits
 from assetstore.thumbnails.rendering.tools import (
     IMAGEMAGICK,
@@ -18,6 +18,8 @@ from assetstore.thumbnails.rendering.tools import (
 def render(job: Job, limits: Limits) -> None:
     """Renders the thumbnail that *job* describes; raises the same errors as `render_open`."""
     with open_source(job.source) as descriptor:
+        if job.decoder == "tiff" and any(page.has_unusual_planes for page in tiff_tags.read_pages(descriptor)[:1]):
+            raise refusals.unsupported_planes("ImageMagick would mix up the planes, without an error")
         render_open(descriptor, job.decoder, job, limits)
 
 

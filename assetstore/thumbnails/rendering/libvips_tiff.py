@@ -40,6 +40,8 @@ def thumbnail(source: Any, pages: list[Page], size: int, fail_on: str) -> Any:
     page = pages[number] if pages else Page({})
     if page.number(tiff_tags.COMPRESSION) == _OLD_JPEG:
         raise refusals.damaged("libvips renders some TIFFs with old-style JPEG as white, without an error")
+    if page.has_unusual_planes:
+        raise refusals.unsupported_planes("libvips would mix up rows and planes, without an error")
     options = _smallest_level(pages, number, size)
     picture = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on, **options)
     picture = _without_other_bands(picture, page)
@@ -77,11 +79,8 @@ def _without_other_bands(picture: Any, page: Page) -> Any:
     colors = _COLOR_BANDS.get(int(page.number(tiff_tags.PHOTOMETRIC, 1)))
     if colors is None or picture.bands != page.number(tiff_tags.SAMPLES, 1) or picture.bands <= colors:
         return picture
-    kind = page.number(tiff_tags.EXTRA_SAMPLES)
-    bands = picture.extract_band(0, n=colors + (kind in (_ASSOCIATED, _UNASSOCIATED)))
-    if kind == _ASSOCIATED and bands.format in ("uchar", "ushort"):
-        return bands.unpremultiply().cast(bands.format)
-    return bands
+    has_alpha = page.number(tiff_tags.EXTRA_SAMPLES) in (_ASSOCIATED, _UNASSOCIATED)
+    return picture.extract_band(0, n=colors + has_alpha)
 
 
 def _shrunk(picture: Any, size: int) -> Any:

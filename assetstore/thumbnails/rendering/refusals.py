@@ -57,3 +57,8 @@ def encrypted_otherwise(detail: str) -> Encrypted:
 def unsupported_compression(name: str, detail: str) -> Refused:
     """Returns the error for a compression that no engine supports."""
     return Refused(f"The server does not support the compression of this image ({name}).", detail)
+
+
+def unsupported_planes(detail: str) -> Refused:
+    """Returns the error for a TIFF whose samples are arranged in a way that no engine supports."""
+    return Refused("The server does not support this TIFF, because its channels are stored separately.", detail)

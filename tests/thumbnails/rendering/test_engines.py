@@ -98,6 +98,14 @@ TIFFS = {
         ),
         (127, 127, 127),
     ),
+    "8 bits, multiplied by their opacity": (
+        tiffs.tiff((page(64, 48, (8,) * 4, 2, t338=(SHORT, [1])), solid(64, 0, 0, 128))),
+        (191, 127, 127),
+    ),
+    "16 bits, multiplied by their opacity": (
+        tiffs.tiff((page(64, 48, (16,) * 4, 2, t338=(SHORT, [1])), solid(0, 64, 0, 0, 0, 0, 0, 128))),
+        (191, 127, 127),
+    ),
     "a preview before the picture": (tiffs.tiff((REDUCED, bytes(16 * 12)), (page(64, 48, (8,), 1), solid(255))), WHITE),
 }
 
@@ -109,6 +117,13 @@ def test_the_numbers_of_a_tiff_mean_what_its_tags_say(tmp_path: Path, name: str)
     assert drawn.picture.size == (64, 48)
     assert pictures.alike(drawn.color(0.5, 0.25), color), drawn.color(0.5, 0.25)
     assert drawn.note == ""
+
+
+def test_a_tiff_in_planes_that_every_engine_would_mix_up_is_refused(tmp_path: Path) -> None:
+    planes = {"t284": (SHORT, [2]), "t273": (LONG, [8, 8 + 64 * 48]), "t279": (LONG, [64 * 48] * 2)}
+    data = tiffs.tiff((page(64, 48, (8, 8), 1, t338=(SHORT, [2]), **planes), solid(128) + solid(255)))
+    with pytest.raises(refusals.Refused, match="its channels are stored separately"):
+        draw(tmp_path, data)
 
 
 def test_the_smallest_level_of_a_pyramid_that_is_large_enough_is_drawn(tmp_path: Path) -> None:
@@ -189,6 +204,12 @@ def test_lossless_jpeg_is_known_by_its_header_because_no_part_of_its_size_can_be
 @pytest.mark.parametrize("sample", samples.ALL, ids=lambda sample: sample.title)
 def test_what_the_doctor_draws_is_drawn_without_a_complaint(tmp_path: Path, sample: samples.Sample) -> None:
     assert draw(tmp_path, sample.read(), 32).note == ""
+
+
+def test_a_photoshop_file_of_16_bits_is_drawn_although_pillow_reads_only_8(tmp_path: Path) -> None:
+    header = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 48, 64, 16, 3) + bytes(12)
+    planes = b"".join(struct.pack(">H", value) * (64 * 48) for value in (65535, 0, 0))
+    assert pictures.alike(draw(tmp_path, header + bytes(2) + planes).color(), RED)
 
 
 def test_camera_raw_is_drawn_by_its_preview_as_the_camera_was_held(tmp_path: Path) -> None:
