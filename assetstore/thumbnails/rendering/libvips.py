@@ -61,6 +61,10 @@ def _dimensions(job: Job, descriptor: int) -> tuple[int, int]:
     if job.decoder == "png":
         # libvips would decompress all text chunks here, and again when it decodes the image.
         return headers.png_dimensions(descriptor)
+    if job.decoder == "jpeg":
+        jpeg = headers.jpeg_header(descriptor)
+        if jpeg.width and jpeg.height:
+            return jpeg.width, jpeg.height
     header = _open(descriptor, _LENIENT)
     return header.width, header.height
 
