@@ -7,6 +7,7 @@ The order was determined by rendering public image collections with each engine 
 import dataclasses
 import importlib
 import importlib.util
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from assetstore.errors import Unavailable, Unrenderable
 from assetstore.thumbnails.rendering import isolation, output, refusals, tiff_tags
 from assetstore.thumbnails.rendering.job import Job, Limits
 
-#: CPU seconds for a page of a PDF: a page is a program, and may never end.
+#: Seconds for a page of a PDF, for all engines together: a page is a program, and may never end.
 _PAGE_SECONDS = 20
 
 
@@ -101,13 +102,14 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
     failures: list[tuple[Engine, Unrenderable]] = []
     missing: list[Unavailable] = []
     blank = b""
+    deadline = time.monotonic() + min(limits.seconds, _PAGE_SECONDS if job.decoder == "pdf" else limits.seconds)
     for engine in TABLE[job.decoder] if engines is None else engines:
         module = engine.load()
         if module is None:
             missing.append(_not_installed(engine))
             continue
         try:
-            note = _attempt(module, job, limits)
+            note = _attempt(module, job, limits, deadline)
         except Unrenderable as failure:
             failures.append((engine, failure))
             if isinstance(failure, refusals.Encrypted):
@@ -133,9 +135,11 @@ def _as_what_it_is(job: Job) -> Job:
     return dataclasses.replace(job, decoder="raw") if is_raw else job
 
 
-def _attempt(module: ModuleType, job: Job, limits: Limits) -> str:
-    seconds = _PAGE_SECONDS if job.decoder == "pdf" else limits.seconds
-    return isolation.run(lambda: str(module.render(job, limits) or ""), limits, min(seconds, limits.seconds))
+def _attempt(module: ModuleType, job: Job, limits: Limits, deadline: float) -> str:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise refusals.too_slow("no time was left")
+    return isolation.run(lambda: str(module.render(job, limits) or ""), limits, seconds, Path(job.target).parent)
 
 
 def _verdict(failures: list[tuple[Engine, Unrenderable]], missing: list[Unavailable]) -> Unrenderable | Unavailable:

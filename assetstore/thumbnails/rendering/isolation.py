@@ -1,15 +1,22 @@
 """Runs each attempt of an engine in its own child process, so that a crash or excessive use ends only this attempt.
 
 The worker is single-threaded and decodes nothing itself, so forking it is safe. It is also cheap: the child has all
-libraries loaded, and starts within a few milliseconds.
+libraries loaded, and starts within a few milliseconds. The system limits memory, CPU time and the length of each file.
+The worker limits the time and the temporary files of all processes together: it looks at them while it waits, and kills
+the child; its tool dies with it.
 """
 
+import contextlib
 import json
+import math
 import os
 import resource
+import select
 import signal
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from assetstore.errors import AssetError
@@ -25,17 +32,21 @@ _LAST_CALLS = -4
 #: gives the longest file.
 _MOST_FILES, _PART_PER_FILE = 32, 4
 
+#: How often to look at the temporary files, in milliseconds.
+_LOOK_EVERY = 100
+
 #: Megabytes for small allocations of every library, in addition to the limit.
 _DATA_BESIDES = 64
 
 
-def run(work: Callable[[], str], limits: Limits, cpu_seconds: int) -> str:
+def run(work: Callable[[], str], limits: Limits, seconds: float, folder: Path) -> str:
     """Calls *work* in a child process and returns what it returns.
 
     Parameters:
         work: renders one thumbnail.
         limits: limits of memory and of bytes written.
-        cpu_seconds: the limit of CPU time of each process.
+        seconds: the limit of time, and of CPU time of each process.
+        folder: the private folder of the job, which contains all temporary files.
 
     Raises every AssetError that *work* raises; Damaged if the process died, Refused if it exceeded a limit.
     """
@@ -43,15 +54,51 @@ def run(work: Callable[[], str], limits: Limits, cpu_seconds: int) -> str:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _be_child(work, limits, cpu_seconds, writing)
+        _be_child(work, limits, math.ceil(seconds), writing)
     os.close(writing)
     with open(reading, "rb") as pipe:
+        excess = _watch(pipe.fileno(), child, limits, time.monotonic() + seconds, folder)
+        if excess is not None:
+            os.kill(child, signal.SIGKILL)
         said = pipe.read()
     _, status = os.waitpid(child, 0)
+    if excess is not None:
+        raise excess
     answer: dict[str, Any] = json.loads(said) if said else _death(os.waitstatus_to_exitcode(status))
     if "error" in answer:
         raise refusals.KINDS[answer["error"]](answer["public"], answer["detail"], retry_after=answer["retry_after"])
     return str(answer["note"])
+
+
+def _watch(reading: int, child: int, limits: Limits, deadline: float, folder: Path) -> AssetError | None:
+    """Waits for the child's answer or end; returns an error if it exceeds a limit before that."""
+    poll = select.poll()
+    poll.register(reading, select.POLLIN)
+    while not poll.poll(_LOOK_EVERY):
+        if time.monotonic() > deadline:
+            return refusals.too_slow("stopped at the time limit")
+        if _temporary_bytes(child, folder) > limits.megabytes * _MEGABYTE:
+            return refusals.too_large("the temporary files are too large")
+    return None
+
+
+def _temporary_bytes(child: int, folder: Path) -> int:
+    """Bytes on disk of the files in the folder, and of deleted files that the child or its tool has open."""
+    used = {}
+    with contextlib.suppress(OSError):  # files and processes disappear while this code looks at them
+        for path in (*folder.rglob("*"), *_open_files(child)):
+            with contextlib.suppress(OSError):
+                found = path.stat()
+                if path.is_relative_to(folder) or found.st_nlink == 0:
+                    used[found.st_dev, found.st_ino] = found.st_blocks * 512
+    return sum(used.values())
+
+
+def _open_files(process: int) -> Iterator[Path]:
+    """Links to the open files of a process and its children (proc(5))."""
+    yield from Path(f"/proc/{process}/fd").iterdir()
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        yield from _open_files(int(child))
 
 
 def as_answer(error: AssetError) -> dict[str, object]:

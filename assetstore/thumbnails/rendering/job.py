@@ -28,7 +28,7 @@ class Limits:
 
     Fields:
         seconds: the time of all steps together.
-        megabytes: memory; a temporary file may have a quarter of it.
+        megabytes: memory, and temporary files together; one temporary file may have a quarter of it.
     """
 
     seconds: int

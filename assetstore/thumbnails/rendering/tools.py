@@ -2,10 +2,10 @@
 
 A tool gets the original as an open file (`/dev/fd/N`), never by its name, because ImageMagick interprets names as
 patterns, formats and even options. It gets its own folder for temporary files and a minimal environment. It has no time
-limit here: the pool kills the worker with all its children when the time is up (`sh` checks the time only every tenth
-of a second).
+limit here: `isolation` kills the attempt, and the tool ends with it.
 """
 
+import ctypes
 import os
 import resource
 import shutil
@@ -33,6 +33,11 @@ _LONGEST_COMPLAINT = 4000
 _FULL_DISK = 4 << 20
 
 _MEGABYTE = 1 << 20
+
+_LIBC = ctypes.CDLL(None)
+
+#: prctl(2): the signal that a process gets when its parent ends.
+_PR_SET_PDEATHSIG = 1
 
 #: Megabytes of address space in addition to the memory limit, because every tool maps its libraries.
 _ADDRESS_SPACE_BESIDES = 768
@@ -120,6 +125,8 @@ def run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path, meg
 
 
 def _limit_tool(megabytes: int) -> None:
+    # If the attempt is killed, the tool must not go on.
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     address_space = (megabytes + _ADDRESS_SPACE_BESIDES) * _MEGABYTE
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 

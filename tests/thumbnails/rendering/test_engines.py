@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import struct
+import time
 import types
 import zlib
 from collections.abc import Sequence
@@ -228,6 +229,35 @@ def test_a_pdf_is_drawn_within_its_crop_box_and_turned(tmp_path: Path) -> None:
         assert pictures.alike(drawn.color(0.1, 0.1), RED)
 
 
+def with_objects(data: bytes, objects: bytes, catalog: bytes = b"") -> bytes:
+    return data.replace(b"/Catalog", b"/Catalog" + catalog).replace(b" trailer", b" " + objects + b" trailer")
+
+
+PDFS = {
+    "annotations": with_objects(
+        pdf(page=b"/Annots[5 0 R]", media=b"0 0 100 100"),
+        b"5 0 obj<</Type/Annot/Subtype/Stamp/F 4/Rect[0 0 100 100]/AP<</N 6 0 R>>>>endobj\n"
+        b"6 0 obj<</Type/XObject/Subtype/Form/BBox[0 0 100 100]/Length 27>>stream\n"
+        b"1 0 0 rg 0 0 100 100 re f  \nendstream endobj\n",
+    ),
+    "units of other sizes": pdf(page=b"/UserUnit 10", media=b"0 0 100 100", content=b"1 0 0 rg 0 0 100 100 re f"),
+    "the cover page of a portfolio": with_objects(
+        pdf(media=b"0 0 100 100", content=b"1 0 0 rg 0 0 100 100 re f"),
+        b"5 0 obj<</Type/Filespec/F(a.pdf)/UF(a.pdf)/EF<</F 6 0 R>>>>endobj\n"
+        b"6 0 obj<</Type/EmbeddedFile/Length 9>>stream\n%PDF-1.7\n\nendstream endobj\n",
+        b"/Collection<</Type/Collection/View/D>>/Names<</EmbeddedFiles<</Names[(a.pdf) 5 0 R]>>>>",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PDFS)
+@pytest.mark.parametrize("only", [engines.PDFIUM, engines.GHOSTSCRIPT], ids=lambda engine: engine.title)
+def test_a_pdf_is_drawn_with_everything_that_a_viewer_shows(tmp_path: Path, what: str, only: engines.Engine) -> None:
+    drawn = draw(tmp_path, PDFS[what], only=[only])
+    assert drawn.picture.size == (100, 100)
+    assert all(pictures.alike(drawn.color(x, y), RED) for x in (0.1, 0.9) for y in (0.1, 0.9))
+
+
 def test_a_program_in_postscript_behind_which_a_pdf_begins_never_runs(tmp_path: Path) -> None:
     program = b"0 0 300 300 rectfill showpage ".ljust(1015) + b"%PDF-1.4\n"
     with pytest.raises(refusals.Damaged):
@@ -302,6 +332,18 @@ def test_a_blank_page_is_shown_if_no_other_engine_sees_more(tmp_path: Path, monk
 
     assert draw(tmp_path, pdf(), only=engine(monkeypatch, sees_nothing, says_damaged)).picture.size == (7, 7)
     assert draw(tmp_path, pdf(), only=engine(monkeypatch, sees_nothing, draws)).picture.size == (9, 9)
+
+
+def test_the_engines_share_the_time_for_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_PAGE_SECONDS", 1)
+
+    def never_ends(_job: Job, _limits: Limits) -> str:
+        time.sleep(100)
+        return ""
+
+    with pytest.raises(refusals.Refused, match="too long") as raised:
+        draw(tmp_path, pdf(), only=engine(monkeypatch, never_ends, draws))
+    assert "engine 1: no time was left" in raised.value.detail
 
 
 def test_a_format_without_an_installed_engine_names_the_package(

@@ -1,50 +1,53 @@
 """rendering.isolation: what an engine does in its own process costs its attempt only."""
 
+import contextlib
 import os
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from assetstore.errors import OutOfSpace
-from assetstore.thumbnails.rendering import isolation, refusals
+from assetstore.thumbnails.rendering import isolation, refusals, tools
 from assetstore.thumbnails.rendering.job import Limits
 
 LIMITS = Limits(30, 64)
 
 
-def test_the_note_of_an_engine_comes_back() -> None:
-    assert isolation.run(lambda: "drawn in part", LIMITS, 5) == "drawn in part"
+def test_the_note_of_an_engine_comes_back(tmp_path: Path) -> None:
+    assert isolation.run(lambda: "drawn in part", LIMITS, 5, tmp_path) == "drawn in part"
 
 
-def test_an_error_comes_back_as_it_was_raised() -> None:
+def test_an_error_comes_back_as_it_was_raised(tmp_path: Path) -> None:
     def work() -> str:
         raise OutOfSpace("The disk is full.", "detail", retry_after=7)
 
     with pytest.raises(OutOfSpace) as raised:
-        isolation.run(work, LIMITS, 5)
+        isolation.run(work, LIMITS, 5, tmp_path)
     assert (raised.value.public, raised.value.detail, raised.value.retry_after) == ("The disk is full.", "detail", 7)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
-def test_a_library_that_crashes_says_that_the_file_is_damaged(number: signal.Signals) -> None:
+def test_a_library_that_crashes_says_that_the_file_is_damaged(tmp_path: Path, number: signal.Signals) -> None:
     with pytest.raises(refusals.Damaged, match="damaged"):
-        isolation.run(lambda: os.kill(os.getpid(), number) or "", LIMITS, 5)  # type: ignore[func-returns-value]
+        isolation.run(lambda: os.kill(os.getpid(), number) or "", LIMITS, 5, tmp_path)  # type: ignore[func-returns-value]
 
 
-def test_an_engine_gets_no_more_memory_than_its_limit() -> None:
+def test_an_engine_gets_no_more_memory_than_its_limit(tmp_path: Path) -> None:
     with pytest.raises(refusals.Refused, match="too large"):
-        isolation.run(lambda: str(len(bytearray(300 << 20))), LIMITS, 5)
-    assert isolation.run(lambda: str(len(bytearray(30 << 20))), LIMITS, 5) == str(30 << 20)
+        isolation.run(lambda: str(len(bytearray(300 << 20))), LIMITS, 5, tmp_path)
+    assert isolation.run(lambda: str(len(bytearray(30 << 20))), LIMITS, 5, tmp_path) == str(30 << 20)
 
 
-def test_an_engine_that_never_ends_is_stopped_when_its_time_is_up() -> None:
+def test_an_engine_that_never_ends_is_stopped_when_its_time_is_up(tmp_path: Path) -> None:
     def work() -> str:
         while True:
             pass
 
     with pytest.raises(refusals.Refused, match="too long"):
-        isolation.run(work, LIMITS, 1)
+        isolation.run(work, LIMITS, 1, tmp_path)
 
 
 def test_an_engine_writes_no_file_longer_than_a_quarter_of_its_memory(tmp_path: Path) -> None:
@@ -53,10 +56,43 @@ def test_an_engine_writes_no_file_longer_than_a_quarter_of_its_memory(tmp_path: 
         return "written"
 
     with pytest.raises((refusals.Refused, refusals.Damaged)):
-        isolation.run(work, LIMITS, 5)
+        isolation.run(work, LIMITS, 5, tmp_path)
     assert (tmp_path / "large").stat().st_size <= 16 << 20
 
 
-def test_what_an_engine_prints_is_not_taken_for_an_answer(capfd: pytest.CaptureFixture[str]) -> None:
-    assert isolation.run(lambda: os.write(1, b"{}") and "", LIMITS, 5) == ""
+@pytest.mark.parametrize("are_deleted", [False, True])
+def test_the_temporary_files_of_an_engine_are_limited_together(tmp_path: Path, are_deleted: bool) -> None:
+    opened = []
+
+    def work() -> str:
+        for number in range(30):
+            path = tmp_path / str(number)
+            opened.append(open(path, "wb"))  # noqa: SIM115 - stays open, so that it keeps its bytes
+            opened[-1].write(bytes(8 << 20))
+            opened[-1].flush()
+            if are_deleted:
+                path.unlink()
+            time.sleep(0.2)
+        return "written"
+
+    with pytest.raises(refusals.Refused, match="too large"):
+        isolation.run(work, LIMITS, 20, tmp_path)
+
+
+def test_a_tool_ends_with_the_attempt_that_started_it(tmp_path: Path) -> None:
+    sleeper = tools.Tool("sleep", ("sleep",), "coreutils")
+    with pytest.raises(refusals.Refused, match="too long"), open(os.devnull, "rb") as nothing:
+        isolation.run(lambda: tools.run(sleeper, ["77.7"], nothing.fileno(), tmp_path, 64), LIMITS, 1, tmp_path)
+    while any(command == b"sleep\x0077.7\0" for command in command_lines()):
+        time.sleep(0.05)
+
+
+def command_lines() -> Iterator[bytes]:
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            yield (process / "cmdline").read_bytes()[-12:]
+
+
+def test_what_an_engine_prints_is_not_taken_for_an_answer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert isolation.run(lambda: os.write(1, b"{}") and "", LIMITS, 5, tmp_path) == ""
     assert capfd.readouterr().out == ""
