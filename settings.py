@@ -108,6 +108,7 @@ CAN_THUMBNAIL = {
     "image/jpeg",
     "image/jxl",
     "image/png",
+    "image/svg+xml",
     "image/tiff",
     "image/vnd.adobe.photoshop",
     "image/webp",

@@ -48,8 +48,9 @@ JPEG_2000 = Format("JPEG 2000", "jp2")
 JPEG_XL = Format("JPEG XL", "jxl")
 PSD = Format("Photoshop", "psd")
 CAMERA_RAW = Format("camera RAW", "raw")
+SVG = Format("SVG", "svg")
 
-_ALL = (JPEG, PNG, GIF, TIFF, HEIC, AVIF, WEBP, BMP, PDF, JPEG_2000, JPEG_XL, PSD, CAMERA_RAW)
+_ALL = (JPEG, PNG, GIF, TIFF, HEIC, AVIF, WEBP, BMP, PDF, JPEG_2000, JPEG_XL, PSD, CAMERA_RAW, SVG)
 FORMATS = {format.decoder: format for format in _ALL}
 
 #: The brands that follow `ftyp` in files of the ISO base media format.
@@ -83,6 +84,9 @@ _SIGNATURES = (
 #: The bytes after the first pointer of a TIFF that is a Canon CR2.
 _CANON_MARK = b"CR"
 
+#: What an SVG begins with; `<svg` follows, after comments and entities in some files.
+_SVG_STARTS = (b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")
+
 #: Media types of camera RAW. Most of these files are TIFFs by their first bytes; their tags say more.
 _RAW_TYPES = (
     *("image/x-canon-cr2", "image/x-canon-cr3", "image/x-nikon-nef", "image/x-sony-arw", "image/x-adobe-dng"),
@@ -104,6 +108,7 @@ _ANNOUNCED = {
     "image/jp2": JPEG_2000,
     "image/jxl": JPEG_XL,
     "image/vnd.adobe.photoshop": PSD,
+    "image/svg+xml": SVG,
     **dict.fromkeys(_RAW_TYPES, CAMERA_RAW),
 }
 
@@ -122,13 +127,14 @@ _THUMBNAILS: dict[str, tuple[Format, str | None]] = {
     "image/jp2": (PNG, ".png"),
     "image/jxl": (PNG, ".png"),
     "image/vnd.adobe.photoshop": (PNG, ".png"),
+    "image/svg+xml": (PNG, ".png"),
     **dict.fromkeys(_RAW_TYPES, (PNG, ".png")),
 }
 
 #: Extensions whose thumbnails are PNG files, so that two originals can have the same thumbnail name.
 _EXTENSIONS = (
     *(".png", ".pdf", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".webp", ".bmp", ".jp2", ".j2k", ".jxl"),
-    *(".psd", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".raf", ".rw2", ".pef"),
+    *(".psd", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".raf", ".rw2", ".pef", ".svg"),
 )
 
 #: Every media type that can have a thumbnail; the setting CAN_THUMBNAIL chooses among them.
@@ -146,6 +152,8 @@ def recognise(head: bytes) -> Format | None:
         return WEBP
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return BMP
+    if b"<svg" in head and head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_SVG_STARTS):
+        return SVG
     # Ghostscript executes a file that begins as PostScript, even if a PDF header follows.
     before, header, _ = head[:HEAD_LENGTH].partition(b"%PDF-")
     return PDF if header and b"%!" not in before else None

@@ -43,5 +43,6 @@ ALL = (
     Sample("JPEG 2000", "image/jp2", ".jp2"),
     Sample("JPEG XL", "image/jxl", ".jxl"),
     Sample("Photoshop", "image/vnd.adobe.photoshop", ".psd"),
+    Sample("SVG", "image/svg+xml", ".svg"),
     Sample("camera RAW", "image/x-adobe-dng", ".dng"),
 )

@@ -274,7 +274,6 @@ DAMAGED = {
     "empty.jpg": (b"", "not an image"),
     "text.jpg": (b"hello", "not an image"),
     "drawing.jpg": (b"push graphic-context\nviewbox 0 0 9 9\nimage over 0,0 0,0 'msl:/tmp/x'\n", "not an image"),
-    "drawing.png": (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not an image"),
     "script.pdf": (b"%!PS\n(/etc/passwd) (r) file\n", "not an image"),
 }
 

@@ -17,8 +17,8 @@ from assetstore.errors import Unavailable, Unrenderable
 from assetstore.thumbnails.rendering import isolation, output, refusals, tiff_tags
 from assetstore.thumbnails.rendering.job import Job, Limits
 
-#: Seconds for a page of a PDF, for all engines together: a page is a program, and may never end.
-_PAGE_SECONDS = 20
+#: Formats that are programs, and may never end; seconds for one, for all engines together.
+_PROGRAMS, _PROGRAM_SECONDS = ("pdf", "svg"), 20
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,11 @@ TABLE: dict[str, tuple[Engine, ...]] = {
     "heic": (LIBHEIF, IMAGEMAGICK),
     "bmp": (PILLOW, IMAGEMAGICK),
     "pdf": (PDFIUM, GHOSTSCRIPT),
-    "jp2": (PILLOW,),
+    "jp2": (PILLOW, IMAGEMAGICK),
     "jxl": (LIBJXL,),
     "psd": (PILLOW, IMAGEMAGICK),
     "raw": (LIBRAW,),
+    "svg": (LIBVIPS,),
 }
 
 
@@ -102,7 +103,7 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
     failures: list[tuple[Engine, Unrenderable]] = []
     missing: list[Unavailable] = []
     blank = b""
-    deadline = time.monotonic() + min(limits.seconds, _PAGE_SECONDS if job.decoder == "pdf" else limits.seconds)
+    deadline = time.monotonic() + min(limits.seconds, _PROGRAM_SECONDS if job.decoder in _PROGRAMS else limits.seconds)
     for engine in TABLE[job.decoder] if engines is None else engines:
         module = engine.load()
         if module is None:

@@ -1,10 +1,12 @@
 """Renders images with libvips (pyvips): upright, in sRGB, without metadata, decoded in strips no larger than necessary.
 
 The header is read first, and only the loader of the recognised format may run. Truncated files are rendered as far as
-possible.
+possible. SVG is drawn at the final size by librsvg, which runs no scripts, and opens no other files and no connections
+because libvips gives it no base address.
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pyvips
@@ -20,6 +22,7 @@ _LOADERS = {
     "tiff": ("VipsForeignLoadTiff", True),
     "webp": ("VipsForeignLoadWebp", False),
     "avif": ("VipsForeignLoadHeif", False),
+    "svg": ("VipsForeignLoadSvg", True),
 }
 
 #: Values of libvips' option `fail_on`: fail on any error in the pixels, or only if there are none.
@@ -44,6 +47,8 @@ def render(job: Job, limits: Limits) -> str:
     loader, is_streamed = _LOADERS[job.decoder]
     # libvips must not use temporary files instead of memory: only memory has the right limit.
     os.environ["VIPS_DISC_THRESHOLD"] = f"{2 * limits.megabytes}m"
+    # An SVG with text uses Fontconfig, which must not write its cache elsewhere.
+    os.environ["XDG_CACHE_HOME"] = str(Path(job.target).parent)
     pyvips.cache_set_max(0)
     pyvips.operation_block_set("VipsForeignLoad", True)
     pyvips.operation_block_set(loader, False)
@@ -97,6 +102,8 @@ def _thumbnail(job: Job, descriptor: int, fail_on: str, options: dict[str, float
 
 def _reduction(job: Job, descriptor: int, longest: int) -> dict[str, float]:
     """Options that reduce the image in the decoder, to twice the size at least; this saves most of the work."""
+    if job.decoder == "svg":
+        return {"scale": min(1.0, job.size / longest)}
     ratio = longest / (2 * job.size)
     if job.decoder == "jpeg" and not headers.jpeg_header(descriptor).is_lossless:
         return {"shrink": next((factor for factor in (8, 4, 2) if ratio >= factor), 1)}

@@ -335,7 +335,7 @@ def test_a_blank_page_is_shown_if_no_other_engine_sees_more(tmp_path: Path, monk
 
 
 def test_the_engines_share_the_time_for_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_PAGE_SECONDS", 1)
+    monkeypatch.setattr(engines, "_PROGRAM_SECONDS", 1)
 
     def never_ends(_job: Job, _limits: Limits) -> str:
         time.sleep(100)
