@@ -10,7 +10,10 @@ from assetstore.thumbnails.rendering.tiff_tags import Page
 #: PhotometricInterpretation -> number of colour bands; libvips converts a palette to red, green and blue.
 _COLOR_BANDS = {0: 1, 1: 1, 2: 3, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 
-_OLD_JPEG = 6
+_OLD_JPEG, _JPEG, _YCBCR = 6, 7, 6
+
+#: Y, Cb and Cr to red, green and blue.
+_BT_601 = [[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]]
 
 #: Values of ExtraSamples: premultiplied alpha and unassociated alpha.
 _ASSOCIATED, _UNASSOCIATED = 1, 2
@@ -20,6 +23,9 @@ _USHORT, _MOST_SHORT = "ushort", 65535
 
 #: Usual value ranges, if the file does not specify one: microscope cameras deliver 12 bits in 16.
 _USUAL_RANGES = (1.0, 255.0, 4095.0, 65535.0)
+
+#: Floating-point images up to 1 often exceed it a little, where light is reflected; those pixels are white.
+_MOST_OVEREXPOSED = 2.0
 
 #: Pixels count as not square if the resolutions differ by more than the first; more than the second is an error.
 _LEAST_STRETCH, _MOST_STRETCH = 1.02, 5.0
@@ -45,13 +51,27 @@ def thumbnail(source: Any, pages: list[Page], size: int, fail_on: str) -> Any:
     options = _smallest_level(pages, number, size)
     picture = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on, **options)
     picture = _without_other_bands(picture, page)
-    if picture.format != "uchar":
+    if picture.interpretation == "labs":
+        picture = picture.extract_band(0, n=3)  # libvips misreads the opacity of Lab
+    elif _is_plain_ycbcr(page) and picture.format == "uchar" and picture.bands == 3:
+        picture = _from_ycbcr(picture)
+    elif picture.format != "uchar":
         picture = _shrunk(picture, size)
         low, high = _range(picture, page)
         if picture.format != _USHORT or high < _MOST_SHORT:
             picture = _in_bytes(picture, page, low, high)
     picture = _with_square_pixels(picture, page)
     return libvips_color.thumbnail(picture, size)
+
+
+def _is_plain_ycbcr(page: Page) -> bool:
+    is_ycbcr = page.number(tiff_tags.PHOTOMETRIC) == _YCBCR and page.number(tiff_tags.COMPRESSION) != _JPEG
+    return is_ycbcr and page.tags.get(tiff_tags.YCBCR_SUBSAMPLING) == (1, 1)
+
+
+def _from_ycbcr(picture: Any) -> Any:
+    """Converts by ITU-R BT.601; libvips leaves YCbCr without JPEG or subsampling as it is."""
+    return (picture - [0, 128, 128]).recomb(_BT_601).cast("uchar").copy(interpretation="srgb")
 
 
 def _first_full_page(pages: list[Page]) -> int:
@@ -94,7 +114,7 @@ def _in_bytes(picture: Any, page: Page, low: float, high: float) -> Any:
     scaled = (picture - low) * (255.0 / (high - low))
     if page.number(tiff_tags.PHOTOMETRIC, 1) == 0 and picture.format != _USHORT:
         scaled = 255 - scaled
-    kind = "srgb" if picture.bands >= 3 else "b-w"
+    kind = "b-w" if picture.bands < 3 else "cmyk" if picture.interpretation == "cmyk" else "srgb"
     return scaled.cast("uchar").copy(interpretation=kind)
 
 
@@ -105,6 +125,8 @@ def _range(picture: Any, page: Page) -> tuple[float, float]:
         return low, high
     darkest, lightest = picture.min(), picture.max()
     if darkest >= 0:
+        if picture.format == "float" and lightest <= _MOST_OVEREXPOSED:
+            return 0.0, 1.0
         for usual in _USUAL_RANGES[2:] if picture.format == _USHORT else _USUAL_RANGES:
             if lightest <= usual:
                 return 0.0, usual

@@ -25,8 +25,9 @@ def render(job: Job, limits: Limits) -> str:
             if document.get_formtype():
                 document.init_forms()
             page = document[0]
-            # Rendered at the final size, although a long and narrow page can then be less than a pixel wide.
-            scale = job.size / max(page.get_width(), page.get_height(), 1e-3)
+            # Twice the final size: PDFium draws no line thinner than a pixel, which would make tables black. Not more,
+            # although a long and narrow page can then be less than a pixel wide.
+            scale = 2 * job.size / max(page.get_width(), page.get_height(), 1e-3)
             picture = page.render(scale=scale, rev_byteorder=True).to_pil()
         except pypdfium2.PdfiumError as error:
             raise _explained(error) from None

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image, ImageCms, ImageFile, ImageOps, ImageStat, UnidentifiedImageError
 
-from assetstore.thumbnails.rendering import output, pixels, refusals
+from assetstore.thumbnails.rendering import output, pixels, refusals, tiff_tags
 from assetstore.thumbnails.rendering.job import Job, Limits
 
 #: Decoder -> Pillow's names of the formats; Pillow tries no others.
@@ -97,6 +97,8 @@ def _thumbnail(job: Job, limits: Limits) -> Image.Image:
         # JPEG is decoded at a reduced size.
         pixels.check(*picture.size, limits, is_streamed=job.decoder == "jpeg" and max(picture.size) > 16 * job.size)
         if job.decoder == "tiff":
+            if any(page.has_unusual_planes and page.is_uncompressed for page in tiff_tags.read_pages(file.fileno())[:1]):
+                raise refusals.unsupported_planes("Pillow would mix up the planes, without an error")
             _skip_previews(picture)
         elif job.decoder == "heic":
             _use_preview(picture, job.size)

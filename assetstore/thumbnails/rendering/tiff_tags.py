@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 SAMPLES, MAX_SAMPLE, X_RESOLUTION, Y_RESOLUTION, PLANAR, SUB_IFDS, EXTRA_SAMPLES = 277, 281, 282, 283, 284, 330, 338
-SAMPLE_FORMAT, S_MIN_SAMPLE, S_MAX_SAMPLE, DNG_VERSION = 339, 340, 341, 50706
+SAMPLE_FORMAT, S_MIN_SAMPLE, S_MAX_SAMPLE, YCBCR_SUBSAMPLING, DNG_VERSION = 339, 340, 341, 530, 50706
 
 #: PhotometricInterpretation of a camera's raw data.
 COLOR_FILTER_ARRAY = 32803
@@ -22,7 +22,7 @@ _SEPARATE, _USUAL_IN_PLANES = 2, (2, 5, 8)
 #: The tags in use; others are not read, because they may be long.
 _WANTED = frozenset(
     (SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, MAX_SAMPLE, X_RESOLUTION, Y_RESOLUTION)
-) | {PLANAR, SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT, S_MIN_SAMPLE, S_MAX_SAMPLE, DNG_VERSION}
+) | {PLANAR, SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT, S_MIN_SAMPLE, S_MAX_SAMPLE, YCBCR_SUBSAMPLING, DNG_VERSION}
 
 #: Type -> code of `struct`; rationals are two numbers.
 _TYPES = {1: "B", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i"}
@@ -60,6 +60,11 @@ class Page:
         """Whether both have the same aspect ratio, allowing for rounding."""
         one = self.number(WIDTH) * other.number(HEIGHT)
         return abs(one - other.number(WIDTH) * self.number(HEIGHT)) <= max(other.longest, 1)
+
+    @property
+    def is_uncompressed(self) -> bool:
+        """Whether the samples are stored as they are."""
+        return self.number(COMPRESSION, 1) == 1
 
     @property
     def has_unusual_planes(self) -> bool:

@@ -86,6 +86,19 @@ TIFFS = {
         tiffs.tiff((page(64, 48, (32,), 1, t339=(SHORT, [3])), struct.pack("<f", 1) * 1536 + bytes(4 * 1536))),
         WHITE,
     ),
+    "floating point a little above 1": (
+        tiffs.tiff((page(64, 48, (32,), 1, t339=(SHORT, [3])), struct.pack("<f", 1.5) * 1536 + bytes(4 * 1536))),
+        WHITE,
+    ),
+    "CMYK in floating point": (
+        tiffs.tiff((page(64, 48, (32,) * 4, 5, t339=(SHORT, [3] * 4)), struct.pack("<4f", 0, 1, 1, 0) * (64 * 48))),
+        RED,
+    ),
+    "YCbCr": (tiffs.tiff((page(64, 48, (8,) * 3, 6, t530=(SHORT, [1, 1])), solid(76, 85, 255))), RED),
+    "Lab and opacity": (
+        tiffs.tiff((page(64, 48, (8,) * 4, 8, t338=(SHORT, [2])), solid(138, 81, 70, 255))),
+        (254, 0, 0),
+    ),
     "floating point up to 255": (
         tiffs.tiff((page(64, 48, (32,), 1, t339=(SHORT, [3])), struct.pack("<f", 128) * 1536 + bytes(4 * 1536))),
         (128, 128, 128),
