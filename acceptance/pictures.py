@@ -2,17 +2,18 @@
 
     script/acceptance pictures FOLDER [--engine libvips] [--server http://localhost:8080 --key KEY] [--sheet FILE]
 
-The references do not use the engine that the server tries first: Pillow for images, Poppler's pdftoppm for PDFs, or
-Ghostscript if that is not installed. A reference can also be wrong, so a contact sheet shows the differences side by
-side for a person to judge, with the server's thumbnail on the left. Without --server, only the engines run. --engine
-tries a single engine, which shows its place in the table.
+The references are independent programs: Pillow and ImageMagick for images, Poppler's pdftoppm and Ghostscript for PDFs.
+A thumbnail counts as right if it looks like one of them, as wrong if it looks like none. Since references have faults
+too, a contact sheet shows the differences side by side for a person to judge, with the server's thumbnail on the left.
+acceptance/exceptions.tsv lists the files that a person has judged, with the reason. Without --server, only the engines
+run. --engine tries a single engine, which shows its place in the table.
 
-Exit status 0: every file that the reference can render has a thumbnail, and none looks different.
+Exit status 0: every file that a reference can render has a thumbnail, and each different one has a reason in the list.
 """
 
 import argparse
+import functools
 import io
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pillow_heif
-from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageOps, ImageStat
+from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFilter, ImageOps, ImageStat
 
 from assetstore import formats
 from assetstore.errors import AssetError
@@ -39,7 +40,13 @@ SIZE = 200
 _CLOSE, _SAME_SIDES = 12, 3
 
 #: The verdicts, in the order of the table.
-VERDICTS = ("right", "wrong", "refused", "no reference", "refused by both")
+VERDICTS = ("right", "wrong", "refused", "explained", "no reference", "refused by both")
+
+#: The files that were judged by a person: corpus, end of the path, reason.
+_EXCEPTIONS = Path(__file__).with_name("exceptions.tsv")
+
+#: Pictures are compared after this blur, in pixels, because programs smooth thin lines and small letters differently.
+_BLUR = 1.5
 
 #: Extensions of a store name for a decoder's files, so that the server makes a PNG of them.
 _NAMES = {"heic": "heic", "avif": "avif", "webp": "webp", "bmp": "bmp", "pdf": "pdf", "tiff": "tif"}
@@ -49,28 +56,52 @@ Draw = Callable[[Path, formats.Format], "Image.Image | str"]
 
 @dataclass(frozen=True)
 class Case:
-    """A file with our thumbnail and the reference; instead of a missing image, the reason as text."""
+    """A file with our thumbnail and the references; instead of a missing image, the reason as text."""
 
     path: Path
     format: str
     ours: Image.Image | str
-    reference: Image.Image | str
+    references: list[Image.Image | str]
+
+    @property
+    def reference(self) -> Image.Image | str:
+        """The first reference that is an image, else the first reason."""
+        return next((one for one in self.references if not isinstance(one, str)), self.references[0])
 
     @property
     def verdict(self) -> str:
         if isinstance(self.reference, str):
             return "refused by both" if isinstance(self.ours, str) else "no reference"
-        if isinstance(self.ours, str):
-            return "refused"
-        return "right" if alike(self.ours, self.reference) else "wrong"
+        ours = self.ours
+        if not isinstance(ours, str) and any(alike(ours, one) for one in self.references if not isinstance(one, str)):
+            return "right"
+        if explanation(self.path):
+            return "explained"
+        return "refused" if isinstance(ours, str) else "wrong"
+
+
+@functools.cache
+def exceptions() -> dict[str, str]:
+    """End of the path -> reason."""
+    lines = _EXCEPTIONS.read_text("utf-8").splitlines()[1:]
+    return {name: reason for _, name, reason in (line.split("\t") for line in lines)}
+
+
+def explanation(path: Path) -> str | None:
+    """The reason why this file looks different, if a person has judged it."""
+    return next((reason for name, reason in exceptions().items() if str(path).endswith(f"/{name}")), None)
 
 
 def alike(ours: Image.Image, reference: Image.Image) -> bool:
     """Whether two pictures look the same on white."""
     if any(abs(one - other) > _SAME_SIDES for one, other in zip(ours.size, reference.size, strict=True)):
         return False
-    one, other = (on_white(picture).resize(reference.size) for picture in (ours, reference))
+    one, other = (blurred(on_white(picture).resize(reference.size)) for picture in (ours, reference))
     return sum(ImageStat.Stat(ImageChops.difference(one, other)).mean) / 3 < _CLOSE
+
+
+def blurred(picture: Image.Image) -> Image.Image:
+    return picture.filter(ImageFilter.GaussianBlur(_BLUR))
 
 
 def on_white(picture: Image.Image) -> Image.Image:
@@ -113,25 +144,45 @@ def opened(data: bytes) -> Image.Image:
     return picture
 
 
-def reference(path: Path, format: formats.Format) -> Image.Image | str:
-    """What another program makes of the file."""
+def references(path: Path, format: formats.Format) -> list[Image.Image | str]:
+    """What other programs make of the file."""
+    programs = (by_poppler, by_ghostscript) if format is formats.PDF else (by_pillow, by_imagemagick)
+    return [_tried(program, path) for program in programs]
+
+
+def _tried(program: Callable[[Path], Image.Image], path: Path) -> Image.Image | str:
     try:
-        return by_poppler(path) if format is formats.PDF else by_pillow(path)
+        return program(path)
     except Exception as error:  # noqa: BLE001 - whatever a reference fails with, it is none
         return repr(error)[:200]
 
 
 def by_poppler(path: Path) -> Image.Image:
+    # Larger, so that small letters are as dark as they should be.
+    return _by_program("pdftoppm", "-png", "-singlefile", "-cropbox", "-scale-to", str(4 * SIZE), path, "picture")
+
+
+def by_ghostscript(path: Path) -> Image.Image:
+    quiet = ["-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-dUseCropBox", "-dLastPage=1", "-sDEVICE=png16m", "-r100"]
+    smooth = ["-dTextAlphaBits=4", "-dGraphicsAlphaBits=4"]
+    return _by_program("gs", *quiet, *smooth, "-sOutputFile=picture.png", path)
+
+
+def by_imagemagick(path: Path) -> Image.Image:
+    options = ["-auto-orient", "-colorspace", "sRGB", "-background", "white", "-alpha", "remove", "-depth", "8"]
+    return _by_program("convert", f"{path}[0]", *options, "-resize", f"{SIZE}x{SIZE}>", "picture.png")
+
+
+def _by_program(*command: str | Path) -> Image.Image:
     with tempfile.TemporaryDirectory() as folder:
-        page = f"{folder}/page"
-        if shutil.which("pdftoppm"):
-            command = ["pdftoppm", "-png", "-singlefile", "-cropbox", "-scale-to", str(SIZE), str(path), page]
-        else:
-            quiet = ["-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-dUseCropBox", "-dLastPage=1", "-sDEVICE=png16m", "-r60"]
-            smooth = ["-dTextAlphaBits=4", "-dGraphicsAlphaBits=4"]
-            command = ["gs", *quiet, *smooth, f"-sOutputFile={page}.png", str(path)]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
-        picture = opened(Path(f"{page}.png").read_bytes()).convert("RGB")
+        # Programs may fail after they have written the picture.
+        run = subprocess.run(command, check=False, capture_output=True, timeout=60, cwd=folder)
+        written = Path(folder, "picture.png")
+        if not written.exists():
+            raise OSError(run.stderr[-200:].decode("utf-8", "replace"))
+        picture = on_white(opened(written.read_bytes()))
+    if command[0] == "convert":
+        return picture
     factor = SIZE / max(picture.size)
     width, height = (max(1, round(side * factor)) for side in picture.size)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
@@ -141,14 +192,13 @@ def by_pillow(path: Path) -> Image.Image:
     with Image.open(path) as picture:
         while path.suffix.lower().startswith(".tif") and picture.tag_v2.get(254, 0) & 1:  # type: ignore[attr-defined]
             picture.seek(picture.tell() + 1)
-        profile = picture.info.get("icc_profile")
+        profile, resolution = picture.info.get("icc_profile"), picture.info.get("dpi", (1, 1))
         upright = ImageOps.exif_transpose(picture)
+        if picture.format == "TIFF" and all(resolution):  # faxes
+            upright = _with_square_pixels(upright, *map(float, resolution))
     if upright.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
-        numbers = upright.convert("F")
-        _, high = numbers.getextrema()
-        most = 65535 if upright.mode.startswith("I;16") else next((m for m in (1, 255, 65535) if high <= m), high)
-        upright = numbers.point(lambda value: value * 255 / (most or 1)).convert("L")
-    if profile and upright.mode in ("RGB", "CMYK"):
+        upright = _in_bytes(upright)
+    if profile and upright.mode in ("L", "RGB", "CMYK"):
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             upright = ImageCms.profileToProfile(upright, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
@@ -159,13 +209,31 @@ def by_pillow(path: Path) -> Image.Image:
     return small
 
 
+def _with_square_pixels(picture: Image.Image, across: float, down: float) -> Image.Image:
+    if not 1.02 < max(across, down) / min(across, down) < 5:
+        return picture
+    least = min(across, down)
+    return picture.resize((round(picture.width * least / across), round(picture.height * least / down)))
+
+
+def _in_bytes(picture: Image.Image) -> Image.Image:
+    """Scales samples of more than 8 bits like the server: 12 bits in 16 to 12 bits, others to their usual range."""
+    numbers = picture.convert("F")
+    low, high = (float(number) for number in numbers.getextrema())  # type: ignore[arg-type]
+    if low >= 0:
+        usual = (4095, 65535) if picture.mode.startswith("I;16") else (1, 255, 4095, 65535)
+        low, high = 0, next((most for most in usual if high <= most), high)
+    factor = 255 / ((high - low) or 1)
+    return numbers.point(lambda value: value * factor - low * factor).convert("L")
+
+
 def cases(folder: Path, draw: Draw) -> Iterator[Case]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             with open(path, "rb") as file:
                 format = formats.recognise(file.read(formats.HEAD_LENGTH))
             if format is not None:
-                yield Case(path, format.title, draw(path, format), reference(path, format))
+                yield Case(path, format.title, draw(path, format), references(path, format))
 
 
 def write_sheet(disputed: list[Case], file: Path) -> None:

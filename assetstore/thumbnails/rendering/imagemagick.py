@@ -18,7 +18,7 @@ from assetstore.thumbnails.rendering.tools import (
 def render(job: Job, limits: Limits) -> None:
     """Renders the thumbnail that *job* describes; raises the same errors as `render_open`."""
     with open_source(job.source) as descriptor:
-        if job.decoder == "tiff" and any(page.has_unusual_planes for page in tiff_tags.read_pages(descriptor)[:1]):
+        if job.decoder == "tiff" and tiff_tags.first_page(descriptor).has_unusual_planes:
             raise refusals.unsupported_planes("ImageMagick would mix up the planes, without an error")
         render_open(descriptor, job.decoder, job, limits)
 

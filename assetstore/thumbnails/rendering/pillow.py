@@ -97,7 +97,8 @@ def _thumbnail(job: Job, limits: Limits) -> Image.Image:
         # JPEG is decoded at a reduced size.
         pixels.check(*picture.size, limits, is_streamed=job.decoder == "jpeg" and max(picture.size) > 16 * job.size)
         if job.decoder == "tiff":
-            if any(page.has_unusual_planes and page.is_uncompressed for page in tiff_tags.read_pages(file.fileno())[:1]):
+            page = tiff_tags.first_page(file.fileno())
+            if page.has_unusual_planes and page.is_uncompressed:
                 raise refusals.unsupported_planes("Pillow would mix up the planes, without an error")
             _skip_previews(picture)
         elif job.decoder == "heic":

@@ -86,6 +86,11 @@ def read_pages(descriptor: int) -> list[Page]:
     return _Reader(lambda length, offset: os.pread(descriptor, length, offset) if offset < size else b"").pages()
 
 
+def first_page(descriptor: int) -> Page:
+    """Returns the first page of an open TIFF file, without tags if it cannot be read."""
+    return next(iter(read_pages(descriptor)), Page({}))
+
+
 class _Reader:
     def __init__(self, read: Callable[[int, int], bytes]) -> None:
         self._read = read
