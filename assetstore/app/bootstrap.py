@@ -34,6 +34,8 @@ from assetstore.originals.service import Originals
 from assetstore.originals.trash_retention import TrashKeeper
 from assetstore.storage.disk.store import disk_store
 from assetstore.storage.protocols import Store
+from assetstore.storage.thumbnail_sizes import SizeRules
+from assetstore.thumbnails import sizes
 from assetstore.thumbnails.rendering.job import Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Rules, Thumbnails
@@ -195,7 +197,7 @@ def open_thumbnails(
     limits = settings.limits
     pool = RenderPool(limits.render_workers, Limits(limits.render_seconds, settings.render_memory))
     rules = Rules(settings.can_thumbnail, limits.largest_thumbnail)
-    cached = originals.storage.thumbnails(limits.cached_sizes)
+    cached = originals.storage.thumbnails(SizeRules(limits.cached_sizes))
     waiting = ElasticLimit(limits.thumbnail_waiters, waiters)
     return Thumbnails(originals.storage, cached, pool, rules, waiting), pool
 
@@ -216,7 +218,7 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     thumbnails, pool = open_thumbnails(settings, originals, waiters)
     metrics = _metrics(settings, originals, pool)
     health = Health(readiness.checks(settings, originals, pool))
-    tasks = _periodic_tasks(settings, originals, metrics, health)
+    tasks = (_sizes_task(settings, originals, thumbnails), *_periodic_tasks(settings, originals, metrics, health))
     for task in tasks:
         task.start()
     metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
@@ -263,6 +265,11 @@ def _serve_metrics(metrics: "Metrics", address: tuple[str, int], checks: Health,
         metrics.serve(address, checks, ending)
     except OSError as error:
         _log.error("metrics are not available: METRICS_ADDRESS %s:%s cannot be used: %s", *address, error)
+
+
+def _sizes_task(settings: Settings, originals: Originals, thumbnails: Thumbnails) -> PeriodicTask:
+    update = functools.partial(sizes.update, thumbnails.store, originals.collection_dirs)
+    return PeriodicTask("sizes", settings.base_dir, sizes.ROUND_SECONDS, update)
 
 
 def _periodic_tasks(

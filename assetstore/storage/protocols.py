@@ -4,6 +4,7 @@
 was validated by `assetstore.names.store_name`, or that `assetstore.formats` derived from one.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from assetstore.storage.models import CachedThumbnail, Listed, Past, StoredFile, TrashEntry, Version
+from assetstore.storage.thumbnail_sizes import SizeRules
 
 
 class Incoming(Protocol):
@@ -79,12 +81,8 @@ class OriginalReader(Protocol):
 class OriginalStorage(OriginalReader, Protocol):
     """The originals of a store."""
 
-    def thumbnails(self, most_sizes: int) -> "ThumbnailStore":
-        """Returns the store of thumbnails beside these originals.
-
-        Parameters:
-            most_sizes: how many sizes of thumbnails are cached for each collection.
-        """
+    def thumbnails(self, rules: SizeRules) -> "ThumbnailStore":
+        """Returns the store of thumbnails beside these originals; *rules* are for the sizes that are cached."""
 
     def receive(
         self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
@@ -178,8 +176,18 @@ class ThumbnailStore(Protocol):
             OutOfSpace, StorageFault: the lock file cannot be created.
         """
 
-    def caches_size(self, collection_dir: str, size: int) -> bool:
+    def caches_size(self, collection_dir: str, size: int, original: str) -> bool:
         """Returns whether thumbnails of this size are cached; the number of cached sizes is limited.
+
+        Counts as a request for the thumbnail of *original*, which may add the size. Raises StorageFault.
+        """
+
+    def add_size(self, collection_dir: str, size: int, replaces: bool) -> bool:
+        """Adds a size to the cached ones without counting requests; returns whether it is cached now.
+
+        Parameters:
+            collection_dir, size: of the thumbnails.
+            replaces: whether another size may be retired for it if the limit is reached.
 
         Raises StorageFault.
         """
@@ -190,18 +198,40 @@ class ThumbnailStore(Protocol):
         Raises StorageFault.
         """
 
+    def update_previews(self, collection_dir: str) -> None:
+        """Adds the sizes in PREVIEW_SIZES, and retires those that were in it and no longer are.
+
+        Raises StorageFault.
+        """
+
+    def retire_sizes(self, collection_dir: str, but: Set[int]) -> None:
+        """Stops caching thumbnails of all sizes but these. Raises StorageFault."""
+
+    def remove_retired(self, collection_dir: str, ending: threading.Event) -> None:
+        """Removes the thumbnails of retired sizes, which takes long in a large collection.
+
+        Parameters:
+            collection_dir: of the thumbnails.
+            ending: ends the run early if it is set; the next run continues.
+
+        Raises StorageFault.
+        """
+
 
 class NewThumbnail(Protocol):
     """A thumbnail that is being made at `path`."""
 
     path: Path
 
-    def publish(self, modified_ns: int) -> None:
-        """Makes the file at `path` the cached thumbnail, atomically, with this modification time."""
+    def publish(self, modified_ns: int) -> bool:
+        """Makes the file at `path` the cached thumbnail, atomically, with this modification time.
+
+        Returns False if thumbnails of its size are not cached: then nothing has changed.
+        """
 
 
 @runtime_checkable
-class PrunableThumbnails(Protocol):
+class PrunableThumbnails(ThumbnailStore, Protocol):
     """A store of thumbnails that `manage.py thumbnails prune` can prune."""
 
     def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
@@ -209,9 +239,3 @@ class PrunableThumbnails(Protocol):
 
     def remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
         """Removes a thumbnail. Returns False if it no longer exists or was replaced. Raises StorageFault."""
-
-    def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
-        """Removes all sizes but these from the cached sizes. No thumbnails of the others may be left.
-
-        Raises StorageFault.
-        """

@@ -93,9 +93,12 @@ class Thumbnails:
         """The store of cached thumbnails."""
         return self._store
 
-    def caches(self, collection_dir: str, scale: int) -> bool:
-        """Returns whether thumbnails of this size are cached in this folder; the number of sizes is limited."""
-        return self._store.caches_size(collection_dir, min(scale, self._rules.largest))
+    def add_size(self, collection_dir: str, scale: int) -> bool:
+        """Has thumbnails of this size cached in this folder, if necessary in place of a less used size.
+
+        Returns False if that is not possible now. Raises StorageFault.
+        """
+        return self._store.add_size(collection_dir, min(scale, self._rules.largest), replaces=True)
 
     def linkable_scale(self, collection_dir: str, name: str, scale: int) -> int:
         """Returns the scale of a thumbnail that can be linked to: this one if it is cached, else a smaller one.
@@ -104,7 +107,8 @@ class Thumbnails:
         """
         self._version(collection_dir, name)
         size = min(scale, self._rules.largest)
-        if self._store.caches_size(collection_dir, size):
+        # A link requires a cached thumbnail, so a size may take a free place by its first request.
+        if self._store.caches_size(collection_dir, size, name) or self._store.add_size(collection_dir, size, False):
             return size
         smaller = self._store.largest_cached_size(collection_dir, size)
         if smaller is None:
@@ -236,10 +240,13 @@ class Thumbnails:
 
     def _produce(self, request: ThumbnailRequest, render: Render) -> bytes:
         """Makes or adopts a thumbnail and returns its bytes; caches it if its size is cached. Its lock is held."""
-        found = self._cached(request) or self._adopt(request)
+        found = self._cached(request)
         if found is not None:
             with found:
                 return found.file.read()
+        adopted = self._adopt(request)
+        if adopted is not None:
+            return adopted
         began = time.monotonic()
         try:
             picture = self._make(request, render)
@@ -256,8 +263,8 @@ class Thumbnails:
             raise
         return picture
 
-    def _adopt(self, request: ThumbnailRequest) -> StoredFile | None:
-        """Adopts the thumbnail of an earlier server, if it can only belong to this original."""
+    def _adopt(self, request: ThumbnailRequest) -> bytes | None:
+        """Returns the thumbnail of an earlier server, if it can only belong to this original; caches it as its own."""
         try:
             with self._store.open(request.collection_dir, request.thumbnail) as found:
                 is_younger = found.version.modified_ns >= request.version.changed_ns
@@ -268,10 +275,11 @@ class Thumbnails:
             return None
         if not _is_complete(picture, formats.encoder(self._media_type(request.name))):
             return None
-        with self._store.new(request.collection_dir, request.thumbnail) as new:
-            new.path.write_bytes(picture)
-            self._publish(new, request)
-        return self._cached(request)
+        if self._store.caches_size(request.collection_dir, request.size, request.name):
+            with self._store.new(request.collection_dir, request.thumbnail) as new:
+                new.path.write_bytes(picture)
+                self._publish(new, request)
+        return picture
 
     def _make(self, request: ThumbnailRequest, render: Render) -> bytes:
         with self._storage.open_original(request.collection_dir, request.name) as original:
@@ -286,7 +294,7 @@ class Thumbnails:
             encoder = formats.encoder(self._media_type(request.name))
             render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, request.size))
             picture = new.path.read_bytes()
-            if self._store.caches_size(request.collection_dir, request.size):
+            if self._store.caches_size(request.collection_dir, request.size, request.name):
                 self._publish(new, request)
             return picture
 

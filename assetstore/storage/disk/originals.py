@@ -27,6 +27,7 @@ from assetstore.storage.disk.thumbnails import DiskThumbnails
 from assetstore.storage.disk.trash import DiskTrash
 from assetstore.storage.disk.uploads import DiskIncoming
 from assetstore.storage.models import Listed, Past, StoredFile, Version
+from assetstore.storage.thumbnail_sizes import SizeRules
 
 
 class DiskOriginalStorage:
@@ -41,9 +42,9 @@ class DiskOriginalStorage:
         self._layout = layout
         self._reserve = reserve
 
-    def thumbnails(self, most_sizes: int) -> DiskThumbnails:
+    def thumbnails(self, rules: SizeRules) -> DiskThumbnails:
         """Returns the store of thumbnails beside these originals."""
-        return DiskThumbnails(self._layout, most_sizes)
+        return DiskThumbnails(self._layout, rules)
 
     def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original for reading. Raises NotFound, StorageFault."""

@@ -10,8 +10,8 @@ from assetstore.files.private_folders import private_folder
 from assetstore.files.unfinished import sweep
 from assetstore.names import is_bucket_url
 from assetstore.storage.disk.layout import DiskLayout
+from assetstore.storage.disk.sizes import DiskSizes
 from assetstore.storage.disk.trash import RESERVE_FOLDER, TRASH_FOLDER, DiskTrash
-from assetstore.storage.thumbnail_sizes import ThumbnailSizes
 
 
 class DiskSpace:
@@ -33,7 +33,7 @@ class DiskSpace:
         """Prepares one collection folder, which may have been added after the start. Raises StorageFault."""
         if is_bucket_url(collection_dir):
             raise StorageFault("The folder of a collection is a bucket, but STORAGE_URL is not set.", collection_dir)
-        spared = {TRASH_FOLDER, RESERVE_FOLDER, ThumbnailSizes.FOLDER}
+        spared = {TRASH_FOLDER, RESERVE_FOLDER, DiskSizes.FOLDER}
         for folder in (self._layout.originals(collection_dir), self._layout.thumbnails(collection_dir)):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
