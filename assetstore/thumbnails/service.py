@@ -3,7 +3,8 @@
 `assetstore.thumbnails.fingerprint` shows whether a cached thumbnail belongs to the current original.
 
 Thumbnails of an earlier server have real modification times. They are adopted if they are newer than the last change
-of the original's file, complete, and cannot belong to another original.
+of the original's file, complete, and cannot belong to another original. So are thumbnails of earlier versions of
+this server, which have another fingerprint.
 
 Concurrency: if several requests need the same thumbnail at the same time, one makes it and the others get its result,
 or its error; it waits for a worker in the queue of the client that was first. Among processes, a file lock does the
@@ -212,7 +213,9 @@ class Thumbnails:
 
         def of_others() -> frozenset[int]:
             return frozenset(
-                fingerprint.stamp(other, version) for other, version in self._namesakes(collection_dir, name)
+                stamp(other, version)
+                for other, version in self._namesakes(collection_dir, name)
+                for stamp in (fingerprint.stamp, fingerprint.former_stamp)
             )
 
         self._store.delete(collection_dir, root, extension, of_others)
@@ -264,11 +267,13 @@ class Thumbnails:
         return picture
 
     def _adopt(self, request: ThumbnailRequest) -> bytes | None:
-        """Returns the thumbnail of an earlier server, if it can only belong to this original; caches it as its own."""
+        """Returns the thumbnail of an earlier server or version, if it can only belong to this original.
+
+        It is cached with a new stamp.
+        """
         try:
             with self._store.open(request.collection_dir, request.thumbnail) as found:
-                is_younger = found.version.modified_ns >= request.version.changed_ns
-                if not is_younger or any(self._namesakes(request.collection_dir, request.name)):
+                if not self._is_earlier(found.version, request):
                     return None
                 picture = found.file.read()
         except NotFound:
@@ -280,6 +285,12 @@ class Thumbnails:
                 new.path.write_bytes(picture)
                 self._publish(new, request)
         return picture
+
+    def _is_earlier(self, thumbnail: Version, request: ThumbnailRequest) -> bool:
+        if fingerprint.has_former_stamp(thumbnail, request.name, request.version):
+            return True
+        is_younger = thumbnail.modified_ns >= request.version.changed_ns
+        return is_younger and not any(self._namesakes(request.collection_dir, request.name))
 
     def _make(self, request: ThumbnailRequest, render: Render) -> bytes:
         with self._storage.open_original(request.collection_dir, request.name) as original:

@@ -16,10 +16,10 @@ from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from assetstore.concurrency.single_flight import SingleFlight
 from assetstore.storage.disk.thumbnails import DiskThumbnail
-from assetstore.thumbnails import sizes
+from assetstore.thumbnails import fingerprint, sizes
 from assetstore.thumbnails.rendering.job import Job
 from tests import pictures
-from tests.support import WITHOUT_LIBRARIES, RunningServer, is_of_this_run, visible_files
+from tests.support import WITHOUT_LIBRARIES, Response, RunningServer, is_of_this_run, visible_files
 
 MADE = [
     ("a.jpg", pictures.jpeg, "JPEG", "image/jpeg"),
@@ -175,6 +175,93 @@ def test_an_original_replaced_by_hand_shows_its_new_picture(server: RunningServe
     for moment in (1_000_000_000, 4_000_000_000):
         os.utime(replacement, (moment, moment))
         assert pictures.opened(server.thumbnail("a.png").body).size == (100, 100)
+
+
+def write_by_hand(path: Path, colour: str) -> None:
+    """Writes an image in place. Its length and its modification time are always the same."""
+    with open(path, "r+b" if path.exists() else "wb") as file:
+        file.write(pictures.encoded(Image.new("RGB", (100, 100), colour), "BMP"))
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+def colour_of(answer: Response) -> Any:
+    return pictures.opened(answer.body).convert("RGB").getpixel((9, 9))
+
+
+def count_renders(server: RunningServer) -> list[str]:
+    made: list[str] = []
+    server.context.pool.on_render = lambda kind, _outcome, _seconds: made.append(kind)
+    return made
+
+
+def test_an_edit_by_hand_that_keeps_length_and_date_shows_the_new_picture(server: RunningServer) -> None:
+    for colour, pixel in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        write_by_hand(server.originals / "a.bmp", colour)
+        for _ in range(2):
+            assert colour_of(server.thumbnail("a.bmp", 90)) == pixel
+        time.sleep(0.02)  # the clock of the file system ticks every few milliseconds
+
+
+def stamp_as_before(server: RunningServer, name: str, thumbnail: str) -> None:
+    """Marks a thumbnail as the version before did."""
+    former_ns = fingerprint.former_stamp(name, server.context.originals.storage.version("", name))
+    os.utime(server.thumbnails / thumbnail, ns=(former_ns, former_ns))
+
+
+def test_a_thumbnail_of_the_version_before_is_used_and_marked_anew(server: RunningServer) -> None:
+    server.upload("a.png", pictures.png())
+    before, made = server.thumbnail("a.png", 100).body, count_renders(server)
+    stamp = (server.thumbnails / "a_100.png").stat().st_mtime_ns
+    time.sleep(0.02)
+    stamp_as_before(server, "a.png", "a_100.png")
+    for _ in range(2):
+        assert server.thumbnail("a.png", 100).body == before
+        assert (server.thumbnails / "a_100.png").stat().st_mtime_ns == stamp
+    assert made == []
+
+
+def test_a_thumbnail_of_the_version_before_is_made_anew_if_its_original_was_edited_later(server: RunningServer) -> None:
+    write_by_hand(server.originals / "a.bmp", "red")
+    server.thumbnail("a.bmp", 90)
+    time.sleep(0.02)
+    stamp_as_before(server, "a.bmp", "a_90.png")
+    time.sleep(0.02)
+    write_by_hand(server.originals / "a.bmp", "blue")
+    assert colour_of(server.thumbnail("a.bmp", 90)) == (0, 0, 255)
+
+
+def test_a_namesake_s_thumbnail_of_the_version_before_stays_and_its_own_goes(server: RunningServer) -> None:
+    for name, kind in (("x.png", "PNG"), ("x.tif", "TIFF")):
+        server.upload(name, pictures.encoded(Image.new("RGB", (100, 100), "blue"), kind))
+    server.thumbnail("x.png", 90)
+    server.thumbnail("x.tif", 100)
+    stamp_as_before(server, "x.png", "x_90.png")
+    stamp_as_before(server, "x.tif", "x_100.png")
+    assert server.delete("x.tif").status == 200
+    assert visible_files(server.thumbnails) == ["x_90.png"]
+
+
+@pytest.mark.parametrize("change", ["mode", "hard link", "rename", "restored backup"])
+def test_a_change_of_the_file_but_not_of_its_bytes_costs_one_rendering(
+    server: RunningServer, tmp_path: Path, change: str
+) -> None:
+    server.upload("a.png", pictures.png())
+    before, made, original = server.thumbnail("a.png", 100).body, count_renders(server), server.originals / "a.png"
+    time.sleep(0.02)
+    if change == "mode":
+        original.chmod(0o600)
+    elif change == "hard link":
+        (tmp_path / "backup").hardlink_to(original)
+    elif change == "rename":
+        original.rename(tmp_path / "a.png")
+        (tmp_path / "a.png").rename(original)
+    else:
+        shutil.copytree(server.base, tmp_path / "backup")
+        for folder in (server.originals, server.thumbnails):
+            shutil.copytree(tmp_path / "backup" / folder.name, folder, dirs_exist_ok=True)
+    for _ in range(3):
+        assert server.thumbnail("a.png", 100).body == before
+    assert made == ["png"]
 
 
 def test_a_thumbnail_is_dated_by_when_it_was_made(server: RunningServer) -> None:
