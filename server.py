@@ -58,6 +58,7 @@ class AssetServer:
         self.originals = context.originals
         self.storage = context.originals.storage
         self.thumbnails = context.thumbnails
+        self.previews = context.previews
         self.metadata = context.metadata
         self.health = context.health
         self.collections = context.collections
@@ -113,6 +114,7 @@ class AssetServer:
                 raise NotFound("The collection was removed from the asset server during the upload.")
             # Also for a new original: an earlier one of this name may have been removed by hand.
             self.thumbnails.discard(collection_dir, name)
+            self.previews.add(collection_dir, name)
         return plain("Ok.")
 
     def filedelete(self) -> bottle.HTTPResponse:

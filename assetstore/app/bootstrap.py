@@ -36,6 +36,7 @@ from assetstore.storage.disk.store import disk_store
 from assetstore.storage.protocols import Store
 from assetstore.storage.thumbnail_sizes import SizeRules
 from assetstore.thumbnails import sizes
+from assetstore.thumbnails.previews import Previews
 from assetstore.thumbnails.rendering.job import Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Rules, Thumbnails
@@ -60,6 +61,7 @@ class AppContext:
     collections: Collections
     originals: Originals
     thumbnails: Thumbnails
+    previews: Previews
     pool: RenderPool
     metadata: MetadataService
     health: Health
@@ -69,6 +71,7 @@ class AppContext:
     def close(self) -> None:
         """Ends the render workers and periodic tasks, and closes the journal."""
         self.pool.close()
+        self.previews.close()
         self.metadata.close()
         for task in self.tasks:
             task.close()
@@ -197,7 +200,8 @@ def open_thumbnails(
     limits = settings.limits
     pool = RenderPool(limits.render_workers, Limits(limits.render_seconds, settings.render_memory))
     rules = Rules(settings.can_thumbnail, limits.largest_thumbnail)
-    cached = originals.storage.thumbnails(SizeRules(limits.cached_sizes))
+    previews = frozenset(min(size, limits.largest_thumbnail) for size in settings.preview_sizes)
+    cached = originals.storage.thumbnails(SizeRules(limits.cached_sizes, previews))
     waiting = ElasticLimit(limits.thumbnail_waiters, waiters)
     return Thumbnails(originals.storage, cached, pool, rules, waiting), pool
 
@@ -222,7 +226,8 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     for task in tasks:
         task.start()
     metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
-    return AppContext(settings, collections, originals, thumbnails, pool, metadata, health, metrics, tasks)
+    previews = Previews(thumbnails, settings.preview_sizes)
+    return AppContext(settings, collections, originals, thumbnails, previews, pool, metadata, health, metrics, tasks)
 
 
 def _open_journal(journal: Journal) -> None:

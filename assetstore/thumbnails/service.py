@@ -164,7 +164,12 @@ class Thumbnails:
 
         def make() -> bytes:
             with self._store.locked(request.collection_dir, request.thumbnail):
-                return self._produce(request, functools.partial(self._pool.render, client=client))
+                try:
+                    return self._produce(request, functools.partial(self._pool.render, client=client))
+                except Unrenderable as failure:
+                    # Not in the background, where rendering may fail only because it takes too long.
+                    self._failures.remember(request, failure)
+                    raise
 
         if not self._waiting.acquire(client):
             raise busy(f"{self._waiting.held} requests are waiting for thumbnails")
@@ -251,11 +256,7 @@ class Thumbnails:
         if adopted is not None:
             return adopted
         began = time.monotonic()
-        try:
-            picture = self._make(request, render)
-        except Unrenderable as failure:
-            self._failures.remember(request, failure)
-            raise
+        picture = self._make(request, render)
         _log.debug("made thumbnail %r in %.0f ms", request.thumbnail, (time.monotonic() - began) * 1000)
         # If another program changed the original meanwhile, only this code can remove the outdated thumbnail.
         try:

@@ -71,6 +71,12 @@ def test_what_was_warmed_is_served_without_being_made_again(
     assert json.loads(run.stdout) == {"originals": 2, "made": 0, "failures": 0}, "nothing is made twice"
 
 
+def test_it_makes_the_previews_of_originals_that_exist_already(server: RunningServer, manage: Manage) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    assert manage("warm", PREVIEW_SIZES="300, 301").returncode == 0
+    assert visible_files(server.thumbnails) == ["a_300.jpg", "a_301.jpg"]
+
+
 def test_only_what_is_new_is_looked_at(server: RunningServer, manage: Manage) -> None:
     for name, age in (("old.jpg", 10 * 86_400), ("new.jpg", 3600)):
         server.upload(name, pictures.jpeg())

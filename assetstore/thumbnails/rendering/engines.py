@@ -5,6 +5,7 @@ The order was determined by rendering public image collections with each engine 
 """
 
 import dataclasses
+import functools
 import importlib
 import importlib.util
 from collections.abc import Sequence
@@ -135,7 +136,12 @@ def _as_what_it_is(job: Job) -> Job:
 
 def _attempt(module: ModuleType, job: Job, limits: Limits) -> str:
     seconds = _PAGE_SECONDS if job.decoder == "pdf" else limits.seconds
-    return isolation.run(lambda: str(module.render(job, limits) or ""), limits, min(seconds, limits.seconds))
+    work = functools.partial(_render, module, job, limits)
+    return isolation.run(work, limits, min(seconds, limits.seconds), job.niceness)
+
+
+def _render(module: ModuleType, job: Job, limits: Limits) -> str:
+    return str(module.render(job, limits) or "")
 
 
 def _verdict(failures: list[tuple[Engine, Unrenderable]], missing: list[Unavailable]) -> Unrenderable | Unavailable:

@@ -29,13 +29,14 @@ _MOST_FILES, _PART_PER_FILE = 32, 4
 _DATA_BESIDES = 64
 
 
-def run(work: Callable[[], str], limits: Limits, cpu_seconds: int) -> str:
+def run(work: Callable[[], str], limits: Limits, cpu_seconds: int, niceness: int = 0) -> str:
     """Calls *work* in a child process and returns what it returns.
 
     Parameters:
         work: renders one thumbnail.
         limits: limits of memory and of bytes written.
         cpu_seconds: the limit of CPU time of each process.
+        niceness: by how much their priority is lowered; only here, because a worker could not raise it again.
 
     Raises every AssetError that *work* raises; Damaged if the process died, Refused if it exceeded a limit.
     """
@@ -43,6 +44,7 @@ def run(work: Callable[[], str], limits: Limits, cpu_seconds: int) -> str:
     child = os.fork()
     if child == 0:
         os.close(reading)
+        os.nice(niceness)
         _be_child(work, limits, cpu_seconds, writing)
     os.close(writing)
     with open(reading, "rb") as pipe:
