@@ -12,6 +12,9 @@ from assetstore.errors import BadRequest
 #: key, the journal, the trash, locks and unfinished uploads.
 PRIVATE_FOLDER = ".asset-server"
 
+#: Last parts of paths that never name a file: the folder itself, its parent folder and the private folder.
+FOLDERS = frozenset(("", ".", "..", PRIVATE_FOLDER))
+
 #: The longest file name of the common Linux file systems, in bytes.
 LONGEST_NAME = 255
 
@@ -32,7 +35,7 @@ def store_name(text: str) -> str:
     """
     if not text:
         raise BadRequest("The file name is empty.")
-    if text in (".", "..", PRIVATE_FOLDER):
+    if text in FOLDERS:
         raise BadRequest("This file name is reserved.")
     if "/" in text or "\\" in text:
         raise BadRequest("A file name must not contain a slash or backslash.")
