@@ -29,12 +29,13 @@ from urllib.parse import urlencode
 import pytest
 
 from assetstore.errors import StorageFault
-from assetstore.journal.events import Event
+from assetstore.journal.events import Event, Origin
 from assetstore.journal.journal import Journal
+from assetstore.originals.trash_retention import TrashKeeper
 from assetstore.storage.disk import trash as disk_trash
 from assetstore.storage.disk.store import disk_store
 from tests import pictures
-from tests.support import KEY, PROJECT, Client, Response, multipart_body, visible_files
+from tests.support import KEY, PROJECT, Client, Response, multipart_body, originals_in, visible_files
 from tests.test_live import MEGABYTE, Program, children, counters
 
 SEED = 20261124
@@ -1083,6 +1084,37 @@ def test_deletes_go_on_on_a_full_disk(disk: Path) -> None:
             client.upload(name, b"x")
         fill(disk)
         assert {client.delete(name).status for name in names} == {200}
+
+
+def test_deletes_go_on_in_every_episode_of_a_full_disk(tmp_path: Path, mounted_ext4: Callable[..., str]) -> None:
+    disk = tmp_path / "disk"
+    mounted_ext4(disk)
+    names = [f"{number:03}-{'a' * 246}.jpg" for number in range(150)]
+    with originals_in(disk, "") as originals:
+        reserve = disk / "originals" / PRIVATE / "ballast"
+        pieces = visible_files(reserve)
+        keeper = TrashKeeper(originals, disk, 90, None)
+        for _ in range(3):
+            for name in names:
+                (disk / "originals" / name).write_bytes(b"x")
+            fill(disk)
+            for number, name in enumerate(names):
+                if number % 5 == 0:
+                    fill(disk)  # by another program, which uses what is released
+                assert originals.delete("", name, Origin("", ""))
+            assert visible_files(reserve) != pieces
+            (disk / "filler").unlink()
+            keeper.round()
+            assert visible_files(reserve) == pieces
+
+
+def test_a_round_refills_the_reserve_of_every_collection(tmp_path: Path) -> None:
+    reserves = [tmp_path / folder / "originals" / PRIVATE / "ballast" for folder in ("", "fish")]
+    with originals_in(tmp_path, "", "fish") as originals:
+        shutil.rmtree(reserves[0])
+        (reserves[1] / "7").unlink()
+        TrashKeeper(originals, tmp_path, 90, None).round()
+    assert [len(visible_files(reserve)) for reserve in reserves] == [32, 32]
 
 
 def test_a_failed_change_of_a_long_name_leaves_no_empty_folder_in_the_trash(base_of_nobody: Path) -> None:

@@ -283,7 +283,7 @@ def _periodic_tasks(
     base, tasks = settings.base_dir, []
     if settings.trash_days:
         keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
-        tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, lambda _ending: keeper.purge()))
+        tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, lambda _ending: keeper.round()))
     if settings.verify_days:
         verifier = Verifier(originals, settings.verify_days)
         tasks.append(PeriodicTask("verification", base, schedule.ROUND_SECONDS, verifier.round))

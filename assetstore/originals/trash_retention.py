@@ -1,4 +1,4 @@
-"""Trash retention: purges entries of the trash by age and by size.
+"""Trash retention: purges entries of the trash by age and by size, and refills the reserve for deletes on a full disk.
 
 A wrong clock must not empty the trash. So each round records its time. If the next round is more than three days away
 from it, in either direction, the clock may have jumped (or the server was off). Then nothing is purged, and purging
@@ -63,6 +63,13 @@ class TrashKeeper:
         self._last_purge = base / PRIVATE_FOLDER / "trash-purged"
         self._days = days
         self._most_bytes = most_bytes
+
+    def round(self) -> None:
+        """Purges entries that are due, and refills the reserve. May be called by only one process at a time."""
+        try:
+            self.purge()
+        finally:  # the reserve does not depend on the trash being readable
+            self._originals.space.refill_reserve()
 
     def purge(self, now: float | None = None) -> int:
         """Purges entries that are due, and returns their number. May be called by only one process at a time."""

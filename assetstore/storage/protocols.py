@@ -126,6 +126,9 @@ class StorageSpace(Protocol):
     def prepare_collection_dir(self, collection_dir: str) -> None:
         """Prepares a collection folder for use, if necessary. Raises StorageFault."""
 
+    def refill_reserve(self) -> None:
+        """Reserves space again for deletes on a full disk, as far as there is free space. Raises StorageFault."""
+
     def probe(self) -> None:
         """Writes and removes a test file in each collection folder or bucket. Raises OutOfSpace, StorageFault."""
 

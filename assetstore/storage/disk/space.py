@@ -56,6 +56,13 @@ class DiskSpace:
             detail = f"{folder}: {error.strerror or error}"
             raise StorageFault("The attachment folder cannot be written.", detail) from error
 
+    def refill_reserve(self) -> None:
+        """Reserves space again for deletes on a full disk, in each folder of originals. Raises StorageFault."""
+        for collection_dir in self._layout.collection_dirs:
+            self._layout.check_disk(collection_dir)
+            with faults():
+                DiskTrash(collection_dir, self._layout.originals(collection_dir)).fill_reserve()
+
     def probe(self) -> None:
         """Writes and removes a small file in each folder of originals. Raises OutOfSpace, StorageFault."""
         with faults():

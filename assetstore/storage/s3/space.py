@@ -31,6 +31,9 @@ class S3Space:
     def prepare_collection_dir(self, collection_dir: str) -> None:
         """Does nothing, because a bucket has no folders."""
 
+    def refill_reserve(self) -> None:
+        """Does nothing, because deletes in a bucket require no free space."""
+
     def probe(self) -> None:
         """Stores and removes a small object in each bucket. Raises OutOfSpace, Unavailable, StorageFault."""
         for root in self._layout.roots():
