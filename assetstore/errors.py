@@ -113,6 +113,12 @@ class StorageFault(AssetError):
     status = 500
 
 
+class JournalLocked(StorageFault):
+    """Another program has locked the journal."""
+
+    status = 503
+
+
 class Unsynced(StorageFault):
     """A change was made, but the disk did not confirm it, so it may not survive a power failure.
 

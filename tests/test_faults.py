@@ -962,6 +962,40 @@ def test_a_journal_that_is_overwritten_under_a_running_server_stops_nothing(tmp_
         assert_works(client, base)
 
 
+@pytest.mark.parametrize("server", ["paste", "granian"])
+def test_a_locked_journal_delays_nothing_and_gets_all_events_later_even_after_a_kill(
+    tmp_path: Path, server: str
+) -> None:
+    base = tmp_path / "a"
+    with serving(base, SERVER=server) as (program, client), ThreadPoolExecutor(8) as users:
+        client.upload("a.tif", b"1")
+        path = base / PRIVATE / "journal/journal.sqlite"
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as shell:
+            shell.execute("BEGIN EXCLUSIVE")
+            names = [f"{number}.tif" for number in range(16)]
+            assert {answer.status for answer in users.map(lambda name: client.upload(name, b"2"), names)} == {200}
+            assert client.upload("a.tif", b"3").status == 200
+            assert client.delete("a.tif").status == 200
+            answer = client.get("/readyz")
+            checks = answer.json()["checks"]
+            assert (answer.status, answer.json()["status"]) == (200, "degraded")
+            assert "wait to be recorded in it: 18." in checks["journal"]["reason"]
+            assert checks["verification"]["status"] != "error"
+            for process in (program.process.pid, *children(program.process.pid)):
+                os.kill(process, signal.SIGKILL)
+    with serving(base, SERVER=server) as (_, client):
+        wait_until(lambda: client.get("/readyz").json()["checks"]["journal"]["status"] == "ok")
+        assert client.upload("b.tif", b"1").status == 200
+    found = journal(base)
+    assert sorted(found[1:-3]) == sorted(("stored", name) for name in names)
+    assert [*found[:1], *found[-3:]] == [
+        *[("stored", "a.tif"), ("replaced", "a.tif"), ("deleted", "a.tif"), ("stored", "b.tif")]
+    ]
+    with contextlib.closing(sqlite3.connect(path)) as shell:
+        query = "SELECT size, sha256 IS NULL FROM events WHERE operation = 'deleted'"
+        assert shell.execute(query).fetchall() == [(1, 0)]
+
+
 def garbled(sound: bytes) -> dict[str, bytes]:
     """Ways in which a database can be broken."""
     noise = random.Random(SEED).randbytes(len(sound))

@@ -49,6 +49,9 @@ _log = logging.getLogger(__name__)
 #: Web servers that start by their own command, because each of their processes must create the application.
 _OWN_START = ("gunicorn", "uwsgi")
 
+#: How often to add events to the journal that waited because another program had locked it, in seconds.
+_PENDING_ROUND_SECONDS = 60
+
 #: After how many seconds another process takes over when the process that serves the metrics ends.
 _METRICS_ROUND_SECONDS = 5
 
@@ -280,7 +283,8 @@ def _sizes_task(settings: Settings, originals: Originals, thumbnails: Thumbnails
 def _periodic_tasks(
     settings: Settings, originals: Originals, metrics: "Metrics | None", checks: Health
 ) -> tuple[PeriodicTask, ...]:
-    base, tasks = settings.base_dir, []
+    base, journal = settings.base_dir, originals.journal
+    tasks = [PeriodicTask("pending-events", base, _PENDING_ROUND_SECONDS, lambda _ending: journal.add_pending())]
     if settings.trash_days:
         keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
         tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, lambda _ending: keeper.round()))
