@@ -32,6 +32,7 @@ from assetstore.errors import StorageFault
 from assetstore.journal.events import Event, Origin
 from assetstore.journal.journal import Journal
 from assetstore.originals.trash_retention import TrashKeeper
+from assetstore.serving import signals
 from assetstore.storage.disk import trash as disk_trash
 from assetstore.storage.disk.store import disk_store
 from tests import pictures
@@ -405,6 +406,45 @@ def test_stopped_while_clients_stall_the_program_ends_by_itself_and_stores_nothi
     assert (base / "originals/old.tif").read_bytes() == b"old"
     assert trash(base) == []
     assert journal(base) == [("stored", "old.tif")]
+
+
+@pytest.mark.parametrize("server", ["paste", "granian"])
+def test_stopped_while_clients_do_not_read_the_program_ends_by_itself(tmp_path: Path, server: str) -> None:
+    base = tmp_path / "a"
+    with serving(base, SERVER=server) as (program, client), contextlib.ExitStack() as connections:
+        with open(base / "originals/large.tif", "wb") as file:
+            file.truncate(500 * MEGABYTE)
+        for _ in range(3):
+            connection = connections.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=60))
+            connection.sendall(b"GET /fileget?type=O&filename=large.tif HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(1) == b"H"
+        program.process.send_signal(signal.SIGTERM)
+        status, printed = program.ended()
+    assert status == 0
+    assert "ends now" not in printed
+
+
+#: The program, which waits for something that never comes when it closes its store.
+NEVER_CLOSES = f"""
+import sys, time
+sys.path.insert(0, {str(PROJECT)!r})
+import server
+from assetstore.app import bootstrap
+bootstrap.AppContext.close = lambda _context: time.sleep(1000)
+sys.exit(server.main())
+"""
+
+
+@pytest.mark.parametrize("server", ["paste", "granian"])
+def test_stopped_while_something_never_ends_the_program_ends_in_time(tmp_path: Path, server: str) -> None:
+    with started(tmp_path / "a", "-c", NEVER_CLOSES, SERVER=server) as (program, client):
+        client.upload("a.tif", b"1")
+        workers = children(program.process.pid)
+        program.process.send_signal(signal.SIGTERM)
+        status, printed = program.ended()
+    assert (status, "ends now" in printed) == ((1, True) if server == "paste" else (0, False))
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    assert signals.STOP_SECONDS < signals.FORCED_SECONDS < 10, "when Docker kills it"
 
 
 # --- Full disks ----------------------------------------------------------------------------------

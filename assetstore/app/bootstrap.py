@@ -287,7 +287,7 @@ def _periodic_tasks(
     tasks = [PeriodicTask("pending-events", base, _PENDING_ROUND_SECONDS, lambda _ending: journal.add_pending())]
     if settings.trash_days:
         keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
-        tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, lambda _ending: keeper.round()))
+        tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, keeper.round))
     if settings.verify_days:
         verifier = Verifier(originals, settings.verify_days)
         tasks.append(PeriodicTask("verification", base, schedule.ROUND_SECONDS, verifier.round))

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Event as Signal
 
 from assetstore.errors import AssetError
 from assetstore.journal.events import Origin
@@ -64,14 +65,18 @@ class TrashKeeper:
         self._days = days
         self._most_bytes = most_bytes
 
-    def round(self) -> None:
-        """Purges entries that are due, and refills the reserve. May be called by only one process at a time."""
+    def round(self, ending: Signal | None = None) -> None:
+        """Purges entries that are due, and refills the reserve. May be called by only one process at a time.
+
+        Parameters:
+            ending: set when it has to end soon.
+        """
         try:
-            self.purge()
+            self.purge(ending=ending)
         finally:  # the reserve does not depend on the trash being readable
             self._originals.space.refill_reserve()
 
-    def purge(self, now: float | None = None) -> int:
+    def purge(self, now: float | None = None, ending: Signal | None = None) -> int:
         """Purges entries that are due, and returns their number. May be called by only one process at a time."""
         if not self._days:
             return 0
@@ -83,6 +88,8 @@ class TrashKeeper:
             return 0
         number = size = 0
         for entry in due(self._originals.trash(), now, self._days, self._most_bytes):
+            if ending is not None and ending.is_set():
+                break
             try:
                 if self._originals.purge(entry, Origin("", "housekeeping")):
                     number, size = number + 1, size + entry.size
