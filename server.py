@@ -163,7 +163,8 @@ class AssetServer:
             # Only a cached thumbnail can be linked to. A smaller one also fits the requested size.
             scale = self.thumbnails.linkable_scale(collection_dir, name, names.scale(query.get("scale")))
             client = responses.request_context().client
-            stored, folder = self.thumbnails.open(collection_dir, name, scale, client=client), self.settings.thumb_dir
+            stored = self.thumbnails.open_linkable(collection_dir, name, scale, client=client)
+            folder = self.settings.thumb_dir
             name = self.thumbnails.name(name, scale)
         else:
             stored, folder = self.storage.open_original(collection_dir, name, reads=False), self.settings.orig_dir

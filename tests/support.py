@@ -51,9 +51,6 @@ class Response:
     def text(self) -> str:
         return self.body.decode("utf-8")
 
-    def json(self) -> Any:
-        return json.loads(self.body)
-
 
 class Client:
     """A client of a server at *port* on this machine, with the key."""

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from assetstore.errors import JournalLocked, StorageFault
+from assetstore.errors import JournalLocked, ReadOnly, StorageFault
 from assetstore.files.private_folders import make_private_folder
 from assetstore.journal import preallocate
 from assetstore.names import PRIVATE_FOLDER
@@ -138,11 +138,17 @@ class Database:
     def row(self, query: str, arguments: tuple[object, ...] = ()) -> tuple[Any, ...] | None:
         """Returns the first row of a query; None if there is none. Raises JournalLocked, StorageFault."""
         with self._faults(), self._lock:
+            found: tuple[Any, ...] | None
             try:
-                found: tuple[Any, ...] | None = self._available("read").execute(query, arguments).fetchone()
+                found = self._available("read").execute(query, arguments).fetchone()
             except sqlite3.OperationalError as error:
                 self._note_lock("read", error)
                 raise
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+                with contextlib.closing(_connect_read_only(self._path)) as connection:
+                    found = connection.execute(query, arguments).fetchone()
             return found
 
     @contextlib.contextmanager
@@ -152,9 +158,16 @@ class Database:
         Waits for some seconds if another program has locked the database. Raises JournalLocked, StorageFault.
         """
         with self._faults():
-            with self._lock:
-                self._opened()  # creates the database if it does not exist
-            with contextlib.closing(sqlite3.connect(self._path, timeout=PATIENT_SECONDS)) as connection:
+            try:
+                with self._lock:
+                    self._opened()  # creates the database if it does not exist
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+                connection = _connect_read_only(self._path)
+            else:
+                connection = sqlite3.connect(self._path, timeout=PATIENT_SECONDS)
+            with contextlib.closing(connection):
                 yield iter(connection.execute(query, arguments))
 
     def _available(self, use: str, is_patient: bool = False) -> sqlite3.Connection:
@@ -223,6 +236,8 @@ class Database:
             if type(error) is sqlite3.DatabaseError:
                 self._is_suspect = True  # damaged: the next use checks all of it
                 self.close()
+            if isinstance(error, OSError) and error.errno == errno.EROFS:
+                raise ReadOnly("The disk of the journal is read-only.", f"{self._path}: {error}") from error
             if _is_locked(error):
                 raise JournalLocked("Another program has locked the journal.", f"{self._path}: {error}") from error
             raise StorageFault("The journal cannot be used.", f"{self._path}: {error}") from error
@@ -244,6 +259,20 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    """Opens a database on a read-only disk. If it has a write-ahead log, the index of the log must exist, too."""
+    # Without a log, SQLite needs no index, which it could not create (https://sqlite.org/wal.html#readonly).
+    option = "mode=ro" if _size(path.with_name(path.name + "-wal")) else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{option}", timeout=PATIENT_SECONDS, uri=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _is_locked(error: BaseException) -> bool:

@@ -232,8 +232,14 @@ class Journal:
 
         Raises JournalLocked, StorageFault.
         """
-        with self._database.writing() as connection:
-            connection.execute("DELETE FROM events WHERE id IS NULL")
+        try:
+            with self._database.writing() as connection:
+                connection.execute("DELETE FROM events WHERE id IS NULL")
+        except JournalLocked:
+            raise
+        except StorageFault:
+            self.close()  # the next use tells the cause
+            raise
         if not self._queue.is_empty():
             self._add_pending()
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from assetstore.config.loading import Settings
-from assetstore.errors import JournalLocked, OutOfSpace
+from assetstore.errors import JournalLocked, OutOfSpace, ReadOnly
 from assetstore.fixity import schedule
 from assetstore.monitoring.health import ERROR, OK, WARNING, Result
 from assetstore.originals.service import Originals
@@ -52,7 +52,10 @@ def _certificate(settings: Settings) -> Result:
 
 
 def _store(originals: Originals) -> Result:
-    originals.space.probe()
+    try:
+        originals.space.probe()
+    except ReadOnly as error:
+        return Result(WARNING, error.public)
     return Result(OK, "The store can be written.")
 
 
@@ -71,6 +74,8 @@ def _journal(originals: Originals) -> Result:
     except JournalLocked as error:
         number = originals.journal.pending()
         return Result(WARNING, f"{error.public} Changes that wait to be recorded in it: {number}.")
+    except ReadOnly:
+        return Result(WARNING, "The disk of the journal is read-only, so changes cannot be recorded.")
     return Result(OK, "The journal can be written.")
 
 

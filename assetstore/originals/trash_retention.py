@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from threading import Event as Signal
 
-from assetstore.errors import AssetError
+from assetstore.errors import AssetError, ReadOnly
 from assetstore.journal.events import Origin
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.originals.service import Originals
@@ -93,6 +93,8 @@ class TrashKeeper:
             try:
                 if self._originals.purge(entry, Origin("", "housekeeping")):
                     number, size = number + 1, size + entry.size
+            except ReadOnly:
+                raise  # none of the others can be purged either
             except AssetError as error:
                 _log.error("%r cannot be purged: %s %s", entry.identifier, error.public, error.detail)
         if number:

@@ -51,7 +51,7 @@ class DiskOriginalStorage:
         try:
             return open_file(self._layout.base, collection_dir, self._layout.originals_name, name)
         except NotFound:
-            self._layout.check_disk(collection_dir)
+            self._layout.check_disk(collection_dir, writes=False)
             raise
 
     def version(self, collection_dir: str, name: str) -> Version:
