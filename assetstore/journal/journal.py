@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from assetstore import names
 from assetstore.errors import JournalLocked, StorageFault
 from assetstore.journal.database import PATIENT_SECONDS, Database
 from assetstore.journal.event_queue import Batch, EventQueue
@@ -141,7 +142,7 @@ class Journal:
         """Returns the last event of a name, except purges of the trash; None if there is none. Raises StorageFault."""
         waiting = [event for event in self._waiting_of(collection_dir, name) if event.operation != PURGED]
         clauses = "WHERE place = ? AND name = ? AND operation != ? ORDER BY id DESC"
-        return waiting[-1] if waiting else self._one(clauses, (collection_dir, name, PURGED))
+        return waiting[-1] if waiting else self._one(clauses, (collection_dir, names.spelled(name), PURGED))
 
     def latest_present(self, collection_dir: str, name: str, until_ns: int) -> Event | None:
         """Returns the event that created the original that existed at a time. Raises StorageFault."""
@@ -154,7 +155,7 @@ class Journal:
             return waiting[-1]
         present = ", ".join(f"'{operation}'" for operation in sorted(PRESENT))
         clauses = f"WHERE place = ? AND name = ? AND time_ns <= ? AND operation IN ({present}) ORDER BY id DESC"
-        return self._one(clauses, (collection_dir, name, until_ns))
+        return self._one(clauses, (collection_dir, names.spelled(name), until_ns))
 
     def search(
         self,
@@ -174,7 +175,7 @@ class Journal:
         """
         terms = {
             "place = ?": collection_dir,
-            "name = ?": name,
+            "name = ?": None if name is None else names.spelled(name),
             "name GLOB ?": pattern,
             "operation = ?": operation,
             "time_ns >= ?": since_ns,
@@ -202,11 +203,11 @@ class Journal:
     def _events(self, clauses: str, arguments: tuple[object, ...]) -> Iterator[Event]:
         with self.reading(f"{_SELECT} {clauses}", arguments) as rows:
             for row in rows:
-                yield Event(*row)
+                yield _event(row)
 
     def _one(self, clauses: str, arguments: tuple[object, ...]) -> Event | None:
         row = self._database.row(f"{_SELECT} {clauses} LIMIT 1", _bounded(arguments))
-        return Event(*row) if row else None
+        return _event(row) if row else None
 
     @contextlib.contextmanager
     def reading(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[Iterator[tuple[Any, ...]]]:
@@ -256,8 +257,14 @@ def _bounded(arguments: tuple[object, ...]) -> tuple[object, ...]:
     )
 
 
+def _event(row: tuple[Any, ...]) -> Event:
+    event = Event(*row)
+    return replace(event, name=names.unspelled(event.name)) if "\\" in event.name else event
+
+
 def _row(event: Event) -> tuple[object, ...]:
-    row = (event.time_ns, event.operation, event.collection_dir, event.name, event.collection, event.size)
+    name = names.spelled(event.name)  # the database cannot store every file name
+    row = (event.time_ns, event.operation, event.collection_dir, name, event.collection, event.size)
     return _bounded((*row, event.sha256, event.client))
 
 

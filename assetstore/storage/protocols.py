@@ -69,7 +69,11 @@ class OriginalReader(Protocol):
         """Yields a path at which tools can read an original. Raises NotFound."""
 
     def originals(self, collection_dir: str) -> Iterator[Listed]:
-        """Yields all originals of a collection folder, in any order. Raises StorageFault."""
+        """Yields all originals of a collection folder, in any order.
+
+        Their names need not be valid store names: clients cannot request some files that were copied in by hand.
+        Raises StorageFault.
+        """
 
     def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds the lock of an original, among all threads and processes.
@@ -100,6 +104,17 @@ class OriginalStorage(OriginalReader, Protocol):
 
     def delete_original(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         """Removes an original, to the trash if *keep_old*. Returns whether it existed. Raises StorageFault."""
+
+
+@runtime_checkable
+class RenamableOriginals(Protocol):
+    """A store of originals in which `manage.py names repair` can rename files."""
+
+    def rename_original(self, collection_dir: str, name: str, new_name: str) -> bool:
+        """Renames an original; False if there is already one of the new name. The lock of the new name must be held.
+
+        Raises NotFound, StorageFault.
+        """
 
 
 class TrashStorage(Protocol):

@@ -36,7 +36,7 @@ _RESERVE_PIECES, _PIECE_BYTES = 32, 16 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 #: The error numbers if a file cannot have two names.
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 _ENTRY = re.compile(rf"{STAMP_PATTERN}-({DELETED}|{REPLACED})(?:-(.+))?", re.ASCII | re.DOTALL)
 
@@ -74,7 +74,7 @@ class DiskTrash:
         try:
             os.link(original, entry, follow_symlinks=False)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             self._exchange(new, original, entry)
             return
