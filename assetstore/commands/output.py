@@ -23,7 +23,8 @@ def timestamp_text(timestamp_ns: int) -> str:
 def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str], *, is_file: bool = True) -> None:
     """Prints one row: as JSON, or the values of *columns* separated by tabs.
 
-    With *is_file*, `name` is that of a file, and is printed in a safe spelling. Keys that end in `_ns` contain timestamps: JSON shows them in UTC, text in local time.
+    Keys that end in `_ns` contain timestamps: JSON shows them in UTC, text in local time. With *is_file*, `name` is
+    the name of a file, and is printed in a safe spelling.
     """
     row = {_JSON_KEYS.get(key, key): value for key, value in row.items()}
     if is_file and isinstance(row.get("name"), str):
