@@ -799,8 +799,8 @@ def test_a_server_that_is_started_on_a_read_only_disk_reads_and_later_writes_wit
         remount(disk, "rw")
         (base / "originals" / PRIVATE / "upload-left").unlink()
         assert client.upload("new.jpg", b"x").status == client.delete("new.jpg").status == 200
-        assert client.thumbnail("old.jpg", 124).status == 200
-        assert (base / "thumbnails/old_124.jpg").exists()
+        assert client.thumbnail("old.jpg", 150).status == 200
+        assert (base / "thumbnails/old_150.jpg").exists()
         wait_until(lambda: client.readiness()["checks"]["store"]["status"] == "ok")
 
 

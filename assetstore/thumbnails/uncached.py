@@ -23,8 +23,9 @@ class Uncached:
 
     path: Path
 
-    def publish(self, modified_ns: int) -> None:
-        """Does nothing."""
+    def publish(self, modified_ns: int) -> bool:
+        """Returns False: it is not cached."""
+        return False
 
 
 @contextlib.contextmanager
