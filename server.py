@@ -58,6 +58,7 @@ class AssetServer:
         self.originals = context.originals
         self.storage = context.originals.storage
         self.thumbnails = context.thumbnails
+        self.previews = context.previews
         self.metadata = context.metadata
         self.health = context.health
         self.collections = context.collections
@@ -104,7 +105,7 @@ class AssetServer:
                 return plain("Ignoring thumbnail upload!")
             collection_dir, name = self._collection_dir_and_name(fields, "store")
             if upload.incoming is None:
-                raise BadRequest("The upload contains no file.")
+                raise BadRequest("The upload contains no file..")
             received = Received(upload.incoming, upload.size, upload.sha256)
             self.originals.store(received, collection_dir, name, self._origin(fields))
             # `manage.py collections` removes a collection first and checks for files afterwards. Here the file comes
@@ -113,6 +114,7 @@ class AssetServer:
                 raise NotFound("The collection was removed from the asset server during the upload.")
             # Also for a new original: an earlier one of this name may have been removed by hand.
             self.thumbnails.discard(collection_dir, name)
+            self.previews.add(collection_dir, name)
         return plain("Ok.")
 
     def filedelete(self) -> bottle.HTTPResponse:
@@ -161,7 +163,8 @@ class AssetServer:
             # Only a cached thumbnail can be linked to. A smaller one also fits the requested size.
             scale = self.thumbnails.linkable_scale(collection_dir, name, names.scale(query.get("scale")))
             client = responses.request_context().client
-            stored, folder = self.thumbnails.open(collection_dir, name, scale, client=client), self.settings.thumb_dir
+            stored = self.thumbnails.open_linkable(collection_dir, name, scale, client=client)
+            folder = self.settings.thumb_dir
             name = self.thumbnails.name(name, scale)
         else:
             stored, folder = self.storage.open_original(collection_dir, name, reads=False), self.settings.orig_dir
@@ -173,6 +176,8 @@ class AssetServer:
         if not self.settings.allow_static_file_access:
             raise NotFound("Direct links to files are disabled on this server (ALLOW_STATIC_FILE_ACCESS).")
         *folders, name = path.split("/")
+        if name in names.FOLDERS:
+            raise NotFound("There is no such file.")
         name = names.store_name(name)
         folder = folders.pop() if folders else ""
         # Only folders from the settings become part of a path. `public_urls` omits one slash of a bucket URL.

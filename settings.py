@@ -124,6 +124,13 @@ CAN_THUMBNAIL = {
     "image/x-sony-arw",
 }
 
+# Sizes in pixels of which thumbnails are rendered in the background after each upload, such as [123, 200]: at most 8.
+# They have the lowest priority, so uploads and requested thumbnails do not wait for them. Specify 7 requests 123 by
+# default. Without this setting, thumbnails are rendered when they are first requested. If you remove a size, the server
+# deletes its thumbnails in the background after the next start. For originals that exist already, run `manage.py
+# thumbnails warm`. As an environment variable: 123,200
+PREVIEW_SIZES = []
+
 # How much memory rendering of one thumbnail may take, in megabytes; no temporary file is longer than a quarter of it.
 # 1024 is enough for 260 megapixels. JPEG and TIFF are read in parts, so they may be eight times as large. Larger
 # images get no thumbnail: raise this for panoramas and scans of whole drawers. Rendering is cancelled after 60

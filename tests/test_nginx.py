@@ -473,7 +473,7 @@ def dominant(response: Response) -> tuple[int, ...]:
 
 def test_a_replaced_deleted_or_removed_file_is_gone_at_once(any_front: tuple[RunningServer, Front]) -> None:
     server, front = any_front
-    queries = (f"/fileget?filename={UUID}.jpg", f"/fileget?filename={UUID}.jpg&type=T&scale=50")
+    queries = (f"/fileget?filename={UUID}.jpg", f"/fileget?filename={UUID}.jpg&type=T&scale=90")
     known: dict[str, tuple[int, ...]] = {}
     for turn, colour in enumerate((pictures.RED, pictures.GREEN, pictures.BLUE, pictures.YELLOW)):
         # nginx's tags hold whole seconds and the size, as docs/nginx.md says.
@@ -598,8 +598,8 @@ def test_with_folders_for_collections_nginx_looks_in_the_right_one_or_asks(start
     colours = dict(zip(folders, (pictures.RED, pictures.GREEN, pictures.BLUE), strict=True))
     for collection, colour in colours.items():
         assert front.upload("a.jpg", plain_picture(colour), coll=collection).status == 200
-        assert front.thumbnail("a.jpg", 50, coll=collection).status == 200
-    for folder, name in (("originals", "a.jpg"), ("thumbnails", "a_50.jpg")):
+        assert front.thumbnail("a.jpg", 90, coll=collection).status == 200
+    for folder, name in (("originals", "a.jpg"), ("thumbnails", "a_90.jpg")):
         (server.base / folder).mkdir()
         (server.base / folder / name).write_bytes(plain_picture(pictures.YELLOW))  # of no collection
     for coll, collection, expected in (
@@ -610,7 +610,7 @@ def test_with_folders_for_collections_nginx_looks_in_the_right_one_or_asks(start
         ("Birds", "Birds", False),
         *((wrong, "", False) for wrong in ("ku+fish", "KU++Fish", "KU+Fish+", "unknown", "/ichthyology", "")),
     ):
-        response, by_nginx = front.watched(f"/fileget?filename=a.jpg&type=T&scale=50&coll={coll}")
+        response, by_nginx = front.watched(f"/fileget?filename=a.jpg&type=T&scale=90&coll={coll}")
         assert (response.status, by_nginx) == (200 if collection else 404, expected), coll
         assert not collection or pictures.alike(dominant(response), colours[collection])
 
@@ -621,11 +621,11 @@ def test_thumbnails_follow_an_upload_over_a_file_removed_by_hand_and_a_restore(s
     for colour in (pictures.RED, pictures.GREEN, pictures.BLUE):
         (server.originals / "a.jpg").unlink(missing_ok=colour != pictures.GREEN)
         front.upload("a.jpg", plain_picture(colour))
-        assert pictures.alike(dominant(front.thumbnail("a.jpg", 50)), colour)
+        assert pictures.alike(dominant(front.thumbnail("a.jpg", 90)), colour)
     front.upload("a.jpg", plain_picture(pictures.RED))
-    front.thumbnail("a.jpg", 50)
+    front.thumbnail("a.jpg", 90)
     assert run_manage(server.base, "trash", "restore", "--replace", "a.jpg").returncode == 0
-    assert pictures.alike(dominant(front.thumbnail("a.jpg", 50)), pictures.BLUE)
+    assert pictures.alike(dominant(front.thumbnail("a.jpg", 90)), pictures.BLUE)
 
 
 EXTENSIONS = (

@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from assetstore.config.limits import Limits, this_machine
+from assetstore.storage.disk.sizes import DiskSizes
+from assetstore.storage.thumbnail_sizes import SizeRules
 from tests import pictures
 from tests.monitoring.test_metrics import metrics, of
 from tests.support import (
@@ -156,19 +158,29 @@ def test_a_thumbnail_is_made_once_however_many_ask_both_processes(tmp_path: Path
         assert of(metrics(port), "renders_total", format="jpeg", outcome="made") == 3
 
 
-def test_both_processes_together_keep_thumbnails_of_no_more_sizes_than_allowed(tmp_path: Path) -> None:
+def test_both_processes_together_cache_thumbnails_of_no_more_sizes_than_allowed(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(6)]
     with granian(tmp_path / "a") as (_, client):
         use_up_sizes(tmp_path / "a", left=5)
-        client.upload("a.png", pictures.png())
+        for name in names:
+            client.upload(name, pictures.png())
         with connections(client.port, each=20) as by_process:
             waiting = [connection for group in by_process.values() for connection in group]
-            queries = [{"type": "T", "filename": "a.png", "scale": 20 + number} for number in range(40)]
-            answers = all_at_once(waiting, "/fileget", queries)
-    assert {answer.status for answer in answers} == {200}
-    assert [max(pictures.opened(answer.body).size) for answer in answers] == [20 + number for number in range(40)]
-    assert len(visible_files(tmp_path / "a/thumbnails")) == 5
-    sizes = visible_files(tmp_path / "a/thumbnails/.asset-server/sizes")
-    assert len([size for size in sizes if size.isdigit()]) == Limits.cached_sizes
+            for name in names:
+                queries = [{"type": "T", "filename": name, "scale": 20 + number} for number in range(40)]
+                answers = all_at_once(waiting, "/fileget", queries)
+                assert {answer.status for answer in answers} == {200}
+                shown = [max(pictures.opened(answer.body).size) for answer in answers]
+                assert shown == [20 + number for number in range(40)]
+        sizes = DiskSizes(tmp_path / "a/thumbnails", SizeRules(Limits.cached_sizes))
+        assert len(sizes.cached()) == Limits.cached_sizes
+        known, cached = sizes.known(), visible_files(tmp_path / "a/thumbnails")
+        shown_sizes = {int(name.partition("_")[2].removesuffix(".png")) for name in cached}
+        assert len(shown_sizes) >= 5
+        assert shown_sizes <= known
+        for name in names:
+            assert client.delete(name).status == 200
+        assert visible_files(tmp_path / "a/thumbnails") == []
 
 
 def test_the_journal_has_every_one_of_many_parallel_uploads_once(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_a_file_replaced_and_deleted_while_it_is_rendered_never_counts_as_damage
 
     with ThreadPoolExecutor(8) as threads:
         changes = threads.map(change, range(60))
-        answers = list(threads.map(lambda number: server.thumbnail("a.png", 50 + number % 40), range(120)))
+        answers = list(threads.map(lambda size: server.thumbnail("a.png", size), (90, 100, 123, 150) * 30))
         assert set(changes) <= {200, 404}
     for answer in answers:
         assert answer.status in (200, 404, 503), answer.text

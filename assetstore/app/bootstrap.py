@@ -34,6 +34,9 @@ from assetstore.originals.service import Originals
 from assetstore.originals.trash_retention import TrashKeeper
 from assetstore.storage.disk.store import disk_store
 from assetstore.storage.protocols import Store
+from assetstore.storage.thumbnail_sizes import SizeRules
+from assetstore.thumbnails import sizes
+from assetstore.thumbnails.previews import Previews
 from assetstore.thumbnails.rendering.job import Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Rules, Thumbnails
@@ -45,6 +48,9 @@ _log = logging.getLogger(__name__)
 
 #: Web servers that start by their own command, because each of their processes must create the application.
 _OWN_START = ("gunicorn", "uwsgi")
+
+#: How often to add events to the journal that waited because another program had locked it, in seconds.
+_PENDING_ROUND_SECONDS = 60
 
 #: After how many seconds another process takes over when the process that serves the metrics ends.
 _METRICS_ROUND_SECONDS = 5
@@ -58,6 +64,7 @@ class AppContext:
     collections: Collections
     originals: Originals
     thumbnails: Thumbnails
+    previews: Previews
     pool: RenderPool
     metadata: MetadataService
     health: Health
@@ -67,6 +74,7 @@ class AppContext:
     def close(self) -> None:
         """Ends the render workers and periodic tasks, and closes the journal."""
         self.pool.close()
+        self.previews.close()
         self.metadata.close()
         for task in self.tasks:
             task.close()
@@ -195,7 +203,8 @@ def open_thumbnails(
     limits = settings.limits
     pool = RenderPool(limits.render_workers, Limits(limits.render_seconds, settings.render_memory))
     rules = Rules(settings.can_thumbnail, limits.largest_thumbnail)
-    cached = originals.storage.thumbnails(limits.cached_sizes)
+    previews = frozenset(min(size, limits.largest_thumbnail) for size in settings.preview_sizes)
+    cached = originals.storage.thumbnails(SizeRules(limits.cached_sizes, previews))
     waiting = ElasticLimit(limits.thumbnail_waiters, waiters)
     return Thumbnails(originals.storage, cached, pool, rules, waiting), pool
 
@@ -216,11 +225,12 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     thumbnails, pool = open_thumbnails(settings, originals, waiters)
     metrics = _metrics(settings, originals, pool)
     health = Health(readiness.checks(settings, originals, pool))
-    tasks = _periodic_tasks(settings, originals, metrics, health)
+    tasks = (_sizes_task(settings, originals, thumbnails), *_periodic_tasks(settings, originals, metrics, health))
     for task in tasks:
         task.start()
     metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
-    return AppContext(settings, collections, originals, thumbnails, pool, metadata, health, metrics, tasks)
+    previews = Previews(thumbnails, settings.preview_sizes)
+    return AppContext(settings, collections, originals, thumbnails, previews, pool, metadata, health, metrics, tasks)
 
 
 def _open_journal(journal: Journal) -> None:
@@ -265,13 +275,19 @@ def _serve_metrics(metrics: "Metrics", address: tuple[str, int], checks: Health,
         _log.error("metrics are not available: METRICS_ADDRESS %s:%s cannot be used: %s", *address, error)
 
 
+def _sizes_task(settings: Settings, originals: Originals, thumbnails: Thumbnails) -> PeriodicTask:
+    update = functools.partial(sizes.update, thumbnails.store, originals.collection_dirs)
+    return PeriodicTask("sizes", settings.base_dir, sizes.ROUND_SECONDS, update)
+
+
 def _periodic_tasks(
     settings: Settings, originals: Originals, metrics: "Metrics | None", checks: Health
 ) -> tuple[PeriodicTask, ...]:
-    base, tasks = settings.base_dir, []
+    base, journal = settings.base_dir, originals.journal
+    tasks = [PeriodicTask("pending-events", base, _PENDING_ROUND_SECONDS, lambda _ending: journal.add_pending())]
     if settings.trash_days:
         keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
-        tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, lambda _ending: keeper.purge()))
+        tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, keeper.round))
     if settings.verify_days:
         verifier = Verifier(originals, settings.verify_days)
         tasks.append(PeriodicTask("verification", base, schedule.ROUND_SECONDS, verifier.round))

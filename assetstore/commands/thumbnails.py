@@ -27,8 +27,8 @@ def thumbnails() -> None:
 
 
 @thumbnails.command()
-@click.option("--size", "sizes", type=click.IntRange(1, 30_000), multiple=True, required=True,
-              help="Size in pixels, as requested by clients. Repeatable.")  # fmt: skip
+@click.option("--size", "sizes", type=click.IntRange(1, 30_000), multiple=True,
+              help="Size in pixels, as requested by clients. Repeatable. Default: PREVIEW_SIZES.")  # fmt: skip
 @click.option(
     "--since", type=Timestamp(), help="Only originals added or changed since: 2026-11-24, or an age such as 2h or 7d."
 )
@@ -60,10 +60,14 @@ def warm(
     \b
         manage.py thumbnails warm --size 123 --size 200
         manage.py thumbnails warm --size 200 --since 1d --rate 2       every night
+        manage.py thumbnails warm                                      the sizes in PREVIEW_SIZES
 
     Exit status 1 if thumbnails cannot be generated; each original is listed with the reason.
     """
     settings, originals = installation.settings, installation.originals
+    all_sizes = sizes or settings.preview_sizes
+    if not all_sizes:
+        raise click.UsageError("Select at least one --size: PREVIEW_SIZES is empty.")
     chosen = Selection((), collection, None, None).collection_dir(settings)
     collection_dirs = list(originals.collection_dirs) if chosen is None else [chosen]
     yield_to_others()
@@ -71,7 +75,7 @@ def warm(
     limits = dataclasses.replace(settings.limits, render_workers=workers, thumbnail_waiters=waiters)
     own = dataclasses.replace(settings, limits=limits)
     made, pool = bootstrap.open_thumbnails(own, originals)
-    run = Warming(originals, made, sorted(set(sizes)), since, rate, workers)
+    run = Warming(originals, made, sorted(set(all_sizes)), since, rate, workers)
     pool.on_render = run.on_render
     try:
         run.check(collection_dirs)

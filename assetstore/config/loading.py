@@ -51,6 +51,7 @@ class Settings:
     max_upload_bytes: int | None
     reserved_bytes: int
     can_thumbnail: frozenset[str]
+    preview_sizes: frozenset[int]
     render_memory: int
     trash_days: int
     trash_bytes: int | None
@@ -114,6 +115,7 @@ SETTINGS: dict[str, Setting] = {
     "MAX_UPLOAD_BYTES": Setting(None, values.optional(values.whole_number(1, 10**15))),
     "RESERVED_BYTES": Setting(None, values.optional(values.whole_number(0, 10**15))),
     "CAN_THUMBNAIL": Setting(formats.THUMBNAIL_TYPES, values.media_types),
+    "PREVIEW_SIZES": Setting([], values.whole_numbers(8, 1, Limits.largest_thumbnail)),
     "RENDER_MEMORY": Setting(1024, values.whole_number(64, 1_000_000)),
     "TRASH_DAYS": Setting(30, values.whole_number(0, 36_500)),
     "TRASH_BYTES": Setting(None, values.optional(values.whole_number(0, 10**18))),

@@ -62,6 +62,38 @@ def whole_number(least: int, most: int) -> Callable[[object], int]:
     return read_number
 
 
+def whole_numbers(number: int, least: int, most: int) -> Callable[[object], frozenset[int]]:
+    """Returns a reader of a list of whole numbers.
+
+    Parameters:
+        number: how many there may be.
+        least, most: the limits of each, which are included.
+
+    As text, the numbers are separated by commas or spaces, with or without square brackets. None gives no numbers.
+    """
+    read_number = whole_number(least, most)
+
+    def read_numbers(value: object) -> frozenset[int]:
+        expected = f"a list of at most {number} whole numbers from {least} to {most}, such as [123, 200]"
+        if _is_none(value):
+            return frozenset()
+        if isinstance(value, str):
+            stripped = value.strip()
+            is_bracketed = stripped.startswith("[") and stripped.endswith("]")
+            value = re.findall(r"[^\s,]+", stripped[1:-1] if is_bracketed else stripped)
+        if not isinstance(value, Iterable):
+            raise ValueError(expected)
+        try:
+            numbers = frozenset(map(read_number, value))
+        except ValueError:
+            raise ValueError(expected) from None
+        if len(numbers) > number:
+            raise ValueError(expected)
+        return numbers
+
+    return read_numbers
+
+
 def text(value: object) -> str:
     """Reads a text; it must not be empty."""
     if not isinstance(value, str) or not value.strip():

@@ -4,6 +4,7 @@
 was validated by `assetstore.names.store_name`, or that `assetstore.formats` derived from one.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from assetstore.storage.models import CachedThumbnail, Listed, Past, StoredFile, TrashEntry, Version
+from assetstore.storage.thumbnail_sizes import SizeRules
 
 
 class Incoming(Protocol):
@@ -67,7 +69,11 @@ class OriginalReader(Protocol):
         """Yields a path at which tools can read an original. Raises NotFound."""
 
     def originals(self, collection_dir: str) -> Iterator[Listed]:
-        """Yields all originals of a collection folder, in any order. Raises StorageFault."""
+        """Yields all originals of a collection folder, in any order.
+
+        Their names need not be valid store names: clients cannot request some files that were copied in by hand.
+        Raises StorageFault.
+        """
 
     def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds the lock of an original, among all threads and processes.
@@ -79,12 +85,8 @@ class OriginalReader(Protocol):
 class OriginalStorage(OriginalReader, Protocol):
     """The originals of a store."""
 
-    def thumbnails(self, most_sizes: int) -> "ThumbnailStore":
-        """Returns the store of thumbnails beside these originals.
-
-        Parameters:
-            most_sizes: how many sizes of thumbnails are cached for each collection.
-        """
+    def thumbnails(self, rules: SizeRules) -> "ThumbnailStore":
+        """Returns the store of thumbnails beside these originals; *rules* are for the sizes that are cached."""
 
     def receive(
         self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
@@ -102,6 +104,17 @@ class OriginalStorage(OriginalReader, Protocol):
 
     def delete_original(self, collection_dir: str, name: str, keep_old: bool) -> bool:
         """Removes an original, to the trash if *keep_old*. Returns whether it existed. Raises StorageFault."""
+
+
+@runtime_checkable
+class RenamableOriginals(Protocol):
+    """A store of originals in which `manage.py names repair` can rename files."""
+
+    def rename_original(self, collection_dir: str, name: str, new_name: str) -> bool:
+        """Renames an original; False if there is already one of the new name. The lock of the new name must be held.
+
+        Raises NotFound, StorageFault.
+        """
 
 
 class TrashStorage(Protocol):
@@ -127,6 +140,9 @@ class StorageSpace(Protocol):
 
     def prepare_collection_dir(self, collection_dir: str) -> None:
         """Prepares a collection folder for use, if necessary. Raises StorageFault."""
+
+    def refill_reserve(self) -> None:
+        """Reserves space again for deletes on a full disk, as far as there is free space. Raises StorageFault."""
 
     def probe(self) -> None:
         """Writes and removes a test file in each collection folder or bucket. Raises OutOfSpace, StorageFault."""
@@ -178,8 +194,18 @@ class ThumbnailStore(Protocol):
             OutOfSpace, StorageFault: the lock file cannot be created.
         """
 
-    def caches_size(self, collection_dir: str, size: int) -> bool:
+    def caches_size(self, collection_dir: str, size: int, original: str) -> bool:
         """Returns whether thumbnails of this size are cached; the number of cached sizes is limited.
+
+        Counts as a request for the thumbnail of *original*, which may add the size. Raises StorageFault.
+        """
+
+    def add_size(self, collection_dir: str, size: int, replaces: bool) -> bool:
+        """Adds a size to the cached ones without counting requests; returns whether it is cached now.
+
+        Parameters:
+            collection_dir, size: of the thumbnails.
+            replaces: whether another size may be retired for it if the limit is reached.
 
         Raises StorageFault.
         """
@@ -190,18 +216,40 @@ class ThumbnailStore(Protocol):
         Raises StorageFault.
         """
 
+    def update_previews(self, collection_dir: str) -> None:
+        """Adds the sizes in PREVIEW_SIZES, and retires those that were in it and no longer are.
+
+        Raises StorageFault.
+        """
+
+    def retire_sizes(self, collection_dir: str, but: Set[int]) -> None:
+        """Stops caching thumbnails of all sizes but these. Raises StorageFault."""
+
+    def remove_retired(self, collection_dir: str, ending: threading.Event) -> None:
+        """Removes the thumbnails of retired sizes, which takes long in a large collection.
+
+        Parameters:
+            collection_dir: of the thumbnails.
+            ending: ends the run early if it is set; the next run continues.
+
+        Raises StorageFault.
+        """
+
 
 class NewThumbnail(Protocol):
     """A thumbnail that is being made at `path`."""
 
     path: Path
 
-    def publish(self, modified_ns: int) -> None:
-        """Makes the file at `path` the cached thumbnail, atomically, with this modification time."""
+    def publish(self, modified_ns: int) -> bool:
+        """Makes the file at `path` the cached thumbnail, atomically, with this modification time.
+
+        Returns False if thumbnails of its size are not cached: then nothing has changed.
+        """
 
 
 @runtime_checkable
-class PrunableThumbnails(Protocol):
+class PrunableThumbnails(ThumbnailStore, Protocol):
     """A store of thumbnails that `manage.py thumbnails prune` can prune."""
 
     def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
@@ -209,9 +257,3 @@ class PrunableThumbnails(Protocol):
 
     def remove(self, collection_dir: str, cached: CachedThumbnail) -> bool:
         """Removes a thumbnail. Returns False if it no longer exists or was replaced. Raises StorageFault."""
-
-    def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
-        """Removes all sizes but these from the cached sizes. No thumbnails of the others may be left.
-
-        Raises StorageFault.
-        """

@@ -1,94 +1,136 @@
-"""The sizes of which thumbnails are cached for a collection: a small folder with an empty file for each size.
+"""The rules by which a store chooses the sizes of which it caches thumbnails.
 
-The list limits the number of sizes, so that no client can fill the disk by requesting one size after another. It also
-makes it possible to remove the thumbnails of an original without listing a folder of a million files.
+The number of cached sizes of each collection is limited, so that no client can fill the disk by requesting one size
+after another:
 
-Concurrency: a size is added under a lock on the folder, so that the limit holds among all processes.
+- The sizes that Specify's clients request, and the sizes in PREVIEW_SIZES, always have a place, also beyond the limit.
+- Another size is cached after it was requested for three different originals, so that requests for one image do not
+  use up the places.
+- If the limit is reached, a new size replaces the one that was not used for the longest time. It is retired: none of
+  its thumbnails are cached any more, and those that exist are removed in the background. Only one size at a time
+  leaves in this way, so that a client that requests many sizes causes one listing of the folder per round.
+- The tree of an earlier server may have more sizes than the limit; they stay, and are replaced one by one.
+
+A size is used when a thumbnail of it is read. `LastUses` limits how often a store records this. A web server in front
+that sends cached thumbnails itself (the fast path in `deploy/nginx-advanced.conf`) hides uses from the store: then only
+new thumbnails count.
+
+Concurrency: any thread may call. Each process counts requests for itself, so a size may be requested for more originals
+before it is cached if there are several processes.
 """
 
-import contextlib
-import errno
-import fcntl
-import os
 import re
-import shutil
-from collections.abc import Iterator, Set
-from pathlib import Path
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from assetstore.names import PRIVATE_FOLDER
+#: The sizes in the recorded requests of Specify 6, Specify 7 and the Web Portal (tests/wire).
+SPECIFY_SIZES = frozenset({90, 100, 123, 150, 200, 500, 600, 2000})
 
-_SIZE_OF_THUMBNAIL = re.compile(r".*_([1-9][0-9]{0,8})(?:-[0-9]+)?(?:\.[^.]*)?", re.ASCII | re.DOTALL)
+#: For how many different originals another size must be requested before it is cached.
+_ORIGINALS = 3
 
-#: A file that prevents a rename from replacing the folder of sizes, because the folder is not empty.
-_TAKEN = "taken"
+#: Requests for how many sizes are counted; the least recent counts are forgotten.
+_MOST_COUNTED = 1000
+
+#: The ends of the names of markers: the size was retired and its thumbnails are being removed; it was in PREVIEW_SIZES.
+LEAVING, PREVIEW = "-leaving", "-preview"
+
+_NUMBER = re.compile("[1-9][0-9]{0,8}", re.ASCII)
+_NAME = re.compile(r".*_([1-9][0-9]{0,8})(?:-[0-9]+)?(?:\.[^.]*)?", re.ASCII | re.DOTALL)
 
 
-class ThumbnailSizes:
-    """The cached sizes of one folder of thumbnails.
+def size_of(thumbnail: str) -> int | None:
+    """Returns the size in the file name of a thumbnail, also of a page (`NAME_200-0.png`); None if it has none."""
+    match = _NAME.fullmatch(thumbnail)
+    return int(match[1]) if match else None
 
-    Parameters:
-        thumbnails: the folder.
-        most: the maximum number of sizes. A tree of an earlier server may have more, which stay; then no more are
-            added.
+
+def with_ending(names: Iterable[str], ending: str) -> frozenset[int]:
+    """Returns the sizes that are marked by a name with this ending, such as `200-leaving`; empty: by `200`."""
+    marked = (name.removesuffix(ending) for name in names if name.endswith(ending))
+    return frozenset(int(size) for size in marked if _NUMBER.fullmatch(size))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a size is cached from now on, and which other size is retired for it (None: no other)."""
+
+    is_admitted: bool
+    retired: int | None = None
+
+
+@dataclass(frozen=True)
+class SizeRules:
+    """Which sizes are cached.
+
+    Fields:
+        most: the maximum number of sizes of each collection.
+        previews: the sizes in PREVIEW_SIZES.
     """
 
-    FOLDER = "sizes"
+    most: int
+    previews: frozenset[int] = frozenset()
 
-    def __init__(self, thumbnails: Path, most: int) -> None:
-        self._thumbnails = thumbnails
-        self._folder = thumbnails / PRIVATE_FOLDER / self.FOLDER
-        self._most = most
+    def is_permanent(self, size: int) -> bool:
+        """Returns whether this size always has a place."""
+        return size in SPECIFY_SIZES or size in self.previews
 
-    def known(self) -> list[int]:
-        """Returns all sizes of which thumbnails may exist. Raises OSError."""
-        if not self._folder.exists():
-            self._take_stock()
-        return [int(name) for name in os.listdir(self._folder) if name.isdigit()]
+    def decide(self, size: int, used_ns: Mapping[int, int], is_any_leaving: bool, replaces: bool) -> Decision:
+        """Decides about a size that is not cached yet.
 
-    def admits(self, size: int) -> bool:
-        """Returns whether thumbnails of this size are cached. Adds the size if the limit allows. Raises OSError."""
-        marker = self._folder / str(size)
-        if marker.exists():
-            return True
-        if len(self.known()) >= self._most:
+        Parameters:
+            size: in pixels.
+            used_ns: when each cached size was last used, nanoseconds since 1970; without retired sizes.
+            is_any_leaving: whether thumbnails of a retired size are still being removed.
+            replaces: whether the size may replace another one if the limit is reached.
+        """
+        if len(used_ns) < self.most:
+            return Decision(True)
+        replaceable = [cached for cached in used_ns if not self.is_permanent(cached)]
+        if replaces and replaceable and not is_any_leaving:
+            return Decision(True, min(replaceable, key=lambda cached: used_ns[cached]))
+        return Decision(self.is_permanent(size))
+
+
+class Demand:
+    """Counts for how many different originals each size was requested."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: OrderedDict[tuple[str, int], set[str]] = OrderedDict()
+
+    def count(self, collection_dir: str, size: int, original: str) -> bool:
+        """Counts a request; returns whether the size was requested for enough originals to be cached."""
+        with self._lock:
+            names = self._names.setdefault((collection_dir, size), set())
+            self._names.move_to_end((collection_dir, size))
+            while len(self._names) > _MOST_COUNTED:
+                self._names.popitem(last=False)
+            if len(names) < _ORIGINALS:
+                names.add(original)
+            return len(names) >= _ORIGINALS
+
+    def forget(self, collection_dir: str, size: int) -> None:
+        """Forgets the requests for a size, which is now cached."""
+        with self._lock:
+            self._names.pop((collection_dir, size), None)
+
+
+class LastUses:
+    """Limits how often the use of a size is recorded: once in *seconds* for each size of a collection."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._recorded: dict[tuple[str, int], float] = {}
+
+    def is_due(self, collection_dir: str, size: int) -> bool:
+        """Returns whether a use is to be recorded now, and expects the caller to record it."""
+        now = time.monotonic()
+        # Without a lock: two threads at the same time record a use twice, which does no harm.
+        if now - self._recorded.get((collection_dir, size), -self._seconds) < self._seconds:
             return False
-        with self._locked():
-            if len(self.known()) >= self._most:
-                return marker.exists()
-            marker.touch()
-            return True
-
-    def forget(self, but: Set[int]) -> None:
-        """Removes all sizes but these; no thumbnails of the others may be left. Raises OSError."""
-        for size in set(self.known()) - but:
-            with self._locked():
-                (self._folder / str(size)).unlink(missing_ok=True)
-
-    def _take_stock(self) -> None:
-        """Records the sizes of existing thumbnails, once, when the tree of an earlier server is taken over."""
-        sizes = set()
-        with contextlib.suppress(FileNotFoundError), os.scandir(self._thumbnails) as entries:
-            for entry in entries:
-                match = _SIZE_OF_THUMBNAIL.fullmatch(entry.name)
-                if match:
-                    sizes.add(match[1])
-        draft = self._folder.with_name(f"{self.FOLDER}.{os.getpid()}.{id(self)}")
-        draft.mkdir(mode=0o700, parents=True)
-        for name in (*sizes, _TAKEN):
-            (draft / name).touch()
-        try:
-            draft.rename(self._folder)
-        except OSError as error:
-            shutil.rmtree(draft)
-            # Another process was faster; its folder is not empty and stays.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        self._recorded[collection_dir, size] = now
+        return True

@@ -1,5 +1,5 @@
-"""Thumbnails: `service` makes and caches them on request, `warm` makes them in advance, and `prune` removes
-unneeded ones.
+"""Thumbnails: `service` makes and caches them on request, `previews` after an upload, and `warm` on command; `prune`
+removes unneeded ones, and `sizes` those of sizes that are no longer cached.
 
 `rendering` renders the images in separate processes.
 """

@@ -6,12 +6,13 @@ listing.
 """
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 from assetstore import formats, media_types
-from assetstore.names import split_extension
+from assetstore.names import is_store_name, split_extension
 from assetstore.originals.service import Originals
 from assetstore.storage.models import CachedThumbnail
 from assetstore.storage.protocols import PrunableThumbnails
@@ -94,7 +95,9 @@ class Pruning:
         for collection_dir in collection_dirs:
             began_ns = time.time_ns()
             shown = self._shown(collection_dir) if self.options.orphans else None
-            sizes = set()
+            if self.options.sizes is not None and not self.dry_run:
+                # First, so that the server caches no more thumbnails of these sizes meanwhile.
+                self.store.retire_sizes(collection_dir, self.options.sizes)
             for cached in self.store.cached(collection_dir):
                 progress(1)
                 reason, size = self._reason(cached, shown, began_ns)
@@ -103,12 +106,11 @@ class Pruning:
                 if reason is not None and self._remove(collection_dir, cached):
                     yield Pruned(reason, collection_dir, cached)
                     continue
-                sizes.add(size)
                 self.files_left, self.bytes_left = self.files_left + 1, self.bytes_left + cached.size
                 if self.options.most_bytes is not None:
                     remaining.append((cached.made_ns, collection_dir, cached))
             if self.options.sizes is not None and not self.dry_run:
-                self.store.forget_sizes(collection_dir, self.options.sizes | sizes)
+                self.store.remove_retired(collection_dir, threading.Event())
         yield from self._down_to_most(remaining)
 
     def _down_to_most(self, remaining: list[tuple[int, str, CachedThumbnail]]) -> Iterator[Pruned]:
@@ -127,12 +129,13 @@ class Pruning:
         if match is None:
             return None, 0  # not a file of the server
         root, size = match[1], int(match[2])
+        size_reason = SIZE if self.options.sizes is not None and size not in self.options.sizes else None
         if match[3]:
-            return (STRAY if self.options.strays else None), size
+            return (STRAY if self.options.strays else size_reason), size
         if shown is not None and root + "\0" + extension not in shown and cached.made_ns < began_ns - _YOUNG_NS:
             return ORPHAN, size
-        if self.options.sizes is not None and size not in self.options.sizes:
-            return SIZE, size
+        if size_reason is not None:
+            return size_reason, size
         if self.options.before_ns is not None and cached.made_ns < self.options.before_ns:
             return AGE, size
         return None, size
@@ -142,7 +145,7 @@ class Pruning:
         shown = set()
         for listed in self.originals.storage.originals(collection_dir):
             media_type = media_types.guess(listed.name)
-            if media_type in formats.THUMBNAIL_TYPES:
+            if media_type in formats.THUMBNAIL_TYPES and is_store_name(listed.name):
                 shown.add("\0".join(formats.thumbnail_parts(listed.name, media_type)))
         return shown
 

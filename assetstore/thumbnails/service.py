@@ -3,7 +3,8 @@
 `assetstore.thumbnails.fingerprint` shows whether a cached thumbnail belongs to the current original.
 
 Thumbnails of an earlier server have real modification times. They are adopted if they are newer than the last change
-of the original's file, complete, and cannot belong to another original.
+of the original's file, complete, and cannot belong to another original. So are thumbnails of earlier versions of
+this server, which have another fingerprint.
 
 Concurrency: if several requests need the same thumbnail at the same time, one makes it and the others get its result,
 or its error; it waits for a worker in the queue of the client that was first. Among processes, a file lock does the
@@ -23,15 +24,16 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from assetstore import formats, media_types
 from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.single_flight import SingleFlight
-from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedType
+from assetstore.errors import AssetError, NotFound, NotWritable, Unavailable, Unrenderable, UnsupportedType
 from assetstore.storage.models import StoredFile, Version
 from assetstore.storage.protocols import NewThumbnail, OriginalReader, ThumbnailStore
-from assetstore.thumbnails import fingerprint
+from assetstore.thumbnails import fingerprint, uncached
 from assetstore.thumbnails.failures import Failures
 from assetstore.thumbnails.rendering.job import Job
 from assetstore.thumbnails.rendering.pool import TIMEOUT_SECONDS, RenderPool, busy
@@ -83,6 +85,7 @@ class Thumbnails:
         self._waiting = waiting
         self._flights: SingleFlight[bytes] = SingleFlight()
         self._failures = Failures()
+        self._uncached = uncached.UncachedLog()
 
     def name(self, name: str, scale: int) -> str:
         """Returns the file name of the thumbnail of *name* at *scale*. Raises UnsupportedType."""
@@ -93,9 +96,12 @@ class Thumbnails:
         """The store of cached thumbnails."""
         return self._store
 
-    def caches(self, collection_dir: str, scale: int) -> bool:
-        """Returns whether thumbnails of this size are cached in this folder; the number of sizes is limited."""
-        return self._store.caches_size(collection_dir, min(scale, self._rules.largest))
+    def add_size(self, collection_dir: str, scale: int) -> bool:
+        """Has thumbnails of this size cached in this folder, if necessary in place of a less used size.
+
+        Returns False if that is not possible now. Raises StorageFault.
+        """
+        return self._store.add_size(collection_dir, min(scale, self._rules.largest), replaces=True)
 
     def linkable_scale(self, collection_dir: str, name: str, scale: int) -> int:
         """Returns the scale of a thumbnail that can be linked to: this one if it is cached, else a smaller one.
@@ -104,9 +110,13 @@ class Thumbnails:
         """
         self._version(collection_dir, name)
         size = min(scale, self._rules.largest)
-        if self._store.caches_size(collection_dir, size):
-            return size
-        smaller = self._store.largest_cached_size(collection_dir, size)
+        # A link requires a cached thumbnail, so a size may take a free place by its first request.
+        with contextlib.suppress(NotWritable):
+            if self._store.caches_size(collection_dir, size, name) or self._store.add_size(collection_dir, size, False):
+                return size
+        smaller = None
+        with contextlib.suppress(NotWritable):  # the list of sizes cannot be created
+            smaller = self._store.largest_cached_size(collection_dir, size)
         if smaller is None:
             raise NotFound("No thumbnail can be linked to, because none of this size or a smaller one is cached.")
         return smaller
@@ -143,6 +153,20 @@ class Thumbnails:
                     raise
         raise busy(f"{name!r} keeps changing")
 
+    def open_linkable(self, collection_dir: str, name: str, scale: int, *, client: str) -> StoredFile:
+        """Does the same as `open`, but only for a thumbnail that is in the cache afterwards.
+
+        Raises also Unavailable: it cannot be cached.
+        """
+        stored = self.open(collection_dir, name, scale, client=client)
+        if not isinstance(stored.file, io.BytesIO):
+            return stored
+        stored.file.close()
+        cached = self.cached(collection_dir, name, scale)
+        if cached is None:
+            raise Unavailable("The thumbnail cannot be linked to, because it cannot be cached.", retry_after=60)
+        return cached
+
     def cached(self, collection_dir: str, name: str, scale: int) -> StoredFile | None:
         """Opens the thumbnail if it is cached for the current version of its original; else returns None.
 
@@ -158,8 +182,18 @@ class Thumbnails:
         """The thumbnail, made by this thread or by one that began earlier."""
 
         def make() -> bytes:
-            with self._store.locked(request.collection_dir, request.thumbnail):
-                return self._produce(request, functools.partial(self._pool.render, client=client))
+            render = functools.partial(self._pool.render, client=client)
+            try:
+                try:
+                    with self._store.locked(request.collection_dir, request.thumbnail):
+                        return self._produce(request, render)
+                except NotWritable as error:
+                    self._uncached.note(error)
+                    return self._make(request, render, uncached.temporary())
+            except Unrenderable as failure:
+                # Not in the background, where rendering may fail only because it takes too long.
+                self._failures.remember(request, failure)
+                raise
 
         if not self._waiting.acquire(client):
             raise busy(f"{self._waiting.held} requests are waiting for thumbnails")
@@ -208,7 +242,9 @@ class Thumbnails:
 
         def of_others() -> frozenset[int]:
             return frozenset(
-                fingerprint.stamp(other, version) for other, version in self._namesakes(collection_dir, name)
+                stamp(other, version)
+                for other, version in self._namesakes(collection_dir, name)
+                for stamp in (fingerprint.stamp, fingerprint.former_stamp)
             )
 
         self._store.delete(collection_dir, root, extension, of_others)
@@ -236,16 +272,15 @@ class Thumbnails:
 
     def _produce(self, request: ThumbnailRequest, render: Render) -> bytes:
         """Makes or adopts a thumbnail and returns its bytes; caches it if its size is cached. Its lock is held."""
-        found = self._cached(request) or self._adopt(request)
+        found = self._cached(request)
         if found is not None:
             with found:
                 return found.file.read()
+        adopted = self._adopt(request)
+        if adopted is not None:
+            return adopted
         began = time.monotonic()
-        try:
-            picture = self._make(request, render)
-        except Unrenderable as failure:
-            self._failures.remember(request, failure)
-            raise
+        picture = self._make(request, render, self._store.new(request.collection_dir, request.thumbnail))
         _log.debug("made thumbnail %r in %.0f ms", request.thumbnail, (time.monotonic() - began) * 1000)
         # If another program changed the original meanwhile, only this code can remove the outdated thumbnail.
         try:
@@ -256,24 +291,33 @@ class Thumbnails:
             raise
         return picture
 
-    def _adopt(self, request: ThumbnailRequest) -> StoredFile | None:
-        """Adopts the thumbnail of an earlier server, if it can only belong to this original."""
+    def _adopt(self, request: ThumbnailRequest) -> bytes | None:
+        """Returns the thumbnail of an earlier server or version, if it can only belong to this original.
+
+        It is cached with a new stamp.
+        """
         try:
             with self._store.open(request.collection_dir, request.thumbnail) as found:
-                is_younger = found.version.modified_ns >= request.version.changed_ns
-                if not is_younger or any(self._namesakes(request.collection_dir, request.name)):
+                if not self._is_earlier(found.version, request):
                     return None
                 picture = found.file.read()
         except NotFound:
             return None
         if not _is_complete(picture, formats.encoder(self._media_type(request.name))):
             return None
-        with self._store.new(request.collection_dir, request.thumbnail) as new:
-            new.path.write_bytes(picture)
-            self._publish(new, request)
-        return self._cached(request)
+        if self._store.caches_size(request.collection_dir, request.size, request.name):
+            with self._store.new(request.collection_dir, request.thumbnail) as new:
+                new.path.write_bytes(picture)
+                self._publish(new, request)
+        return picture
 
-    def _make(self, request: ThumbnailRequest, render: Render) -> bytes:
+    def _is_earlier(self, thumbnail: Version, request: ThumbnailRequest) -> bool:
+        if fingerprint.has_former_stamp(thumbnail, request.name, request.version):
+            return True
+        is_younger = thumbnail.modified_ns >= request.version.changed_ns
+        return is_younger and not any(self._namesakes(request.collection_dir, request.name))
+
+    def _make(self, request: ThumbnailRequest, render: Render, place: AbstractContextManager[NewThumbnail]) -> bytes:
         with self._storage.open_original(request.collection_dir, request.name) as original:
             decoder = formats.recognise(original.file.read(formats.HEAD_LENGTH))
         if decoder is None:
@@ -281,13 +325,18 @@ class Thumbnails:
             raise Unrenderable("The file is not an image of the type that its name suggests.", detail)
         with (
             self._storage.local_original(request.collection_dir, request.name) as source,
-            self._store.new(request.collection_dir, request.thumbnail) as new,
+            place as new,
         ):
             encoder = formats.encoder(self._media_type(request.name))
             render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, request.size))
             picture = new.path.read_bytes()
-            if self._store.caches_size(request.collection_dir, request.size):
-                self._publish(new, request)
+            if isinstance(new, uncached.Uncached):
+                return picture
+            try:
+                if self._store.caches_size(request.collection_dir, request.size, request.name):
+                    self._publish(new, request)
+            except NotWritable as error:
+                self._uncached.note(error)
             return picture
 
     def _publish(self, new: NewThumbnail, request: ThumbnailRequest) -> None:

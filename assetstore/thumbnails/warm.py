@@ -1,9 +1,9 @@
 """Makes thumbnails in advance, before they are requested.
 
 Concurrency: may run at the same time as the server. It uses the same code, locks and limit on sizes, so no thumbnail is
-made twice, and none is made that would not be cached. Cached thumbnails are skipped quickly, so an interrupted run
-continues when it is repeated. All its processes have the lowest priority. A request for a thumbnail that is being made
-here waits for it, as for any other.
+made twice, and none is made that would not be cached. If the limit is reached, its sizes replace the least used ones.
+Cached thumbnails are skipped quickly, so an interrupted run continues when it is repeated. All its processes have the
+lowest priority. A request for a thumbnail that is being made here waits for it, as for any other.
 """
 
 import os
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from assetstore.errors import AssetError, BadRequest, NotFound, Unavailable, UnsupportedType
+from assetstore.names import is_store_name
 from assetstore.originals.service import Originals
-from assetstore.programs import admin_name
 from assetstore.storage.models import Listed
 from assetstore.thumbnails.service import Thumbnails
 
@@ -65,19 +65,28 @@ class Warming:
     _thread: threading.local = field(default_factory=threading.local, init=False)
 
     def check(self, collection_dirs: Sequence[str]) -> None:
-        """Raises BadRequest if thumbnails of one of the sizes would not be cached."""
+        """Has thumbnails of the sizes cached, in place of less used sizes if the limit is reached.
+
+        Raises BadRequest if thumbnails of one of the sizes would not be cached.
+        """
         for collection_dir in collection_dirs:
             for size in self.sizes:
-                if not self.thumbnails.caches(collection_dir, size):
+                if not self.thumbnails.add_size(collection_dir, size):
+                    # Another size can be replaced after the thumbnails of the previous one have been removed.
+                    self.thumbnails.store.remove_retired(collection_dir, threading.Event())
+                    self.thumbnails.add_size(collection_dir, size)
+            for size in self.sizes:
+                if not self.thumbnails.add_size(collection_dir, size):
                     raise BadRequest(
-                        f"Thumbnails of {size} pixels would not be cached: the limit of sizes is reached."
-                        f" To remove other sizes: {admin_name()} thumbnails prune --keep-size"
+                        f"Thumbnails of {size} pixels would not be cached: the limit of sizes is reached, or the"
+                        " thumbnails of another size are being removed. Choose fewer sizes, or try again later."
                     )
 
     def chosen(self, collection_dir: str) -> Iterator[Listed]:
         """Yields the originals of a folder that can have thumbnails and are new enough. Raises StorageFault."""
         for listed in self.originals.storage.originals(collection_dir):
-            if self.since_ns is not None and listed.modified_ns < self.since_ns:
+            is_old = self.since_ns is not None and listed.modified_ns < self.since_ns
+            if is_old or not is_store_name(listed.name):  # thumbnails of other names cannot be requested
                 continue
             try:
                 self.thumbnails.name(listed.name, 1)

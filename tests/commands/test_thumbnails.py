@@ -71,6 +71,12 @@ def test_what_was_warmed_is_served_without_being_made_again(
     assert json.loads(run.stdout) == {"originals": 2, "made": 0, "failures": 0}, "nothing is made twice"
 
 
+def test_it_makes_the_previews_of_originals_that_exist_already(server: RunningServer, manage: Manage) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    assert manage("warm", PREVIEW_SIZES="300, 301").returncode == 0
+    assert visible_files(server.thumbnails) == ["a_300.jpg", "a_301.jpg"]
+
+
 def test_only_what_is_new_is_looked_at(server: RunningServer, manage: Manage) -> None:
     for name, age in (("old.jpg", 10 * 86_400), ("new.jpg", 3600)):
         server.upload(name, pictures.jpeg())
@@ -92,17 +98,31 @@ def test_what_cannot_be_shown_is_named_and_the_others_are_made(server: RunningSe
     assert visible_files(server.thumbnails) == ["good_100.jpg"]
 
 
-def test_the_ceiling_on_sizes_holds_until_sizes_are_pruned(server: RunningServer, manage: Manage) -> None:
+def test_its_sizes_replace_those_that_are_used_least(server: RunningServer, manage: Manage) -> None:
     server.upload("a.jpg", pictures.jpeg())
-    use_up_sizes(server.base, left=2)
-    for size in (100, 200):
-        assert manage("warm", "--size", size).returncode == 0
-    run = manage("warm", "--size", 300)
-    assert (run.returncode, "thumbnails prune --keep-size" in run.stderr) == (1, True)
-    run = manage("prune", "--keep-size", 200)
-    assert run.stdout.startswith("1 thumbnails, "), run.stderr
-    assert manage("warm", "--size", 300).returncode == 0
-    assert visible_files(server.thumbnails) == ["a_200.jpg", "a_300.jpg"]
+    use_up_sizes(server.base, left=1)
+    (server.thumbnails / "earlier_3000.jpg").write_bytes(b"thumbnail")
+    os.utime(server.thumbnails / ".asset-server/sizes/3000", (1, 1))
+    run = manage("warm", "--size", 300, "--size", 301, "--size", 302)
+    assert run.returncode == 0, run.stderr
+    assert visible_files(server.thumbnails) == ["a_300.jpg", "a_301.jpg", "a_302.jpg"]
+    server.delete("a.jpg")
+    assert visible_files(server.thumbnails) == []
+
+
+def test_more_sizes_than_are_cached_are_refused(server: RunningServer, manage: Manage) -> None:
+    run = manage("warm", *(option for size in range(301, 335) for option in ("--size", size)))
+    assert (run.returncode, "Choose fewer sizes" in run.stderr) == (1, True)
+
+
+def test_sizes_that_are_not_to_be_kept_make_room(server: RunningServer, manage: Manage) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    assert manage("warm", "--size", 100, "--size", 300).returncode == 0
+    (server.thumbnails / "b_100-0.png").write_bytes(b"page")
+    run = manage("prune", "--keep-size", 300)
+    assert run.stdout.startswith("2 thumbnails, "), run.stderr
+    assert visible_files(server.thumbnails) == ["a_300.jpg"]
+    assert visible_files(server.thumbnails / ".asset-server/sizes") == ["300", "taken"]
     server.delete("a.jpg")
     assert visible_files(server.thumbnails) == [], "sizes that are kept are known"
 
@@ -155,20 +175,20 @@ def test_pages_that_earlier_servers_left_go(server: RunningServer, manage: Manag
 def test_by_age_and_by_total_the_oldest_go(server: RunningServer, prune: Callable[..., list[tuple[str, str]]]) -> None:
     server.upload("a.jpg", pictures.jpeg())
     moments = []
-    for size in (10, 20, 30):
+    for size in (90, 100, 123):
         moments.append(time.time_ns())
         time.sleep(0.02)
         server.thumbnail("a.jpg", size)
         time.sleep(0.02)
     assert prune(before_ns=moments[0]) == []
-    assert prune(before_ns=moments[1]) == [("age", "a_10.jpg")]
-    size = (server.thumbnails / "a_30.jpg").stat().st_size
-    assert prune(most_bytes=size) == [("total", "a_20.jpg")]
+    assert prune(before_ns=moments[1]) == [("age", "a_90.jpg")]
+    size = (server.thumbnails / "a_123.jpg").stat().st_size
+    assert prune(most_bytes=size) == [("total", "a_100.jpg")]
     assert prune(most_bytes=size) == []
     (server.thumbnails / "notes.txt").write_bytes(b"what is not named as thumbnails are stays")
-    assert prune(most_bytes=0) == [("total", "a_30.jpg")]
+    assert prune(most_bytes=0) == [("total", "a_123.jpg")]
     assert visible_files(server.thumbnails) == ["notes.txt"]
-    assert server.thumbnail("a.jpg", 10).status == 200, "whoever asks gets it anew"
+    assert server.thumbnail("a.jpg", 90).status == 200, "whoever asks gets it anew"
 
 
 def test_a_thumbnail_that_was_renewed_meanwhile_stays(server: RunningServer) -> None:

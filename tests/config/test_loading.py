@@ -105,11 +105,19 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "TLS_KEY": ("/etc/ssl/privkey.pem", Path("/etc/ssl/privkey.pem")),
         "THREADS": ("7", 7),
         "RENDER_MEMORY": ("512", 512),
+        "PREVIEW_SIZES": ("123, 200", frozenset((123, 200))),
     }
     assert set(examples) == set(SETTINGS)
     settings = load({"PORT": 1, "KEY": None}, **{name: text for name, (text, _) in examples.items()})
     for name, (_, value) in examples.items():
         assert getattr(settings, name.lower()) == value, name
+
+
+@pytest.mark.parametrize("text", ["123,200", "[200, 123]", " 123  200 ", "123, 200,"])
+def test_sizes_of_previews_may_be_written_in_several_ways(text: str) -> None:
+    assert load(PREVIEW_SIZES=text).preview_sizes == {123, 200}
+    assert load({"PREVIEW_SIZES": [123, 200, 123]}).preview_sizes == {123, 200}
+    assert load(PREVIEW_SIZES="[]").preview_sizes == load(PREVIEW_SIZES="None").preview_sizes == frozenset()
 
 
 def test_a_collection_may_have_a_bucket_of_its_own() -> None:
@@ -228,6 +236,13 @@ def test_collections_may_be_left_out_in_every_way() -> None:
         ("PROCESSES", 0),
         ("THREADS", 0),
         ("RENDER_MEMORY", -1),
+        ("PREVIEW_SIZES", 200),
+        ("PREVIEW_SIZES", [0]),
+        ("PREVIEW_SIZES", [4001]),
+        ("PREVIEW_SIZES", ["large"]),
+        ("PREVIEW_SIZES", "[[1]"),
+        ("PREVIEW_SIZES", list(range(1, 10))),
+        ("PREVIEW_SIZES", {"1": 2, "x": 3}),
     ],
 )
 def test_a_bad_value_stops_the_start_by_name_value_and_expectation(name: str, value: object) -> None:

@@ -18,6 +18,7 @@ from assetstore.journal.events import Origin
 from assetstore.originals.service import Originals, Received
 from assetstore.storage.models import DELETED, REPLACED, StoredFile
 from assetstore.storage.protocols import Incoming, OriginalStorage, PrunableThumbnails, ThumbnailStore
+from assetstore.storage.thumbnail_sizes import SizeRules, size_of
 from tests.support import PROJECT
 
 ORIGIN = Origin("KU Fish", "192.0.2.7")
@@ -49,8 +50,10 @@ def storage(originals: Originals) -> OriginalStorage:
 
 
 @pytest.fixture
-def thumbnails(storage: OriginalStorage) -> ThumbnailStore:
-    return storage.thumbnails(3)
+def thumbnails(storage: OriginalStorage) -> PrunableThumbnails:
+    store = storage.thumbnails(SizeRules(3))
+    assert isinstance(store, PrunableThumbnails)
+    return store
 
 
 def begin(storage: OriginalStorage, name: str, length: int, way: str) -> Incoming:
@@ -289,9 +292,10 @@ def test_fixity_finds_nothing_wrong_with_what_was_stored(originals: Originals) -
 
 
 def make(thumbnails: ThumbnailStore, name: str, content: bytes, modified_ns: int) -> None:
+    thumbnails.add_size(FISH, size_of(name) or 0, replaces=False)
     with thumbnails.locked(FISH, name), thumbnails.new(FISH, name) as new:
         new.path.write_bytes(content)
-        new.publish(modified_ns)
+        assert new.publish(modified_ns) is True
 
 
 def shown(thumbnails: ThumbnailStore, name: str, modified_ns: int | None = None) -> tuple[bytes, int]:
@@ -318,7 +322,7 @@ def test_a_large_thumbnail_is_as_good_as_a_small_one(thumbnails: ThumbnailStore)
 def test_a_thumbnail_that_another_server_made_anew_is_seen(originals: Originals, thumbnails: ThumbnailStore) -> None:
     make(thumbnails, "a_100.jpg", b"old", STAMP)
     assert shown(thumbnails, "a_100.jpg", STAMP) == (b"old", STAMP)
-    make(originals.storage.thumbnails(3), "a_100.jpg", b"new", STAMP + 1000)
+    make(originals.storage.thumbnails(SizeRules(3)), "a_100.jpg", b"new", STAMP + 1000)
     assert shown(thumbnails, "a_100.jpg", STAMP + 1000) == (b"new", STAMP + 1000)
     assert shown(thumbnails, "a_100.jpg") == (b"new", STAMP + 1000)
 
@@ -333,8 +337,6 @@ def test_a_thumbnail_that_is_not_published_leaves_nothing(thumbnails: ThumbnailS
 def test_an_original_s_own_thumbnails_are_removed_and_no_other_s(thumbnails: ThumbnailStore) -> None:
     own = ["sp61.att_1.jpg", "sp61.att_20.jpg"]
     others = ["sp61.att_20.png", "sp612.att_20.jpg", "sp61_20.jpg", "sp61.att_1_20.jpg", "sp61.att_20.JPG"]
-    for size in (1, 20):
-        assert thumbnails.caches_size(FISH, size)
     for name in own + others:
         make(thumbnails, name, b"picture", STAMP)
     thumbnails.delete(FISH, "sp61.att", ".jpg", frozenset)
@@ -346,7 +348,6 @@ def test_an_original_s_own_thumbnails_are_removed_and_no_other_s(thumbnails: Thu
 
 def test_a_namesake_s_thumbnails_are_spared(thumbnails: ThumbnailStore) -> None:
     for size, stamp in ((1, STAMP), (20, STAMP + 7_000)):
-        assert thumbnails.caches_size(FISH, size)
         make(thumbnails, f"a_{size}.png", b"picture", stamp)
     thumbnails.delete(FISH, "a", ".png", lambda: frozenset([STAMP]))
     assert shown(thumbnails, "a_1.png")[0] == b"picture"
@@ -354,29 +355,78 @@ def test_a_namesake_s_thumbnails_are_spared(thumbnails: ThumbnailStore) -> None:
         thumbnails.open(FISH, "a_20.png")
 
 
-def test_the_number_of_cached_sizes_has_a_ceiling(thumbnails: ThumbnailStore) -> None:
-    assert thumbnails.largest_cached_size(FISH, 1000) is None
-    assert [thumbnails.caches_size(FISH, size) for size in (100, 200, 300, 400, 200)] == [True] * 3 + [False, True]
+def test_a_size_is_cached_once_three_originals_were_requested_in_it(thumbnails: PrunableThumbnails) -> None:
+    names = ("a.jpg", "a.jpg", "b.jpg", "c.jpg", "a.jpg")
+    assert [thumbnails.caches_size(FISH, 300, name) for name in names] == [False] * 3 + [True] * 2
     assert thumbnails.largest_cached_size(FISH, 1000) == 300
-    assert thumbnails.largest_cached_size(FISH, 299) == 200
-    assert thumbnails.largest_cached_size(HERPS, 299) is None
+    assert thumbnails.largest_cached_size(FISH, 299) is None
+    assert thumbnails.largest_cached_size(HERPS, 1000) is None
+    assert thumbnails.caches_size(HERPS, 300, "d.jpg") is False
 
 
-def test_thumbnails_can_be_listed_removed_and_their_sizes_forgotten(thumbnails: ThumbnailStore) -> None:
-    assert isinstance(thumbnails, PrunableThumbnails)
-    for size in (100, 200, 300):
-        assert thumbnails.caches_size(FISH, size)
+def test_a_size_of_specify_is_cached_at_once_also_beyond_the_limit(thumbnails: PrunableThumbnails) -> None:
+    sizes = (90, 100, 123, 150, 200)
+    assert [thumbnails.caches_size(FISH, size, "a.jpg") for size in sizes] == [True] * 5
+
+
+def test_the_number_of_cached_sizes_has_a_limit(thumbnails: PrunableThumbnails) -> None:
+    assert [thumbnails.add_size(FISH, size, False) for size in (10, 20, 30, 40, 20)] == [True] * 3 + [False, True]
+    assert thumbnails.largest_cached_size(FISH, 1000) == 30
+
+
+def test_the_least_used_size_gives_way_and_its_thumbnails_are_removed(thumbnails: PrunableThumbnails) -> None:
+    for size in (123, 10, 20):
+        make(thumbnails, f"a_{size}.jpg", b"picture", STAMP)
+        time.sleep(1.1)  # the service tells whole seconds only
+    wanted = [thumbnails.caches_size(FISH, 30, name) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    assert wanted == [False, False, True]
+    assert thumbnails.caches_size(FISH, 10, "a.jpg") is False
+    assert thumbnails.add_size(FISH, 40, replaces=True) is False, "one size leaves at a time"
+    thumbnails.remove_retired(FISH, threading.Event())
+    make(thumbnails, "a_30.jpg", b"picture", STAMP)
+    assert sorted(kept.name for kept in thumbnails.cached(FISH)) == ["a_123.jpg", "a_20.jpg", "a_30.jpg"]
+    assert thumbnails.add_size(FISH, 40, replaces=True) is True
+    assert thumbnails.caches_size(FISH, 20, "a.jpg") is False
+
+
+def test_a_size_that_is_used_stays(thumbnails: PrunableThumbnails) -> None:
+    for size in (10, 20, 30):
+        make(thumbnails, f"a_{size}.jpg", b"picture", STAMP)
+        time.sleep(1.1)
+    assert shown(thumbnails, "a_10.jpg", STAMP)[0] == b"picture"
+    assert thumbnails.add_size(FISH, 40, replaces=True) is True
+    assert [thumbnails.caches_size(FISH, size, "a.jpg") for size in (10, 20)] == [True, False]
+
+
+def test_preview_sizes_have_a_place_and_leave_with_the_setting(storage: OriginalStorage) -> None:
+    before, after = storage.thumbnails(SizeRules(1, frozenset({30, 40}))), storage.thumbnails(SizeRules(1))
+    assert isinstance(after, PrunableThumbnails)
+    before.update_previews(FISH)
+    assert [before.caches_size(FISH, size, "a.jpg") for size in (30, 40, 50)] == [True, True, False]
+    for size in (30, 40):
+        make(before, f"a_{size}.jpg", b"picture", STAMP)
+    for _ in range(2):
+        after.update_previews(FISH)
+        after.remove_retired(FISH, threading.Event())
+        assert list(after.cached(FISH)) == []
+    assert after.add_size(FISH, 50, replaces=False) is True
+
+
+def test_thumbnails_can_be_listed_and_removed_and_sizes_retired(thumbnails: PrunableThumbnails) -> None:
+    for size in (10, 20, 30):
         make(thumbnails, f"a_{size}.jpg", b"picture", STAMP)
     kept = sorted(thumbnails.cached(FISH), key=lambda kept: kept.name)
-    assert [(one.name, one.size) for one in kept] == [(f"a_{size}.jpg", 7) for size in (100, 200, 300)]
+    assert [(one.name, one.size) for one in kept] == [(f"a_{size}.jpg", 7) for size in (10, 20, 30)]
     assert all(abs(one.made_ns - time.time_ns()) < 60e9 for one in kept)
     assert thumbnails.remove(FISH, kept[0]) is True
     assert thumbnails.remove(FISH, kept[0]) is False
-    make(thumbnails, "a_200.jpg", b"another one", STAMP)
+    make(thumbnails, "a_20.jpg", b"another one", STAMP)
     assert thumbnails.remove(FISH, kept[1]) is False
-    thumbnails.forget_sizes(FISH, frozenset([200, 300]))
-    assert thumbnails.caches_size(FISH, 400) is True
-    assert thumbnails.caches_size(FISH, 100) is False
+    thumbnails.retire_sizes(FISH, frozenset([20]))
+    assert thumbnails.largest_cached_size(FISH, 1000) == 20
+    thumbnails.remove_retired(FISH, threading.Event())
+    assert [kept.name for kept in thumbnails.cached(FISH)] == ["a_20.jpg"]
+    assert [thumbnails.add_size(FISH, size, replaces=False) for size in (40, 10, 30)] == [True, True, False]
 
 
 def test_locks_keep_others_out(storage: OriginalStorage) -> None:

@@ -1,66 +1,89 @@
-"""storage.thumbnail_sizes: a ceiling on sizes, kept by all processes together."""
+"""storage.thumbnail_sizes: which sizes are cached, and which gives way."""
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
+import re
 
 import pytest
 
-from assetstore.storage.thumbnail_sizes import ThumbnailSizes
+from assetstore.storage.thumbnail_sizes import (
+    _MOST_COUNTED,
+    SPECIFY_SIZES,
+    Decision,
+    Demand,
+    LastUses,
+    SizeRules,
+    size_of,
+    with_ending,
+)
+from tests.support import PROJECT
 
 
-def admit(arguments: tuple[Path, int]) -> bool:
-    folder, size = arguments
-    return ThumbnailSizes(folder, 5).admits(size)
+def test_specify_s_own_sizes_are_those_in_the_recorded_requests() -> None:
+    recorded = b"".join(path.read_bytes() for path in (PROJECT / "tests/wire").glob("*.http"))
+    assert {int(size) for size in re.findall(rb"scale=([0-9]+)", recorded)} == SPECIFY_SIZES
 
 
-def test_sizes_are_admitted_up_to_the_ceiling_and_stay_admitted(tmp_path: Path) -> None:
-    sizes = ThumbnailSizes(tmp_path, 2)
-    assert [sizes.admits(size) for size in (100, 200, 300, 100, 200)] == [True, True, False, True, True]
-    assert sorted(sizes.known()) == [100, 200]
+def test_a_size_takes_a_free_place() -> None:
+    assert SizeRules(3).decide(7, {8: 1, 9: 2}, is_any_leaving=True, replaces=False) == Decision(True)
 
 
-def test_a_ceiling_of_none_keeps_nothing(tmp_path: Path) -> None:
-    assert ThumbnailSizes(tmp_path, 0).admits(100) is False
+def test_the_size_that_was_not_used_for_the_longest_time_gives_way() -> None:
+    assert SizeRules(3).decide(7, {8: 5, 9: 4, 10: 6}, False, True) == Decision(True, 9)
+    assert SizeRules(3).decide(7, {8: 5, 9: 4, 10: 6}, False, False) == Decision(False)
 
 
-def test_the_sizes_of_an_earlier_server_are_journaled_once(tmp_path: Path) -> None:
-    for name in ("a_100.jpg", "b.att_200.PNG", "c_300-0.png", "d_50", "e.jpg", "f_x.jpg", "g_0.jpg", "h_7_9.gif"):
-        (tmp_path / name).touch()
-    assert sorted(ThumbnailSizes(tmp_path, 1).known()) == [9, 50, 100, 200, 300]
-    assert ThumbnailSizes(tmp_path, 1).admits(100) is True
-    assert ThumbnailSizes(tmp_path, 1).admits(101) is False
+def test_sizes_of_specify_and_previews_never_give_way() -> None:
+    rules = SizeRules(2, frozenset([300]))
+    assert rules.decide(7, {300: 1, 123: 2}, False, True) == Decision(False)
+    assert rules.decide(7, {300: 1, 8: 2}, False, True) == Decision(True, 8)
 
 
-def test_processes_keep_the_ceiling_together(tmp_path: Path) -> None:
-    options = [(tmp_path, size) for size in range(1, 61)]
-    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as processes:
-        assert sum(processes.map(admit, options)) == 5
+@pytest.mark.parametrize("size", [123, 300])
+def test_sizes_of_specify_and_previews_have_a_place_beyond_the_limit(size: int) -> None:
+    rules = SizeRules(2, frozenset([300]))
+    assert rules.decide(size, {8: 1, 9: 2}, is_any_leaving=True, replaces=True) == Decision(True)
+    assert rules.decide(size, {8: 1, 9: 2}, is_any_leaving=False, replaces=True) == Decision(True, 8)
+    assert rules.decide(size, {100: 1, 200: 2}, is_any_leaving=False, replaces=True) == Decision(True)
 
 
-def test_many_may_take_stock_at_once(tmp_path: Path) -> None:
-    (tmp_path / "a_100.jpg").touch()
-    with ThreadPoolExecutor(8) as threads:
-        known = list(threads.map(lambda _: ThumbnailSizes(tmp_path, 5).known(), range(8)))
-    assert known == [[100]] * 8
-    assert [path.name for path in (tmp_path / ".asset-server").iterdir()] == ["sizes"]
+def test_one_size_leaves_at_a_time() -> None:
+    assert SizeRules(2).decide(7, {8: 1, 9: 2}, is_any_leaving=True, replaces=True) == Decision(False)
 
 
-def test_a_second_stock_taking_does_not_replace_the_folder_of_the_first(tmp_path: Path) -> None:
-    early, late = ThumbnailSizes(tmp_path, 1), ThumbnailSizes(tmp_path, 1)
-    early._take_stock()
-    folder = tmp_path / ".asset-server/sizes"
-    before = folder.stat().st_ino
-    late._take_stock()
-    assert folder.stat().st_ino == before, "somebody may hold the lock of this one"
-    assert [path.name for path in folder.parent.iterdir()] == ["sizes"]
-    assert early.admits(20)
-    assert not late.admits(30)
+def test_a_tree_with_more_sizes_than_the_limit_keeps_them_but_for_one() -> None:
+    assert SizeRules(2).decide(7, dict.fromkeys(range(10, 60), 1), False, True) == Decision(True, 10)
 
 
-def test_a_file_where_the_folder_has_to_be_is_said_and_nothing_is_left(tmp_path: Path) -> None:
-    (tmp_path / ".asset-server").mkdir()
-    (tmp_path / ".asset-server/sizes").touch()
-    with pytest.raises(NotADirectoryError):
-        ThumbnailSizes(tmp_path, 5)._take_stock()
-    assert [path.name for path in (tmp_path / ".asset-server").iterdir()] == ["sizes"]
+def test_three_originals_make_a_size_wanted_and_one_original_never_does() -> None:
+    demand = Demand()
+    assert [demand.count("fish", 7, "a.jpg") for _ in range(9)] == [False] * 9
+    assert [demand.count("herps", 7, name) for name in "abc"] == [False, False, True]
+    assert [demand.count("fish", 7, f"{letter}.jpg") for letter in "baca"] == [False, False, True, True]
+    demand.forget("fish", 7)
+    assert demand.count("fish", 7, "a.jpg") is False
+
+
+def test_however_many_sizes_are_requested_only_some_are_counted() -> None:
+    demand = Demand()
+    for size in range(3 * _MOST_COUNTED):
+        demand.count("", size, "a")
+    assert len(demand._names) == _MOST_COUNTED
+
+
+def test_a_use_is_recorded_once_in_a_while_for_each_size() -> None:
+    rarely, always = LastUses(3600), LastUses(0)
+    assert [rarely.is_due("", size) for size in (7, 7, 8, 7, 8)] == [True, False, True, False, False]
+    assert rarely.is_due("fish", 7)
+    assert [always.is_due("", 7) for _ in range(2)] == [True, True]
+
+
+def test_the_size_is_in_the_name_of_a_thumbnail() -> None:
+    sizes = {
+        **{"a_100.jpg": 100, "b.att_200.PNG": 200, "c_300-0.png": 300, "d_50": 50, "h_7_9.gif": 9, "a\n_5.jpg": 5},
+        **{"e.jpg": None, "f_x.jpg": None, "g_0.jpg": None, "i_100.jpg.txt": None, "100": None},
+    }
+    assert {name: size_of(name) for name in sizes} == sizes
+
+
+def test_only_numbers_with_the_right_ending_mark_sizes() -> None:
+    names = ["100", "200-leaving", "taken", "-leaving", "x-leaving", "0100", "300-preview", "٣"]
+    assert [with_ending(names, ending) for ending in ("", "-leaving", "-preview")] == [{100}, {200}, {300}]

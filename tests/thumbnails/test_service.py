@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,10 @@ from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from assetstore.concurrency.single_flight import SingleFlight
 from assetstore.storage.disk.thumbnails import DiskThumbnail
+from assetstore.thumbnails import fingerprint, sizes
 from assetstore.thumbnails.rendering.job import Job
 from tests import pictures
-from tests.support import WITHOUT_LIBRARIES, RunningServer, is_of_this_run, visible_files
+from tests.support import WITHOUT_LIBRARIES, Response, RunningServer, is_of_this_run, visible_files
 
 MADE = [
     ("a.jpg", pictures.jpeg, "JPEG", "image/jpeg"),
@@ -80,10 +82,10 @@ def test_a_thumbnail_is_never_larger_than_the_original(server: RunningServer) ->
 
 
 def test_a_wish_beyond_the_largest_size_gets_that(start: Callable[..., RunningServer]) -> None:
-    server = start(limits={"largest_thumbnail": 300})
+    server = start(limits={"largest_thumbnail": 200})
     server.upload("a.jpg", pictures.jpeg())
-    assert pictures.opened(server.thumbnail("a.jpg", 99_999).body).size == (300, 225)
-    assert visible_files(server.thumbnails) == ["a_300.jpg"]
+    assert pictures.opened(server.thumbnail("a.jpg", 99_999).body).size == (200, 150)
+    assert visible_files(server.thumbnails) == ["a_200.jpg"]
 
 
 def test_pdf_pages_are_drawn_as_large_as_wanted_on_white(server: RunningServer) -> None:
@@ -147,10 +149,11 @@ def test_a_picture_of_an_original_that_changed_while_it_was_made_is_never_cached
         else:
             server.delete("a.png")
 
-    def publish_and_look(thumbnail: DiskThumbnail, modified_ns: int) -> None:
-        publish(thumbnail, modified_ns)
+    def publish_and_look(thumbnail: DiskThumbnail, modified_ns: int) -> bool:
+        is_cached = publish(thumbnail, modified_ns)
         picture = pictures.opened((server.thumbnails / "a_200.png").read_bytes())
         published.append((server.originals / "a.png").exists() and picture.size == (100, 100))
+        return is_cached
 
     monkeypatch.setattr(DiskThumbnail, "publish", publish_and_look)
     server.upload("a.png", pictures.png())
@@ -174,6 +177,93 @@ def test_an_original_replaced_by_hand_shows_its_new_picture(server: RunningServe
         assert pictures.opened(server.thumbnail("a.png").body).size == (100, 100)
 
 
+def write_by_hand(path: Path, colour: str) -> None:
+    """Writes an image in place. Its length and its modification time are always the same."""
+    with open(path, "r+b" if path.exists() else "wb") as file:
+        file.write(pictures.encoded(Image.new("RGB", (100, 100), colour), "BMP"))
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+def colour_of(answer: Response) -> Any:
+    return pictures.opened(answer.body).convert("RGB").getpixel((9, 9))
+
+
+def count_renders(server: RunningServer) -> list[str]:
+    made: list[str] = []
+    server.context.pool.on_render = lambda kind, _outcome, _seconds: made.append(kind)
+    return made
+
+
+def test_an_edit_by_hand_that_keeps_length_and_date_shows_the_new_picture(server: RunningServer) -> None:
+    for colour, pixel in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        write_by_hand(server.originals / "a.bmp", colour)
+        for _ in range(2):
+            assert colour_of(server.thumbnail("a.bmp", 90)) == pixel
+        time.sleep(0.02)  # the clock of the file system ticks every few milliseconds
+
+
+def stamp_as_before(server: RunningServer, name: str, thumbnail: str) -> None:
+    """Marks a thumbnail as the version before did."""
+    former_ns = fingerprint.former_stamp(name, server.context.originals.storage.version("", name))
+    os.utime(server.thumbnails / thumbnail, ns=(former_ns, former_ns))
+
+
+def test_a_thumbnail_of_the_version_before_is_used_and_marked_anew(server: RunningServer) -> None:
+    server.upload("a.png", pictures.png())
+    before, made = server.thumbnail("a.png", 100).body, count_renders(server)
+    stamp = (server.thumbnails / "a_100.png").stat().st_mtime_ns
+    time.sleep(0.02)
+    stamp_as_before(server, "a.png", "a_100.png")
+    for _ in range(2):
+        assert server.thumbnail("a.png", 100).body == before
+        assert (server.thumbnails / "a_100.png").stat().st_mtime_ns == stamp
+    assert made == []
+
+
+def test_a_thumbnail_of_the_version_before_is_made_anew_if_its_original_was_edited_later(server: RunningServer) -> None:
+    write_by_hand(server.originals / "a.bmp", "red")
+    server.thumbnail("a.bmp", 90)
+    time.sleep(0.02)
+    stamp_as_before(server, "a.bmp", "a_90.png")
+    time.sleep(0.02)
+    write_by_hand(server.originals / "a.bmp", "blue")
+    assert colour_of(server.thumbnail("a.bmp", 90)) == (0, 0, 255)
+
+
+def test_a_namesake_s_thumbnail_of_the_version_before_stays_and_its_own_goes(server: RunningServer) -> None:
+    for name, kind in (("x.png", "PNG"), ("x.tif", "TIFF")):
+        server.upload(name, pictures.encoded(Image.new("RGB", (100, 100), "blue"), kind))
+    server.thumbnail("x.png", 90)
+    server.thumbnail("x.tif", 100)
+    stamp_as_before(server, "x.png", "x_90.png")
+    stamp_as_before(server, "x.tif", "x_100.png")
+    assert server.delete("x.tif").status == 200
+    assert visible_files(server.thumbnails) == ["x_90.png"]
+
+
+@pytest.mark.parametrize("change", ["mode", "hard link", "rename", "restored backup"])
+def test_a_change_of_the_file_but_not_of_its_bytes_costs_one_rendering(
+    server: RunningServer, tmp_path: Path, change: str
+) -> None:
+    server.upload("a.png", pictures.png())
+    before, made, original = server.thumbnail("a.png", 100).body, count_renders(server), server.originals / "a.png"
+    time.sleep(0.02)
+    if change == "mode":
+        original.chmod(0o600)
+    elif change == "hard link":
+        (tmp_path / "backup").hardlink_to(original)
+    elif change == "rename":
+        original.rename(tmp_path / "a.png")
+        (tmp_path / "a.png").rename(original)
+    else:
+        shutil.copytree(server.base, tmp_path / "backup")
+        for folder in (server.originals, server.thumbnails):
+            shutil.copytree(tmp_path / "backup" / folder.name, folder, dirs_exist_ok=True)
+    for _ in range(3):
+        assert server.thumbnail("a.png", 100).body == before
+    assert made == ["png"]
+
+
 def test_a_thumbnail_is_dated_by_when_it_was_made(server: RunningServer) -> None:
     server.upload("a.png", pictures.png())
     for path in ("/fileget?filename=a.png&type=T&scale=100", "/static/thumbnails/a_100.png"):
@@ -193,19 +283,19 @@ def test_file_systems_that_keep_whole_seconds_keep_thumbnails_too(server: Runnin
 
 
 def test_two_originals_with_one_root_never_share_a_picture(server: RunningServer) -> None:
-    sizes = {"x.png": (100, 100), "x.tif": (100, 50), "x.pdf": (50, 100)}
-    for name, size in sizes.items():
+    dimensions = {"x.png": (100, 100), "x.tif": (100, 50), "x.pdf": (50, 100)}
+    for name, size in dimensions.items():
         kind = {"x.png": "PNG", "x.tif": "TIFF", "x.pdf": "PDF"}[name]
         server.upload(name, pictures.encoded(Image.new("RGB", size, "blue"), kind))
         os.utime(server.originals / name, (1_000_000_000, 1_000_000_000))
     for _ in range(2):
-        for name, size in sizes.items():
+        for name, size in dimensions.items():
             assert pictures.opened(server.thumbnail(name, 100).body).size == size, name
-    server.thumbnail("x.png", 60)
-    server.thumbnail("x.tif", 30)
+    server.thumbnail("x.png", 90)
+    server.thumbnail("x.tif", 123)
     assert server.delete("x.tif").status == 200
-    assert "x_60.png" in visible_files(server.thumbnails), "it is of x.png"
-    assert "x_30.png" not in visible_files(server.thumbnails), "it was of x.tif"
+    assert "x_90.png" in visible_files(server.thumbnails), "it is of x.png"
+    assert "x_123.png" not in visible_files(server.thumbnails), "it was of x.tif"
 
 
 def test_a_picture_overtaken_by_that_of_another_original_with_its_root_is_not_mixed_up(
@@ -426,22 +516,62 @@ def test_when_the_queue_is_full_clients_are_asked_to_come_back(
         waiting.result()
 
 
-def test_of_sizes_beyond_the_ceiling_nothing_is_cached(start: Callable[..., RunningServer]) -> None:
+def test_however_many_sizes_of_one_original_are_requested_none_but_specify_s_is_cached(
+    start: Callable[..., RunningServer],
+) -> None:
     server = start(limits={"cached_sizes": 3})
     server.upload("a.png", pictures.png())
-    for scale in range(20, 40):
+    for scale in (*range(1, 20), 100):
         answer = server.thumbnail("a.png", scale)
         assert max(pictures.opened(answer.body).size) == scale
         assert server.get("/fileget", {"Range": "bytes=0-9"}, type="T", filename="a.png", scale=scale).status == 206
-    assert visible_files(server.thumbnails) == ["a_20.png", "a_21.png", "a_22.png"]
+    assert visible_files(server.thumbnails) == ["a_100.png"]
     assert server.delete("a.png").status == 200
     assert visible_files(server.thumbnails) == []
 
 
-def test_a_link_leads_to_a_cached_thumbnail_that_fits(start: Callable[..., RunningServer]) -> None:
+def test_sizes_that_several_originals_were_requested_in_are_cached_in_turn(
+    start: Callable[..., RunningServer],
+) -> None:
     server = start(limits={"cached_sizes": 2})
+    names = [f"{letter}.png" for letter in "abcd"]
+    for name in names:
+        server.upload(name, pictures.png())
+    for scale in (10, 20, 30):
+        for name in names:
+            assert max(pictures.opened(server.thumbnail(name, scale).body).size) == scale
+        time.sleep(0.02)  # the clock of the file system ticks every few milliseconds
+    sizes.update(server.context.thumbnails.store, [""], threading.Event())
+    cached = [f"{name}_{scale}.png" for name in "cd" for scale in (20, 30)]
+    assert visible_files(server.thumbnails) == cached, "the third original and those after it"
+    for name in names:
+        assert server.delete(name).status == 200
+    assert visible_files(server.thumbnails) == []
+
+
+def test_a_thumbnail_of_a_size_that_is_retired_while_it_is_made_is_shown_but_not_cached(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, publish = server.context.thumbnails.store, DiskThumbnail.publish
+
+    def publish_too_late(thumbnail: DiskThumbnail, modified_ns: int) -> bool:
+        store.retire_sizes("", frozenset())
+        store.remove_retired("", threading.Event())
+        return publish(thumbnail, modified_ns)
+
+    monkeypatch.setattr(DiskThumbnail, "publish", publish_too_late)
     server.upload("a.png", pictures.png())
-    for scale, linked in ((50, 50), (100, 100), (200, 100), (70, 50), (50, 50)):
+    assert pictures.shows_scene(pictures.opened(server.thumbnail("a.png", 100).body))
+    assert visible_files(server.thumbnails) == []
+    monkeypatch.setattr(DiskThumbnail, "publish", publish)
+    server.thumbnail("a.png", 100)
+    assert visible_files(server.thumbnails) == ["a_100.png"]
+
+
+def test_a_link_leads_to_a_cached_thumbnail_that_fits(start: Callable[..., RunningServer]) -> None:
+    server = start(limits={"cached_sizes": 3})
+    server.upload("a.png", pictures.png())
+    for scale, linked in ((50, 50), (100, 100), (200, 200), (111, 100), (70, 50), (50, 50)):
         answer = server.get("/getfileref", type="T", filename="a.png", scale=scale)
         assert answer.text.endswith(f"/static/thumbnails/a_{linked}.png")
         picture = pictures.opened(server.get(answer.text.partition(str(server.settings.port))[2]).body)

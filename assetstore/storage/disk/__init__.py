@@ -8,5 +8,6 @@ trash.py          the trash of one folder of originals
 trash_storage.py  the trash of all collections
 space.py          creates and tests the folders, and measures the free space
 thumbnails.py     thumbnails
+sizes.py          the sizes of which thumbnails are cached
 files.py          file operations that all of them use
 """

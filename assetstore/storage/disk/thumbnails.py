@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
@@ -25,9 +26,13 @@ from assetstore.files.locks import locked
 from assetstore.files.private_folders import make_private, private_folder
 from assetstore.storage.disk.files import open_file, relative_path, version
 from assetstore.storage.disk.layout import DiskLayout
+from assetstore.storage.disk.sizes import DiskSizes
 from assetstore.storage.models import CachedThumbnail, StoredFile
 from assetstore.storage.thumbnail_cache import ThumbnailCache
-from assetstore.storage.thumbnail_sizes import ThumbnailSizes
+from assetstore.storage.thumbnail_sizes import Demand, LastUses, SizeRules, size_of
+
+#: How often the use of a size is recorded at most, in seconds.
+_USE_SECONDS = 60
 
 #: The size of the cache in memory, and of the largest thumbnail in it, in bytes.
 _CACHE_BYTES, _LARGEST_IN_MEMORY = 16 << 20, 64 << 10
@@ -42,17 +47,25 @@ class DiskThumbnails:
 
     Parameters:
         layout: of the store.
-        most_sizes: how many sizes of thumbnails are cached for each collection.
+        rules: the sizes of which thumbnails are cached.
     """
 
-    def __init__(self, layout: DiskLayout, most_sizes: int) -> None:
+    def __init__(self, layout: DiskLayout, rules: SizeRules) -> None:
         self._layout = layout
-        self._most_sizes = most_sizes
+        self._rules = rules
+        self._demand = Demand()
+        self._last_uses = LastUses(_USE_SECONDS)
         self._cache = ThumbnailCache(_CACHE_BYTES)
 
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a cached thumbnail by its own name. Raises NotFound, StorageFault."""
-        return self._from_memory(collection_dir, name) or self._from_disk(collection_dir, name)
+        stored = self._from_memory(collection_dir, name) or self._from_disk(collection_dir, name)
+        size = size_of(name)
+        if size is not None and self._last_uses.is_due(collection_dir, size):
+            # Without this record, the size only seems to be used less.
+            with contextlib.suppress(OSError):
+                self._sizes_of(collection_dir).use(size)
+        return stored
 
     def _from_memory(self, collection_dir: str, name: str) -> StoredFile | None:
         cached = self._cache.get(collection_dir, name)
@@ -86,7 +99,7 @@ class DiskThumbnails:
             make_private(private_folder(thumbnails))
             folder = Path(tempfile.mkdtemp(prefix="thumbnail-", dir=private_folder(thumbnails)))
         try:
-            yield DiskThumbnail(folder / "picture", thumbnails / name)
+            yield DiskThumbnail(folder / "picture", thumbnails / name, self._sizes_of(collection_dir))
         finally:
             # A tool that was killed may still be closing files there. The next start removes what is left.
             shutil.rmtree(folder, ignore_errors=True)
@@ -127,15 +140,41 @@ class DiskThumbnails:
             make_private(private_folder(folder))
         return locked(folder, name, waits=waits)
 
-    def caches_size(self, collection_dir: str, size: int) -> bool:
-        """Returns whether thumbnails of this size are cached. Adds the size if the limit allows."""
+    def caches_size(self, collection_dir: str, size: int, original: str) -> bool:
+        """Returns whether thumbnails of this size are cached; counts the request for *original*."""
         with faults():
-            return self._sizes_of(collection_dir).admits(size)
+            sizes = self._sizes_of(collection_dir)
+            if sizes.is_cached(size):
+                return True
+            if not (self._rules.is_permanent(size) or self._demand.count(collection_dir, size, original)):
+                return False
+        return self.add_size(collection_dir, size, replaces=True)
+
+    def add_size(self, collection_dir: str, size: int, replaces: bool) -> bool:
+        """Adds a size to the cached ones, if there is a place or it may replace another; returns whether it is cached.
+
+        Raises StorageFault.
+        """
+        with faults():
+            is_cached = self._sizes_of(collection_dir).add(size, replaces)
+        if is_cached:
+            self._demand.forget(collection_dir, size)
+        return is_cached
 
     def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
         """Returns the largest cached size up to this one; None if there is none."""
         with faults():
-            return max((known for known in self._sizes_of(collection_dir).known() if known <= size), default=None)
+            return max((cached for cached in self._sizes_of(collection_dir).cached() if cached <= size), default=None)
+
+    def update_previews(self, collection_dir: str) -> None:
+        """Adds the sizes in PREVIEW_SIZES, and retires those that no longer are in it. Raises StorageFault."""
+        with faults():
+            self._sizes_of(collection_dir).update_previews()
+
+    def remove_retired(self, collection_dir: str, ending: threading.Event) -> None:
+        """Removes the thumbnails of retired sizes. Raises StorageFault."""
+        with faults():
+            self._sizes_of(collection_dir).remove_retired(ending)
 
     def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
         """Yields all cached thumbnails of a collection folder, in any order. Raises StorageFault."""
@@ -163,27 +202,33 @@ class DiskThumbnails:
                 return False
         return True
 
-    def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
-        """Removes all sizes but these from the cached sizes. Raises StorageFault."""
+    def retire_sizes(self, collection_dir: str, but: Set[int]) -> None:
+        """Retires all sizes but these. Raises StorageFault."""
         with faults():
-            self._sizes_of(collection_dir).forget(but)
+            sizes = self._sizes_of(collection_dir)
+            sizes.retire(sizes.cached() - but)
 
-    def _sizes_of(self, collection_dir: str) -> ThumbnailSizes:
-        return ThumbnailSizes(self._layout.thumbnails(collection_dir), self._most_sizes)
+    def _sizes_of(self, collection_dir: str) -> DiskSizes:
+        return DiskSizes(self._layout.thumbnails(collection_dir), self._rules)
 
 
 class DiskThumbnail:
     """A thumbnail that a tool makes at `path` and that `publish` renames to its final name."""
 
-    def __init__(self, path: Path, target: Path) -> None:
+    def __init__(self, path: Path, target: Path, sizes: DiskSizes) -> None:
         self.path = path
         self._target = target
+        self._sizes = sizes
 
-    def publish(self, modified_ns: int) -> None:
+    def publish(self, modified_ns: int) -> bool:
         """Renames the image to its final name, with this modification time. Raises OutOfSpace, StorageFault."""
+        size = size_of(self._target.name)
         with faults():
             # Synced, because after a crash an empty file with the right fingerprint would be served.
             with open(self.path, "rb") as picture:
                 os.utime(picture.fileno(), ns=(modified_ns, modified_ns))
                 os.fsync(picture.fileno())
-            os.rename(self.path, self._target)
+            with self._sizes.publishing(size or 0) as is_cached:
+                if is_cached:
+                    os.rename(self.path, self._target)
+        return is_cached

@@ -13,4 +13,5 @@ parts.py            multipart uploads; copies of very large objects
 trash.py            the trash of deleted and replaced originals
 space.py            tests the buckets
 thumbnails.py       the store of thumbnails
+sizes.py            the sizes of which thumbnails are cached
 """

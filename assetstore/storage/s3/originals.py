@@ -23,6 +23,7 @@ from assetstore.storage.s3.objects import opened
 from assetstore.storage.s3.spool import Spool
 from assetstore.storage.s3.thumbnails import S3Thumbnails
 from assetstore.storage.s3.uploads import S3Incoming
+from assetstore.storage.thumbnail_sizes import SizeRules
 
 
 class S3OriginalStorage:
@@ -39,9 +40,9 @@ class S3OriginalStorage:
         self._base = base
         self._spool = spool
 
-    def thumbnails(self, most_sizes: int) -> S3Thumbnails:
+    def thumbnails(self, rules: SizeRules) -> S3Thumbnails:
         """Returns the store of thumbnails beside these originals."""
-        return S3Thumbnails(self._layout, most_sizes, self._base, self._spool)
+        return S3Thumbnails(self._layout, rules, self._base, self._spool)
 
     def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original; fetches its first bytes if *reads*. Raises NotFound, Unavailable, StorageFault."""

@@ -1,11 +1,15 @@
 """Tests the buckets of a store, and creates the local folders that it needs."""
 
+import errno
+import logging
 import uuid
 
 from assetstore.errors import StorageFault
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.storage.s3.layout import Layout
 from assetstore.storage.s3.spool import Spool
+
+_log = logging.getLogger(__name__)
 
 
 class S3Space:
@@ -25,11 +29,17 @@ class S3Space:
         try:
             self._spool.prepare()
         except OSError as error:
+            if error.errno == errno.EROFS:
+                _log.warning("%s is on a read-only disk: the server only reads for now", self._spool.base)
+                return
             detail = f"{self._spool.base}: {error.strerror or error}"
             raise StorageFault("The server's own folder cannot be written.", detail) from error
 
     def prepare_collection_dir(self, collection_dir: str) -> None:
         """Does nothing, because a bucket has no folders."""
+
+    def refill_reserve(self) -> None:
+        """Does nothing, because deletes in a bucket require no free space."""
 
     def probe(self) -> None:
         """Stores and removes a small object in each bucket. Raises OutOfSpace, Unavailable, StorageFault."""

@@ -4,9 +4,6 @@ The date of an object cannot be set, so the modification time that identifies th
 (`assetstore.thumbnails.service`) is in its metadata, as `source`. The cache returns a thumbnail only if it has the
 requested one, so changes by other servers need not be known.
 
-An empty object `thumbnails/.asset-server/sizes/SIZE` exists for each cached size. Servers that add sizes at the same
-time may exceed the limit, each by one size.
-
 Concurrency: as in `assetstore.storage.s3.originals`. If two servers make the same thumbnail, both store the same one.
 """
 
@@ -14,23 +11,24 @@ import contextlib
 import io
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from assetstore import media_types
-from assetstore.errors import NotFound
+from assetstore.errors import AssetError, NotFound
 from assetstore.files.locks import locked
-from assetstore.names import PRIVATE_FOLDER, is_store_name
+from assetstore.names import is_store_name
 from assetstore.storage.models import CachedThumbnail, StoredFile, Version
 from assetstore.storage.s3.errors import Overtaken
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.object_info import Found
 from assetstore.storage.s3.objects import StoredObject, begun
+from assetstore.storage.s3.sizes import S3Sizes
 from assetstore.storage.s3.spool import Spool
 from assetstore.storage.thumbnail_cache import ThumbnailCache
+from assetstore.storage.thumbnail_sizes import Demand, LastUses, SizeRules, size_of
 
 #: The size of the cache in memory, in bytes: enough for some thousand thumbnails of a gallery.
 CACHE_BYTES = 64 << 20
@@ -40,8 +38,8 @@ _LARGEST = 64 << 20
 
 _SECOND = 1_000_000_000
 
-#: For how many seconds the list of sizes is cached.
-_SIZES_SECONDS = 10
+#: How often the use of a size is recorded at most, in seconds: each time costs a request to the service.
+_USE_SECONDS = 600
 
 
 class S3Thumbnails:
@@ -49,23 +47,27 @@ class S3Thumbnails:
 
     Parameters:
         layout: the buckets and keys of collection folders.
-        most_sizes: how many sizes of thumbnails are cached for each collection.
+        rules: the sizes of which thumbnails are cached.
         base: BASE_DIR, for locks.
         spool: where thumbnails are made.
     """
 
-    def __init__(self, layout: Layout, most_sizes: int, base: Path, spool: Spool) -> None:
+    def __init__(self, layout: Layout, rules: SizeRules, base: Path, spool: Spool) -> None:
         self._layout = layout
         self._base = base
         self._spool = spool
         self._cache = ThumbnailCache(CACHE_BYTES)
-        self._sizes = _Sizes(most_sizes)
+        self._rules = rules
+        self._sizes = S3Sizes(rules)
+        self._demand = Demand()
+        self._last_uses = LastUses(_USE_SECONDS)
 
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a cached thumbnail, from memory if it has *modified_ns*. Raises NotFound, Unavailable, …"""
         folder = self._layout.thumbnails(collection_dir)
         if modified_ns is None:
             object, file = begun(folder.bucket, folder.key(name))
+            self._record_use(collection_dir, folder, size_of(name))
             return StoredObject(cast(BinaryIO, file), _version(object))
         cached = self._cache.get(collection_dir, name)
         if cached is None or cached[0].modified_ns != modified_ns:
@@ -74,6 +76,7 @@ class S3Thumbnails:
             except Overtaken:  # another server replaced a large one
                 cached = _fetched(folder, name)
             self._cache.put(collection_dir, name, *cached)
+        self._record_use(collection_dir, folder, size_of(name))
         version, data = cached
         return StoredFile(io.BytesIO(data), version)
 
@@ -107,16 +110,41 @@ class S3Thumbnails:
         folder = self._layout.thumbnails(collection_dir)
         return locked(self._base, f"{folder.bucket.name}/{folder.key(name)}", waits=waits)
 
-    def caches_size(self, collection_dir: str, size: int) -> bool:
-        """Returns whether thumbnails of this size are cached. Adds the size if the limit allows."""
-        return self._sizes.admits(self._layout.thumbnails(collection_dir), size)
+    def caches_size(self, collection_dir: str, size: int, original: str) -> bool:
+        """Returns whether thumbnails of this size are cached; counts the request for *original*."""
+        if size in self._sizes.cached(self._layout.thumbnails(collection_dir)):
+            return True
+        if not (self._rules.is_permanent(size) or self._demand.count(collection_dir, size, original)):
+            return False
+        return self.add_size(collection_dir, size, replaces=True)
+
+    def add_size(self, collection_dir: str, size: int, replaces: bool) -> bool:
+        """Adds a size to the cached ones, if there is a place or it may replace another; returns whether it is cached.
+
+        Raises Unavailable, StorageFault.
+        """
+        is_cached = self._sizes.add(self._layout.thumbnails(collection_dir), size, replaces)
+        if is_cached:
+            self._demand.forget(collection_dir, size)
+        return is_cached
 
     def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
         """Returns the largest cached size up to this one; None if there is none."""
-        return max(
-            (known for known in self._sizes.known(self._layout.thumbnails(collection_dir)) if known <= size),
-            default=None,
-        )
+        cached = self._sizes.cached(self._layout.thumbnails(collection_dir))
+        return max((other for other in cached if other <= size), default=None)
+
+    def update_previews(self, collection_dir: str) -> None:
+        """Adds the sizes in PREVIEW_SIZES, and retires those that no longer are in it. Raises Unavailable, …"""
+        self._sizes.update_previews(self._layout.thumbnails(collection_dir))
+
+    def retire_sizes(self, collection_dir: str, but: Set[int]) -> None:
+        """Retires all sizes but these. Raises Unavailable, StorageFault."""
+        folder = self._layout.thumbnails(collection_dir)
+        self._sizes.retire(folder, self._sizes.cached(folder) - but)
+
+    def remove_retired(self, collection_dir: str, ending: threading.Event) -> None:
+        """Removes the thumbnails of retired sizes. Raises Unavailable, StorageFault."""
+        self._sizes.remove_retired(self._layout.thumbnails(collection_dir), ending)
 
     def cached(self, collection_dir: str) -> Iterator[CachedThumbnail]:
         """Yields all cached thumbnails of a collection folder. Raises Unavailable, StorageFault."""
@@ -139,9 +167,11 @@ class S3Thumbnails:
         folder.bucket.delete([object.key])
         return True
 
-    def forget_sizes(self, collection_dir: str, but: Set[int]) -> None:
-        """Removes all sizes but these from the cached sizes. Raises Unavailable, StorageFault."""
-        self._sizes.forget(self._layout.thumbnails(collection_dir), but)
+    def _record_use(self, collection_dir: str, folder: Folder, size: int | None) -> None:
+        if size is not None and self._last_uses.is_due(collection_dir, size):
+            # Without this record, the size only seems to be used less.
+            with contextlib.suppress(AssetError):
+                self._sizes.use(folder, size)
 
 
 class S3Thumbnail:
@@ -152,10 +182,11 @@ class S3Thumbnail:
         self._folder = folder
         self._name = name
 
-    def publish(self, modified_ns: int) -> None:
-        """Stores the image with this modification time. Raises OutOfSpace, Unavailable, StorageFault."""
+    def publish(self, modified_ns: int) -> bool:
+        """Stores the image with this modification time; True. Raises OutOfSpace, Unavailable, StorageFault."""
         attributes = {"Content-Type": media_types.header(self._name), "source": str(modified_ns)}
         self._folder.bucket.put(self._folder.key(self._name), self.path.read_bytes(), attributes)
+        return True
 
 
 def _fetched(folder: Folder, name: str) -> tuple[Version, bytes]:
@@ -170,50 +201,3 @@ def _version(object: Found) -> Version:
     is_ours = source.isascii() and source.isdigit()
     modified_ns = int(source) if is_ours else object.stored_ns
     return Version(object.size, modified_ns, object.stored_ns, object.version.etag)
-
-
-def _markers(folder: Folder) -> Folder:
-    return Folder(folder.bucket, folder.key(f"{PRIVATE_FOLDER}/sizes"))
-
-
-class _Sizes:
-    """The cached sizes; *most* is the limit for each folder."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._looked: dict[Folder, tuple[float, frozenset[int]]] = {}
-
-    def known(self, folder: Folder) -> frozenset[int]:
-        """Returns the sizes, as they were at most some seconds ago. Raises Unavailable, StorageFault."""
-        with self._lock:
-            looked_at, sizes = self._looked.get(folder, (-1.0 - _SIZES_SECONDS, frozenset()))
-        if time.monotonic() - looked_at < _SIZES_SECONDS:
-            return sizes
-        markers = _markers(folder)
-        names = (markers.name(object.key) for object in folder.bucket.list(markers.path))
-        sizes = frozenset(int(name) for name in names if name.isascii() and name.isdigit())
-        with self._lock:
-            self._looked[folder] = (time.monotonic(), sizes)
-        return sizes
-
-    def admits(self, folder: Folder, size: int) -> bool:
-        """Returns whether thumbnails of this size are cached. Adds the size if the limit allows. Raises as `known`."""
-        with self._lock:
-            if size in self._looked.get(folder, (0.0, frozenset()))[1]:
-                return True  # only pruning removes sizes
-        sizes = self.known(folder)
-        if size in sizes or len(sizes) >= self._most:
-            return size in sizes
-        folder.bucket.put(_markers(folder).key(str(size)), b"", {})
-        with self._lock:
-            looked_at, sizes = self._looked.get(folder, (0.0, sizes))
-            self._looked[folder] = (looked_at, sizes | {size})
-        return True
-
-    def forget(self, folder: Folder, but: Set[int]) -> None:
-        """Removes all sizes but these. Raises as `known`. Other servers may use the old ones for some seconds."""
-        gone = [_markers(folder).key(str(size)) for size in self.known(folder) - but]
-        folder.bucket.delete(gone)
-        with self._lock:
-            self._looked.pop(folder, None)

@@ -5,6 +5,7 @@ The order was determined by rendering public image collections with each engine 
 """
 
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import time
@@ -140,7 +141,12 @@ def _attempt(module: ModuleType, job: Job, limits: Limits, deadline: float) -> s
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise refusals.too_slow("no time was left")
-    return isolation.run(lambda: str(module.render(job, limits) or ""), limits, seconds, Path(job.target).parent)
+    work = functools.partial(_render, module, job, limits)
+    return isolation.run(work, limits, seconds, Path(job.target).parent, job.niceness)
+
+
+def _render(module: ModuleType, job: Job, limits: Limits) -> str:
+    return str(module.render(job, limits) or "")
 
 
 def _verdict(failures: list[tuple[Engine, Unrenderable]], missing: list[Unavailable]) -> Unrenderable | Unavailable:

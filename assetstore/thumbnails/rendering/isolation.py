@@ -39,7 +39,7 @@ _LOOK_EVERY = 100
 _DATA_BESIDES = 64
 
 
-def run(work: Callable[[], str], limits: Limits, seconds: float, folder: Path) -> str:
+def run(work: Callable[[], str], limits: Limits, seconds: float, folder: Path, niceness: int = 0) -> str:
     """Calls *work* in a child process and returns what it returns.
 
     Parameters:
@@ -47,6 +47,7 @@ def run(work: Callable[[], str], limits: Limits, seconds: float, folder: Path) -
         limits: limits of memory and of bytes written.
         seconds: the limit of time, and of CPU time of each process.
         folder: the private folder of the job, which contains all temporary files.
+        niceness: by how much their priority is lowered; only here, because a worker could not raise it again.
 
     Raises every AssetError that *work* raises; Damaged if the process died, Refused if it exceeded a limit.
     """
@@ -54,6 +55,7 @@ def run(work: Callable[[], str], limits: Limits, seconds: float, folder: Path) -
     child = os.fork()
     if child == 0:
         os.close(reading)
+        os.nice(niceness)
         _be_child(work, limits, math.ceil(seconds), writing)
     os.close(writing)
     with open(reading, "rb") as pipe:

@@ -13,6 +13,7 @@ class Job:
         decoder: format of the original, a key of `assetstore.formats.FORMATS`.
         encoder: format of the thumbnail, likewise.
         size: side in pixels of the square that the thumbnail fits into.
+        niceness: by how much the priority for the processor is lowered (nice(2)).
     """
 
     source: str
@@ -20,6 +21,7 @@ class Job:
     decoder: str
     encoder: str
     size: int
+    niceness: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ _MODULE = "assetstore.thumbnails.rendering.worker"
 
 #: How long a job may wait for a worker; browsers do not wait much longer.
 TIMEOUT_SECONDS = 60
+
+#: The niceness of rendering in the background: the lowest priority, so that uploads are not slower. If other programs
+#: use all processors, large images may exceed the time limit.
+_BACKGROUND_NICENESS = 19
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class RenderPool:
         """
         try:
             with self._queue.lend(client, TIMEOUT_SECONDS, background=background) as worker:
-                yield functools.partial(self._render, worker)
+                yield functools.partial(self._render, worker, _BACKGROUND_NICENESS if background else 0)
         except NoneFree:
             raise busy(f"no worker was free for {TIMEOUT_SECONDS} seconds") from None
 
@@ -105,10 +109,10 @@ class RenderPool:
             closed=self._closed,
         )
 
-    def _render(self, worker: "_Worker", job: Job) -> None:
+    def _render(self, worker: "_Worker", niceness: int, job: Job) -> None:
         began, outcome = time.monotonic(), "made"
         try:
-            worker.render(job)
+            worker.render(replace(job, niceness=niceness))
         except AssetError as error:
             outcome = type(error).__name__
             raise

@@ -13,6 +13,7 @@ import pytest
 from assetstore.errors import BadRequest, NotFound, OutOfSpace, StorageFault
 from assetstore.storage.disk.store import disk_store
 from assetstore.storage.protocols import Store
+from assetstore.storage.thumbnail_sizes import SizeRules
 from tests.support import visible_files
 
 
@@ -167,7 +168,7 @@ def test_a_root_s_own_thumbnails_are_removed_and_no_other_s(
     ]  # fmt: skip
     for name in names:
         (tmp_path / "thumbnails" / name).touch()
-    store.originals.thumbnails(32).delete("", root, extension, frozenset)
+    store.originals.thumbnails(SizeRules(32)).delete("", root, extension, frozenset)
     assert sorted(set(names) - set(visible_files(tmp_path / "thumbnails"))) == sorted(own)
 
 

@@ -10,6 +10,7 @@ from assetstore.errors import NotFound
 from assetstore.storage.disk import thumbnails as module
 from assetstore.storage.disk.store import disk_store
 from assetstore.storage.protocols import ThumbnailStore
+from assetstore.storage.thumbnail_sizes import SizeRules
 
 OLD, NEW = b"the old picture", b"the new picture"
 STAMP = 500_000_000_123_456_000
@@ -19,7 +20,7 @@ STAMP = 500_000_000_123_456_000
 def store(tmp_path: Path) -> ThumbnailStore:
     opened = disk_store(tmp_path, "originals", "thumbnails", [""])
     opened.space.prepare()
-    return opened.originals.thumbnails(32)
+    return opened.originals.thumbnails(SizeRules(32))
 
 
 @pytest.fixture
