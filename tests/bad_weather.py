@@ -26,6 +26,7 @@ class Way:
         weather: what new bytes and connections meet.
         breaks_after: after so many further bytes from the service the connection breaks, once; None for never.
         methods: of the requests that have come, in their order.
+        connections: how many have come.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -37,6 +38,7 @@ class Way:
         self.breaks_after: int | None = None
         self.broken = 0
         self.methods: list[str] = []
+        self.connections = 0
         self._ended = threading.Event()
         self._open: list[socket.socket] = []
         threading.Thread(target=self._listen, daemon=True).start()
@@ -68,6 +70,7 @@ class Way:
             except OSError:
                 return
             self._open.append(client)
+            self.connections += 1
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

@@ -22,8 +22,8 @@ import obstore
 from obstore.store import S3Store
 
 from assetstore.concurrency import retry_budget
-from assetstore.errors import NotFound, StorageFault
-from assetstore.storage.s3.circuit_breaker import CircuitBreaker
+from assetstore.errors import AssetError, NotFound, StorageFault
+from assetstore.storage.s3.circuit_breaker import CircuitBreaker, CircuitOpen
 from assetstore.storage.s3.errors import Passing, translated, unreachable
 from assetstore.storage.s3.object_info import Found, found
 
@@ -34,6 +34,10 @@ _LIMITS = (1, 2, 5, 10, 30, 120, 600, 3600)
 
 #: The timeout of a call that transfers few bytes, in seconds; twice that if it stores, removes or lists objects.
 _QUICK = 5
+
+#: The timeout of a trial of the circuit breaker, in seconds, and the key that it reads, which need not exist.
+_TRIAL_SECONDS = 2
+_TRIAL_KEY = ".asset-server/trial"
 
 #: The minimum rate at which a service must store or copy, in bytes per second.
 _SLOWEST_BYTES_PER_SECOND = 1_000_000
@@ -101,7 +105,7 @@ class Bucket:
     def __init__(self, name: str, service: Service) -> None:
         self.name = name
         self._service = service
-        self._circuit_breaker = CircuitBreaker(service.most_waiting)
+        self._circuit_breaker = CircuitBreaker(service.most_waiting, self._try)
         self._store = cache(self._new_store)
         self._seen_at = -float(_SEEN_SECONDS)
 
@@ -256,6 +260,8 @@ class Bucket:
             try:
                 with self._circuit_breaker.guard():
                     return self._attempt(attempt, max(seconds, _QUICK))
+            except CircuitOpen:
+                raise
             except Passing:
                 pause = random.uniform(0.5, 1.5) * _PAUSES[min(number, len(_PAUSES) - 1)]  # noqa: S311 - no secret
                 budget.lose(time.monotonic() - began + pause)
@@ -263,6 +269,15 @@ class Bucket:
                     raise
                 time.sleep(pause)
         raise AssertionError
+
+    def _try(self) -> None:
+        """Makes a small request, without retries. Raises Passing; any other error means that the service responds."""
+        try:
+            self._attempt(lambda store: obstore.head(store, _TRIAL_KEY), _TRIAL_SECONDS)
+        except Passing:
+            raise
+        except AssetError:
+            return
 
     def _attempt(self, attempt: Callable[[S3Store], Result], seconds: float) -> Result:
         limit = next((limit for limit in _LIMITS if limit >= seconds), _LIMITS[-1])

@@ -13,7 +13,7 @@ import pytest
 
 from assetstore.concurrency import retry_budget
 from tests import pictures
-from tests.bad_weather import BAD, BUSY, FAIR, HANGING, Way
+from tests.bad_weather import BAD, BUSY, CLOSED, FAIR, HANGING, Way
 from tests.object_store import BUCKETS, ObjectStore
 from tests.support import KEY, Response, RunningServer, multipart_body
 
@@ -28,6 +28,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is bounded is bounded by less, so that the tests do not wait as long as people would."""
     monkeypatch.setattr(retry_budget, "ALLOWANCE_SECONDS", 1.0)
     monkeypatch.setattr(client, "_QUICK", 1)
+    monkeypatch.setattr(client, "_TRIAL_SECONDS", 1)
     monkeypatch.setattr(client, "_SILENCE_SECONDS", 1)
     monkeypatch.setattr(client, "_PART_SECONDS", 2)
     monkeypatch.setattr(circuit_breaker, "_SILENCE_SECONDS", 1.0)
@@ -100,6 +101,32 @@ def test_while_the_storage_fails_the_answer_is_to_try_again_and_then_all_goes_on
     assert server.get("/fileget", filename="new.bin").status == 404
     assert server.upload("new.bin", bytes(20 * MEGABYTE)).status == 200
     assert server.thumbnail("old.jpg").status == 200
+
+
+@pytest.mark.parametrize("weather", [HANGING, CLOSED])
+def test_after_some_seconds_of_failure_requests_are_refused_without_any_wait(
+    server: RunningServer, way: Way, weather: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.upload("old.jpg", pictures.jpeg())
+    way.turn(weather)
+    began = time.monotonic()
+    while time.monotonic() - began < 4:
+        server.get("/fileget", filename="old.jpg")
+    monkeypatch.setattr(circuit_breaker, "_TRIAL_SECONDS", 3600)
+    time.sleep(0.5)
+    server.get("/fileget", filename="old.jpg")  # the last trial
+    monkeypatch.setattr(client, "_PAUSES", (3600,))  # a request that paused before a retry would not end
+    before = way.connections
+    for _ in range(10):
+        for ask in (
+            lambda: server.get("/fileget", filename="old.jpg"),
+            lambda: server.thumbnail("old.jpg"),
+            lambda: server.upload("old.jpg", b"new"),
+            lambda: server.upload("new.bin", bytes(9 * MEGABYTE)),
+            lambda: server.delete("old.jpg"),
+        ):
+            assert_try_again(ask())
+    assert way.connections == before, "nothing was asked"
 
 
 def test_the_server_starts_without_its_storage(
