@@ -8,7 +8,7 @@ import re
 
 from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
 
-from assetstore.errors import AssetError, NotFound, OutOfSpace, StorageFault, Unavailable
+from assetstore.errors import AssetError, NotFound, OutOfSpace, Overtaken, StorageFault, Unavailable
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
@@ -23,10 +23,6 @@ RETRY_SECONDS = 10
 
 class Passing(Unavailable):
     """A temporary failure: the store cannot be reached or is too busy, and a retry may succeed."""
-
-
-class Overtaken(Unavailable):
-    """The object was replaced while it was being read."""
 
 
 def unreachable(detail: str) -> Passing:

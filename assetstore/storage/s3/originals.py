@@ -17,10 +17,11 @@ from assetstore.errors import NotFound, TooLarge, Unrenderable
 from assetstore.files.locks import locked
 from assetstore.names import is_store_name
 from assetstore.storage.models import DELETED, Listed, Past, StoredFile, Version
+from assetstore.storage.one_version import of_one_version
 from assetstore.storage.s3 import trash
 from assetstore.storage.s3.layout import Layout
 from assetstore.storage.s3.objects import opened
-from assetstore.storage.s3.spool import Spool
+from assetstore.storage.s3.spool import Spool, SpoolFile
 from assetstore.storage.s3.thumbnails import S3Thumbnails
 from assetstore.storage.s3.uploads import S3Incoming
 from assetstore.storage.thumbnail_sizes import SizeRules
@@ -57,7 +58,12 @@ class S3OriginalStorage:
     @contextlib.contextmanager
     def local_original(self, collection_dir: str, name: str) -> Iterator[Path]:
         """Yields a path at which tools can read a copy. Raises NotFound, Unrenderable, Unavailable, StorageFault."""
-        with self.open_original(collection_dir, name) as original, self._spool.file() as local:
+        with contextlib.ExitStack() as stack:
+            yield of_one_version(lambda: self._copy_to_disk(collection_dir, name, stack)).path
+
+    def _copy_to_disk(self, collection_dir: str, name: str, stack: contextlib.ExitStack) -> SpoolFile:
+        with self.open_original(collection_dir, name) as original, contextlib.ExitStack() as attempt:
+            local = attempt.enter_context(self._spool.file())
             try:
                 local.reserve(original.version.size)
             except TooLarge as error:
@@ -65,7 +71,8 @@ class S3OriginalStorage:
             file = original.section(0, original.version.size)
             while data := file.read(1 << 20):
                 local.write(data)
-            yield local.path
+            stack.push(attempt.pop_all())
+            return local
 
     def originals(self, collection_dir: str) -> Iterator[Listed]:
         """Yields all originals of a collection folder, with the time they were stored. Raises Unavailable, …"""

@@ -21,7 +21,7 @@ from assetstore.errors import AssetError, NotFound
 from assetstore.files.locks import locked
 from assetstore.names import is_store_name
 from assetstore.storage.models import CachedThumbnail, StoredFile, Version
-from assetstore.storage.s3.errors import Overtaken
+from assetstore.storage.one_version import of_one_version
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.object_info import Found
 from assetstore.storage.s3.objects import StoredObject, begun
@@ -71,10 +71,7 @@ class S3Thumbnails:
             return StoredObject(cast(BinaryIO, file), _version(object))
         cached = self._cache.get(collection_dir, name)
         if cached is None or cached[0].modified_ns != modified_ns:
-            try:
-                cached = _fetched(folder, name)
-            except Overtaken:  # another server replaced a large one
-                cached = _fetched(folder, name)
+            cached = of_one_version(lambda: _fetched(folder, name))
             self._cache.put(collection_dir, name, *cached)
         self._record_use(collection_dir, folder, size_of(name))
         version, data = cached

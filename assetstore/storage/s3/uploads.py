@@ -99,7 +99,8 @@ class S3Incoming:
         key = originals.key(name)
         old = _existing(originals.bucket, key)
         if old is not None and keep_old:
-            trash.keep(self._layout.trash(collection_dir), old, name, REPLACED)
+            with contextlib.suppress(NotFound):  # another server has just deleted it
+                trash.keep(self._layout.trash(collection_dir), old, name, REPLACED)
         try:
             self._store(originals.bucket, key, name)
         except Passing:

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import uuid
@@ -152,6 +153,36 @@ def test_two_servers_on_one_bucket_are_like_one(
     assert [server.get("/fileget", filename="a.jpg").status for server in (one, other)] == [404, 404]
     assert [server.thumbnail("a.jpg", 100).status for server in (one, other)] == [404, 404]
     assert len(list(other.context.originals.trash())) == 2
+
+
+def test_who_reads_an_original_while_it_is_replaced_gets_one_of_its_versions(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object]
+) -> None:
+    one, other = start(**s3_settings), start(**s3_settings)
+    # More than comes with the first request to the bucket.
+    versions = [pictures.jpeg() + bytes([number]) * 2 * MEGABYTE for number in range(3)]
+    assert one.upload("a.jpg", versions[0]).status == 200
+    ended = threading.Event()
+
+    def replace() -> None:
+        while not ended.is_set():
+            for version in versions:
+                assert one.upload("a.jpg", version).status == 200
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        for _ in range(40):
+            for server in (one, other):
+                answer = server.get("/fileget", filename="a.jpg")
+                assert (answer.status, answer.body in versions) == (200, True), answer.text[:200]
+                part = server.get("/fileget", {"Range": "bytes=-2000"}, filename="a.jpg")
+                assert (part.status, part.body in [version[-2000:] for version in versions]) == (206, True)
+                assert server.get("/getmetadata", filename="a.jpg").status == 200
+            assert other.thumbnail("a.jpg", 100).status == 200
+    finally:
+        ended.set()
+        writer.join()
 
 
 def test_conditions_and_ranges_are_those_of_the_disk(server: RunningServer) -> None:
