@@ -163,14 +163,11 @@ class AssetServer:
         query = self._query()
         collection_dir, name = self._collection_dir_and_name(query, "filename")
         if query.get("type") == "T":
-            # Only a cached thumbnail can be linked to. A smaller one also fits the requested size.
-            scale = self.thumbnails.linkable_scale(collection_dir, name, names.scale(query.get("scale")))
-            client = responses.request_context().client
-            stored, folder = self.thumbnails.open(collection_dir, name, scale, client=client), self.settings.thumb_dir
-            name = self.thumbnails.name(name, scale)
+            folder, client = self.settings.thumb_dir, responses.request_context().client
+            name = self.thumbnails.linkable(collection_dir, name, names.scale(query.get("scale")), client=client)
         else:
-            stored, folder = self.storage.open_original(collection_dir, name, reads=False), self.settings.orig_dir
-        stored.file.close()
+            folder = self.settings.orig_dir
+            self.storage.open_original(collection_dir, name, reads=False).file.close()
         return plain(public_urls.static_url(self._base_url(), collection_dir, folder, name))
 
     def static(self, path: str) -> bottle.HTTPResponse:

@@ -66,7 +66,11 @@ class S3Thumbnails:
         """Opens a cached thumbnail, from memory if it has *modified_ns*. Raises NotFound, Unavailable, …"""
         folder = self._layout.thumbnails(collection_dir)
         if modified_ns is None:
-            object, file = begun(folder.bucket, folder.key(name))
+            try:
+                object, file = begun(folder.bucket, folder.key(name))
+            except NotFound:
+                self._cache.forget(collection_dir, name)  # another server removed it
+                raise
             self._record_use(collection_dir, folder, size_of(name))
             return StoredObject(cast(BinaryIO, file), _version(object))
         cached = self._cache.get(collection_dir, name)
@@ -101,6 +105,8 @@ class S3Thumbnails:
         if spared_us:
             keys = [key for key in keys if _version(folder.bucket.head(key)).modified_ns // 1000 not in spared_us]
         folder.bucket.delete(keys)
+        for key in keys:
+            self._cache.forget(collection_dir, folder.name(key))
 
     def locked(self, collection_dir: str, name: str, *, waits: bool = True) -> AbstractContextManager[None]:
         """Holds the lock of a thumbnail, among all threads and processes of this machine."""
@@ -162,6 +168,7 @@ class S3Thumbnails:
         if (object.size, object.stored_ns // _SECOND) != (cached.size, cached.made_ns // _SECOND):
             return False
         folder.bucket.delete([object.key])
+        self._cache.forget(collection_dir, cached.name)
         return True
 
     def _record_use(self, collection_dir: str, folder: Folder, size: int | None) -> None:

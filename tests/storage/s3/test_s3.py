@@ -155,6 +155,43 @@ def test_two_servers_on_one_bucket_are_like_one(
     assert len(list(other.context.originals.trash())) == 2
 
 
+def test_links_to_thumbnails_work_after_the_same_bytes_were_uploaded_again(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object]
+) -> None:
+    one, other = start(**s3_settings), start(**s3_settings)
+    content = picture(300, 200)
+
+    def link(server: RunningServer) -> str:
+        address = server.get("/getfileref", filename="a.jpg", type="T", scale="100").text
+        return address.split(str(server.settings.server_port), 1)[1]
+
+    one.upload("a.jpg", content)
+    earlier = link(one)
+    assert one.upload("a.jpg", content).status == 200
+    for server in (one, other):
+        assert server.get(earlier).status == 200, "the link is from before"
+    for uploading, asking in ((one, one), (one, other), (other, one)):
+        assert uploading.upload("a.jpg", content).status == 200
+        assert asking.get(link(asking)).status == 200
+
+
+def test_links_to_thumbnails_are_never_to_one_that_only_this_server_remembers(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object]
+) -> None:
+    one, other = start(**s3_settings), start(**s3_settings)
+    one.upload("a.jpg", picture(300, 200))
+    assert one.thumbnail("a.jpg", 100).status == 200
+    one.delete("a.jpg")
+    one.upload("a.jpg", picture(300, 200))
+    assert other.thumbnail("a.jpg", 100).status == 200
+    store = other.context.thumbnails.store
+    [cached] = store.cached("")
+    assert store.remove("", cached)
+    for server in (one, other):
+        address = server.get("/getfileref", filename="a.jpg", type="T", scale="100").text
+        assert server.get(address.split(str(server.settings.server_port), 1)[1]).status == 200
+
+
 def test_who_reads_an_original_while_it_is_replaced_gets_one_of_its_versions(
     start: Callable[..., RunningServer], s3_settings: dict[str, object]
 ) -> None:
