@@ -9,12 +9,19 @@ from urllib.parse import urlsplit
 
 #: What the way can be like.
 FAIR, HANGING, BREAKING, DRIPPING, BUSY, CLOSED = "fair", "hanging", "breaking", "dripping", "busy", "closed"
+
+#: Not bad weather, but the answer of a service whose clock is 20 minutes away.
+SKEWED = "skewed"
 BAD = (HANGING, BREAKING, DRIPPING, BUSY, CLOSED)
 
 _SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your rate</Message></Error>"
 _BUSY_ANSWER = b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s" % (
     len(_SLOW_DOWN),
     _SLOW_DOWN,
+)
+_SKEW = (
+    b"<?xml version='1.0'?><Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time"
+    b" and the current time is too large.</Message></Error>"
 )
 
 
@@ -88,9 +95,20 @@ class Way:
                 client.shutdown(socket.SHUT_WR)
                 while client.recv(65536):
                     pass
+            elif self.weather == SKEWED:
+                self._reject(client)
             else:
                 self._forward(client)
         client.close()
+
+    def _reject(self, client: socket.socket) -> None:
+        asked = client.recv(65536)
+        body = b"" if asked.startswith(b"HEAD") else _SKEW
+        head = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: %d"
+        client.sendall(head % len(body) + b"\r\n\r\n" + body)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
 
     def _forward(self, client: socket.socket) -> None:
         with socket.create_connection(self._target) as service:

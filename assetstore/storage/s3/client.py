@@ -9,6 +9,7 @@ Concurrency: any thread may call. A process that was forked after its parent had
 because the library's threads are gone and calls would hang. Such calls raise an error.
 """
 
+import contextlib
 import os
 import random
 import time
@@ -24,7 +25,7 @@ from obstore.store import S3Store
 from assetstore.concurrency import retry_budget
 from assetstore.errors import AssetError, NotFound, StorageFault
 from assetstore.storage.s3.circuit_breaker import CircuitBreaker, CircuitOpen
-from assetstore.storage.s3.errors import Passing, translated, unreachable
+from assetstore.storage.s3.errors import Passing, Rejected, translated, unreachable
 from assetstore.storage.s3.object_info import Found, found
 
 Result = TypeVar("Result")
@@ -63,9 +64,6 @@ _PART_RETRIES = 3
 
 #: After how many seconds idle connections are closed, before the service closes them.
 _IDLE_SECONDS = 20
-
-#: For how many seconds after a success the bucket is assumed to exist. Later, a missing object is checked again.
-_SEEN_SECONDS = 60
 
 #: The parts of large uploads: S3 allows 10,000, and each is in memory until it is stored.
 PART_BYTES = 8 << 20
@@ -107,27 +105,27 @@ class Bucket:
         self._service = service
         self._circuit_breaker = CircuitBreaker(service.most_waiting, self._try)
         self._store = cache(self._new_store)
-        self._seen_at = -float(_SEEN_SECONDS)
 
     def link(self, key: str, seconds: int) -> str:
         """Returns a signed address for GET that is valid for some seconds. Raises StorageFault."""
         return self._call(lambda store: obstore.sign(store, "GET", key, timedelta(seconds=seconds)))
 
-    def head(self, key: str, *, insist: bool = False) -> Found:
+    def head(self, key: str, *, insist: bool = False, confirm: bool = True) -> Found:
         """Returns the metadata of an object.
 
         Parameters:
             key: of the object.
             insist: whether to call at least once, even if the retry budget is used up.
+            confirm: whether to confirm that the object is missing. Otherwise, it may be the bucket that is missing.
 
         Raises NotFound, Unavailable, StorageFault.
         """
         try:
             result = self._call(lambda store: obstore.get(store, key, options={"head": True}), insist=insist)
-        except NotFound:
-            self._confirm_bucket(key)
+        except (NotFound, Rejected) as error:
+            if confirm or isinstance(error, Rejected):
+                self._explain(key)
             raise
-        self._seen_at = time.monotonic()
         return found(result.meta, result.attributes)
 
     def start(self, key: str, length: int) -> tuple[Found, bytes]:
@@ -141,20 +139,18 @@ class Bucket:
             return found(result.meta, result.attributes), bytes(result.bytes())
 
         try:
-            start = self._call(get, length / _SLOWEST_BYTES_PER_SECOND)
+            return self._call(get, length / _SLOWEST_BYTES_PER_SECOND)
         except StorageFault:
             return self.head(key), b""  # an empty object has no first byte
-        self._seen_at = time.monotonic()
-        return start
 
-    def _confirm_bucket(self, key: str) -> None:
-        """Raises Unavailable if the bucket does not exist: a response without a body does not say so."""
-        if time.monotonic() - self._seen_at < _SEEN_SECONDS:
-            return
-        try:
+    def _explain(self, key: str) -> None:
+        """Raises the reason for which a HEAD request failed, if there is a particular one.
+
+        The response to a HEAD request has no body, and only the body distinguishes a missing bucket from a missing
+        object, and a wrong clock from a wrong key.
+        """
+        with contextlib.suppress(NotFound, StorageFault):
             self._call(lambda store: obstore.get(store, key, options={"range": (0, 1)}))
-        except (NotFound, StorageFault):
-            self._seen_at = time.monotonic()
 
     def window(self, object: Found, first: int, length: int) -> bytes:
         """Returns some bytes of an object. Raises Overtaken if it was replaced, NotFound, Unavailable."""

@@ -8,7 +8,7 @@ import re
 
 from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
 
-from assetstore.errors import AssetError, NotFound, OutOfSpace, Overtaken, StorageFault, Unavailable
+from assetstore.errors import AssetError, ClockSkew, NotFound, OutOfSpace, Overtaken, StorageFault, Unavailable
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
@@ -23,6 +23,10 @@ RETRY_SECONDS = 10
 
 class Passing(Unavailable):
     """A temporary failure: the store cannot be reached or is too busy, and a retry may succeed."""
+
+
+class Rejected(Unavailable):
+    """The service rejects the key or what is done with it. The administrator can correct this without a restart."""
 
 
 def unreachable(detail: str) -> Passing:
@@ -45,6 +49,11 @@ def translated(error: BaseException) -> AssetError:
 def _by_code(code: str, detail: str) -> AssetError | None:
     if code == "NoSuchBucket":
         return Unavailable("The bucket of the file storage does not exist.", detail, retry_after=60)
+    if code == "NoSuchUpload":  # a lifecycle rule of the bucket aborted it
+        sentence = "The file storage has aborted the upload; please try again."
+        return Unavailable(sentence, detail, retry_after=RETRY_SECONDS)
+    if code == "RequestTimeTooSkewed":
+        return ClockSkew("The clocks of this server and of the file storage differ too much.", detail, retry_after=60)
     if code in _FULL:
         return OutOfSpace("The file storage is full; nothing was stored or changed.", detail)
     return None
@@ -61,8 +70,7 @@ def _by_class(error: BaseException, detail: str) -> AssetError | None:
 
 
 def _refused(detail: str) -> AssetError:
-    # The key or the clock is wrong. The administrator can correct this without a restart.
-    return Unavailable("The file storage rejects this server's key.", detail, retry_after=60)
+    return Rejected("The file storage rejects this server's key.", detail, retry_after=60)
 
 
 def _by_status(message: str, detail: str) -> AssetError:

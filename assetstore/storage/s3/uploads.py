@@ -146,6 +146,6 @@ class S3Incoming:
 
 def _existing(bucket: Bucket, key: str) -> Found | None:
     try:
-        return bucket.head(key)
+        return bucket.head(key, confirm=False)  # storing the object fails if there is no bucket
     except NotFound:
         return None

@@ -2,10 +2,15 @@
 
 import hashlib
 import http.client
+import json
 import logging
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +18,9 @@ import pytest
 
 from assetstore.concurrency import retry_budget
 from tests import pictures
-from tests.bad_weather import BAD, BUSY, CLOSED, FAIR, HANGING, Way
+from tests.bad_weather import BAD, BUSY, CLOSED, FAIR, HANGING, SKEWED, Way
 from tests.object_store import BUCKETS, ObjectStore
-from tests.support import KEY, Response, RunningServer, multipart_body
+from tests.support import KEY, PROJECT, Response, RunningServer, multipart_body
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
 from assetstore.storage.s3 import circuit_breaker, client
@@ -255,6 +260,58 @@ def test_a_bucket_that_is_not_there_is_not_taken_for_an_empty_one(
     for answer in (server.get("/fileget", filename="a"), server.upload("a", b"x"), server.delete("a")):
         assert (answer.status, answer.text) == (503, "The bucket of the file storage does not exist.")
     assert server.get("/readyz").status == 503
+
+
+def test_a_clock_that_differs_is_named_on_every_route(
+    server: RunningServer, way: Way, object_store: ObjectStore, tmp_path: Path
+) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    way.turn(SKEWED)
+    for answer in on_every_route(server, "a.jpg"):
+        assert (answer.status, "clocks" in answer.text, "key" in answer.text) == (503, True, False), answer.text
+    assert "clocks" in json.loads(server.get("/readyz").body)["checks"]["store"]["reason"]
+    environ = {**os.environ, **object_store.environ, "BASE_DIR": str(tmp_path), "KEY": KEY}
+    environ |= {"STORAGE_URL": f"s3://{BUCKETS[0]}", "STORAGE_ENDPOINT": way.endpoint}
+    command = [sys.executable, str(PROJECT / "manage.py"), "doctor"]
+    said = subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout
+    assert "The clocks of this server and of the file storage differ" in said
+    assert "Synchronize the clock" in said
+    assert "the key's permissions" not in said
+
+
+def test_a_bucket_that_is_deleted_underneath_is_never_taken_for_an_empty_one(
+    start: Callable[..., RunningServer], object_store: ObjectStore
+) -> None:
+    bucket = f"gone-{uuid.uuid4().hex[:8]}"
+    object_store.request("PUT", f"/{bucket}")
+    server = start(STORAGE_URL=f"s3://{bucket}", STORAGE_ENDPOINT=object_store.endpoint)
+    server.upload("a.jpg", pictures.jpeg())
+    assert server.thumbnail("a.jpg").status == 200
+    for key in ("originals/a.jpg", "thumbnails/a_200.jpg", "thumbnails/.asset-server/sizes/200"):
+        object_store.request("DELETE", f"/{bucket}/{key}")
+    object_store.request("DELETE", f"/{bucket}")
+    for answer in on_every_route(server, "a.jpg"):
+        assert (answer.status, answer.text) == (503, "The bucket of the file storage does not exist.")
+    assert server.head("/fileget", filename="a.jpg").status == 503
+    assert "bucket" in json.loads(server.get("/readyz").body)["checks"]["store"]["reason"]
+
+
+def on_every_route(server: RunningServer, name: str) -> list[Response]:
+    """The answers of all routes that need the storage."""
+    return [
+        server.get("/fileget", filename=name),
+        server.get("/fileget", {"Range": "bytes=0-9"}, filename=name),
+        server.get("/fileget", filename="missing.jpg"),
+        server.thumbnail(name),
+        server.get("/getmetadata", filename=name),
+        server.get("/getfileref", filename=name),
+        server.get("/getfileref", filename=name, type="T", scale="200"),
+        server.get(f"/static/originals/{name}"),
+        server.get("/static/thumbnails/a_200.jpg"),
+        server.upload(name, b"new"),
+        server.upload("new.bin", bytes(9 * MEGABYTE)),
+        server.delete(name),
+    ]
 
 
 def test_a_process_that_was_forked_after_its_first_request_refuses_instead_of_hanging(
