@@ -49,6 +49,9 @@ _log = logging.getLogger(__name__)
 #: Web servers that start by their own command, because each of their processes must create the application.
 _OWN_START = ("gunicorn", "uwsgi")
 
+#: How often to remove what crashes left, in seconds.
+_SWEEP_ROUND_SECONDS = 3600
+
 #: After how many seconds another process takes over when the process that serves the metrics ends.
 _METRICS_ROUND_SECONDS = 5
 
@@ -280,7 +283,8 @@ def _sizes_task(settings: Settings, originals: Originals, thumbnails: Thumbnails
 def _periodic_tasks(
     settings: Settings, originals: Originals, metrics: "Metrics | None", checks: Health
 ) -> tuple[PeriodicTask, ...]:
-    base, tasks = settings.base_dir, []
+    base, space = settings.base_dir, originals.space
+    tasks = [PeriodicTask("sweep", base, _SWEEP_ROUND_SECONDS, lambda _ending: space.sweep())]
     if settings.trash_days:
         keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
         tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, lambda _ending: keeper.purge()))

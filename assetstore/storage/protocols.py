@@ -126,6 +126,9 @@ class StorageSpace(Protocol):
     def prepare_collection_dir(self, collection_dir: str) -> None:
         """Prepares a collection folder for use, if necessary. Raises StorageFault."""
 
+    def sweep(self) -> None:
+        """Removes what crashes left, and uploads that were begun long ago. Runs every hour. Raises StorageFault."""
+
     def probe(self) -> None:
         """Writes and removes a test file in each collection folder or bucket. Raises OutOfSpace, StorageFault."""
 

@@ -13,6 +13,9 @@ from assetstore.storage.disk.layout import DiskLayout
 from assetstore.storage.disk.sizes import DiskSizes
 from assetstore.storage.disk.trash import RESERVE_FOLDER, TRASH_FOLDER, DiskTrash
 
+#: Entries of the private folders that are never removed as left over.
+_SPARED = {TRASH_FOLDER, RESERVE_FOLDER, DiskSizes.FOLDER}
+
 
 class DiskSpace:
     """The folders of a store on mounted file systems."""
@@ -33,11 +36,10 @@ class DiskSpace:
         """Prepares one collection folder, which may have been added after the start. Raises StorageFault."""
         if is_bucket_url(collection_dir):
             raise StorageFault("The folder of a collection is a bucket, but STORAGE_URL is not set.", collection_dir)
-        spared = {TRASH_FOLDER, RESERVE_FOLDER, DiskSizes.FOLDER}
         for folder in (self._layout.originals(collection_dir), self._layout.thumbnails(collection_dir)):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                sweep(private_folder(folder), spared)
+                sweep(private_folder(folder), _SPARED)
                 with tempfile.TemporaryFile(dir=private_folder(folder)):
                     pass
             except OSError as error:
@@ -55,6 +57,13 @@ class DiskSpace:
         except OSError as error:
             detail = f"{folder}: {error.strerror or error}"
             raise StorageFault("The attachment folder cannot be written.", detail) from error
+
+    def sweep(self) -> None:
+        """Removes files that a crash left. Raises StorageFault."""
+        with faults():
+            for collection_dir in self._layout.collection_dirs:
+                for folder in (self._layout.originals(collection_dir), self._layout.thumbnails(collection_dir)):
+                    sweep(private_folder(folder), _SPARED)
 
     def probe(self) -> None:
         """Writes and removes a small file in each folder of originals. Raises OutOfSpace, StorageFault."""

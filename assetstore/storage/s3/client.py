@@ -14,10 +14,10 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import obstore
 from obstore.store import S3Store
@@ -109,6 +109,31 @@ class Bucket:
     def link(self, key: str, seconds: int) -> str:
         """Returns a signed address for GET that is valid for some seconds. Raises StorageFault."""
         return self._call(lambda store: obstore.sign(store, "GET", key, timedelta(seconds=seconds)))
+
+    def signed(self, method: Literal["GET", "DELETE"], path: str, query: str, seconds: int) -> str:
+        """Returns a signed address for a request that the library does not know, valid for some seconds.
+
+        Parameters:
+            method: of the request.
+            path: percent-encoded key, or empty for the bucket itself.
+            query: encoded as a query string.
+            seconds: how long the address is valid.
+
+        Raises StorageFault.
+        """
+        # The library appends a slash and a key to the address of the bucket, and signs the result. With a query in that
+        # address, they become the value of a last parameter, which services ignore.
+        _refuse_after_fork()
+        service = self._service
+        bucket = service.endpoint or f"https://{self.name}.s3.{service.region}.amazonaws.com"
+        if not service.is_virtual:
+            bucket = f"{bucket}/{self.name}"
+        address = f"{bucket}{f'/{path}' if path else ''}?{query}&ignored="
+        store = self._new_store(_QUICK, service=replace(service, endpoint=address, is_virtual=True))
+        try:
+            return obstore.sign(store, method, "x", timedelta(seconds=seconds))
+        except Exception as error:  # noqa: BLE001 - any error of the library
+            raise translated(error) from None
 
     def head(self, key: str, *, insist: bool = False, confirm: bool = True) -> Found:
         """Returns the metadata of an object.
@@ -285,8 +310,9 @@ class Bucket:
                 raise
             raise fault from None  # its text may contain more than the log should
 
-    def _new_store(self, seconds: int, retries: int = 0) -> S3Store:
-        service, endpoint = self._service, self._service.endpoint
+    def _new_store(self, seconds: int, retries: int = 0, service: Service | None = None) -> S3Store:
+        service = service or self._service
+        endpoint = service.endpoint
         config = {**service.credentials, **({"endpoint": endpoint} if endpoint is not None else {})}
         return S3Store(
             self.name,

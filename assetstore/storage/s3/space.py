@@ -4,6 +4,7 @@ import uuid
 
 from assetstore.errors import StorageFault
 from assetstore.names import PRIVATE_FOLDER
+from assetstore.storage.s3 import multipart_uploads
 from assetstore.storage.s3.layout import Layout
 from assetstore.storage.s3.spool import Spool
 
@@ -30,6 +31,14 @@ class S3Space:
 
     def prepare_collection_dir(self, collection_dir: str) -> None:
         """Does nothing, because a bucket has no folders."""
+
+    def sweep(self) -> None:
+        """Removes local files that a crash left, and uploads in parts that were begun days ago. Raises StorageFault."""
+        self.prepare()
+        folders = (self._layout.originals, self._layout.trash)
+        multipart_uploads.abort_abandoned(
+            folder(collection_dir) for collection_dir in self._layout.collection_dirs for folder in folders
+        )
 
     def probe(self) -> None:
         """Stores and removes a small object in each bucket. Raises OutOfSpace, Unavailable, StorageFault."""

@@ -27,7 +27,7 @@ from tests.support import KEY, PROJECT, Client, Response, RunningServer, load_se
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
 from assetstore.app.object_storage import open_storage
-from assetstore.storage.s3 import client, parts
+from assetstore.storage.s3 import client, multipart_uploads, parts
 
 BUCKET = BUCKETS[0]
 MEGABYTE = 1 << 20
@@ -348,6 +348,48 @@ def test_what_a_crash_left_on_the_local_disk_is_swept(server: RunningServer) -> 
         server.context.originals.space.prepare()
         assert len(list(spool.iterdir())) == 1, "what has an owner stays"
     assert list(spool.iterdir()) == []
+
+
+def test_what_a_killed_server_left_on_the_local_disk_is_swept_by_the_next_start(
+    server: RunningServer, s3_settings: dict[str, object], start: Callable[..., RunningServer]
+) -> None:
+    program = f"""
+import os, signal
+from pathlib import Path
+from assetstore.files.locks import locked
+from assetstore.storage.s3.spool import Spool
+spool = Spool(Path({str(server.base)!r}), 1000)
+with spool.path() as path, spool.file() as file, locked(spool.base, "a.jpg"):
+    path.write_bytes(b"half a picture")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    private = server.base / ".asset-server"
+
+    def found() -> list[str]:
+        return sorted(path.name.partition("-")[0] for path in [*private.glob("lock-*"), *private.glob("spool/*")])
+
+    assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode == -9
+    assert found() == ["lock", "thumbnail", "upload"]
+    storage, spool = server.context.originals.storage, server.context.thumbnails.store._spool
+    with spool.path() as path, storage.locked_original("", "b.jpg"):
+        path.write_bytes(b"half a picture")
+        server.context.originals.space.prepare()
+        assert found() == ["lock", "thumbnail"], "what has an owner stays"
+        assert path.exists()
+    assert found() == []
+
+
+def test_uploads_in_parts_that_nobody_completes_are_aborted(
+    server: RunningServer, prefix: Prefix, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = object_store.unfinished_uploads()
+    for key in ("originals/a b ü+&?.jpg", "trash/x-deleted-1/a.jpg", "foreign.jpg"):
+        object_store.request("POST", f"{prefix.path}/{key}", "uploads=")
+    server.context.originals.space.sweep()
+    assert object_store.unfinished_uploads() == before + 3, "these are new"
+    monkeypatch.setattr(multipart_uploads, "_ABANDONED_AFTER_SECONDS", -10)
+    server.context.originals.space.sweep()
+    assert object_store.unfinished_uploads() == before + 1, "only those of this server"
 
 
 def test_damage_is_found_by_the_checksum_in_the_bucket_also_by_a_server_that_never_knew_the_file(
