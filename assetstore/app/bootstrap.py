@@ -17,6 +17,7 @@ from assetstore import __version__
 from assetstore.auth import server_key
 from assetstore.collections import added as added_collections
 from assetstore.collections.mapping import Collections, LiveCollectionDirs
+from assetstore.concurrency import memory
 from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.periodic_task import PeriodicTask
 from assetstore.config import announcement, loading
@@ -97,6 +98,7 @@ def begin(folder: Path, adapters: Iterable[str]) -> Settings:
         folder: of the program, with settings.py.
         adapters: the names of web servers that SERVER may have.
     """
+    memory.return_freed_memory()
     settings, own = load_settings(folder)
     known = {loading.GRANIAN, *adapters}
     if settings.server not in known and ":" not in settings.server:
