@@ -43,9 +43,6 @@ _TRIAL_KEY = ".asset-server/trial"
 #: The minimum rate at which a service must store or copy, in bytes per second.
 _SLOWEST_BYTES_PER_SECOND = 1_000_000
 
-#: How long removing one object may take.
-_SECONDS_PER_KEY = 0.03
-
 _CONNECT_SECONDS = 3
 
 #: How long a download may stall. Its total time is not limited, because readers may be slow.
@@ -239,15 +236,9 @@ class Bucket:
         self._call(lambda store: obstore.copy(store, object.key, target), seconds)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Removes objects; missing ones are ignored. Raises Unavailable, StorageFault."""
-        for first in range(0, len(keys), _MOST_KEYS):
-            some = keys[first : first + _MOST_KEYS]
-            self._call(partial(self._delete, some), max(2 * _QUICK, _SECONDS_PER_KEY * len(some)))
-
-    @staticmethod
-    def _delete(keys: Sequence[str], store: S3Store) -> None:
-        # A single key uses a simple request, which every service supports.
-        obstore.delete(store, keys[0] if len(keys) == 1 else [*keys])
+        """Removes objects, each by a request; missing ones are ignored. Raises Unavailable, StorageFault."""
+        if keys:
+            self._call(lambda store: obstore.delete(store, [*keys]), 2 * _QUICK)
 
     def list(self, folder: str, after: str | None = None) -> Iterator[Found]:
         """Yields the objects whose keys begin with *folder* and a slash, in the order of their keys.
@@ -318,6 +309,8 @@ class Bucket:
             self.name,
             region=service.region,
             virtual_hosted_style_request=service.is_virtual,
+            # Some services and policies do not allow requests that delete several objects.
+            disable_bulk_delete=True,
             client_options={
                 "allow_http": endpoint is not None and endpoint.startswith("http://"),
                 "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
@@ -336,6 +329,14 @@ class Bucket:
             },
             **config,  # type: ignore[arg-type]
         )
+
+
+def existing(bucket: Bucket, key: str, *, confirm: bool = True) -> Found | None:
+    """Returns an object, None if it is missing. The parameters and errors are those of `Bucket.head`."""
+    try:
+        return bucket.head(key, confirm=confirm)
+    except NotFound:
+        return None
 
 
 _used_by: list[int] = []

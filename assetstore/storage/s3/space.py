@@ -1,12 +1,16 @@
 """Tests the buckets of a store, and creates the local folders that it needs."""
 
-import uuid
+import time
 
 from assetstore.errors import StorageFault
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.storage.s3 import multipart_uploads
-from assetstore.storage.s3.layout import Layout
+from assetstore.storage.s3.client import existing
+from assetstore.storage.s3.layout import Layout, Root
 from assetstore.storage.s3.spool import Spool
+
+#: How often to test writing. Each time costs two requests and, in a bucket with versions, two versions.
+_WRITING_SECONDS = 60.0
 
 
 class S3Space:
@@ -20,6 +24,7 @@ class S3Space:
     def __init__(self, layout: Layout, spool: Spool) -> None:
         self._layout = layout
         self._spool = spool
+        self._written_at: dict[Root, float] = {}
 
     def prepare(self) -> None:
         """Creates the local folders and removes abandoned files; does not use the buckets. Raises StorageFault."""
@@ -41,11 +46,18 @@ class S3Space:
         )
 
     def probe(self) -> None:
-        """Stores and removes a small object in each bucket. Raises OutOfSpace, Unavailable, StorageFault."""
+        """Looks into each bucket, and at least once a minute stores and removes a small object there.
+
+        Raises OutOfSpace, Unavailable, StorageFault.
+        """
         for root in self._layout.roots():
-            key = f"{root.prefix}{PRIVATE_FOLDER}/probe-{uuid.uuid4()}"
+            key = f"{root.prefix}{PRIVATE_FOLDER}/probe"
+            existing(root.bucket, key)
+            if time.monotonic() - self._written_at.get(root, -_WRITING_SECONDS) < _WRITING_SECONDS:
+                continue
             root.bucket.put(key, b"probe", {"Content-Type": "text/plain"})
             root.bucket.delete([key])
+            self._written_at[root] = time.monotonic()
 
     def free_bytes(self) -> None:
         """Returns None: the free space of a bucket is unknown."""

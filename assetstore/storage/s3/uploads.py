@@ -17,10 +17,10 @@ from assetstore import media_types
 from assetstore.errors import AssetError, NotFound, StorageFault
 from assetstore.storage.models import REPLACED, Past
 from assetstore.storage.s3 import trash
-from assetstore.storage.s3.client import PART_BYTES, Bucket, part_size
+from assetstore.storage.s3.client import PART_BYTES, Bucket, existing, part_size
 from assetstore.storage.s3.errors import Passing
 from assetstore.storage.s3.layout import Layout
-from assetstore.storage.s3.object_info import Found, modified_attribute
+from assetstore.storage.s3.object_info import modified_attribute
 from assetstore.storage.s3.parts import PartsUpload
 from assetstore.storage.s3.spool import Spool, SpoolFile
 
@@ -97,15 +97,16 @@ class S3Incoming:
             )
         originals = self._layout.originals(collection_dir)
         key = originals.key(name)
-        old = _existing(originals.bucket, key)
-        if old is not None and keep_old:
-            with contextlib.suppress(NotFound):  # another server has just deleted it
-                trash.keep(self._layout.trash(collection_dir), old, name, REPLACED)
-        try:
-            self._store(originals.bucket, key, name)
-        except Passing:
-            if not self._has_arrived(originals.bucket, key):
-                raise
+        old = existing(originals.bucket, key, confirm=False)  # storing the object fails if there is no bucket
+        with contextlib.ExitStack() as stack:
+            if old is not None and keep_old:
+                with contextlib.suppress(NotFound):  # another server has just deleted it
+                    stack.enter_context(trash.kept(self._layout.trash(collection_dir), old, name, REPLACED))
+            try:
+                self._store(originals.bucket, key, name)
+            except Passing:
+                if not self._has_arrived(originals.bucket, key):
+                    raise
         return old is not None
 
     def _store(self, bucket: Bucket, key: str, name: str) -> None:
@@ -142,10 +143,3 @@ class S3Incoming:
         except OSError as failure:
             # The upload itself has succeeded or failed already. The next start removes what is left over.
             _log.error("the temporary file of an upload was not removed: %s", failure)
-
-
-def _existing(bucket: Bucket, key: str) -> Found | None:
-    try:
-        return bucket.head(key, confirm=False)  # storing the object fails if there is no bucket
-    except NotFound:
-        return None
