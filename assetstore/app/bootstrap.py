@@ -189,7 +189,7 @@ def _new_store(settings: Settings, collection_dirs: Sequence[str]) -> Store:
     except ImportError as error:
         reason = f"STORAGE_URL requires the library obstore, which is not installed: {error}"
         raise SettingsError(reason) from error
-    return open_storage(settings, collection_dirs)
+    return open_storage(settings, collection_dirs, os.environ)
 
 
 def open_thumbnails(

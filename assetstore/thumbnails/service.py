@@ -109,7 +109,7 @@ class Thumbnails:
         Raises NotFound (the original does not exist, or no size up to this one is cached) and the errors of `open`.
         """
         self._version(collection_dir, name)
-        scale = self._linkable_scale(collection_dir, scale)
+        scale = self._linkable_scale(collection_dir, name, scale)
         thumbnail = self.name(name, scale)
         for _ in range(_ATTEMPTS):
             self.open(collection_dir, name, scale, client=client).file.close()
@@ -119,7 +119,7 @@ class Thumbnails:
                 return thumbnail
         raise busy(f"{name!r} keeps changing")
 
-    def _linkable_scale(self, collection_dir: str, scale: int) -> int:
+    def _linkable_scale(self, collection_dir: str, name: str, scale: int) -> int:
         size = min(scale, self._rules.largest)
         # A link requires a cached thumbnail, so a size may take a free place by its first request.
         if self._store.caches_size(collection_dir, size, name) or self._store.add_size(collection_dir, size, False):

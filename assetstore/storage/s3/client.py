@@ -17,10 +17,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, partial
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import obstore
 from obstore.store import S3Store
+
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
 
 from assetstore.concurrency import retry_budget
 from assetstore.errors import AssetError, NotFound, StorageFault
@@ -79,14 +82,14 @@ class Service:
         region: of the bucket.
         is_virtual: whether the name of the bucket is part of the host name.
         most_waiting: how many calls may wait if the service does not respond.
-        credentials: the credentials as options of the library; empty: the library finds them itself.
+        credentials: returns the key in the form of the library; None: the library finds a key itself.
     """
 
     endpoint: str | None
     region: str
     is_virtual: bool
     most_waiting: int
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    credentials: Callable[[], "S3Credential"] | None = field(default=None, repr=False)
 
 
 def part_size(length: int | None) -> int:
@@ -304,7 +307,7 @@ class Bucket:
     def _new_store(self, seconds: int, retries: int = 0, service: Service | None = None) -> S3Store:
         service = service or self._service
         endpoint = service.endpoint
-        config = {**service.credentials, **({"endpoint": endpoint} if endpoint is not None else {})}
+        config: dict[str, Any] = {} if endpoint is None else {"endpoint": endpoint}
         return S3Store(
             self.name,
             region=service.region,
@@ -327,7 +330,9 @@ class Bucket:
                     "base": 2,
                 },
             },
-            **config,  # type: ignore[arg-type]
+            # Unlike options, this is not mixed with variables of the environment, such as the token of another key.
+            credential_provider=service.credentials,
+            **config,
         )
 
 

@@ -20,6 +20,8 @@ import pytest
 from PIL import Image
 
 from assetstore.concurrency import retry_budget
+from assetstore.config.credentials import Credentials
+from assetstore.config.loading import SettingsError
 from tests import pictures
 from tests.bad_weather import Way
 from tests.object_store import BUCKETS, ObjectStore
@@ -323,8 +325,33 @@ def test_the_name_of_the_bucket_goes_where_the_service_expects_it(
 ) -> None:
     own = {"BASE_DIR": str(tmp_path), "STORAGE_URL": "s3://museum-files", "STORAGE_REGION": "eu-central-1"}
     settings = load_settings({**own, "STORAGE_ENDPOINT": endpoint})
-    storage = open_storage(settings, [""], {"access_key_id": "a", "secret_access_key": "b"})
+    storage = open_storage(settings, [""], {}, Credentials("a", "b", None))
     assert storage.originals._layout.root("").bucket.link("originals/a", 60).partition("?")[0] == expected
+
+
+def test_each_bucket_may_have_a_key_and_a_region_of_its_own(
+    start: Callable[..., RunningServer], object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "STORAGE_URL": f"s3://{BUCKET}/{uuid.uuid4().hex}",
+        "STORAGE_ENDPOINT": object_store.endpoint,
+        "COLLECTION_DIRS": {"KU Fish": "fish", "KU Herps": f"s3://{BUCKETS[1]}/all"},
+        "STORAGE_CREDENTIALS": {BUCKET: "FISH"},
+        "STORAGE_REGION": {BUCKET: "eu-central-1"},
+    }
+    for name, value in object_store.environ.items():
+        monkeypatch.setenv(f"FISH_{name}", value)
+        monkeypatch.setenv(name, "of another service")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of another service")
+    server = start(**settings)
+    assert server.upload("a.txt", b"text", coll="KU Fish").status == 200
+    refused = server.upload("a.txt", b"text", coll="KU Herps")
+    assert (refused.status, "rejects this server's key" in refused.text) == (503, True)
+    link = server.context.originals.storage._layout.root("fish").bucket.link("a", 60)
+    assert "%2Feu-central-1%2F" in link
+    monkeypatch.delenv("FISH_AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(SettingsError, match="expected FISH_AWS_ACCESS_KEY_ID and FISH_AWS_SECRET_ACCESS_KEY"):
+        start(**settings)
 
 
 def test_the_local_disk_is_used_within_its_bound_only(
