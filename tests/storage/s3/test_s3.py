@@ -435,6 +435,25 @@ def test_damage_is_found_by_the_checksum_in_the_bucket_also_by_a_server_that_nev
     assert (run.returncode, found) == (1, [["changed", "damaged.txt"], ["unknown", "foreign.txt"]]), run.stderr
 
 
+def test_one_of_two_servers_verifies_what_both_did(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object], object_store: ObjectStore
+) -> None:
+    one, other = start(**s3_settings), start(**s3_settings)
+    for name in ("kept.txt", "deleted.txt", "replaced.txt"):
+        one.upload(name, name.encode())
+    other.delete("deleted.txt")
+    other.upload("replaced.txt", b"new")
+    other.upload("large.bin", bytes(9 * MEGABYTE))
+    environ = {**os.environ, **object_store.environ, "BASE_DIR": str(one.base), "KEY": KEY}
+    environ |= {name: str(value) for name, value in s3_settings.items()}
+
+    def status(*options: str) -> int:
+        command = [sys.executable, str(PROJECT / "manage.py"), "verify", *options]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False).returncode
+
+    assert [status(), status("--adopt"), status()] == [1, 0, 0]
+
+
 def test_a_collection_that_is_added_later_is_in_the_bucket_at_once(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], object_store: ObjectStore
 ) -> None:
