@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 from assetstore.concurrency import retry_budget
 from assetstore.errors import AssetError, NotFound, StorageFault
 from assetstore.storage.s3.circuit_breaker import CircuitBreaker, CircuitOpen
-from assetstore.storage.s3.errors import Passing, Rejected, translated, unreachable
+from assetstore.storage.s3.errors import Occupied, Passing, Rejected, translated, unreachable
 from assetstore.storage.s3.object_info import Found, found
 
 Result = TypeVar("Result")
@@ -105,6 +105,7 @@ class Bucket:
         self._service = service
         self._circuit_breaker = CircuitBreaker(service.most_waiting, self._try)
         self._store = cache(self._new_store)
+        self._can_create: bool | None = None
 
     def link(self, key: str, seconds: int) -> str:
         """Returns a signed address for GET that is valid for some seconds. Raises StorageFault."""
@@ -218,6 +219,32 @@ class Bucket:
         self._call(
             lambda store: obstore.put(store, key, data, attributes=dict(attributes), use_multipart=False), seconds
         )
+
+    def create(self, key: str, data: bytes, attributes: Mapping[str, str]) -> bool:
+        """Stores an object by one request unless there is one. Returns whether it did. Raises as `put`.
+
+        If the answer to a first attempt was lost, the object that is there may be this one.
+        """
+        seconds = max(2 * _QUICK, len(data) / _SLOWEST_BYTES_PER_SECOND)
+        options: dict[str, Any] = {"use_multipart": False, "mode": "create"}
+        with contextlib.suppress(Occupied):
+            self._call(lambda store: obstore.put(store, key, data, attributes=dict(attributes), **options), seconds)
+            return True
+        return False
+
+    def can_create(self, key: str) -> bool:
+        """Returns whether the service knows the condition of `create`: some ignore it, and would replace an object.
+
+        The first call finds out, with a temporary object of the given key. Raises Unavailable.
+        """
+        if self._can_create is None:
+            try:
+                self._can_create = self.create(key, b"", {}) and not self.create(key, b"", {})
+            except StorageFault:
+                self._can_create = False
+            with contextlib.suppress(AssetError):
+                self.delete([key])
+        return self._can_create
 
     def put_stream(self, key: str, pieces: Iterator[bytes], attributes: Mapping[str, str], size_of_parts: int) -> None:
         """Stores an object in parts. It becomes visible at the end; if *pieces* raises an error, nothing is stored.

@@ -6,7 +6,7 @@ which contains addresses and is therefore only logged.
 
 import re
 
-from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
+from obstore.exceptions import AlreadyExistsError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 
 from assetstore.errors import AssetError, ClockSkew, NotFound, OutOfSpace, Overtaken, StorageFault, Unavailable
 
@@ -23,6 +23,10 @@ RETRY_SECONDS = 10
 
 class Passing(Unavailable):
     """A temporary failure: the store cannot be reached or is too busy, and a retry may succeed."""
+
+
+class Occupied(AssetError):
+    """There is an object already where one was to be created."""
 
 
 class Rejected(Unavailable):
@@ -62,6 +66,8 @@ def _by_code(code: str, detail: str) -> AssetError | None:
 def _by_class(error: BaseException, detail: str) -> AssetError | None:
     if isinstance(error, FileNotFoundError):
         return NotFound("There is no such file.", detail)
+    if isinstance(error, AlreadyExistsError):
+        return Occupied("There is such a file already.", detail)
     if isinstance(error, PreconditionError):
         return Overtaken("The file has just been replaced; please try again.", detail, retry_after=1)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
@@ -77,6 +83,8 @@ def _by_status(message: str, detail: str) -> AssetError:
     status = _STATUS.search(message)
     if status is not None and status[1] in ("401", "403"):
         return _refused(detail)  # for listings, the library has no class for this error
+    if status is not None and status[1] == "501":
+        return StorageFault("The file storage does not support the request.", detail)
     if status is not None and status[1].startswith("4") and status[1] not in ("408", "429"):
         return StorageFault("The file storage rejects the request.", detail)
     return unreachable(detail)

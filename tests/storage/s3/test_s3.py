@@ -275,6 +275,38 @@ def test_a_small_original_is_one_request_and_who_has_it_already_costs_none_of_it
             assert ([answer.status for answer in ask()], way.methods) == (statuses, methods)
 
 
+def test_a_small_new_original_is_stored_by_one_request(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object], way: Way
+) -> None:
+    server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint})
+    server.upload("first.txt", b"text")  # finds out what the service can do
+    for name, content, methods in (
+        ("small.txt", b"old", ["PUT"]),
+        ("small.txt", b"new", ["PUT", "HEAD", "PUT", "PUT"]),  # refused; looks; copies to the trash; stores
+        ("large.txt", bytes(2 * MEGABYTE), ["HEAD", "PUT"]),
+    ):
+        way.methods.clear()
+        assert server.upload(name, content).status == 200
+        assert way.methods == methods
+    assert server.get("/fileget", filename="small.txt").body == b"new"
+    [entry] = server.context.originals.trash()
+    assert (entry.name, entry.size) == ("small.txt", 3)
+
+
+def test_a_service_that_ignores_the_condition_of_a_new_object_never_replaces_one_unseen(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(bucket: client.Bucket, key: str, data: bytes, attributes: dict[str, str]) -> bool:
+        bucket.put(key, data, attributes)
+        return True
+
+    monkeypatch.setattr(client.Bucket, "create", put)
+    for content in (b"old", b"new"):
+        assert server.upload("a.txt", content).status == 200
+    [entry] = server.context.originals.trash()
+    assert (entry.name, entry.reason) == ("a.txt", "replaced")
+
+
 def test_no_call_for_a_small_file_may_hang_for_longer_than_a_request_may_lose(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
