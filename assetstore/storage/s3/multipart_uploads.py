@@ -1,7 +1,7 @@
-"""Aborts uploads in parts that nobody completes any more.
+"""Aborts uploads in parts that no client completes any more.
 
 The library aborts an upload that fails. If the service or the server itself dies, it cannot, and the parts stay in the
-bucket, where nobody sees them and the owner pays for them.
+bucket, where no client sees them and the owner pays for them.
 """
 
 import datetime
