@@ -108,7 +108,7 @@ class AssetServer:
                 return plain("Ignoring thumbnail upload!")
             collection_dir, name = self._collection_dir_and_name(fields, "store")
             if upload.incoming is None:
-                raise BadRequest("The upload contains no file.")
+                raise BadRequest("The upload contains no file..")
             received = Received(upload.incoming, upload.size, upload.sha256)
             self.originals.store(received, collection_dir, name, self._origin(fields))
             # `manage.py collections` removes a collection first and checks for files afterwards. Here the file comes
@@ -175,6 +175,8 @@ class AssetServer:
         if not self.settings.allow_static_file_access:
             raise NotFound("Direct links to files are disabled on this server (ALLOW_STATIC_FILE_ACCESS).")
         *folders, name = path.split("/")
+        if name in names.FOLDERS:
+            raise NotFound("There is no such file.")
         name = names.store_name(name)
         folder = folders.pop() if folders else ""
         # Only folders from the settings become part of a path. `public_urls` omits one slash of a bucket URL.

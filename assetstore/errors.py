@@ -121,6 +121,22 @@ class StorageFault(AssetError):
     status = 500
 
 
+class NotWritable(StorageFault):
+    """The store cannot be written, but it can probably be read."""
+
+
+class ReadOnly(NotWritable):
+    """The file system is read-only: a snapshot, a mirror, or a disk that the kernel protects after an error."""
+
+    status = 503
+
+
+class JournalLocked(StorageFault):
+    """Another program has locked the journal."""
+
+    status = 503
+
+
 class Unsynced(StorageFault):
     """A change was made, but the disk did not confirm it, so it may not survive a power failure.
 

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assetstore.config import loading
 from assetstore.config.loading import SETTINGS
-from assetstore.serving import granian_server, paste, sockets
+from assetstore.serving import signals, sockets
 from tests import pictures
 from tests.support import (
     KEY,
@@ -162,7 +162,7 @@ def test_the_limits_of_the_unit_fit_the_program() -> None:
     assert int(of_unit("TasksMax")[0]) >= 16 * int(str(defaults["THREADS"]))
     timeout = [*of_unit("TimeoutStopSec"), *re.findall(r"stop_grace_period: (\d+)s", COMPOSE)]
     assert len(timeout) == 2
-    assert min(map(int, timeout)) > max(granian_server._STOP_SECONDS, paste.STOP_SECONDS) + 5
+    assert min(map(int, timeout)) > signals.FORCED_SECONDS + 5
 
 
 def test_the_unit_writes_where_it_says_and_so_do_the_documents() -> None:

@@ -18,6 +18,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,13 +29,26 @@ from urllib.parse import urlencode
 
 import pytest
 
-from assetstore.errors import StorageFault
-from assetstore.journal.events import Event
+from assetstore.errors import ReadOnly, StorageFault
+from assetstore.fixity.schedule import Verifier
+from assetstore.journal.events import Event, Origin
 from assetstore.journal.journal import Journal
+from assetstore.originals.trash_retention import TrashKeeper
+from assetstore.serving import signals
 from assetstore.storage.disk import trash as disk_trash
 from assetstore.storage.disk.store import disk_store
 from tests import pictures
-from tests.support import KEY, PROJECT, Client, Response, multipart_body, visible_files
+from tests.support import (
+    KEY,
+    PROJECT,
+    Client,
+    Response,
+    multipart_body,
+    originals_in,
+    run_manage,
+    two_free_ports,
+    visible_files,
+)
 from tests.test_live import MEGABYTE, Program, children, counters
 
 SEED = 20261124
@@ -406,6 +420,45 @@ def test_stopped_while_clients_stall_the_program_ends_by_itself_and_stores_nothi
     assert journal(base) == [("stored", "old.tif")]
 
 
+@pytest.mark.parametrize("server", ["paste", "granian"])
+def test_stopped_while_clients_do_not_read_the_program_ends_by_itself(tmp_path: Path, server: str) -> None:
+    base = tmp_path / "a"
+    with serving(base, SERVER=server) as (program, client), contextlib.ExitStack() as connections:
+        with open(base / "originals/large.tif", "wb") as file:
+            file.truncate(500 * MEGABYTE)
+        for _ in range(3):
+            connection = connections.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=60))
+            connection.sendall(b"GET /fileget?type=O&filename=large.tif HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(1) == b"H"
+        program.process.send_signal(signal.SIGTERM)
+        status, printed = program.ended()
+    assert status == 0
+    assert "ends now" not in printed
+
+
+#: The program, which waits for something that never comes when it closes its store.
+NEVER_CLOSES = f"""
+import sys, time
+sys.path.insert(0, {str(PROJECT)!r})
+import server
+from assetstore.app import bootstrap
+bootstrap.AppContext.close = lambda _context: time.sleep(1000)
+sys.exit(server.main())
+"""
+
+
+@pytest.mark.parametrize("server", ["paste", "granian"])
+def test_stopped_while_something_never_ends_the_program_ends_in_time(tmp_path: Path, server: str) -> None:
+    with started(tmp_path / "a", "-c", NEVER_CLOSES, SERVER=server) as (program, client):
+        client.upload("a.tif", b"1")
+        workers = children(program.process.pid)
+        program.process.send_signal(signal.SIGTERM)
+        status, printed = program.ended()
+    assert (status, "ends now" in printed) == ((1, True) if server == "paste" else (0, False))
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    assert signals.STOP_SECONDS < signals.FORCED_SECONDS < 10, "when Docker kills it"
+
+
 # --- Full disks ----------------------------------------------------------------------------------
 
 
@@ -684,19 +737,28 @@ def remount(point: Path, options: str) -> None:
     pytest.fail(f"{point} cannot be remounted {options}")
 
 
-def assert_only_reads(client: Client, base: Path) -> None:
+def assert_only_reads(client: Client, base: Path, in_trash: int = 0) -> None:
     """Whoever wants to change something reads a sentence, and nothing changes."""
-    assert_refused(client.upload("new.jpg", version(1)), 500, base)
-    assert_refused(client.upload("old.jpg", b"new"), 500, base)
-    assert_refused(client.delete("old.jpg"), 500, base)
-    assert_refused(client.thumbnail("old.jpg", 123), 500, base)
-    assert client.delete("never.jpg").status in (404, 500)
+    for answer in (client.upload("new.jpg", version(1)), client.upload("old.jpg", b"new"), client.delete("old.jpg")):
+        assert_refused(answer, 503, base)
+        assert "disk is read-only" in answer.text
+        assert answer.headers["retry-after"]
+    assert client.delete("never.jpg").status == 503
+    assert client.thumbnail("old.jpg", 123).status == client.thumbnail("old.jpg", 123).status == 200
+    assert client.get("/getfileref", type="T", scale=123, filename="old.jpg").status == 404
+    linked = client.get("/getfileref", type="T", scale=200, filename="old.jpg")
+    assert linked.status == 200
+    assert client.get("/readyz").status == 200
+    ready = client.readiness()
+    assert ready["status"] == "degraded"
+    assert "disk is read-only" in ready["checks"]["store"]["reason"]
+    assert ready["checks"]["journal"]["status"] != "error"
     assert read(client, "new.jpg") is None
     assert read(client, "old.jpg") == pictures.jpeg()
     assert client.thumbnail("old.jpg").status == 200
     assert client.get("/getmetadata", filename="old.jpg").status == 200
     assert client.get("/testkey", random="1", token=client.token("1")).text == "Ok."
-    assert trash(base) == []
+    assert len(trash(base)) == in_trash
 
 
 def test_a_disk_that_becomes_read_only_is_read_and_written_again_without_a_restart(
@@ -713,6 +775,96 @@ def test_a_disk_that_becomes_read_only_is_read_and_written_again_without_a_resta
         assert_only_reads(client, base)
         remount(disk, "rw")
         assert_works(client, base)
+
+
+@pytest.mark.parametrize("server", ["paste", "granian"])
+def test_a_server_that_is_started_on_a_read_only_disk_reads_and_later_writes_without_a_restart(
+    tmp_path: Path, mounted: Mount, server: str
+) -> None:
+    disk, base = tmp_path / "disk", tmp_path / "disk/a"
+    metrics, address = two_free_ports()[0], {"SERVER": server}
+    mounted(disk, "24m")
+    with serving(base, ATTACHMENT_KEY="", **address) as (_, client):  # its own key is needed later, too
+        client.key = (base / PRIVATE / "key").read_text().strip()
+        assert client.upload("old.jpg", pictures.jpeg()).status == 200
+        assert client.thumbnail("old.jpg").status == 200
+        assert client.upload("gone.jpg", b"x").status == client.delete("gone.jpg").status == 200
+    (base / "originals" / PRIVATE / "upload-left").write_bytes(b"by a crash")
+    remount(disk, "ro")
+    settings = {"ATTACHMENT_KEY": "", "METRICS_ADDRESS": f"127.0.0.1:{metrics}", **address}
+    with serving(base, **settings) as (_, client):
+        client.key = (base / PRIVATE / "key").read_text().strip()
+        assert_only_reads(client, base, in_trash=1)
+        assert b"asset_server_requests_total" in Client(metrics).get("/metrics").body
+        remount(disk, "rw")
+        (base / "originals" / PRIVATE / "upload-left").unlink()
+        assert client.upload("new.jpg", b"x").status == client.delete("new.jpg").status == 200
+        assert client.thumbnail("old.jpg", 150).status == 200
+        assert (base / "thumbnails/old_150.jpg").exists()
+        wait_until(lambda: client.readiness()["checks"]["store"]["status"] == "ok")
+
+
+@pytest.mark.parametrize("has_folders", [True, False])
+def test_the_tree_of_another_server_is_served_from_a_read_only_snapshot(
+    tmp_path: Path, mounted: Mount, has_folders: bool
+) -> None:
+    disk, base = tmp_path / "disk", tmp_path / "disk/a"
+    mounted(disk, "24m")
+    (base / "originals").mkdir(parents=True)
+    (base / "originals/old.jpg").write_bytes(pictures.jpeg())
+    if has_folders:
+        (base / "thumbnails").mkdir()
+    remount(disk, "ro")
+    with serving(base) as (_, client):
+        assert read(client, "old.jpg") == pictures.jpeg()
+        assert read(client, "never.jpg") is None
+        assert client.thumbnail("old.jpg").status == 200
+        assert client.get("/getfileref", type="T", scale=200, filename="old.jpg").status == 404
+        assert_refused(client.upload("new.jpg", b"x"), 503, base)
+        assert_refused(client.delete("old.jpg"), 503, base)
+        remount(disk, "rw")
+        assert_works(client, base)
+
+
+def test_the_journal_of_a_read_only_disk_can_be_read(tmp_path: Path, mounted: Mount) -> None:
+    mounted(tmp_path / "disk", "24m")
+    base = tmp_path / "disk/a"
+    with serving(base) as (program, client):
+        client.upload("a.jpg", b"1")
+        program.process.send_signal(signal.SIGTERM)
+        program.ended()
+    remount(tmp_path / "disk", "ro")
+    with contextlib.closing(Journal(base)) as log:
+        assert [event.name for event in log.search()] == ["a.jpg"]
+        latest = log.latest("", "a.jpg")
+        assert latest is not None
+        assert latest.size == 1
+        with pytest.raises(ReadOnly):
+            log.probe()
+        assert not log.record(Event("deleted", "", "a"))
+    for command in (["journal"], ["usage"], ["trash", "list"]):
+        done = run_manage(base, *command)
+        assert done.returncode == 0, done.stderr
+    assert "a.jpg" in run_manage(base, "journal").stdout
+
+
+def test_retention_and_verification_on_a_read_only_disk_end_with_one_sentence(tmp_path: Path, mounted: Mount) -> None:
+    mounted(tmp_path / "disk", "24m")
+    base = tmp_path / "disk/a"
+    with originals_in(base, "") as originals:
+        for name in ("a", "b"):
+            (base / "originals" / name).write_bytes(b"x")
+            os.utime(base / "originals" / name, (1, 1))
+            originals.delete("", name, Origin("", ""))
+    for entry in trash(base):
+        entry.rename(entry.with_name("2001" + entry.name[4:]))
+    remount(tmp_path / "disk", "ro")
+    with originals_in(base, "") as originals:
+        with pytest.raises(ReadOnly):
+            TrashKeeper(originals, base, 90, None).round()
+        with pytest.raises(ReadOnly):
+            Verifier(originals, 30).round(threading.Event())
+    assert len(trash(base)) == 2
 
 
 def test_a_disk_that_fails_under_a_running_server_is_still_read(
@@ -855,6 +1007,21 @@ def test_files_of_another_user_are_replaced_and_deleted_and_are_in_the_trash(bas
     assert journal(base) == [("replaced", "replaced.tif"), ("deleted", "deleted.tif")]
 
 
+def test_thumbnails_are_rendered_although_their_folder_cannot_be_written(base_of_nobody: Path) -> None:
+    base, thumbnails = base_of_nobody, base_of_nobody / "thumbnails"
+    with serving_as_nobody(base) as (program, client):
+        client.upload("a.jpg", pictures.jpeg())
+        for folder in (thumbnails / PRIVATE, thumbnails):
+            folder.chmod(0o555)
+        assert client.thumbnail("a.jpg").status == client.thumbnail("a.jpg", 100).status == 200
+        assert visible_files(thumbnails) == []
+        for folder in (thumbnails, thumbnails / PRIVATE):
+            folder.chmod(0o755)
+        assert client.thumbnail("a.jpg").status == 200
+        assert visible_files(thumbnails) == ["a_200.jpg"]
+        program.wait_for("thumbnails are rendered, but not cached: ")
+
+
 def test_a_journal_that_belongs_to_another_user_stops_nothing(base_of_nobody: Path) -> None:
     base = base_of_nobody
     with serving(base) as (_, client):  # as root
@@ -959,6 +1126,41 @@ def test_a_journal_that_is_overwritten_under_a_running_server_stops_nothing(tmp_
             assert (answer.status, answer.text) == (200, "Ok.")
     with serving(base) as (_, client):
         assert_works(client, base)
+
+
+@pytest.mark.parametrize("server", ["paste", "granian"])
+def test_a_locked_journal_delays_nothing_and_gets_all_events_later_even_after_a_kill(
+    tmp_path: Path, server: str
+) -> None:
+    base = tmp_path / "a"
+    with serving(base, SERVER=server) as (program, client), ThreadPoolExecutor(8) as users:
+        client.upload("a.tif", b"1")
+        path = base / PRIVATE / "journal/journal.sqlite"
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as shell:
+            shell.execute("BEGIN EXCLUSIVE")
+            names = [f"{number}.tif" for number in range(16)]
+            assert {answer.status for answer in users.map(lambda name: client.upload(name, b"2"), names)} == {200}
+            assert client.upload("a.tif", b"3").status == 200
+            assert client.delete("a.tif").status == 200
+            assert client.get("/readyz").status == 200
+            ready = client.readiness()
+            checks = ready["checks"]
+            assert ready["status"] == "degraded"
+            assert "wait to be recorded in it: 18." in checks["journal"]["reason"]
+            assert checks["verification"]["status"] != "error"
+            for process in (program.process.pid, *children(program.process.pid)):
+                os.kill(process, signal.SIGKILL)
+    with serving(base, SERVER=server) as (_, client):
+        wait_until(lambda: client.readiness()["checks"]["journal"]["status"] == "ok")
+        assert client.upload("b.tif", b"1").status == 200
+    found = journal(base)
+    assert sorted(found[1:-3]) == sorted(("stored", name) for name in names)
+    assert [*found[:1], *found[-3:]] == [
+        *[("stored", "a.tif"), ("replaced", "a.tif"), ("deleted", "a.tif"), ("stored", "b.tif")]
+    ]
+    with contextlib.closing(sqlite3.connect(path)) as shell:
+        query = "SELECT size, sha256 IS NULL FROM events WHERE operation = 'deleted'"
+        assert shell.execute(query).fetchall() == [(1, 0)]
 
 
 def garbled(sound: bytes) -> dict[str, bytes]:
@@ -1083,6 +1285,37 @@ def test_deletes_go_on_on_a_full_disk(disk: Path) -> None:
             client.upload(name, b"x")
         fill(disk)
         assert {client.delete(name).status for name in names} == {200}
+
+
+def test_deletes_go_on_in_every_episode_of_a_full_disk(tmp_path: Path, mounted_ext4: Callable[..., str]) -> None:
+    disk = tmp_path / "disk"
+    mounted_ext4(disk)
+    names = [f"{number:03}-{'a' * 246}.jpg" for number in range(150)]
+    with originals_in(disk, "") as originals:
+        reserve = disk / "originals" / PRIVATE / "ballast"
+        pieces = visible_files(reserve)
+        keeper = TrashKeeper(originals, disk, 90, None)
+        for _ in range(3):
+            for name in names:
+                (disk / "originals" / name).write_bytes(b"x")
+            fill(disk)
+            for number, name in enumerate(names):
+                if number % 5 == 0:
+                    fill(disk)  # by another program, which uses what is released
+                assert originals.delete("", name, Origin("", ""))
+            assert visible_files(reserve) != pieces
+            (disk / "filler").unlink()
+            keeper.round()
+            assert visible_files(reserve) == pieces
+
+
+def test_a_round_refills_the_reserve_of_every_collection(tmp_path: Path) -> None:
+    reserves = [tmp_path / folder / "originals" / PRIVATE / "ballast" for folder in ("", "fish")]
+    with originals_in(tmp_path, "", "fish") as originals:
+        shutil.rmtree(reserves[0])
+        (reserves[1] / "7").unlink()
+        TrashKeeper(originals, tmp_path, 90, None).round()
+    assert [len(visible_files(reserve)) for reserve in reserves] == [32, 32]
 
 
 def test_a_failed_change_of_a_long_name_leaves_no_empty_folder_in_the_trash(base_of_nobody: Path) -> None:

@@ -1,5 +1,6 @@
 """names: the one door for store names and sizes."""
 
+import os
 import string
 
 import pytest
@@ -93,3 +94,42 @@ def test_the_last_extension_is_split_off(name: str, root: str, extension: str) -
 @given(st.text(string.printable, min_size=1))
 def test_splitting_loses_nothing(name: str) -> None:
     assert "".join(names.split_extension(name)) == name
+
+
+# Names of files that no client can request.
+
+ANY_FILE_NAME = st.binary(min_size=1, max_size=60).filter(lambda name: not {0, 0x2F} & set(name)).map(os.fsdecode)
+
+
+@given(ANY_FILE_NAME)
+def test_every_file_name_has_a_safe_spelling_that_leads_back_to_it(name: str) -> None:
+    text = names.spelled(name)
+    text.encode("utf-8")
+    assert (text == name) == names.is_store_name(name) or name in names.FOLDERS
+    assert not any(ord(character) < 32 for character in text)
+    assert names.unspelled(text) == name
+
+
+@given(ANY_FILE_NAME.filter(lambda name: name not in names.FOLDERS))
+def test_every_file_name_has_a_similar_store_name(name: str) -> None:
+    assert names.is_store_name(names.repaired(name)) or names.repaired(name) in names.FOLDERS
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "better"),
+    [
+        (b"a\nb.jpg", r"a\x0ab.jpg", "a_b.jpg"),
+        ("Käfer.jpg".encode("latin-1"), r"K\xe4fer.jpg", "Käfer.jpg"),
+        (b"a\\b.jpg", r"a\x5cb.jpg", "a_b.jpg"),
+        (b"a\xc2\x85b.jpg", r"a\u0085b.jpg", "a_b.jpg"),
+        ("Käfer 🐟%.jpg".encode(), "Käfer 🐟%.jpg", "Käfer 🐟%.jpg"),
+    ],
+)
+def test_spellings_and_store_names_of_odd_file_names(name: bytes, text: str, better: str) -> None:
+    assert names.spelled(os.fsdecode(name)) == text
+    assert names.repaired(os.fsdecode(name)) == better
+
+
+@pytest.mark.parametrize("text", [r"..\x2fa", r"a\xzz", r"a\x41", r"a\b", "../a", r"\x2f"])
+def test_what_is_no_spelling_stays_as_it_is(text: str) -> None:
+    assert names.unspelled(text) == text

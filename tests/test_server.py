@@ -339,6 +339,21 @@ def test_head_says_what_get_would_say(text: RunningServer) -> None:
     assert (head.status, head.headers["content-length"]) == (206, "3")
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_form_in_which_no_file_was_chosen_stores_nothing_and_replaces_nothing(
+    server: RunningServer, first: bool
+) -> None:
+    server.upload("a.jpg", b"good")
+    for name in ("a.jpg", "b.jpg"):
+        fields: list[tuple[str, str | tuple[str, bytes]]] = [("store", name), ("token", server.token(name))]
+        nothing: tuple[str, tuple[str, bytes]] = ("file", ("", b""))
+        answer = server.post_parts([nothing, *fields] if first else [*fields, nothing])
+        assert answer.status == 400
+        assert "no file" in answer.text
+    assert visible_files(server.originals) == ["a.jpg"]
+    assert (server.originals / "a.jpg").read_bytes() == b"good"
+
+
 def test_an_empty_file_is_a_file(server: RunningServer) -> None:
     server.upload("empty.dat", b"")
     answer = server.get("/fileget", filename="empty.dat")
@@ -441,6 +456,13 @@ def test_static_serves_originals_and_thumbnails_and_nothing_else(start: Start) -
         answer = server.get(f"/static/{path}")
         assert answer.status in (400, 404), path
         assert is_sentence(answer), path
+
+
+@pytest.mark.parametrize("path", ["", "originals", "originals/", "originals//", "originals/.", "originals/..", "x/"])
+def test_a_folder_under_static_is_not_found(server: RunningServer, path: str) -> None:
+    for answer in (server.get(f"/static/{path}"), server.head(f"/static/{path}")):
+        assert answer.status == 404, path
+    assert is_sentence(server.get(f"/static/{path}"))
 
 
 def test_broken_utf_8_in_a_path_finds_no_other_file(server: RunningServer) -> None:

@@ -53,6 +53,9 @@ _OWN_START = ("gunicorn", "uwsgi")
 #: How often to remove what crashes left, in seconds.
 _SWEEP_ROUND_SECONDS = 3600
 
+#: How often to add events to the journal that waited because another program had locked it, in seconds.
+_PENDING_ROUND_SECONDS = 60
+
 #: After how many seconds another process takes over when the process that serves the metrics ends.
 _METRICS_ROUND_SECONDS = 5
 
@@ -285,11 +288,14 @@ def _sizes_task(settings: Settings, originals: Originals, thumbnails: Thumbnails
 def _periodic_tasks(
     settings: Settings, originals: Originals, metrics: "Metrics | None", checks: Health
 ) -> tuple[PeriodicTask, ...]:
-    base, space = settings.base_dir, originals.space
-    tasks = [PeriodicTask("sweep", base, _SWEEP_ROUND_SECONDS, lambda _ending: space.sweep())]
+    base, journal, space = settings.base_dir, originals.journal, originals.space
+    tasks = [
+        PeriodicTask("pending-events", base, _PENDING_ROUND_SECONDS, lambda _ending: journal.add_pending()),
+        PeriodicTask("sweep", base, _SWEEP_ROUND_SECONDS, lambda _ending: space.sweep()),
+    ]
     if settings.trash_days:
         keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
-        tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, lambda _ending: keeper.purge()))
+        tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, keeper.round))
     if settings.verify_days:
         verifier = Verifier(originals, settings.verify_days)
         tasks.append(PeriodicTask("verification", base, schedule.ROUND_SECONDS, verifier.round))

@@ -21,7 +21,7 @@ from assetstore.bags.inventory import INVENTORY, Item, read_inventory
 from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import BadRequest, NotFound, StorageFault
 from assetstore.journal.events import Origin
-from assetstore.names import store_name
+from assetstore.names import repaired, store_name, unspelled
 from assetstore.originals.service import Originals, Received
 from assetstore.storage.protocols import Incoming
 from assetstore.thumbnails.service import Thumbnails
@@ -70,10 +70,13 @@ class ReceivedBag:
         else:
             items = [self._by_path(path) for path in sorted(payload)]
         for item in items:
+            name = unspelled(item.name)
+            if name != item.name:  # it was exported under a name that no client could request
+                name = repaired(name)
             with _named(item.path):
-                store_name(item.name)
+                store_name(name)
             size = self._located[item.path].lstat().st_size
-            yield Item(item.path, item.collection, item.collection_dir, item.name, size, item.modified_ns, item.sha256)
+            yield Item(item.path, item.collection, item.collection_dir, name, size, item.modified_ns, item.sha256)
 
     @staticmethod
     def _by_path(path: str) -> Item:

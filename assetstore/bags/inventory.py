@@ -1,6 +1,7 @@
 """The table of the originals in a bag, `attachments.csv`, which maps paths in the bag to store names.
 
-Store names that another system or the format itself does not support are replaced in the bag.
+Names that another system or the format itself does not support (RFC 8493, 2.1.3: line breaks and percent signs) are
+replaced in the bag. In the table, names that are no store names have the spelling of `assetstore.names.spelled`.
 """
 
 import csv
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from assetstore import csv_io
 from assetstore.errors import BadRequest
-from assetstore.names import split_extension
+from assetstore.names import is_store_name, spelled, split_extension
 
 #: The table of the originals in a bag.
 INVENTORY = "attachments.csv"
@@ -64,13 +65,15 @@ def payload_path(collection_dir: str, name: str, taken: set[str]) -> str:
 
 
 def _is_plain(name: str) -> bool:
+    if not is_store_name(name):
+        return False
     is_short = len(name.encode()) <= _LONGEST_PLAIN
     return is_short and not _ODD.search(name) and unicodedata.normalize("NFC", name) == name
 
 
 def _hashed(name: str) -> str:
     extension = split_extension(name)[1]
-    digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
     return f"renamed-{digest}{extension if _PLAIN_EXTENSION.fullmatch(extension) else ''}"
 
 
@@ -80,7 +83,8 @@ def write_inventory(path: Path, items: Iterable[Item]) -> None:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for item in items:
-            row = (item.path, item.collection, item.collection_dir, item.name, item.size, item.modified_ns, item.sha256)
+            name = spelled(item.name)
+            row = (item.path, item.collection, item.collection_dir, name, item.size, item.modified_ns, item.sha256)
             writer.writerow(row)
 
 

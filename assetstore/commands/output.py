@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from assetstore.commands.progress import Progress
+from assetstore.names import spelled
 
 _NANOSECONDS = 1_000_000_000
 
@@ -19,12 +20,15 @@ def timestamp_text(timestamp_ns: int) -> str:
     return datetime.fromtimestamp(timestamp_ns / _NANOSECONDS).astimezone().isoformat(" ", "seconds")
 
 
-def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str]) -> None:
+def show(row: Mapping[str, object], as_json: bool, columns: Sequence[str], *, is_file: bool = True) -> None:
     """Prints one row: as JSON, or the values of *columns* separated by tabs.
 
-    Keys that end in `_ns` contain timestamps: JSON shows them in UTC, text in local time.
+    Keys that end in `_ns` contain timestamps: JSON shows them in UTC, text in local time. With *is_file*, `name` is
+    the name of a file, and is printed in a safe spelling.
     """
     row = {_JSON_KEYS.get(key, key): value for key, value in row.items()}
+    if is_file and isinstance(row.get("name"), str):
+        row["name"] = spelled(str(row["name"]))
     if as_json:
         values = {key.removesuffix("_ns"): _utc(value) if key.endswith("_ns") else value for key, value in row.items()}
         click.echo(json.dumps(values, ensure_ascii=False))

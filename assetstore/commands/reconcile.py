@@ -109,7 +109,7 @@ def _compare(run: Comparison, new_plan: Path | None, as_json: bool) -> int:
     with progress("Comparing", run.number_of_records + run.number_of_files) as bar:
         for finding in run.run(bar.update):
             findings.append(finding)
-            show(_row(finding, as_json), as_json, _COLUMNS)
+            show(_row(finding, as_json), as_json, _COLUMNS, is_file=finding.file is not None)
     is_doubtful = run.counted[comparison.NO_RECORD] > run.number_of_files * _DOUBTFUL
     if is_doubtful:
         click.echo("Most files have no record. Check that all databases that use this server are listed.", err=True)

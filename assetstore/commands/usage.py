@@ -8,6 +8,7 @@ import click
 from assetstore.commands.installation import Installation
 from assetstore.commands.output import printable, progress, show
 from assetstore.commands.parameters import Selection, as_json_option
+from assetstore.names import spelled
 from assetstore.originals import growth
 from assetstore.originals import usage as usage_report
 
@@ -91,8 +92,8 @@ def _show_months(months: list[growth.Month], removed: Mapping[tuple[str, str], g
 
 def _show_duplicates(groups: list[usage_report.Duplicate], as_json: bool) -> None:
     for group in groups:
-        files = [{"place": collection_dir, "name": name} for collection_dir, name in group.files]
-        names = [f"{collection_dir}/{name}" if collection_dir else name for collection_dir, name in group.files]
+        files = [{"place": collection_dir, "name": spelled(name)} for collection_dir, name in group.files]
+        names = [f"{file['place']}/{file['name']}" if file["place"] else file["name"] for file in files]
         values = {"sha256": group.sha256, "size": group.size, "files": files}
         _show("duplicate", values, as_json, group.sha256, size_text(group.size), *names)
     wasted = sum(group.size * (len(group.files) - 1) for group in groups)

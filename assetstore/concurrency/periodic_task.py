@@ -4,6 +4,7 @@ Concurrency: each task has a thread of its own. Of all server processes on one s
 task's file lock runs it. The system releases the lock when that process ends, and another process takes over.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -33,6 +34,7 @@ class PeriodicTask:
         self._seconds = seconds
         self._work = work
         self._ending = threading.Event()
+        self._logged = ""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -52,11 +54,13 @@ class PeriodicTask:
 
     def _do_exclusively(self) -> None:
         try:
-            self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._opened_lock()
         except OSError as error:
-            _log.error("the periodic task %s cannot run: %s", self._name, error)
+            if str(error) != self._logged:
+                _log.error("the periodic task %s cannot run: %s", self._name, error)
+            self._logged = str(error)
             return
+        self._logged = ""
         try:
             if _is_ours(descriptor):
                 self._work(self._ending)
@@ -66,6 +70,17 @@ class PeriodicTask:
             _log.exception("the periodic task %s failed", self._name)
         finally:
             os.close(descriptor)
+
+    def _opened_lock(self) -> int:
+        try:
+            self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+        # Tasks that only read can run. Without their own files, tasks share the lock of a folder.
+        path = next(path for path in (self._lock_path, *self._lock_path.parents) if path.exists())
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _is_ours(descriptor: int) -> bool:

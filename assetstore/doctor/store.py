@@ -16,7 +16,7 @@ from assetstore.app import bootstrap
 from assetstore.config.loading import DEFAULT_BASE_DIR, Settings, SettingsError
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.errors import AssetError, ClockSkew
-from assetstore.names import PRIVATE_FOLDER
+from assetstore.names import PRIVATE_FOLDER, is_store_name, spelled
 from assetstore.programs import admin_name
 
 _MEGABYTE, _GIGABYTE = 1_000_000, 1_000_000_000
@@ -157,12 +157,15 @@ def _writable(path: Path, base: Path) -> Iterator[Finding]:
 
 def _readable(folder: Path) -> Iterator[Finding]:
     unreadable: list[str] = []
+    unreachable: list[str] = []
     seen = 0
     try:
         with os.scandir(folder) as entries:
             for entry in islice(entries, _SAMPLE):
                 if entry.is_file(follow_symlinks=False):
                     seen += 1
+                    if not is_store_name(entry.name):
+                        unreachable.append(spelled(entry.name))
                     if not os.access(entry.path, os.R_OK):
                         unreadable.append(entry.name)
     except FileNotFoundError:
@@ -184,6 +187,13 @@ def _readable(folder: Path) -> Iterator[Finding]:
         )
     elif seen:
         yield ok("originals", f"{seen} files in {folder} are readable.")
+    if unreachable:
+        yield warning(
+            "names",
+            f"{len(unreachable)} files in {folder} have names that no client can request, such as {unreachable[0]}.",
+            "Specify cannot show these files.",
+            f"{admin_name()} names repair --dry-run shows better names; without --dry-run, it renames the files.",
+        )
 
 
 def _journal(path: Path) -> Iterator[Finding]:

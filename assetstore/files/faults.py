@@ -4,7 +4,12 @@ import contextlib
 import errno
 from collections.abc import Iterator
 
-from assetstore.errors import AssetError, BadRequest, OutOfSpace, StorageFault
+from assetstore.errors import AssetError, BadRequest, NotWritable, OutOfSpace, ReadOnly, StorageFault
+
+#: After how many seconds clients may try again if the disk is read-only.
+_RETRY_SECONDS = 60
+
+_WRITE_FAULT = "The server cannot write to its attachment folder."
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -13,7 +18,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def faults() -> Iterator[None]:
     """Converts errors of the operating system to AssetErrors, with the path only in the detail for the log.
 
-    Raises OutOfSpace, BadRequest (the file system does not accept the name), StorageFault.
+    Raises OutOfSpace, BadRequest (the file system does not accept the name), ReadOnly, NotWritable, StorageFault.
     """
     try:
         yield
@@ -26,4 +31,17 @@ def faults() -> Iterator[None]:
             raise BadRequest("The file cannot be stored, because a folder has its name.", str(error)) from error
         if error.errno == errno.ENAMETOOLONG:
             raise BadRequest("The file name is too long for the server's file system.", str(error)) from error
-        raise StorageFault("The server cannot write to its attachment folder.", str(error)) from error
+        if error.errno == errno.EROFS:
+            raise read_only(error) from error
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise NotWritable(_WRITE_FAULT, str(error)) from error
+        raise StorageFault(_WRITE_FAULT, str(error)) from error
+
+
+def read_only(error: OSError) -> ReadOnly:
+    """Returns the error for a read-only file system (EROFS)."""
+    return ReadOnly(
+        "The server's disk is read-only, so nothing can be stored or deleted; files can still be read.",
+        str(error),
+        retry_after=_RETRY_SECONDS,
+    )

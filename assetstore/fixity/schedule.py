@@ -73,9 +73,7 @@ def last_run(originals: Originals) -> dict[str, Any] | None:
 
     Times are seconds since 1970; `ended` is None if the verification is not finished.
     """
-    query = "SELECT began_ns, ended_ns, summary FROM runs ORDER BY id DESC LIMIT 1"
-    with originals.journal.reading(query) as rows:
-        row = next(rows, None)
+    row = originals.journal.row("SELECT began_ns, ended_ns, summary FROM runs ORDER BY id DESC LIMIT 1")
     if row is None:
         return None
     began_ns, ended_ns, summary = row

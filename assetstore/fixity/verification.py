@@ -1,7 +1,8 @@
 """Reads originals and compares them with the checksums in the journal.
 
 Findings: a file is *changed* since it was stored, *missing*, *unknown* to the journal, *unnoted* (deleted or replaced
-without a journal entry), *empty*, *unreadable*, or *misnamed* (of another format than its extension says).
+without a journal entry), *empty*, *unreadable*, *misnamed* (of another format than its extension says), or
+*unreachable* (no client can request its name).
 
 Concurrency: can run while the server is running. A file that is replaced or deleted while it is read is checked again.
 Findings are confirmed under the lock of the store name, so an upload that is not in the journal yet is never reported.
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from assetstore import formats, media_types
+from assetstore import formats, media_types, names
 from assetstore.concurrency.rate_limit import Interrupted, RateLimit
 from assetstore.errors import NotFound, StorageFault, Unavailable
 from assetstore.fixity.unjournaled import Unjournaled, since
@@ -27,6 +28,7 @@ from assetstore.storage.models import StoredFile, Version
 
 CHANGED, MISSING, UNKNOWN, UNJOURNALED = "changed", "missing", "unknown", "unnoted"
 EMPTY, UNREADABLE, MISNAMED = "empty", "unreadable", "misnamed"
+UNREACHABLE = "unreachable"
 
 #: What each finding means.
 MEANINGS = {
@@ -37,6 +39,7 @@ MEANINGS = {
     EMPTY: "the file is empty",
     UNREADABLE: "the file cannot be read",
     MISNAMED: "the content does not match the extension",
+    UNREACHABLE: "no client can request a file of this name; the command `names repair --dry-run` shows a better one",
 }
 
 #: Bytes read at a time.
@@ -139,7 +142,7 @@ class Verification:
     def _done_before(self, collection_dir: str, name: str, began_ns: int) -> Finding | None:
         """The finding of this run before its interruption, None if the file was not checked."""
         query = "SELECT finding FROM checks WHERE place = ? AND name = ? AND time_ns >= ?"
-        with self._journal.reading(query, (collection_dir, name, began_ns)) as rows:
+        with self._journal.reading(query, (collection_dir, names.spelled(name), began_ns)) as rows:
             row = next(rows, None)
         self.summary.files += row is not None
         return None if row is None else Finding(collection_dir, name, tuple(str(row[0]).split()))
@@ -147,7 +150,7 @@ class Verification:
     def _checked(self, collection_dir: str, name: str) -> Finding | None:
         finding = self.check(collection_dir, name)
         if finding is not None:
-            row = (collection_dir, name, time.time_ns(), " ".join(finding.kinds))
+            row = (collection_dir, names.spelled(name), time.time_ns(), " ".join(finding.kinds))
             self._journal.write("INSERT OR REPLACE INTO checks VALUES (?, ?, ?, ?)", row)
         return finding
 
@@ -266,4 +269,6 @@ def _compare(found: Event, known: Event | None, own_sha256: str | None, head: by
         kinds.append(EMPTY)
     elif formats.is_misnamed(media_types.guess(found.name), head):
         kinds.append(MISNAMED)
+    if not names.is_store_name(found.name):
+        kinds.append(UNREACHABLE)
     return Finding(found.collection_dir, found.name, tuple(kinds), detail)

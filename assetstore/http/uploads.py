@@ -84,7 +84,7 @@ class Upload:
     def __init__(self, most_bytes: int | None = None) -> None:
         self.on_data: Callable[[int], None] = lambda _size: None
         self.fields = Parameters()
-        self.has_file = False
+        self._file_part: multipart.MultipartSegment | None = None
         self.incoming: Incoming | None = None
         self.size = 0
         self._most_bytes = most_bytes
@@ -145,17 +145,21 @@ class Upload:
         field_bytes = 0
         part: multipart.MultipartSegment | None = None
         # Small pieces until the file begins: a token that comes before the file is checked before more is read.
-        while chunk := body.read(_CHUNK if self.has_file else _FIRST_CHUNK):
+        while chunk := body.read(_FIRST_CHUNK if self._file_part is None else _CHUNK):
             for event in parser.parse(chunk):
                 if isinstance(event, multipart.MultipartSegment):
                     part = event
-                    if part.filename is not None:
-                        self._begin_file(open_file)
+                    if part.filename:
+                        self._begin_file(part, open_file)
                 elif part is None:
                     continue
                 elif part.filename is not None:
-                    if event and self.incoming is not None:
-                        self._take(event, self.incoming)
+                    if event:
+                        # Without a local name, only bytes are a file: browsers send neither if no file was chosen
+                        # (HTML, "constructing the entry list").
+                        if part is not self._file_part:
+                            self._begin_file(part, open_file)
+                        self._take(event)
                 elif event:
                     field += event
                     field_bytes += len(event)
@@ -165,21 +169,23 @@ class Upload:
                     self.fields.add(part.name or "", bytes(field), _charset(part))
                     field.clear()
 
-    def _take(self, data: bytes | bytearray | memoryview, incoming: Incoming) -> None:
+    def _take(self, data: bytes | bytearray | memoryview) -> None:
+        if self.incoming is None:
+            return
         self.size += len(data)
         if self._most_bytes is not None and self.size > self._most_bytes:
             raise self._too_long()
         self.on_data(len(data))
         self._checksum.update(data)
-        incoming.write(data)
+        self.incoming.write(data)
 
     def _too_long(self) -> TooLarge:
         return TooLarge(f"The file is too large: this server accepts at most {self._most_bytes} bytes.")
 
-    def _begin_file(self, open_file: FileOpener) -> None:
-        if self.has_file:
+    def _begin_file(self, part: multipart.MultipartSegment, open_file: FileOpener) -> None:
+        if self._file_part is not None:
             raise BadRequest("The upload contains more than one file; send each file in an upload of its own.")
-        self.has_file = True
+        self._file_part = part
         self.incoming = open_file(self.fields)
 
 

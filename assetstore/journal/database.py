@@ -3,6 +3,10 @@
 Concurrency: any thread and any process may use it. In a process, a lock guards the one connection; between processes,
 SQLite uses its own locks. With write-ahead logging, readers do not block, and adding an event does not wait for the
 disk. After a power failure the last events may be missing, but the database is intact.
+
+Other programs, such as a backup or an SQLite shell, may lock the database for any time. Requests wait for a fraction of
+a second at most, whatever their number: after a failure, further calls fail immediately for a second. Only calls that
+say so wait longer, and they let others pass in the meantime.
 """
 
 import contextlib
@@ -17,15 +21,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from assetstore.errors import StorageFault
+from assetstore.errors import JournalLocked, ReadOnly, StorageFault
 from assetstore.files.private_folders import make_private_folder
 from assetstore.journal import preallocate
 from assetstore.names import PRIVATE_FOLDER
 
 _log = logging.getLogger(__name__)
 
-#: How long a process waits for another one that writes.
-_BUSY_SECONDS = 5
+#: How long a call waits for another program that uses the database, in seconds; and how long a patient one.
+_BUSY_SECONDS = 0.25
+PATIENT_SECONDS = 5.0
+
+#: After a wait in vain, how long further calls fail immediately, in seconds, so that waits do not add up.
+_LOCKED_SECONDS = 1.0
+
+#: How often to try to get a lock.
+_POLL_SECONDS = 0.02
+
+#: The results of SQLite that mean that another program uses the database (https://sqlite.org/rescode.html).
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
 #: Space for the index of the write-ahead log, which SQLite maps into memory: 32 KiB for each 16 MiB of log.
 _INDEX_BYTES = 128 * 1024
@@ -60,6 +74,10 @@ CREATE TABLE IF NOT EXISTS runs (
     ended_ns INTEGER,
     summary TEXT                   -- JSON
 );
+CREATE TABLE IF NOT EXISTS queues (
+    identifier TEXT PRIMARY KEY,   -- of a queue of events that waited for the database
+    events INTEGER NOT NULL        -- how many of them are in the table of events
+) WITHOUT ROWID;
 """
 
 
@@ -78,26 +96,90 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._opened_as: tuple[int, int] = (0, 0)
         self._is_suspect = False
+        self._locked_until = {"read": 0.0, "write": 0.0}
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the database; it may not exist yet."""
+        return self._folder
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yields the connection for a transaction. Raises StorageFault."""
-        with self._lock, self._faults():
-            connection = self._opened()
-            with connection:
-                yield connection
+    def writing(self, *, is_patient: bool = False, is_durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Yields the connection for a transaction that writes.
+
+        Parameters:
+            is_patient: whether to wait for some seconds if another program has locked the database.
+            is_durable: whether the transaction survives a power failure.
+
+        Raises JournalLocked, StorageFault.
+        """
+        with self._faults(), self._begun(is_patient, is_durable) as connection, connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _begun(self, is_patient: bool, is_durable: bool) -> Iterator[sqlite3.Connection]:
+        end = time.monotonic() + (PATIENT_SECONDS if is_patient else 0.0)
+        with contextlib.ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(self._lock)
+                    connection = self._available("write", is_patient)
+                    connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+                    connection.execute("BEGIN IMMEDIATE")
+                    break
+                except sqlite3.OperationalError as error:
+                    if not _is_locked(error) or time.monotonic() >= end:
+                        self._note_lock("write", error)
+                        raise
+                stack.close()  # requests of this process go first
+                time.sleep(_POLL_SECONDS)
+            yield connection
+
+    def row(self, query: str, arguments: tuple[object, ...] = ()) -> tuple[Any, ...] | None:
+        """Returns the first row of a query; None if there is none. Raises JournalLocked, StorageFault."""
+        with self._faults(), self._lock:
+            found: tuple[Any, ...] | None
+            try:
+                found = self._available("read").execute(query, arguments).fetchone()
+            except sqlite3.OperationalError as error:
+                self._note_lock("read", error)
+                raise
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+                with contextlib.closing(_connect_read_only(self._path)) as connection:
+                    found = connection.execute(query, arguments).fetchone()
+            return found
 
     @contextlib.contextmanager
     def reading(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[Iterator[tuple[Any, ...]]]:
         """Yields the rows of a query, on a separate connection, so that no writer waits for the reader.
 
-        Raises StorageFault.
+        Waits for some seconds if another program has locked the database. Raises JournalLocked, StorageFault.
         """
         with self._faults():
-            with self.transaction():
-                pass  # creates the database if it does not exist
-            with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as connection:
+            try:
+                with self._lock:
+                    self._opened()  # creates the database if it does not exist
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+                connection = _connect_read_only(self._path)
+            else:
+                connection = sqlite3.connect(self._path, timeout=PATIENT_SECONDS)
+            with contextlib.closing(connection):
                 yield iter(connection.execute(query, arguments))
+
+    def _available(self, use: str, is_patient: bool = False) -> sqlite3.Connection:
+        """The open database, unless another program had it locked just before."""
+        if not is_patient and time.monotonic() < self._locked_until[use]:
+            raise _locked("database is locked")
+        return self._opened()
+
+    def _note_lock(self, use: str, error: sqlite3.OperationalError) -> None:
+        now = time.monotonic()
+        if _is_locked(error) and now >= self._locked_until[use]:
+            self._locked_until[use] = now + _LOCKED_SECONDS
 
     def close(self) -> None:
         """Closes the connection. The next use opens it again."""
@@ -118,7 +200,7 @@ class Database:
         # Only one process at a time creates the database, or moves a damaged one aside.
         descriptor = os.open(self._folder.with_name("journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock_soon(descriptor)
             self._connection = self._open()
             self._opened_as = (os.getpid(), _inode(self._path))
         finally:
@@ -154,6 +236,10 @@ class Database:
             if type(error) is sqlite3.DatabaseError:
                 self._is_suspect = True  # damaged: the next use checks all of it
                 self.close()
+            if isinstance(error, OSError) and error.errno == errno.EROFS:
+                raise ReadOnly("The disk of the journal is read-only.", f"{self._path}: {error}") from error
+            if _is_locked(error):
+                raise JournalLocked("Another program has locked the journal.", f"{self._path}: {error}") from error
             raise StorageFault("The journal cannot be used.", f"{self._path}: {error}") from error
 
 
@@ -166,7 +252,6 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("SELECT name FROM sqlite_master").fetchone()  # creates the index of the write-ahead log
         preallocate.allocate(path.with_name(path.name + "-shm"), _INDEX_BYTES)
-        connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
         # Detects damage that opening alone does not.
         connection.execute("SELECT MAX(id) FROM events").fetchone()
@@ -174,6 +259,46 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    """Opens a database on a read-only disk. If it has a write-ahead log, the index of the log must exist, too."""
+    # Without a log, SQLite needs no index, which it could not create (https://sqlite.org/wal.html#readonly).
+    option = "mode=ro" if _size(path.with_name(path.name + "-wal")) else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{option}", timeout=PATIENT_SECONDS, uri=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _is_locked(error: BaseException) -> bool:
+    """Whether another program uses the database; extended result codes have the result in the lowest byte."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _LOCKED
+
+
+def _locked(reason: str) -> sqlite3.OperationalError:
+    """The error of SQLite for a locked database."""
+    error = sqlite3.OperationalError(reason)
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return error
+
+
+def _lock_soon(descriptor: int) -> None:
+    """Locks a file. Raises OperationalError if another process holds it for long: it waits for the database, too."""
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise _locked("journal.lock is locked") from None
+            time.sleep(_POLL_SECONDS)
 
 
 def _is_intact(connection: sqlite3.Connection) -> bool:

@@ -13,11 +13,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from assetstore.concurrency.rate_limit import RateLimit
-from assetstore.errors import NotFound, StorageFault
+from assetstore.errors import BadRequest, NotFound, StorageFault
 from assetstore.migration import outcomes as migration_outcomes
 from assetstore.migration.endpoints import End
 from assetstore.migration.state import MigrationState, Result, Task
 from assetstore.migration.transfer import Rules, Transfer, Work
+from assetstore.names import is_store_name, spelled
+from assetstore.storage.models import Listed
 
 _PROGRESS_SECONDS = 0.3
 
@@ -93,7 +95,8 @@ class Pass:
         for collection_dir, target_dir in self._work.rules.collection_dirs.items():
             if not self._work.target.is_new(target_dir):
                 self._state.note_target(collection_dir, self._work.target.store.originals.originals(target_dir))
-            self._state.note_source(collection_dir, self._work.source.store.originals.originals(collection_dir))
+            listed = self._work.source.store.originals.originals(collection_dir)
+            self._state.note_source(collection_dir, map(_with_store_name, listed))
         self.summary.files, self.summary.bytes = self._state.count()
         if not self.summary.files and self._state.has_notes():
             raise StorageFault("The source is empty, but files were copied from it before. Check that it is mounted.")
@@ -172,3 +175,13 @@ class Pass:
                         outcome = migration_outcomes.REMOVED
             self.summary.outcomes[outcome] += 1
             yield FileResult(collection_dir, name, Result(outcome, size))
+
+
+def _with_store_name(listed: Listed) -> Listed:
+    """Raises BadRequest: the name is no store name, so the target may be unable to store it."""
+    if not is_store_name(listed.name):
+        raise BadRequest(
+            f"No client can request the file {spelled(listed.name)}, and it cannot be migrated. "
+            "The command `names repair --dry-run` shows a better name for each such file."
+        )
+    return listed

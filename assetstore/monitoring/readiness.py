@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from assetstore.config.loading import Settings
-from assetstore.errors import OutOfSpace
+from assetstore.errors import JournalLocked, OutOfSpace, ReadOnly
 from assetstore.fixity import schedule
 from assetstore.monitoring.health import ERROR, OK, WARNING, Result
 from assetstore.originals.service import Originals
@@ -52,7 +52,10 @@ def _certificate(settings: Settings) -> Result:
 
 
 def _store(originals: Originals) -> Result:
-    originals.space.probe()
+    try:
+        originals.space.probe()
+    except ReadOnly as error:
+        return Result(WARNING, error.public)
     return Result(OK, "The store can be written.")
 
 
@@ -66,7 +69,13 @@ def _space(settings: Settings, originals: Originals) -> Result:
 
 
 def _journal(originals: Originals) -> Result:
-    originals.journal.probe()
+    try:
+        originals.journal.probe()
+    except JournalLocked as error:
+        number = originals.journal.pending()
+        return Result(WARNING, f"{error.public} Changes that wait to be recorded in it: {number}.")
+    except ReadOnly:
+        return Result(WARNING, "The disk of the journal is read-only, so changes cannot be recorded.")
     return Result(OK, "The journal can be written.")
 
 
@@ -89,7 +98,10 @@ def _rendering(pool: RenderPool) -> Result:
 
 def _verification(settings: Settings, originals: Originals) -> Result:
     """Findings are only a warning: they are for the curator, and the server is still ready."""
-    last = schedule.last_run(originals)
+    try:
+        last = schedule.last_run(originals)
+    except JournalLocked as error:
+        return Result(WARNING, f"{error.public} The last verification is not known.")
     if last is None:
         return Result(OK, "No verification has been run yet.")
     if last["ended"] is None:

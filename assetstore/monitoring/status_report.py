@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from assetstore import __version__, formats, media_types
+from assetstore import __version__, formats, media_types, names
 from assetstore.collections.mapping import Collections
 from assetstore.config.loading import Settings
 from assetstore.errors import AssetError, BadRequest, NotFound
@@ -168,7 +168,7 @@ class Report:
         originals = [
             {
                 "place": collection_dir,
-                "name": listed.name,
+                "name": names.spelled(listed.name),
                 "size": listed.size,
                 "time": listed.modified_ns / _NANOSECONDS,
                 "type": media_types.guess(listed.name),

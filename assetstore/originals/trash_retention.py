@@ -1,4 +1,4 @@
-"""Trash retention: purges entries of the trash by age and by size.
+"""Trash retention: purges entries of the trash by age and by size, and refills the reserve for deletes on a full disk.
 
 A wrong clock must not empty the trash. So each round records its time. If the next round is more than three days away
 from it, in either direction, the clock may have jumped (or the server was off). Then nothing is purged, and purging
@@ -10,8 +10,9 @@ import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Event as Signal
 
-from assetstore.errors import AssetError
+from assetstore.errors import AssetError, ReadOnly
 from assetstore.journal.events import Origin
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.originals.service import Originals
@@ -64,7 +65,18 @@ class TrashKeeper:
         self._days = days
         self._most_bytes = most_bytes
 
-    def purge(self, now: float | None = None) -> int:
+    def round(self, ending: Signal | None = None) -> None:
+        """Purges entries that are due, and refills the reserve. May be called by only one process at a time.
+
+        Parameters:
+            ending: set when it has to end soon.
+        """
+        try:
+            self.purge(ending=ending)
+        finally:  # the reserve does not depend on the trash being readable
+            self._originals.space.refill_reserve()
+
+    def purge(self, now: float | None = None, ending: Signal | None = None) -> int:
         """Purges entries that are due, and returns their number. May be called by only one process at a time."""
         if not self._days:
             return 0
@@ -76,9 +88,13 @@ class TrashKeeper:
             return 0
         number = size = 0
         for entry in due(self._originals.trash(), now, self._days, self._most_bytes):
+            if ending is not None and ending.is_set():
+                break
             try:
                 if self._originals.purge(entry, Origin("", "housekeeping")):
                     number, size = number + 1, size + entry.size
+            except ReadOnly:
+                raise  # none of the others can be purged either
             except AssetError as error:
                 _log.error("%r cannot be purged: %s %s", entry.identifier, error.public, error.detail)
         if number:

@@ -13,7 +13,7 @@ from typing import Any
 
 import bottle
 
-from assetstore.errors import AssetError, BadRequest, RangeNotSatisfiable
+from assetstore.errors import AssetError, BadRequest, RangeNotSatisfiable, StorageFault
 from assetstore.http import file_response
 from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 
@@ -85,7 +85,7 @@ def _error_response(error: AssetError) -> bottle.HTTPResponse:
     request_id = request_context().request_id
     request_context().sentence = error.public
     text, level = error.public, logging.INFO
-    if error.status in (500, 507):
+    if error.status in (500, 507) or isinstance(error, StorageFault):
         text, level = f"{error.public} (Request {request_id})", logging.ERROR
     elif error.status in (403, 503):
         level = logging.WARNING

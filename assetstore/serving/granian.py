@@ -70,7 +70,12 @@ def run(open_application: Opener, settings: Settings) -> None:
 def _begin(server: Server, settings: Settings, port: int) -> None:
     # Only now, because before this Granian sets its own handlers and logs warnings about intended settings.
     logging.getLogger("_granian").setLevel(logging.WARNING)
-    stop, reload = server.signal_handler_interrupt, server.signal_handler_reload
+    reload = server.signal_handler_reload
+
+    def stop() -> None:
+        signals.end_by_force()
+        server.signal_handler_interrupt()
+
     signals.listen({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload})
     where = (settings.bind_address, port, settings.scheme, settings.processes)
     _log.info("listening on %s port %s by %s, processes: %s", *where)

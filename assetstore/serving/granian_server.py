@@ -17,7 +17,7 @@ from granian.net import SocketHolder
 from granian.server.mp import MPServer
 
 from assetstore.config.loading import Settings
-from assetstore.serving import sockets, tls
+from assetstore.serving import signals, sockets, tls
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ _LONGEST_HEAD = 256 * 1024
 #: Connections per worker. An idle one holds a file descriptor and some kilobytes, but no thread.
 _CONNECTIONS = 4096
 
-#: How long running requests may take, in seconds, when the server stops, and when a worker is replaced.
-_STOP_SECONDS = 9
+#: How long running requests may take when a worker is replaced, in seconds.
 _REPLACED_SECONDS = 3600.0
 
 #: How long the old worker still serves beside the new one, in seconds. Opening the store takes less than a second.
@@ -65,7 +64,7 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
             log_dictconfig=_LOGGING,
             respawn_failed_workers=True,
             respawn_interval=_OVERLAP_SECONDS,
-            workers_kill_timeout=_STOP_SECONDS,
+            workers_kill_timeout=signals.STOP_SECONDS,
             workers_max_rss=settings.worker_memory,
         )
         self._settings = settings

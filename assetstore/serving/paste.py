@@ -22,9 +22,6 @@ from assetstore.serving.paste_handler import Handler
 
 _log = logging.getLogger(__name__)
 
-#: How long running requests may take when the server stops, in seconds.
-STOP_SECONDS = 9
-
 #: How long a thread waits after an error such as too many open files before it accepts again, in seconds.
 _PAUSE_SECONDS = 0.5
 
@@ -62,13 +59,13 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
         self.socket.setblocking(True)
 
     def serve_until_stopped(self) -> None:
-        """Serves until `stop` is called, then waits up to STOP_SECONDS for running requests."""
+        """Serves until `stop` is called, then waits up to `signals.STOP_SECONDS` for running requests."""
         for _ in range(self.thread_pool.nworkers):
             self.thread_pool.add_task(self._serve)
         self._stopped.wait()
         self.running = False
         self.socket.shutdown(socket.SHUT_RDWR)  # wakes threads that wait for connections
-        end = time.monotonic() + STOP_SECONDS
+        end = time.monotonic() + signals.STOP_SECONDS
         while self.busy and time.monotonic() < end:
             time.sleep(0.05)
         self.socket.close()
@@ -97,7 +94,12 @@ def run(application: Application, settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, finishes running requests, and returns. Raises SettingsError."""
     sockets.allow_many_files()
     server = Server(application, settings, sockets.listen(settings.bind_address, settings.port))
-    handlers = {signal.SIGTERM: server.stop, signal.SIGINT: server.stop}
+
+    def stop() -> None:
+        signals.end_by_force()
+        server.stop()
+
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop}
     if not os.isatty(0):  # without a terminal, SIGHUP means reload; with one, it means that the terminal was closed
         handlers[signal.SIGHUP] = lambda: _log.warning("SIGHUP: Paste has nothing to reload")
     signals.listen(handlers)

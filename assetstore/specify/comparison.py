@@ -222,6 +222,8 @@ class Comparison:
         is_young = listed.modified_ns > self._rules.as_of_ns - self._rules.grace_ns
         if not users and not is_young:
             meaning = f"no record uses this file of {listed.size} bytes"
+            if not is_store_name(listed.name):
+                meaning += ", and no client can request its name; see the command `names repair --dry-run`"
             return self._finding(NO_RECORD, collection_dir, listed.name, [], meaning, listed)
         if not listed.size:
             return self._finding(

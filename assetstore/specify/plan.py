@@ -16,7 +16,7 @@ from pathlib import Path
 from assetstore import csv_io
 from assetstore.errors import BadRequest, NotFound
 from assetstore.journal.events import Origin
-from assetstore.names import is_store_name
+from assetstore.names import is_store_name, spelled
 from assetstore.originals.service import Originals
 from assetstore.specify.comparison import EMPTY, NO_FILE, NO_RECORD, Finding
 from assetstore.storage.models import TrashEntry, Version
@@ -59,12 +59,13 @@ def write(path: Path, findings: Iterable[Finding], *, suggests_trash: bool) -> N
 
 def _row(finding: Finding, suggests_trash: bool) -> dict[str, object]:
     entry, file = finding.entry, finding.file
-    suggested = TRASH if suggests_trash and finding.kind == NO_RECORD else ""
+    is_possible = finding.kind == NO_RECORD and is_store_name(finding.name)
+    suggested = TRASH if suggests_trash and is_possible else ""
     return {
         "action": RESTORE if entry is not None else suggested,
         "finding": finding.kind,
         "place": finding.collection_dir,
-        "name": finding.name,
+        "name": spelled(finding.name) if file else finding.name,
         "records": " ".join(finding.records),
         "original": finding.original,
         "size": file.size if file else None,
@@ -166,5 +167,5 @@ class Repair:
 
 def _mark(collection_dir: str, name: str, size: int, modified_ns: int) -> str:
     """An identifier of this version of a file, in a form that spreadsheet programs do not change."""
-    identity = f"{collection_dir}\0{name}\0{size}\0{modified_ns // _SECOND}".encode()
+    identity = f"{collection_dir}\0{name}\0{size}\0{modified_ns // _SECOND}".encode("utf-8", "surrogateescape")
     return "file-" + hashlib.blake2b(identity, digest_size=8).hexdigest()

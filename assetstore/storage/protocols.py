@@ -69,7 +69,11 @@ class OriginalReader(Protocol):
         """Yields a path at which tools can read an original. Raises NotFound."""
 
     def originals(self, collection_dir: str) -> Iterator[Listed]:
-        """Yields all originals of a collection folder, in any order. Raises StorageFault."""
+        """Yields all originals of a collection folder, in any order.
+
+        Their names need not be valid store names: clients cannot request some files that were copied in by hand.
+        Raises StorageFault.
+        """
 
     def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds the lock of an original, among all threads and processes.
@@ -102,6 +106,17 @@ class OriginalStorage(OriginalReader, Protocol):
         """Removes an original, to the trash if *keep_old*. Returns whether it existed. Raises StorageFault."""
 
 
+@runtime_checkable
+class RenamableOriginals(Protocol):
+    """A store of originals in which `manage.py names repair` can rename files."""
+
+    def rename_original(self, collection_dir: str, name: str, new_name: str) -> bool:
+        """Renames an original; False if there is already one of the new name. The lock of the new name must be held.
+
+        Raises NotFound, StorageFault.
+        """
+
+
 class TrashStorage(Protocol):
     """The trash of a store: deleted and replaced originals."""
 
@@ -128,6 +143,9 @@ class StorageSpace(Protocol):
 
     def sweep(self) -> None:
         """Removes what crashes left, and uploads that were begun long ago. Runs every hour. Raises StorageFault."""
+
+    def refill_reserve(self) -> None:
+        """Reserves space again for deletes on a full disk, as far as there is free space. Raises StorageFault."""
 
     def probe(self) -> None:
         """Writes and removes a test file in each collection folder or bucket. Raises OutOfSpace, StorageFault."""

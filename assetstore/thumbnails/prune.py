@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 from assetstore import formats, media_types
-from assetstore.names import split_extension
+from assetstore.names import is_store_name, split_extension
 from assetstore.originals.service import Originals
 from assetstore.storage.models import CachedThumbnail
 from assetstore.storage.protocols import PrunableThumbnails
@@ -145,7 +145,7 @@ class Pruning:
         shown = set()
         for listed in self.originals.storage.originals(collection_dir):
             media_type = media_types.guess(listed.name)
-            if media_type in formats.THUMBNAIL_TYPES:
+            if media_type in formats.THUMBNAIL_TYPES and is_store_name(listed.name):
                 shown.add("\0".join(formats.thumbnail_parts(listed.name, media_type)))
         return shown
 

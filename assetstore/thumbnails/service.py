@@ -24,15 +24,16 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from assetstore import formats, media_types
 from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.single_flight import SingleFlight
-from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedType
+from assetstore.errors import AssetError, NotFound, NotWritable, Unavailable, Unrenderable, UnsupportedType
 from assetstore.storage.models import StoredFile, Version
 from assetstore.storage.protocols import NewThumbnail, OriginalReader, ThumbnailStore
-from assetstore.thumbnails import fingerprint
+from assetstore.thumbnails import fingerprint, uncached
 from assetstore.thumbnails.failures import Failures
 from assetstore.thumbnails.rendering.job import Job
 from assetstore.thumbnails.rendering.pool import TIMEOUT_SECONDS, RenderPool, busy
@@ -84,6 +85,7 @@ class Thumbnails:
         self._waiting = waiting
         self._flights: SingleFlight[bytes] = SingleFlight()
         self._failures = Failures()
+        self._uncached = uncached.UncachedLog()
 
     def name(self, name: str, scale: int) -> str:
         """Returns the file name of the thumbnail of *name* at *scale*. Raises UnsupportedType."""
@@ -117,14 +119,17 @@ class Thumbnails:
             with contextlib.suppress(NotFound):
                 self._store.open(collection_dir, thumbnail).file.close()
                 return thumbnail
-        raise busy(f"{name!r} keeps changing")
+        raise Unavailable("The thumbnail cannot be linked to, because it cannot be cached.", retry_after=60)
 
     def _linkable_scale(self, collection_dir: str, name: str, scale: int) -> int:
         size = min(scale, self._rules.largest)
         # A link requires a cached thumbnail, so a size may take a free place by its first request.
-        if self._store.caches_size(collection_dir, size, name) or self._store.add_size(collection_dir, size, False):
-            return size
-        smaller = self._store.largest_cached_size(collection_dir, size)
+        with contextlib.suppress(NotWritable):
+            if self._store.caches_size(collection_dir, size, name) or self._store.add_size(collection_dir, size, False):
+                return size
+        smaller = None
+        with contextlib.suppress(NotWritable):  # the list of sizes cannot be created
+            smaller = self._store.largest_cached_size(collection_dir, size)
         if smaller is None:
             raise NotFound("No thumbnail can be linked to, because none of this size or a smaller one is cached.")
         return smaller
@@ -176,13 +181,18 @@ class Thumbnails:
         """The thumbnail, made by this thread or by one that began earlier."""
 
         def make() -> bytes:
-            with self._store.locked(request.collection_dir, request.thumbnail):
+            render = functools.partial(self._pool.render, client=client)
+            try:
                 try:
-                    return self._produce(request, functools.partial(self._pool.render, client=client))
-                except Unrenderable as failure:
-                    # Not in the background, where rendering may fail only because it takes too long.
-                    self._failures.remember(request, failure)
-                    raise
+                    with self._store.locked(request.collection_dir, request.thumbnail):
+                        return self._produce(request, render)
+                except NotWritable as error:
+                    self._uncached.note(error)
+                    return self._make(request, render, uncached.temporary())
+            except Unrenderable as failure:
+                # Not in the background, where rendering may fail only because it takes too long.
+                self._failures.remember(request, failure)
+                raise
 
         if not self._waiting.acquire(client):
             raise busy(f"{self._waiting.held} requests are waiting for thumbnails")
@@ -272,7 +282,7 @@ class Thumbnails:
         if adopted is not None:
             return adopted
         began = time.monotonic()
-        picture = self._make(request, render)
+        picture = self._make(request, render, self._store.new(request.collection_dir, request.thumbnail))
         _log.debug("made thumbnail %r in %.0f ms", request.thumbnail, (time.monotonic() - began) * 1000)
         # If another program changed the original meanwhile, only this code can remove the outdated thumbnail.
         try:
@@ -309,7 +319,7 @@ class Thumbnails:
         is_younger = thumbnail.modified_ns >= request.version.changed_ns
         return is_younger and not self._has_namesake(request.collection_dir, request.name)
 
-    def _make(self, request: ThumbnailRequest, render: Render) -> bytes:
+    def _make(self, request: ThumbnailRequest, render: Render, place: AbstractContextManager[NewThumbnail]) -> bytes:
         with self._storage.open_original(request.collection_dir, request.name) as original:
             decoder = formats.recognise(original.file.read(formats.HEAD_LENGTH))
         if decoder is None:
@@ -317,13 +327,18 @@ class Thumbnails:
             raise Unrenderable("The file is not an image of the type that its name suggests.", detail)
         with (
             self._storage.local_original(request.collection_dir, request.name) as source,
-            self._store.new(request.collection_dir, request.thumbnail) as new,
+            place as new,
         ):
             encoder = formats.encoder(self._media_type(request.name))
             render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, request.size))
             picture = new.path.read_bytes()
-            if self._store.caches_size(request.collection_dir, request.size, request.name):
-                self._publish(new, request)
+            if isinstance(new, uncached.Uncached):
+                return picture
+            try:
+                if self._store.caches_size(request.collection_dir, request.size, request.name):
+                    self._publish(new, request)
+            except NotWritable as error:
+                self._uncached.note(error)
             return picture
 
     def _publish(self, new: NewThumbnail, request: ThumbnailRequest) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from assetstore.errors import AssetError, BadRequest, NotFound, Unavailable, UnsupportedType
+from assetstore.names import is_store_name
 from assetstore.originals.service import Originals
 from assetstore.storage.models import Listed
 from assetstore.thumbnails.service import Thumbnails
@@ -84,7 +85,8 @@ class Warming:
     def chosen(self, collection_dir: str) -> Iterator[Listed]:
         """Yields the originals of a folder that can have thumbnails and are new enough. Raises StorageFault."""
         for listed in self.originals.storage.originals(collection_dir):
-            if self.since_ns is not None and listed.modified_ns < self.since_ns:
+            is_old = self.since_ns is not None and listed.modified_ns < self.since_ns
+            if is_old or not is_store_name(listed.name):  # thumbnails of other names cannot be requested
                 continue
             try:
                 self.thumbnails.name(listed.name, 1)

@@ -106,7 +106,7 @@ def test_a_text_part_says_its_own_charset() -> None:
 
 def test_local_file_names_may_be_in_any_charset() -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="Jos\xe9.jpg"; filename="Jos\xe9.jpg"\r\n\r\nx\r\n--b--\r\n'
-    assert received(body, "multipart/form-data; boundary=b").has_file
+    assert received(body, "multipart/form-data; boundary=b").incoming is not None
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,28 @@ def test_a_field_in_an_odd_charset_is_refused_only_if_it_matters() -> None:
 def test_two_files_are_a_bad_request() -> None:
     with pytest.raises(BadRequest, match="one file"):
         received(*multipart_body([("a", ("a", b"1")), ("b", ("b", b"2"))]))
+
+
+def test_a_file_part_without_a_name_and_bytes_is_no_file() -> None:
+    nothing = ("f", ("", b""))
+    assert received(*multipart_body([("store", "a"), nothing])).incoming is None
+    chosen = ("g", ("a.jpg", b"1"))
+    for parts in ([nothing, chosen], [chosen, nothing]):
+        upload = received(*multipart_body(parts))
+        assert isinstance(upload.incoming, MemoryIncoming)
+        assert (upload.incoming.content, upload.size) == (b"1", 1)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.jpg", b""), ("", b"1"), ("a.jpg", b"1")])
+def test_a_file_part_with_a_name_or_bytes_is_a_file(name: str, content: bytes) -> None:
+    upload = received(*multipart_body([("f", (name, content))]))
+    assert isinstance(upload.incoming, MemoryIncoming)
+    assert upload.incoming.content == content
+
+
+def test_two_files_without_a_name_are_a_bad_request() -> None:
+    with pytest.raises(BadRequest, match="one file"):
+        received(*multipart_body([("a", ("", b"1")), ("b", ("", b"2"))]))
 
 
 def test_twenty_thousand_parts_and_a_huge_field_are_too_large() -> None:

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from assetstore.errors import StorageFault
+from assetstore.errors import JournalLocked, StorageFault
 from assetstore.journal import database, events
 from assetstore.journal.events import Event
 from assetstore.journal.journal import Journal
@@ -414,22 +415,6 @@ def test_a_folder_in_place_of_the_file_is_a_fault_and_stays(journal: Journal, fo
     assert (folder / "journal.sqlite").is_dir()
 
 
-def test_a_journal_that_somebody_else_holds_is_a_fault_after_a_while(
-    journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(database, "_BUSY_SECONDS", 0)
-    record(journal, "a")
-    holder = sqlite3.connect(folder / "journal.sqlite")
-    holder.execute("BEGIN IMMEDIATE")
-    journal.close()
-    assert journal.record(Event(events.STORED, "", "b")) is False
-    assert "locked" in caplog.text
-    holder.rollback()
-    holder.close()
-    record(journal, "c")
-    assert names(journal) == ["a", "c"]
-
-
 def test_text_that_cannot_be_kept_is_a_fault_as_well(journal: Journal) -> None:
     assert journal.record(Event(events.PURGED, "", "\udcff")) is False
 
@@ -547,3 +532,175 @@ def test_children_of_a_process_record_beside_it(journal: Journal, tmp_path: Path
     assert (run.returncode, run.stderr) == (0, b"")
     expected = {"before": 1, "after": 1, "parent": 29, **{f"child {child}": 25 for child in range(4)}}
     assert Counter(names(journal)) == expected
+
+
+# Locked by another program.
+
+
+@contextlib.contextmanager
+def locked(folder: Path, how: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """Holds a lock on the database as another program does."""
+    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite", isolation_level=None)) as holder:
+        if how == "locking_mode":
+            holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+            how = "BEGIN EXCLUSIVE"
+        holder.execute(how)
+        if how == "BEGIN EXCLUSIVE":
+            holder.execute("DELETE FROM events WHERE id IS NULL")
+        yield
+        holder.execute("COMMIT")
+
+
+LOCKS = ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"]
+
+
+@pytest.mark.parametrize("how", LOCKS)
+def test_events_wait_for_a_locked_journal_and_are_added_in_order(journal: Journal, folder: Path, how: str) -> None:
+    record(journal, "a")
+    with locked(folder, how):
+        for turn in range(3):
+            record(journal, f"b{turn}", "c")
+            journal.close()
+        record(journal, "c", operation=events.DELETED)
+        assert journal.pending() == 7
+    record(journal, "d")
+    journal.add_pending()
+    assert journal.pending() == 0
+    assert names(journal) == ["a", "b0", "c", "b1", "c", "b2", "c", "c", "d"]
+    assert [event.operation for event in journal.search(name="c")][-1] == events.DELETED
+    assert [event.time_ns for event in journal.search()] == sorted(event.time_ns for event in journal.search())
+    assert not (folder / "pending.jsonl").exists()
+
+
+def test_what_waits_counts_as_the_latest_of_its_name(journal: Journal, folder: Path) -> None:
+    timed(journal, (events.STORED, "a", 1), (events.STORED, "b", 1))
+    with locked(folder):
+        timed(journal, (events.REPLACED, "a", 2), (events.PURGED, "a", 3))
+        for where, name, time_ns in (("p", "a", 2), ("p", "b", 1)):
+            latest, present = journal.latest(where, name), journal.latest_present(where, name, 5)
+            assert latest is not None
+            assert present is not None
+            assert latest.time_ns == present.time_ns == time_ns
+        before = journal.latest_present("p", "a", 1)
+        assert before is not None
+        assert before.time_ns == 1
+
+
+def test_whoever_reads_everything_sees_what_waits_or_hears_how_much_it_is(
+    journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(journal, "a")
+    ways: list[Callable[[Journal], object]] = [
+        lambda journal: list(journal.search()),
+        lambda journal: list(journal.state("")),
+        lambda journal: list(journal.following("", 0)),
+        lambda journal: journal.add_pending(),
+    ]
+    for way in ways:
+        with locked(folder), monkeypatch.context() as patch:
+            patch.setattr("assetstore.journal.journal.PATIENT_SECONDS", 0)
+            record(journal, "b", "c")
+            with pytest.raises(JournalLocked, match=r"in it: 2\. Try again") as error:
+                way(journal)
+            assert str(folder) not in error.value.public
+        way(journal)
+        assert journal.pending() == 0
+
+
+def test_a_locked_journal_holds_up_many_threads_no_longer_than_one(
+    journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    begin = database._lock_soon
+    monkeypatch.setattr(database, "_lock_soon", lambda descriptor: (waits.append(0), begin(descriptor)))
+    record(journal, "a")
+    waits.clear()
+    journal.close()
+    with locked(folder, "locking_mode"):
+        with ThreadPoolExecutor(50) as pool:
+            list(pool.map(lambda number: record(journal, str(number)), range(50)))
+        assert len(waits) < 10, "so many calls waited for the database"
+    journal.add_pending()
+    assert sorted(names(journal)) == sorted(["a", *map(str, range(50))])
+
+
+KILLED_WHEN_IT_REMOVES_THE_QUEUE = """
+import os, pathlib, signal, sys
+from assetstore.journal.journal import Journal
+def watch(event, arguments):
+    if event == "os.remove" and str(arguments[0]).endswith("pending.jsonl"):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+Journal(pathlib.Path(sys.argv[1])).add_pending()
+"""
+
+
+def test_events_that_waited_are_added_once_although_the_process_is_killed(
+    journal: Journal, folder: Path, tmp_path: Path
+) -> None:
+    record(journal, "a")
+    with locked(folder):
+        record(journal, "b", "c")
+    journal.close()
+    command = [sys.executable, "-c", KILLED_WHEN_IT_REMOVES_THE_QUEUE, str(tmp_path)]
+    assert subprocess.run(command, cwd=PROJECT, check=False, timeout=60).returncode == -9
+    assert (folder / "pending.jsonl").exists()
+    with locked(folder):
+        record(journal, "d")
+    assert subprocess.run(command, cwd=PROJECT, check=False, timeout=60).returncode == -9
+    assert names(journal) == ["a", "b", "c", "d"]
+    assert journal.pending() == 0
+
+
+def test_a_process_that_is_killed_loses_no_event_that_waits(journal: Journal, folder: Path, tmp_path: Path) -> None:
+    record(journal, "a")
+    script = "import os, pathlib, sys; from assetstore.journal.journal import Journal, Event\n"
+    script += "Journal(pathlib.Path(sys.argv[1])).record(Event('stored', '', 'b')); os.kill(os.getpid(), 9)"
+    with locked(folder):
+        run = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, check=False, timeout=60)
+        assert run.returncode == -9
+        with open(folder / "pending.jsonl", "ab") as file:
+            file.write(b'{"operation": "sto')  # as a power failure leaves it
+        record(journal, "c")
+    assert names(journal) == ["a", "b", "c"]
+
+
+def test_processes_that_record_while_the_journal_is_locked_lose_nothing_and_keep_their_order(
+    journal: Journal, folder: Path, tmp_path: Path
+) -> None:
+    record(journal, "a")
+    journal.close()
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=record_many, args=(tmp_path, who, 30, 3)) for who in range(3)]
+    for writer in writers:
+        writer.start()
+    for _ in range(20):
+        with contextlib.suppress(sqlite3.OperationalError), locked(folder):
+            time.sleep(0.1)
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    found = list(journal.search())
+    assert Counter(event.name for event in found) == {"a": 1} | {f"{w}.{t}": 30 for w in range(3) for t in range(3)}
+    for name in {event.name for event in found} - {"a"}:
+        assert [event.size for event in found if event.name == name] == list(range(30))
+
+
+def test_an_event_that_cannot_wait_either_is_not_recorded(
+    journal: Journal, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(journal, "a")
+    (folder / "pending.jsonl").mkdir()
+    with locked(folder):
+        assert journal.record(Event(events.STORED, "", "b")) is False
+    assert "event not recorded in the journal: stored 'b'" in caplog.text
+
+
+def test_a_line_of_the_queue_that_cannot_be_read_stops_no_other(journal: Journal, folder: Path) -> None:
+    record(journal, "a")
+    with locked(folder):
+        record(journal, "b")
+        with open(folder / "pending.jsonl", "ab") as file:
+            file.write(b"no event\n{}\n")
+        record(journal, "c")
+    assert names(journal) == ["a", "b", "c"]

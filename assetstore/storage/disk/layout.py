@@ -2,6 +2,7 @@
 `BASE/[collection folder/]originals/NAME`.
 """
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,10 +40,14 @@ class DiskLayout:
         """Records the disk of the folder of originals, for `check_disk`. Raises OSError."""
         self._devices[collection_dir] = self.originals(collection_dir).stat().st_dev
 
-    def check_disk(self, collection_dir: str) -> None:
-        """Raises StorageFault if the disk of the folder of originals is no longer mounted.
+    def check_disk(self, collection_dir: str, *, writes: bool = True) -> None:
+        """Raises StorageFault if the disk of the folder of originals is no longer mounted, or ReadOnly.
 
         Otherwise all originals would seem to be deleted, and uploads would go to the disk of the mount point.
+
+        Parameters:
+            collection_dir: the collection folder.
+            writes: whether the caller changes something; if not, a read-only disk is no error.
         """
         folder = self.originals(collection_dir)
         private = private_folder(folder)
@@ -55,4 +60,8 @@ class DiskLayout:
                     return
             except FileNotFoundError:
                 pass
+            except OSError as error:
+                if error.errno != errno.EROFS or writes:
+                    raise
+                return  # the disk is there, and only changes require the private folder
         raise StorageFault("The disk with the attachments is not available.", f"{private} is missing")

@@ -20,11 +20,10 @@ from assetstore.errors import NotFound, StorageFault
 from assetstore.files.durable import confirm
 from assetstore.files.faults import faults
 from assetstore.files.locks import locked
-from assetstore.names import is_store_name
 from assetstore.storage.disk.files import ABSENT, open_file, relative_path, resolve, version
 from assetstore.storage.disk.layout import DiskLayout
 from assetstore.storage.disk.thumbnails import DiskThumbnails
-from assetstore.storage.disk.trash import DiskTrash
+from assetstore.storage.disk.trash import NO_LINKS, DiskTrash
 from assetstore.storage.disk.uploads import DiskIncoming
 from assetstore.storage.models import Listed, Past, StoredFile, Version
 from assetstore.storage.thumbnail_sizes import SizeRules
@@ -51,7 +50,7 @@ class DiskOriginalStorage:
         try:
             return open_file(self._layout.base, collection_dir, self._layout.originals_name, name)
         except NotFound:
-            self._layout.check_disk(collection_dir)
+            self._layout.check_disk(collection_dir, writes=False)
             raise
 
     def version(self, collection_dir: str, name: str) -> Version:
@@ -70,13 +69,16 @@ class DiskOriginalStorage:
         yield resolve(self._layout.originals(collection_dir) / name, self._layout.base, {self._layout.originals_name})
 
     def originals(self, collection_dir: str) -> Iterator[Listed]:
-        """Yields all originals of a collection folder. Raises StorageFault."""
+        """Yields all originals of a collection folder, also those whose names no client can request.
+
+        Raises StorageFault.
+        """
         try:
             with os.scandir(self._layout.originals(collection_dir)) as entries:
                 for entry in entries:
                     with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, or a broken symbolic link
                         status = entry.stat()
-                        if stat.S_ISREG(status.st_mode) and is_store_name(entry.name):
+                        if stat.S_ISREG(status.st_mode):
                             yield Listed(entry.name, status.st_size, status.st_mtime_ns, version(status).tag)
         except OSError as error:
             raise StorageFault("The folder of originals cannot be read.", str(error)) from error
@@ -109,6 +111,27 @@ class DiskOriginalStorage:
             with faults():
                 raise
         confirm(path.parent)
+        return True
+
+    def rename_original(self, collection_dir: str, name: str, new_name: str) -> bool:
+        """Renames an original; False if there is already one of the new name. Raises NotFound, StorageFault."""
+        folder = self._layout.originals(collection_dir)
+        source, target = folder / name, folder / new_name
+        with faults():
+            if not os.path.lexists(source):
+                raise NotFound("There is no such file.")
+            try:
+                os.link(source, target, follow_symlinks=False)
+                source.unlink()
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                if os.path.lexists(target):
+                    return False
+                os.rename(source, target)  # an upload of the new name waits for its lock
+        confirm(folder)
         return True
 
     def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:

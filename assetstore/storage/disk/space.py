@@ -1,8 +1,16 @@
-"""Creates and tests the folders of a store on disk, and measures their free space."""
+"""Creates and tests the folders of a store on disk, and measures their free space.
 
+A read-only disk is no error at the start: the server then only reads, and writes as soon as the disk can be written.
+"""
+
+import contextlib
+import errno
+import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 from assetstore.errors import StorageFault
 from assetstore.files.faults import faults
@@ -12,6 +20,8 @@ from assetstore.names import is_bucket_url
 from assetstore.storage.disk.layout import DiskLayout
 from assetstore.storage.disk.sizes import DiskSizes
 from assetstore.storage.disk.trash import RESERVE_FOLDER, TRASH_FOLDER, DiskTrash
+
+_log = logging.getLogger(__name__)
 
 #: Entries of the private folders that are never removed as left over.
 _SPARED = {TRASH_FOLDER, RESERVE_FOLDER, DiskSizes.FOLDER}
@@ -27,7 +37,7 @@ class DiskSpace:
         """Creates the folders of all collections, removes abandoned files, and tests writing.
 
         Raises:
-            StorageFault: a folder cannot be created or written; the detail names it.
+            StorageFault: a folder cannot be created or written, but its disk is not read-only; the detail names it.
         """
         for collection_dir in self._layout.collection_dirs:
             self.prepare_collection_dir(collection_dir)
@@ -37,26 +47,26 @@ class DiskSpace:
         if is_bucket_url(collection_dir):
             raise StorageFault("The folder of a collection is a bucket, but STORAGE_URL is not set.", collection_dir)
         for folder in (self._layout.originals(collection_dir), self._layout.thumbnails(collection_dir)):
-            try:
+            with _prepared(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 sweep(private_folder(folder), _SPARED)
                 with tempfile.TemporaryFile(dir=private_folder(folder)):
                     pass
-            except OSError as error:
-                detail = f"{folder}: {error.strerror or error}"
-                raise StorageFault("The attachment folder cannot be written.", detail) from error
-        self._prepare_trash(collection_dir)
-
-    def _prepare_trash(self, collection_dir: str) -> None:
         folder = self._layout.originals(collection_dir)
         trash = DiskTrash(collection_dir, folder)
-        try:
-            trash.prepare()
-            trash.fill_reserve()
-            self._layout.remember_disk(collection_dir)
-        except OSError as error:
-            detail = f"{folder}: {error.strerror or error}"
-            raise StorageFault("The attachment folder cannot be written.", detail) from error
+        with _prepared(folder):
+            if folder.exists():
+                self._layout.remember_disk(collection_dir)
+            if private_folder(folder).exists():  # otherwise, the disk is read-only
+                trash.prepare()
+                trash.fill_reserve()
+
+    def refill_reserve(self) -> None:
+        """Reserves space again for deletes on a full disk, in each folder of originals. Raises StorageFault."""
+        for collection_dir in self._layout.collection_dirs:
+            self._layout.check_disk(collection_dir)
+            with faults():
+                DiskTrash(collection_dir, self._layout.originals(collection_dir)).fill_reserve()
 
     def sweep(self) -> None:
         """Removes files that a crash left. Raises StorageFault."""
@@ -81,3 +91,16 @@ class DiskSpace:
                 shutil.disk_usage(self._layout.originals(collection_dir)).free
                 for collection_dir in self._layout.collection_dirs
             )
+
+
+@contextlib.contextmanager
+def _prepared(folder: Path) -> Iterator[None]:
+    """Raises StorageFault if a folder cannot be prepared; logs a warning if its disk is read-only."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            _log.warning("%s is on a read-only disk: the server only reads until it can be written", folder)
+            return
+        detail = f"{folder}: {error.strerror or error}"
+        raise StorageFault("The attachment folder cannot be written.", detail) from error

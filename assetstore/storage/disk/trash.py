@@ -32,8 +32,11 @@ TRASH_FOLDER = "trash"
 RESERVE_FOLDER = "ballast"
 _RESERVE_PIECES, _PIECE_BYTES = 32, 16 * 1024
 
+#: The error numbers of a full disk.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 #: The error numbers if a file cannot have two names.
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 _ENTRY = re.compile(rf"{STAMP_PATTERN}-({DELETED}|{REPLACED})(?:-(.+))?", re.ASCII | re.DOTALL)
 
@@ -71,7 +74,7 @@ class DiskTrash:
         try:
             os.link(original, entry, follow_symlinks=False)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             self._exchange(new, original, entry)
             return
@@ -114,14 +117,17 @@ class DiskTrash:
 
     def move(self, original: Path) -> None:
         """Moves an original to the trash. Raises OSError; the original then still has its name."""
+        try:
+            self._move(original)
+        except OSError as error:
+            if error.errno not in _FULL or not self._release_reserve():
+                raise
+            self._move(original)
+
+    def _move(self, original: Path) -> None:
         entry = self._free_path(original.name, DELETED)
         try:
-            try:
-                os.rename(original, entry)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._release_reserve():
-                    raise
-                os.rename(original, entry)
+            os.rename(original, entry)
             try:
                 sync_folder(entry.parent)
             except BaseException:
@@ -142,7 +148,7 @@ class DiskTrash:
                 piece.write_bytes(bytes(_PIECE_BYTES))
             except OSError as error:
                 piece.unlink(missing_ok=True)
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in _FULL:
                     raise
                 return
 

@@ -1,5 +1,7 @@
 """Tests the buckets of a store, and creates the local folders that it needs."""
 
+import errno
+import logging
 import time
 
 from assetstore.errors import StorageFault
@@ -8,6 +10,8 @@ from assetstore.storage.s3 import multipart_uploads
 from assetstore.storage.s3.client import existing
 from assetstore.storage.s3.layout import Layout, Root
 from assetstore.storage.s3.spool import Spool
+
+_log = logging.getLogger(__name__)
 
 #: How often to test writing. Each time costs two requests and, in a bucket with versions, two versions.
 _WRITING_SECONDS = 60.0
@@ -31,6 +35,9 @@ class S3Space:
         try:
             self._spool.prepare()
         except OSError as error:
+            if error.errno == errno.EROFS:
+                _log.warning("%s is on a read-only disk: the server only reads for now", self._spool.base)
+                return
             detail = f"{self._spool.base}: {error.strerror or error}"
             raise StorageFault("The server's own folder cannot be written.", detail) from error
 
@@ -44,6 +51,9 @@ class S3Space:
         multipart_uploads.abort_abandoned(
             folder(collection_dir) for collection_dir in self._layout.collection_dirs for folder in folders
         )
+
+    def refill_reserve(self) -> None:
+        """Does nothing, because deletes in a bucket require no free space."""
 
     def probe(self) -> None:
         """Looks into each bucket, and at least once a minute stores and removes a small object there.
