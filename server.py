@@ -34,6 +34,7 @@ from assetstore.http.parameters import Parameters
 from assetstore.http.proxies import Proxies
 from assetstore.http.unverified_uploads import UnverifiedUploads
 from assetstore.journal.events import Origin
+from assetstore.metadata.models import Metadata
 from assetstore.monitoring import health
 from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
@@ -41,6 +42,8 @@ from assetstore.routes import responses, status
 from assetstore.routes.delivery import Delivery
 from assetstore.routes.responses import VIEWS, plain
 from assetstore.serving.admission import Admission
+from assetstore.storage.models import StoredFile
+from assetstore.storage.one_version import of_one_version
 from assetstore.storage.protocols import Incoming
 
 FOLDER = Path(__file__).resolve().parent
@@ -134,19 +137,19 @@ class AssetServer:
         collection_dir, name = self._collection_dir_and_name(query, "filename")
         if query.get("type") == "T":
             scale = names.scale(query.get("scale"))
-            thumbnail = self.thumbnails.open(collection_dir, name, scale, client=responses.request_context().client)
-            # Its media type may differ from the original's.
-            return self.delivery.deliver(thumbnail, self.thumbnails.name(name, scale), query)
-        return self.delivery.deliver(
-            self.storage.open_original(collection_dir, name, self.delivery.reads_from_start()), name, query
-        )
+            # The thumbnail's media type may differ from the original's.
+            return self.delivery.deliver(
+                lambda: self.thumbnails.open(collection_dir, name, scale, client=responses.request_context().client),
+                self.thumbnails.name(name, scale),
+                query,
+            )
+        return self.delivery.deliver(self._original(collection_dir, name), name, query)
 
     def getmetadata(self) -> bottle.HTTPResponse:
         """Returns the metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
         query = self._guarded_query()
         collection_dir, name = self._collection_dir_and_name(query, "filename")
-        with self.storage.open_original(collection_dir, name) as original:
-            found = self.metadata.read(original.file, original.version.size, responses.request_context().client)
+        found = of_one_version(lambda: self._metadata(collection_dir, name))
         if query.get("dt") != "date":
             return bottle.HTTPResponse(json.dumps(found.groups), 200, **{"Content-Type": "application/json"})
         if found.date is None:
@@ -160,15 +163,11 @@ class AssetServer:
         query = self._query()
         collection_dir, name = self._collection_dir_and_name(query, "filename")
         if query.get("type") == "T":
-            # Only a cached thumbnail can be linked to. A smaller one also fits the requested size.
-            scale = self.thumbnails.linkable_scale(collection_dir, name, names.scale(query.get("scale")))
-            client = responses.request_context().client
-            stored = self.thumbnails.open_linkable(collection_dir, name, scale, client=client)
-            folder = self.settings.thumb_dir
-            name = self.thumbnails.name(name, scale)
+            folder, client = self.settings.thumb_dir, responses.request_context().client
+            name = self.thumbnails.linkable(collection_dir, name, names.scale(query.get("scale")), client=client)
         else:
-            stored, folder = self.storage.open_original(collection_dir, name, reads=False), self.settings.orig_dir
-        stored.file.close()
+            folder = self.settings.orig_dir
+            self.storage.open_original(collection_dir, name, reads=False).file.close()
         return plain(public_urls.static_url(self._base_url(), collection_dir, folder, name))
 
     def static(self, path: str) -> bottle.HTTPResponse:
@@ -189,12 +188,12 @@ class AssetServer:
         if collection_dir is None:
             raise NotFound("There is no such file.")
         if folder == self.settings.orig_dir:
-            stored = self.storage.open_original(collection_dir, name, self.delivery.reads_from_start())
+            opened = self._original(collection_dir, name)
         elif folder == self.settings.thumb_dir:
-            stored = self.thumbnails.open_cached(collection_dir, name)
+            opened = functools.partial(self.thumbnails.open_cached, collection_dir, name)
         else:
             raise NotFound("There is no such file.")
-        return self.delivery.deliver(stored, name, self._query())
+        return self.delivery.deliver(opened, name, self._query())
 
     def healthz(self) -> bottle.HTTPResponse:
         """Says that the server responds; checks nothing else."""
@@ -213,6 +212,13 @@ class AssetServer:
         return bottle.HTTPResponse(
             health.page(report, with_reasons), 200 if health.is_ready(report) else 503, **headers
         )
+
+    def _original(self, collection_dir: str, name: str) -> Callable[[], StoredFile]:
+        return functools.partial(self.storage.open_original, collection_dir, name, self.delivery.reads_from_start())
+
+    def _metadata(self, collection_dir: str, name: str) -> Metadata:
+        with self.storage.open_original(collection_dir, name) as original:
+            return self.metadata.read(original.file, original.version.size, responses.request_context().client)
 
     def _open_upload(self, upload: uploads.Upload, count: Callable[[int], None], fields: Parameters) -> Incoming | None:
         """Decides where to write the file of an upload, by the form fields that came before it."""

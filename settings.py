@@ -200,7 +200,13 @@ STORAGE_URL = None
 STORAGE_ENDPOINT = None
 
 # The region of the buckets. Amazon requires the right one; most other services accept any.
+# A mapping has a region for each bucket, {"bucket": "eu-central-1"}.
 STORAGE_REGION = "us-east-1"
+
+# Buckets with an access key of their own, and the prefix of the environment variables with that key: with
+# {"herps-files": "HERPS"}, the server reads HERPS_AWS_ACCESS_KEY_ID, HERPS_AWS_SECRET_ACCESS_KEY and, for a temporary
+# key, HERPS_AWS_SESSION_TOKEN. In the environment, write the mapping in JSON. None: one key for all buckets.
+STORAGE_CREDENTIALS = None
 
 # Redirects browsers to the bucket for originals, so that the bytes do not pass through this server: the number of
 # seconds for which the signed address is valid. Browsers must be able to reach the bucket (docs/scaling.md).

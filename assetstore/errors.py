@@ -85,6 +85,14 @@ class Unavailable(AssetError):
     status = 503
 
 
+class ClockSkew(Unavailable):
+    """Another service rejects requests because its clock and that of this machine differ too much."""
+
+
+class Overtaken(Unavailable):
+    """The file was replaced while it was being read, so the rest of the version that was begun is gone."""
+
+
 class RemoteFault(AssetError):
     """Another server cannot be reached, rejects a request, or violates the protocol.
 

@@ -9,12 +9,19 @@ from urllib.parse import urlsplit
 
 #: What the way can be like.
 FAIR, HANGING, BREAKING, DRIPPING, BUSY, CLOSED = "fair", "hanging", "breaking", "dripping", "busy", "closed"
+
+#: Not bad weather, but the answer of a service whose clock is 20 minutes away.
+SKEWED = "skewed"
 BAD = (HANGING, BREAKING, DRIPPING, BUSY, CLOSED)
 
 _SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your rate</Message></Error>"
 _BUSY_ANSWER = b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s" % (
     len(_SLOW_DOWN),
     _SLOW_DOWN,
+)
+_SKEW = (
+    b"<?xml version='1.0'?><Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time"
+    b" and the current time is too large.</Message></Error>"
 )
 
 
@@ -26,6 +33,7 @@ class Way:
         weather: what new bytes and connections meet.
         breaks_after: after so many further bytes from the service the connection breaks, once; None for never.
         methods: of the requests that have come, in their order.
+        connections: how many have come.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -37,6 +45,7 @@ class Way:
         self.breaks_after: int | None = None
         self.broken = 0
         self.methods: list[str] = []
+        self.connections = 0
         self._ended = threading.Event()
         self._open: list[socket.socket] = []
         threading.Thread(target=self._listen, daemon=True).start()
@@ -68,6 +77,7 @@ class Way:
             except OSError:
                 return
             self._open.append(client)
+            self.connections += 1
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -85,9 +95,20 @@ class Way:
                 client.shutdown(socket.SHUT_WR)
                 while client.recv(65536):
                     pass
+            elif self.weather == SKEWED:
+                self._reject(client)
             else:
                 self._forward(client)
         client.close()
+
+    def _reject(self, client: socket.socket) -> None:
+        asked = client.recv(65536)
+        body = b"" if asked.startswith(b"HEAD") else _SKEW
+        head = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: %d"
+        client.sendall(head % len(body) + b"\r\n\r\n" + body)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
 
     def _forward(self, client: socket.socket) -> None:
         with socket.create_connection(self._target) as service:

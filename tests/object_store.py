@@ -32,11 +32,16 @@ _PORTS = 5
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """The address and the key of a running service."""
+    """The address and the key of a running service.
+
+    Fields:
+        guest: the two keys of a user who may do only what policies of buckets allow; None if there is none.
+    """
 
     endpoint: str
     access_key: str
     secret_key: str
+    guest: tuple[str, str] | None = None
 
     @property
     def environ(self) -> dict[str, str]:
@@ -102,13 +107,15 @@ def running(folder: Path) -> Iterator[ObjectStore]:
     binary = program()
     assert binary
     port = _free_ports()
-    store = ObjectStore(f"http://127.0.0.1:{port}", f"AK{secrets.token_hex(8)}", secrets.token_hex(20))
+    key, guest = ((f"AK{secrets.token_hex(8)}", secrets.token_hex(20)) for _ in range(2))
+    store = ObjectStore(f"http://127.0.0.1:{port}", *key, guest)
     identity = {
         "name": "tests",
         "credentials": [{"accessKey": store.access_key, "secretKey": store.secret_key}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    limited = {"name": "guest", "credentials": [{"accessKey": guest[0], "secretKey": guest[1]}], "actions": []}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity, limited]}))
     (folder / "data").mkdir()
     options = {
         "dir": "data", "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "webdav": "false", "admin.ui": "false",

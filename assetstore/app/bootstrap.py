@@ -17,6 +17,7 @@ from assetstore import __version__
 from assetstore.auth import server_key
 from assetstore.collections import added as added_collections
 from assetstore.collections.mapping import Collections, LiveCollectionDirs
+from assetstore.concurrency import memory
 from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.periodic_task import PeriodicTask
 from assetstore.config import announcement, loading
@@ -48,6 +49,9 @@ _log = logging.getLogger(__name__)
 
 #: Web servers that start by their own command, because each of their processes must create the application.
 _OWN_START = ("gunicorn", "uwsgi")
+
+#: How often to remove what crashes left, in seconds.
+_SWEEP_ROUND_SECONDS = 3600
 
 #: How often to add events to the journal that waited because another program had locked it, in seconds.
 _PENDING_ROUND_SECONDS = 60
@@ -97,6 +101,7 @@ def begin(folder: Path, adapters: Iterable[str]) -> Settings:
         folder: of the program, with settings.py.
         adapters: the names of web servers that SERVER may have.
     """
+    memory.return_freed_memory()
     settings, own = load_settings(folder)
     known = {loading.GRANIAN, *adapters}
     if settings.server not in known and ":" not in settings.server:
@@ -187,7 +192,7 @@ def _new_store(settings: Settings, collection_dirs: Sequence[str]) -> Store:
     except ImportError as error:
         reason = f"STORAGE_URL requires the library obstore, which is not installed: {error}"
         raise SettingsError(reason) from error
-    return open_storage(settings, collection_dirs)
+    return open_storage(settings, collection_dirs, os.environ)
 
 
 def open_thumbnails(
@@ -283,8 +288,11 @@ def _sizes_task(settings: Settings, originals: Originals, thumbnails: Thumbnails
 def _periodic_tasks(
     settings: Settings, originals: Originals, metrics: "Metrics | None", checks: Health
 ) -> tuple[PeriodicTask, ...]:
-    base, journal = settings.base_dir, originals.journal
-    tasks = [PeriodicTask("pending-events", base, _PENDING_ROUND_SECONDS, lambda _ending: journal.add_pending())]
+    base, journal, space = settings.base_dir, originals.journal, originals.space
+    tasks = [
+        PeriodicTask("pending-events", base, _PENDING_ROUND_SECONDS, lambda _ending: journal.add_pending()),
+        PeriodicTask("sweep", base, _SWEEP_ROUND_SECONDS, lambda _ending: space.sweep()),
+    ]
     if settings.trash_days:
         keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
         tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, keeper.round))

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -196,7 +195,7 @@ def _run(run: Pass, state: MigrationState, run_options: RunOptions, head: dict[s
             deleted.append((done.collection_dir, done.name, done.result))
             _show_result(done, run_options)
     finally:
-        path = run_options.receipt or folder / time.strftime("receipt-%Y-%m-%dT%H.%M.%S.jsonl")
+        path = run_options.receipt or receipt.new_path(folder)
         receipt.write(path, head, _all(state, deleted), run.summary)
     if run_options.as_json:
         show({**receipt.summary_row(run.summary), "receipt": str(path)}, True, ())

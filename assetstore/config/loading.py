@@ -66,7 +66,8 @@ class Settings:
     accel_redirect: str | None
     storage_url: str | None
     storage_endpoint: str | Mapping[str, str] | None
-    storage_region: str
+    storage_region: str | Mapping[str, str]
+    storage_credentials: Mapping[str, str] | None
     storage_redirect_seconds: int | None
     log_format: str
     metrics_address: tuple[str, int] | None
@@ -78,6 +79,10 @@ class Settings:
     def scheme(self) -> str:
         """`https` if the server itself encrypts, else `http`."""
         return "http" if self.tls_certificate is None else "https"
+
+
+#: The region of buckets for which none is set.
+DEFAULT_REGION = "us-east-1"
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ SETTINGS: dict[str, Setting] = {
     "ACCEL_REDIRECT": Setting(None, values.optional(values.url_path)),
     "STORAGE_URL": Setting(None, values.optional(values.bucket_url)),
     "STORAGE_ENDPOINT": Setting(None, values.optional(values.endpoints), ("AWS_ENDPOINT_URL",)),
-    "STORAGE_REGION": Setting("us-east-1", values.text, ("AWS_REGION",)),
+    "STORAGE_REGION": Setting(DEFAULT_REGION, values.regions, ("AWS_REGION",)),
+    "STORAGE_CREDENTIALS": Setting(None, values.optional(values.credential_prefixes)),
     "STORAGE_REDIRECT_SECONDS": Setting(None, values.optional(values.whole_number(1, 7 * 24 * 3600))),
     "LOG_FORMAT": Setting("plain", values.one_of("plain", "json")),
     "METRICS_ADDRESS": Setting(None, values.optional(values.address)),

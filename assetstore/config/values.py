@@ -218,7 +218,26 @@ def bucket_url(value: object) -> str:
 
 def endpoints(value: object) -> str | dict[str, str]:
     """Reads the URL of an S3 service, or a mapping from buckets to such URLs; as text, the mapping is in JSON."""
-    expected = "an address such as 'https://s3.museum.org', or a mapping from bucket names to such addresses"
+    return _for_buckets(value, endpoint, "an address such as 'https://s3.museum.org'", "addresses")
+
+
+def regions(value: object) -> str | dict[str, str]:
+    """Reads the region of an S3 service, or a mapping from buckets to regions; as text, the mapping is in JSON."""
+    return _for_buckets(value, text, "a region such as 'eu-central-1'", "regions")
+
+
+def credential_prefixes(value: object) -> dict[str, str]:
+    """Reads a mapping from buckets to prefixes of environment variables; as text, it is in JSON."""
+    expected = "a mapping from bucket names to prefixes of environment variables such as {'herps-files': 'HERPS'}"
+    prefixes = _for_buckets(value, text, expected, "prefixes")
+    if isinstance(prefixes, str) or not all(re.fullmatch(r"[A-Z][A-Z0-9_]*", prefix) for prefix in prefixes.values()):
+        raise ValueError(expected)
+    return prefixes
+
+
+def _for_buckets(value: object, read: Callable[[object], str], one: str, many: str) -> str | dict[str, str]:
+    """Reads one value, or a mapping from buckets to such values; as text, the mapping is in JSON."""
+    expected = f"{one}, or a mapping from bucket names to such {many}"
     if isinstance(value, str) and value.strip().startswith("{"):
         try:
             value = json.loads(value)
@@ -227,8 +246,8 @@ def endpoints(value: object) -> str | dict[str, str]:
     if isinstance(value, Mapping):
         if not all(isinstance(bucket, str) for bucket in value):
             raise ValueError(expected)
-        return {bucket: endpoint(address) for bucket, address in value.items()}
-    return endpoint(value)
+        return {bucket: read(item) for bucket, item in value.items()}
+    return read(value)
 
 
 def endpoint(value: object) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from assetstore.app import bootstrap
 from assetstore.config.loading import DEFAULT_BASE_DIR, Settings, SettingsError
 from assetstore.doctor.findings import Finding, error, ok, warning
-from assetstore.errors import AssetError
+from assetstore.errors import AssetError, ClockSkew
 from assetstore.names import PRIVATE_FOLDER, is_store_name, spelled
 from assetstore.programs import admin_name
 
@@ -86,6 +86,13 @@ def _bucket(settings: Settings, folder: Path) -> Iterator[Finding]:
         bootstrap.open_originals(settings, folder).space.probe()
     except SettingsError as fault:
         yield error("bucket", str(fault), "The server does not start.", "See docs/scaling.md for the requirements.")
+    except ClockSkew as fault:
+        yield error(
+            "bucket",
+            f"{settings.storage_url}: {fault.public}",
+            "The storage rejects all requests, and tokens of clients may be rejected, too.",
+            "Synchronize the clock of this machine by NTP (timedatectl shows its state), or that of the storage.",
+        )
     except AssetError as fault:
         yield error(
             "bucket",

@@ -14,6 +14,9 @@ from assetstore.files.private_folders import private_folder
 
 _log = logging.getLogger(__name__)
 
+#: Prefix of the names of the lock files.
+PREFIX = "lock-"
+
 
 @contextlib.contextmanager
 def locked(folder: Path, name: str, *, waits: bool = True) -> Iterator[None]:
@@ -31,7 +34,7 @@ def locked(folder: Path, name: str, *, waits: bool = True) -> Iterator[None]:
         OutOfSpace, StorageFault: the lock file cannot be created.
     """
     key = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
-    path = private_folder(folder) / f"lock-{key}"
+    path = private_folder(folder) / f"{PREFIX}{key}"
     with faults():
         descriptor = _lock(path, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
@@ -57,3 +60,17 @@ def _lock(path: Path, operation: int) -> int:
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         os.close(descriptor)  # the holder removed it while we waited
+
+
+def remove_unless_held(path: Path) -> None:
+    """Removes a lock file that a crashed process left. Raises OSError; FileNotFoundError if another process did."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return  # its holder is running, or locks are not supported
+        if os.stat(path).st_ino == os.fstat(descriptor).st_ino:  # else it is the file of a new holder
+            path.unlink()
+    finally:
+        os.close(descriptor)

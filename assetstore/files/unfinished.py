@@ -5,14 +5,22 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from pathlib import Path
 
+from assetstore.files import locks
 from assetstore.files.private_folders import make_private
 
 #: Prefix of the names of unfinished uploads.
 UPLOAD = "upload-"
+
+#: Prefix of the names of folders in which a thumbnail is rendered.
+RENDERING = "thumbnail-"
+
+#: Errors of file systems that do not support locks.
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 #: Other unfinished files that are older than this have no owner any more, because rendering times out much earlier.
 _ABANDONED_AFTER_SECONDS = 24 * 3600
@@ -25,7 +33,7 @@ def create_locked(path: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            if error.errno not in _NO_LOCKS:
                 raise
             return descriptor  # without locks, `sweep` does not remove the file either
         if os.fstat(descriptor).st_nlink:
@@ -33,18 +41,45 @@ def create_locked(path: Path) -> int:
         os.close(descriptor)  # `sweep` removed it just before it was locked
 
 
+@contextlib.contextmanager
+def rendering_folder(parent: Path) -> Iterator[Path]:
+    """Yields a new folder for rendering a thumbnail, which is removed at the end. Until then, it is locked.
+
+    Raises OSError.
+    """
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=RENDERING, dir=parent))
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        if folder.exists():
+            break
+        os.close(descriptor)  # `sweep` removed it just before it was locked
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
 def sweep(private: Path, spared: Set[str]) -> None:
-    """Creates a private folder, and removes files from it that a crashed process left. Raises OSError.
+    """Creates a private folder, and removes files and folders from it that a crashed process left. Raises OSError.
+
+    What is locked while it is in use is removed at once, and everything else after a day.
 
     Parameters:
         private: the folder.
         spared: names of files that stay, however old they are.
     """
     make_private(private)
+    sweep_locks(private)
     oldest = time.time() - _ABANDONED_AFTER_SECONDS
     for entry in private.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another server process may do the same
-            if entry.name.startswith(UPLOAD):
+            if entry.name.startswith(UPLOAD) or (entry.name.startswith(RENDERING) and entry.is_dir()):
                 _remove_unless_locked(entry)
             elif entry.name in spared or entry.lstat().st_mtime >= oldest:
                 continue
@@ -54,13 +89,24 @@ def sweep(private: Path, spared: Set[str]) -> None:
                 entry.unlink()
 
 
+def sweep_locks(private: Path) -> None:
+    """Removes the lock files that a crashed process left in a private folder. Raises OSError."""
+    for entry in private.iterdir():
+        if entry.name.startswith(locks.PREFIX):
+            with contextlib.suppress(FileNotFoundError):  # another server process may do the same
+                locks.remove_unless_held(entry)
+
+
 def _remove_unless_locked(path: Path) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return  # its owner is running, or locks are not supported
-        path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
     finally:
         os.close(descriptor)

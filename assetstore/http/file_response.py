@@ -18,9 +18,6 @@ from assetstore.storage.models import StoredFile, Version
 
 _log = logging.getLogger(__name__)
 
-#: Bytes sent at a time; beyond this the speed no longer grows.
-_CHUNK = 256 * 1024
-
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 _SINGLE_RANGE = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.ASCII | re.IGNORECASE)
 _NANOSECONDS = 1_000_000_000
@@ -212,26 +209,20 @@ class FileBody:
     """
 
     def __init__(self, stored: StoredFile, first: int, length: int) -> None:
-        self._file = stored.section(first, length)
-        self._left = length
+        self._file = stored.file
+        self._pieces = stored.pieces(first, length)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._next, b"")
+        # If the disk fails, or the file was truncated, there are too few pieces. The headers have been sent already, so
+        # the client notices that bytes are missing.
+        try:
+            yield from self._pieces
+        except (OSError, AssetError) as error:
+            _log.error("reading a file failed in the middle of a response: %s %s", error, getattr(error, "detail", ""))
 
     def close(self) -> None:
         """Closes the file; the web server calls this, also after the connection was lost."""
         self._file.close()
-
-    def _next(self) -> bytes:
-        try:
-            data = self._file.read(min(_CHUNK, self._left))
-        except (OSError, AssetError) as error:
-            _log.error("reading a file failed in the middle of a response: %s %s", error, getattr(error, "detail", ""))
-            data = b""
-        # No data before the end: the disk failed, or the file was truncated. The headers have been sent
-        # already, so the client notices that bytes are missing.
-        self._left = self._left - len(data) if data else 0
-        return data
 
 
 def _range_applies(version: Version, if_range: str | None) -> bool:

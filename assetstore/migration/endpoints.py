@@ -7,16 +7,10 @@ from pathlib import Path
 
 from assetstore import names
 from assetstore.config import values
+from assetstore.config.credentials import credentials
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.storage.disk.store import disk_store
 from assetstore.storage.protocols import Store
-
-#: Environment variables with credentials, without the prefix `SOURCE_` or `TARGET_`, and their names in obstore.
-_CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "access_key_id",
-    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
-    "AWS_SESSION_TOKEN": "session_token",
-}
 
 
 @dataclass(frozen=True)
@@ -53,11 +47,11 @@ class Address:
             collection_dirs: the collection folders at this end.
             environ: the environment, which may have credentials for this end.
         """
-        own = [collection_dir for collection_dir in collection_dirs if names.is_bucket_url(collection_dir)]
+        buckets = [collection_dir for collection_dir in collection_dirs if names.is_bucket_url(collection_dir)]
         if not self.is_bucket:
             folder = Path(self.text).resolve()
-            if own:
-                raise SettingsError(f"The {self.side} is a folder, but a collection is in {own[0]}; use --folder.")
+            if buckets:
+                raise SettingsError(f"The {self.side} is a folder, but a collection is in {buckets[0]}; use --folder.")
             if not folder.is_dir():
                 raise SettingsError(f"There is no folder {folder}. Mount its disk, or create it if it is new.")
             reserve = settings.reserved_bytes
@@ -68,7 +62,8 @@ class Address:
         except ImportError as error:
             reason = f"Object storage requires the library obstore, which is not installed: {error}"
             raise SettingsError(reason) from error
-        return End(open_storage(self._effective(settings), collection_dirs, self._credentials(environ)))
+        own = credentials(environ, f"{self.side.upper()}_")
+        return End(open_storage(self._effective(settings), collection_dirs, environ, own))
 
     def _effective(self, settings: Settings) -> Settings:
         own = {"endpoint": self.endpoint, "region": self.region}
@@ -80,10 +75,6 @@ class Address:
             return values.bucket_url(self.text)
         except ValueError as error:
             raise SettingsError(f"The {self.side} is not the address of a bucket; expected {error}.") from None
-
-    def _credentials(self, environ: Mapping[str, str]) -> dict[str, str]:
-        prefix = f"{self.side.upper()}_"
-        return {name: environ[prefix + key] for key, name in _CREDENTIALS.items() if environ.get(prefix + key)}
 
 
 @dataclass(frozen=True)

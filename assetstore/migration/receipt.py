@@ -6,11 +6,18 @@ its folder, store name, size, SHA-256, outcome, and how the copy was verified.
 
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from assetstore.migration.runner import Summary
 from assetstore.migration.state import Result
+from assetstore.storage.trash_names import stamp
+
+
+def new_path(folder: Path) -> Path:
+    """Returns the path of a new receipt; receipts of passes that end in the same second have different names."""
+    return folder / f"receipt-{stamp(time.time_ns())}.jsonl"
 
 
 def row(collection_dir: str, name: str, result: Result) -> dict[str, object]:

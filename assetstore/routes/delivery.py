@@ -1,5 +1,6 @@
 """Sends a stored file: from this server, from nginx in front of it, or from the bucket."""
 
+from collections.abc import Callable
 from typing import Any
 
 import bottle
@@ -11,6 +12,7 @@ from assetstore.http import file_response
 from assetstore.http.parameters import Parameters
 from assetstore.routes.responses import FileHTTPResponse
 from assetstore.storage.models import StoredFile
+from assetstore.storage.one_version import of_one_version
 
 #: Files up to this size, in bytes, are sent from memory.
 _SMALL = 64 * 1024
@@ -44,16 +46,21 @@ class Delivery:
         is_enabled = self._settings.storage_redirect_seconds is not None
         return is_enabled and environ.get("HTTP_SEC_FETCH_MODE") in _REDIRECT_MODES
 
-    def deliver(self, stored: StoredFile, name: str, query: Parameters) -> bottle.HTTPResponse:
-        """Returns the response with an open file, by the conditions and the range of the request.
+    def deliver(self, opened: Callable[[], StoredFile], name: str, query: Parameters) -> bottle.HTTPResponse:
+        """Returns the response with a file, by the conditions and the range of the request.
 
         Parameters:
-            stored: the file. It is closed when it was sent, or if that fails.
+            opened: opens the file; called again if the file is replaced before the response begins.
             name: the store name, which determines the media type.
             query: the parameters of the request; `downloadname` is the download name.
 
-        Raises Forbidden (a browser would run the file), BadRequest, RangeNotSatisfiable, Unavailable, StorageFault.
+        Raises Forbidden (a browser would run the file), BadRequest, RangeNotSatisfiable, Unavailable, StorageFault, and
+        the errors of *opened*.
         """
+        return of_one_version(lambda: self._response(opened(), name, query))
+
+    def _response(self, stored: StoredFile, name: str, query: Parameters) -> bottle.HTTPResponse:
+        """The response with an open file, which is closed when it was sent, or if that fails."""
         environ = bottle.request.environ
         try:
             request = _file_request(environ, query)

@@ -141,6 +141,9 @@ class StorageSpace(Protocol):
     def prepare_collection_dir(self, collection_dir: str) -> None:
         """Prepares a collection folder for use, if necessary. Raises StorageFault."""
 
+    def sweep(self) -> None:
+        """Removes what crashes left, and uploads that were begun long ago. Runs every hour. Raises StorageFault."""
+
     def refill_reserve(self) -> None:
         """Reserves space again for deletes on a full disk, as far as there is free space. Raises StorageFault."""
 

@@ -37,3 +37,8 @@ class ThumbnailCache:
         if len(data) + _ENTRY_BYTES <= self._entries.maxsize:
             with self._lock:
                 self._entries[(collection_dir, name)] = (version, data)
+
+    def forget(self, collection_dir: str, name: str) -> None:
+        """Removes a thumbnail, if it is in the cache."""
+        with self._lock:
+            self._entries.pop((collection_dir, name), None)

@@ -103,12 +103,25 @@ class Thumbnails:
         """
         return self._store.add_size(collection_dir, min(scale, self._rules.largest), replaces=True)
 
-    def linkable_scale(self, collection_dir: str, name: str, scale: int) -> int:
-        """Returns the scale of a thumbnail that can be linked to: this one if it is cached, else a smaller one.
+    def linkable(self, collection_dir: str, name: str, scale: int, *, client: str) -> str:
+        """Returns the file name of a cached thumbnail to link to, and makes it first if necessary.
 
-        Raises NotFound: the original does not exist, or no size up to this one is cached.
+        Only a cached thumbnail can be linked to. If no more sizes are cached, a smaller one also fits.
+
+        Raises NotFound (the original does not exist, or no size up to this one is cached) and the errors of `open`.
         """
         self._version(collection_dir, name)
+        scale = self._linkable_scale(collection_dir, name, scale)
+        thumbnail = self.name(name, scale)
+        for _ in range(_ATTEMPTS):
+            self.open(collection_dir, name, scale, client=client).file.close()
+            # A store may have opened a copy in memory, and another server removed the file.
+            with contextlib.suppress(NotFound):
+                self._store.open(collection_dir, thumbnail).file.close()
+                return thumbnail
+        raise Unavailable("The thumbnail cannot be linked to, because it cannot be cached.", retry_after=60)
+
+    def _linkable_scale(self, collection_dir: str, name: str, scale: int) -> int:
         size = min(scale, self._rules.largest)
         # A link requires a cached thumbnail, so a size may take a free place by its first request.
         with contextlib.suppress(NotWritable):
@@ -152,20 +165,6 @@ class Thumbnails:
                 if self._version(collection_dir, name) == request.version:
                     raise
         raise busy(f"{name!r} keeps changing")
-
-    def open_linkable(self, collection_dir: str, name: str, scale: int, *, client: str) -> StoredFile:
-        """Does the same as `open`, but only for a thumbnail that is in the cache afterwards.
-
-        Raises also Unavailable: it cannot be cached.
-        """
-        stored = self.open(collection_dir, name, scale, client=client)
-        if not isinstance(stored.file, io.BytesIO):
-            return stored
-        stored.file.close()
-        cached = self.cached(collection_dir, name, scale)
-        if cached is None:
-            raise Unavailable("The thumbnail cannot be linked to, because it cannot be cached.", retry_after=60)
-        return cached
 
     def cached(self, collection_dir: str, name: str, scale: int) -> StoredFile | None:
         """Opens the thumbnail if it is cached for the current version of its original; else returns None.
@@ -240,14 +239,17 @@ class Thumbnails:
             return
         root, extension = formats.thumbnail_parts(name, media_type)
 
-        def of_others() -> frozenset[int]:
+        def spared() -> frozenset[int]:
+            # Those of this original are spared if it was replaced by the same bytes. A stamp of an earlier version does
+            # not prove that.
             return frozenset(
                 stamp(other, version)
-                for other, version in self._namesakes(collection_dir, name)
+                for other, version in self._with_same_thumbnails(collection_dir, name)
                 for stamp in (fingerprint.stamp, fingerprint.former_stamp)
+                if other != name or stamp is fingerprint.stamp
             )
 
-        self._store.delete(collection_dir, root, extension, of_others)
+        self._store.delete(collection_dir, root, extension, spared)
 
     def _media_type(self, name: str) -> str:
         media_type = media_types.guess(name)
@@ -315,7 +317,7 @@ class Thumbnails:
         if fingerprint.has_former_stamp(thumbnail, request.name, request.version):
             return True
         is_younger = thumbnail.modified_ns >= request.version.changed_ns
-        return is_younger and not any(self._namesakes(request.collection_dir, request.name))
+        return is_younger and not self._has_namesake(request.collection_dir, request.name)
 
     def _make(self, request: ThumbnailRequest, render: Render, place: AbstractContextManager[NewThumbnail]) -> bytes:
         with self._storage.open_original(request.collection_dir, request.name) as original:
@@ -345,11 +347,15 @@ class Thumbnails:
             if self._version(request.collection_dir, request.name) == request.version:
                 new.publish(fingerprint.stamp(request.name, request.version))
 
-    def _namesakes(self, collection_dir: str, name: str) -> Iterator[tuple[str, Version]]:
-        """Other originals whose thumbnails have the same names as those of *name*."""
+    def _has_namesake(self, collection_dir: str, name: str) -> bool:
+        return any(other != name for other, _ in self._with_same_thumbnails(collection_dir, name))
+
+    def _with_same_thumbnails(self, collection_dir: str, name: str) -> Iterator[tuple[str, Version]]:
+        """All originals whose thumbnails have the same names as those of *name*: itself and namesakes, such as x.tif
+        and x.png."""
         parts = formats.thumbnail_parts(name, media_types.guess(name))
-        for other in formats.same_root(name):
-            if other != name and formats.thumbnail_parts(other, media_types.guess(other)) == parts:
+        for other in sorted({name, *formats.same_root(name)}):
+            if formats.thumbnail_parts(other, media_types.guess(other)) == parts:
                 try:
                     yield other, self._version(collection_dir, other)
                 except NotFound:

@@ -87,6 +87,7 @@ def test_every_setting_comes_from_the_environment_too() -> None:
         "STORAGE_URL": ("s3://museum-files/fish/2026/", "s3://museum-files/fish/2026"),
         "STORAGE_ENDPOINT": ("https://s3.museum.org/", "https://s3.museum.org"),
         "STORAGE_REGION": ("eu-central-2", "eu-central-2"),
+        "STORAGE_CREDENTIALS": ('{"herps-files": "HERPS"}', {"herps-files": "HERPS"}),
         "STORAGE_REDIRECT_SECONDS": ("60", 60),
         "CAN_THUMBNAIL": ("image/png, image/jpeg", frozenset(("image/png", "image/jpeg"))),
         "MAX_UPLOAD_BYTES": ("1000000000000", 10**12),
@@ -132,6 +133,9 @@ def test_each_bucket_may_be_at_a_service_of_its_own() -> None:
     mapping = {"museum-files": "https://s3.museum.org", "herps-files": "http://10.0.0.7:9000"}
     assert load({"STORAGE_ENDPOINT": mapping}).storage_endpoint == mapping
     assert load(STORAGE_ENDPOINT=json.dumps(mapping)).storage_endpoint == mapping
+    regions = {"museum-files": "eu-central-1", "herps-files": "us-west-2"}
+    assert load({"STORAGE_REGION": regions}).storage_region == regions
+    assert load(STORAGE_REGION=json.dumps(regions)).storage_region == regions
 
 
 def test_the_name_of_the_bucket_may_be_in_the_host_name_of_the_service() -> None:
@@ -226,6 +230,9 @@ def test_collections_may_be_left_out_in_every_way() -> None:
         ("STORAGE_ENDPOINT", "https://{name}.s3.museum.org"),
         ("STORAGE_ENDPOINT", "https://s3.{bucket}.museum.org"),
         ("STORAGE_ENDPOINT", "https://{bucket}."),
+        ("STORAGE_REGION", {"museum-files": 1}),
+        ("STORAGE_CREDENTIALS", "HERPS"),
+        ("STORAGE_CREDENTIALS", {"herps-files": "herps key"}),
         ("STORAGE_REDIRECT_SECONDS", 0),
         ("BASE_DIR", ""),
         ("ORIG_DIR", "a/b"),

@@ -21,6 +21,7 @@ import pytest
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config import loading
 from assetstore.migration import outcomes as migration_outcomes
+from assetstore.migration import receipt
 from assetstore.migration.endpoints import Address, End
 from assetstore.migration.runner import Pass
 from assetstore.migration.state import MigrationState, Result
@@ -64,10 +65,10 @@ class Migration:
 
     def rows(self, *arguments: str, status: int = 0) -> dict[str, dict[str, object]]:
         """Runs it; returns the receipt's lines by name, and the summary by the name `summary`."""
-        receipt = self.base / f"{uuid.uuid4()}.jsonl"
-        run = self.run("--receipt", str(receipt), *arguments)
+        path = self.base / f"{uuid.uuid4()}.jsonl"
+        run = self.run("--receipt", str(path), *arguments)
         assert (run.returncode, run.stderr) == (status, ""), run.stdout + run.stderr
-        head, *lines, last = [json.loads(line) for line in receipt.read_text("utf-8").splitlines()]
+        head, *lines, last = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         assert self.target.rstrip("/") in str(head["target"])
         return {**{line["name"]: line for line in lines}, **last}
 
@@ -136,6 +137,14 @@ def between(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], M
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def test_receipts_of_one_second_do_not_replace_each_other(between: Callable[[str], Migration]) -> None:
+    migrate = between("disk to disk")
+    migrate.put("source", {"a.txt": b"text"})
+    written = {json.loads(migrate.run("--json").stdout.splitlines()[-1])["receipt"] for _ in range(2)}
+    assert all(Path(path).is_file() for path in written)
+    assert len({receipt.new_path(migrate.base) for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("way", ["disk to s3", "s3 to disk", "s3 to s3"])
@@ -507,8 +516,8 @@ def test_notes_that_cannot_be_written_give_one_clear_line(
     assert run.returncode == 1
     assert run.stderr.startswith("The state or the receipt of the migration cannot be written:")
     assert run.stderr.count("\n") == 1
-    receipt = migrate.run("--receipt", "/nowhere/receipt", BASE_DIR=migrate.source)
-    assert (receipt.returncode, "/nowhere/receipt" in receipt.stderr) == (1, True)
+    run = migrate.run("--receipt", "/nowhere/receipt", BASE_DIR=migrate.source)
+    assert (run.returncode, "/nowhere/receipt" in run.stderr) == (1, True)
     assert migrate.contents("target") == migrate.contents("source")
 
 

@@ -23,6 +23,9 @@ from assetstore.storage.disk.trash import RESERVE_FOLDER, TRASH_FOLDER, DiskTras
 
 _log = logging.getLogger(__name__)
 
+#: Entries of the private folders that are never removed as left over.
+_SPARED = {TRASH_FOLDER, RESERVE_FOLDER, DiskSizes.FOLDER}
+
 
 class DiskSpace:
     """The folders of a store on mounted file systems."""
@@ -43,11 +46,10 @@ class DiskSpace:
         """Prepares one collection folder, which may have been added after the start. Raises StorageFault."""
         if is_bucket_url(collection_dir):
             raise StorageFault("The folder of a collection is a bucket, but STORAGE_URL is not set.", collection_dir)
-        spared = {TRASH_FOLDER, RESERVE_FOLDER, DiskSizes.FOLDER}
         for folder in (self._layout.originals(collection_dir), self._layout.thumbnails(collection_dir)):
             with _prepared(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                sweep(private_folder(folder), spared)
+                sweep(private_folder(folder), _SPARED)
                 with tempfile.TemporaryFile(dir=private_folder(folder)):
                     pass
         folder = self._layout.originals(collection_dir)
@@ -65,6 +67,13 @@ class DiskSpace:
             self._layout.check_disk(collection_dir)
             with faults():
                 DiskTrash(collection_dir, self._layout.originals(collection_dir)).fill_reserve()
+
+    def sweep(self) -> None:
+        """Removes files that a crash left. Raises StorageFault."""
+        with faults():
+            for collection_dir in self._layout.collection_dirs:
+                for folder in (self._layout.originals(collection_dir), self._layout.thumbnails(collection_dir)):
+                    sweep(private_folder(folder), _SPARED)
 
     def probe(self) -> None:
         """Writes and removes a small file in each folder of originals. Raises OutOfSpace, StorageFault."""

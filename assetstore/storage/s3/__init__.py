@@ -10,6 +10,7 @@ spool.py            temporary local files, with a limit on their size
 originals.py        the originals
 uploads.py          uploads to a bucket
 parts.py            multipart uploads; copies of very large objects
+multipart_uploads.py  aborts uploads in parts that no client completes
 trash.py            the trash of deleted and replaced originals
 space.py            tests the buckets
 thumbnails.py       the store of thumbnails

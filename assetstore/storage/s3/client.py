@@ -9,22 +9,26 @@ Concurrency: any thread may call. A process that was forked after its parent had
 because the library's threads are gone and calls would hang. Such calls raise an error.
 """
 
+import contextlib
 import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import obstore
 from obstore.store import S3Store
 
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
+
 from assetstore.concurrency import retry_budget
-from assetstore.errors import NotFound, StorageFault
-from assetstore.storage.s3.circuit_breaker import CircuitBreaker
-from assetstore.storage.s3.errors import Passing, translated, unreachable
+from assetstore.errors import AssetError, NotFound, StorageFault
+from assetstore.storage.s3.circuit_breaker import CircuitBreaker, CircuitOpen
+from assetstore.storage.s3.errors import Occupied, Passing, Rejected, translated, unreachable
 from assetstore.storage.s3.object_info import Found, found
 
 Result = TypeVar("Result")
@@ -35,11 +39,12 @@ _LIMITS = (1, 2, 5, 10, 30, 120, 600, 3600)
 #: The timeout of a call that transfers few bytes, in seconds; twice that if it stores, removes or lists objects.
 _QUICK = 5
 
+#: The timeout of a trial of the circuit breaker, in seconds, and the key that it reads, which need not exist.
+_TRIAL_SECONDS = 2
+_TRIAL_KEY = ".asset-server/trial"
+
 #: The minimum rate at which a service must store or copy, in bytes per second.
 _SLOWEST_BYTES_PER_SECOND = 1_000_000
-
-#: How long removing one object may take.
-_SECONDS_PER_KEY = 0.03
 
 _CONNECT_SECONDS = 3
 
@@ -60,9 +65,6 @@ _PART_RETRIES = 3
 #: After how many seconds idle connections are closed, before the service closes them.
 _IDLE_SECONDS = 20
 
-#: For how many seconds after a success the bucket is assumed to exist. Later, a missing object is checked again.
-_SEEN_SECONDS = 60
-
 #: The parts of large uploads: S3 allows 10,000, and each is in memory until it is stored.
 PART_BYTES = 8 << 20
 _MOST_PARTS = 9_000
@@ -80,14 +82,14 @@ class Service:
         region: of the bucket.
         is_virtual: whether the name of the bucket is part of the host name.
         most_waiting: how many calls may wait if the service does not respond.
-        credentials: the credentials as options of the library; empty: the library finds them itself.
+        credentials: returns the key in the form of the library; None: the library finds a key itself.
     """
 
     endpoint: str | None
     region: str
     is_virtual: bool
     most_waiting: int
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    credentials: Callable[[], "S3Credential"] | None = field(default=None, repr=False)
 
 
 def part_size(length: int | None) -> int:
@@ -101,29 +103,55 @@ class Bucket:
     def __init__(self, name: str, service: Service) -> None:
         self.name = name
         self._service = service
-        self._circuit_breaker = CircuitBreaker(service.most_waiting)
+        self._circuit_breaker = CircuitBreaker(service.most_waiting, self._try)
         self._store = cache(self._new_store)
-        self._seen_at = -float(_SEEN_SECONDS)
+        self._can_create: bool | None = None
 
     def link(self, key: str, seconds: int) -> str:
         """Returns a signed address for GET that is valid for some seconds. Raises StorageFault."""
         return self._call(lambda store: obstore.sign(store, "GET", key, timedelta(seconds=seconds)))
 
-    def head(self, key: str, *, insist: bool = False) -> Found:
+    def signed(self, method: Literal["GET", "DELETE"], path: str, query: str, seconds: int) -> str:
+        """Returns a signed address for a request that the library does not know, valid for some seconds.
+
+        Parameters:
+            method: of the request.
+            path: percent-encoded key, or empty for the bucket itself.
+            query: encoded as a query string.
+            seconds: how long the address is valid.
+
+        Raises StorageFault.
+        """
+        # The library appends a slash and a key to the address of the bucket, and signs the result. With a query in that
+        # address, they become the value of a last parameter, which services ignore.
+        _refuse_after_fork()
+        service = self._service
+        bucket = service.endpoint or f"https://{self.name}.s3.{service.region}.amazonaws.com"
+        if not service.is_virtual:
+            bucket = f"{bucket}/{self.name}"
+        address = f"{bucket}{f'/{path}' if path else ''}?{query}&ignored="
+        store = self._new_store(_QUICK, service=replace(service, endpoint=address, is_virtual=True))
+        try:
+            return obstore.sign(store, method, "x", timedelta(seconds=seconds))
+        except Exception as error:  # noqa: BLE001 - any error of the library
+            raise translated(error) from None
+
+    def head(self, key: str, *, insist: bool = False, confirm: bool = True) -> Found:
         """Returns the metadata of an object.
 
         Parameters:
             key: of the object.
             insist: whether to call at least once, even if the retry budget is used up.
+            confirm: whether to confirm that the object is missing. Otherwise, it may be the bucket that is missing.
 
         Raises NotFound, Unavailable, StorageFault.
         """
         try:
             result = self._call(lambda store: obstore.get(store, key, options={"head": True}), insist=insist)
-        except NotFound:
-            self._confirm_bucket(key)
+        except (NotFound, Rejected) as error:
+            if confirm or isinstance(error, Rejected):
+                self._explain(key)
             raise
-        self._seen_at = time.monotonic()
         return found(result.meta, result.attributes)
 
     def start(self, key: str, length: int) -> tuple[Found, bytes]:
@@ -137,20 +165,18 @@ class Bucket:
             return found(result.meta, result.attributes), bytes(result.bytes())
 
         try:
-            start = self._call(get, length / _SLOWEST_BYTES_PER_SECOND)
+            return self._call(get, length / _SLOWEST_BYTES_PER_SECOND)
         except StorageFault:
             return self.head(key), b""  # an empty object has no first byte
-        self._seen_at = time.monotonic()
-        return start
 
-    def _confirm_bucket(self, key: str) -> None:
-        """Raises Unavailable if the bucket does not exist: a response without a body does not say so."""
-        if time.monotonic() - self._seen_at < _SEEN_SECONDS:
-            return
-        try:
+    def _explain(self, key: str) -> None:
+        """Raises the reason for which a HEAD request failed, if there is a particular one.
+
+        The response to a HEAD request has no body, and only the body distinguishes a missing bucket from a missing
+        object, and a wrong clock from a wrong key.
+        """
+        with contextlib.suppress(NotFound, StorageFault):
             self._call(lambda store: obstore.get(store, key, options={"range": (0, 1)}))
-        except (NotFound, StorageFault):
-            self._seen_at = time.monotonic()
 
     def window(self, object: Found, first: int, length: int) -> bytes:
         """Returns some bytes of an object. Raises Overtaken if it was replaced, NotFound, Unavailable."""
@@ -194,6 +220,32 @@ class Bucket:
             lambda store: obstore.put(store, key, data, attributes=dict(attributes), use_multipart=False), seconds
         )
 
+    def create(self, key: str, data: bytes, attributes: Mapping[str, str]) -> bool:
+        """Stores an object by one request unless there is one. Returns whether it did. Raises as `put`.
+
+        If the answer to a first attempt was lost, the object that is there may be this one.
+        """
+        seconds = max(2 * _QUICK, len(data) / _SLOWEST_BYTES_PER_SECOND)
+        options: dict[str, Any] = {"use_multipart": False, "mode": "create"}
+        with contextlib.suppress(Occupied):
+            self._call(lambda store: obstore.put(store, key, data, attributes=dict(attributes), **options), seconds)
+            return True
+        return False
+
+    def can_create(self, key: str) -> bool:
+        """Returns whether the service knows the condition of `create`: some ignore it, and would replace an object.
+
+        The first call finds out, with a temporary object of the given key. Raises Unavailable.
+        """
+        if self._can_create is None:
+            try:
+                self._can_create = self.create(key, b"", {}) and not self.create(key, b"", {})
+            except StorageFault:
+                self._can_create = False
+            with contextlib.suppress(AssetError):
+                self.delete([key])
+        return self._can_create
+
     def put_stream(self, key: str, pieces: Iterator[bytes], attributes: Mapping[str, str], size_of_parts: int) -> None:
         """Stores an object in parts. It becomes visible at the end; if *pieces* raises an error, nothing is stored.
 
@@ -214,15 +266,9 @@ class Bucket:
         self._call(lambda store: obstore.copy(store, object.key, target), seconds)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Removes objects; missing ones are ignored. Raises Unavailable, StorageFault."""
-        for first in range(0, len(keys), _MOST_KEYS):
-            some = keys[first : first + _MOST_KEYS]
-            self._call(partial(self._delete, some), max(2 * _QUICK, _SECONDS_PER_KEY * len(some)))
-
-    @staticmethod
-    def _delete(keys: Sequence[str], store: S3Store) -> None:
-        # A single key uses a simple request, which every service supports.
-        obstore.delete(store, keys[0] if len(keys) == 1 else [*keys])
+        """Removes objects, each by a request; missing ones are ignored. Raises Unavailable, StorageFault."""
+        if keys:
+            self._call(lambda store: obstore.delete(store, [*keys]), 2 * _QUICK)
 
     def list(self, folder: str, after: str | None = None) -> Iterator[Found]:
         """Yields the objects whose keys begin with *folder* and a slash, in the order of their keys.
@@ -256,6 +302,8 @@ class Bucket:
             try:
                 with self._circuit_breaker.guard():
                     return self._attempt(attempt, max(seconds, _QUICK))
+            except CircuitOpen:
+                raise
             except Passing:
                 pause = random.uniform(0.5, 1.5) * _PAUSES[min(number, len(_PAUSES) - 1)]  # noqa: S311 - no secret
                 budget.lose(time.monotonic() - began + pause)
@@ -263,6 +311,15 @@ class Bucket:
                     raise
                 time.sleep(pause)
         raise AssertionError
+
+    def _try(self) -> None:
+        """Makes a small request, without retries. Raises Passing; any other error means that the service responds."""
+        try:
+            self._attempt(lambda store: obstore.head(store, _TRIAL_KEY), _TRIAL_SECONDS)
+        except Passing:
+            raise
+        except AssetError:
+            return
 
     def _attempt(self, attempt: Callable[[S3Store], Result], seconds: float) -> Result:
         limit = next((limit for limit in _LIMITS if limit >= seconds), _LIMITS[-1])
@@ -274,13 +331,16 @@ class Bucket:
                 raise
             raise fault from None  # its text may contain more than the log should
 
-    def _new_store(self, seconds: int, retries: int = 0) -> S3Store:
-        service, endpoint = self._service, self._service.endpoint
-        config = {**service.credentials, **({"endpoint": endpoint} if endpoint is not None else {})}
+    def _new_store(self, seconds: int, retries: int = 0, service: Service | None = None) -> S3Store:
+        service = service or self._service
+        endpoint = service.endpoint
+        config: dict[str, Any] = {} if endpoint is None else {"endpoint": endpoint}
         return S3Store(
             self.name,
             region=service.region,
             virtual_hosted_style_request=service.is_virtual,
+            # Some services and policies do not allow requests that delete several objects.
+            disable_bulk_delete=True,
             client_options={
                 "allow_http": endpoint is not None and endpoint.startswith("http://"),
                 "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
@@ -297,8 +357,18 @@ class Bucket:
                     "base": 2,
                 },
             },
-            **config,  # type: ignore[arg-type]
+            # Unlike options, this is not mixed with variables of the environment, such as the token of another key.
+            credential_provider=service.credentials,
+            **config,
         )
+
+
+def existing(bucket: Bucket, key: str, *, confirm: bool = True) -> Found | None:
+    """Returns an object, None if it is missing. The parameters and errors are those of `Bucket.head`."""
+    try:
+        return bucket.head(key, confirm=confirm)
+    except NotFound:
+        return None
 
 
 _used_by: list[int] = []

@@ -6,9 +6,9 @@ which contains addresses and is therefore only logged.
 
 import re
 
-from obstore.exceptions import PermissionDeniedError, PreconditionError, UnauthenticatedError
+from obstore.exceptions import AlreadyExistsError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 
-from assetstore.errors import AssetError, NotFound, OutOfSpace, StorageFault, Unavailable
+from assetstore.errors import AssetError, ClockSkew, NotFound, OutOfSpace, Overtaken, StorageFault, Unavailable
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
@@ -25,8 +25,12 @@ class Passing(Unavailable):
     """A temporary failure: the store cannot be reached or is too busy, and a retry may succeed."""
 
 
-class Overtaken(Unavailable):
-    """The object was replaced while it was being read."""
+class Occupied(AssetError):
+    """There is an object already where one was to be created."""
+
+
+class Rejected(Unavailable):
+    """The service rejects the key or what is done with it. The administrator can correct this without a restart."""
 
 
 def unreachable(detail: str) -> Passing:
@@ -49,6 +53,11 @@ def translated(error: BaseException) -> AssetError:
 def _by_code(code: str, detail: str) -> AssetError | None:
     if code == "NoSuchBucket":
         return Unavailable("The bucket of the file storage does not exist.", detail, retry_after=60)
+    if code == "NoSuchUpload":  # a lifecycle rule of the bucket aborted it
+        sentence = "The file storage has aborted the upload; please try again."
+        return Unavailable(sentence, detail, retry_after=RETRY_SECONDS)
+    if code == "RequestTimeTooSkewed":
+        return ClockSkew("The clocks of this server and of the file storage differ too much.", detail, retry_after=60)
     if code in _FULL:
         return OutOfSpace("The file storage is full; nothing was stored or changed.", detail)
     return None
@@ -57,6 +66,8 @@ def _by_code(code: str, detail: str) -> AssetError | None:
 def _by_class(error: BaseException, detail: str) -> AssetError | None:
     if isinstance(error, FileNotFoundError):
         return NotFound("There is no such file.", detail)
+    if isinstance(error, AlreadyExistsError):
+        return Occupied("There is such a file already.", detail)
     if isinstance(error, PreconditionError):
         return Overtaken("The file has just been replaced; please try again.", detail, retry_after=1)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
@@ -65,14 +76,15 @@ def _by_class(error: BaseException, detail: str) -> AssetError | None:
 
 
 def _refused(detail: str) -> AssetError:
-    # The key or the clock is wrong. The administrator can correct this without a restart.
-    return Unavailable("The file storage rejects this server's key.", detail, retry_after=60)
+    return Rejected("The file storage rejects this server's key.", detail, retry_after=60)
 
 
 def _by_status(message: str, detail: str) -> AssetError:
     status = _STATUS.search(message)
     if status is not None and status[1] in ("401", "403"):
         return _refused(detail)  # for listings, the library has no class for this error
+    if status is not None and status[1] == "501":
+        return StorageFault("The file storage does not support the request.", detail)
     if status is not None and status[1].startswith("4") and status[1] not in ("408", "429"):
         return StorageFault("The file storage rejects the request.", detail)
     return unreachable(detail)

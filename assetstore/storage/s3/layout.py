@@ -65,7 +65,7 @@ class Layout:
         self, url: str, collection_dirs: Sequence[str], names: FolderNames, new_bucket: Callable[[str], Bucket]
     ) -> None:
         self._url = url
-        self._collection_dirs = collection_dirs
+        self.collection_dirs = collection_dirs
         self._names = names
         self._new_bucket = new_bucket
         self._lock = threading.Lock()
@@ -97,5 +97,5 @@ class Layout:
 
     def roots(self) -> list[Root]:
         """Returns one root for each bucket."""
-        roots = [self.root(collection_dir) for collection_dir in self._collection_dirs]
+        roots = [self.root(collection_dir) for collection_dir in self.collection_dirs]
         return list({root.bucket.name: root for root in roots}.values())

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assetstore.errors import StorageFault
+from assetstore.errors import Overtaken, StorageFault
 from assetstore.storage.models import Version
-from assetstore.storage.s3.errors import Overtaken
 
 _SECOND = 1_000_000_000
 _MODIFIED = re.compile(r"(\d{1,11})(?:\.(\d{1,9})\d*)?", re.ASCII)

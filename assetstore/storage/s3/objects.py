@@ -32,6 +32,12 @@ class StoredObject(StoredFile):
         cast(ObjectFile, self.file).begin(first, first + length)
         return self.file
 
+    def pieces(self, first: int, length: int) -> Iterator[bytes]:
+        """Starts one download of the bytes, and returns them in the pieces in which they arrive."""
+        file = cast(ObjectFile, self.file)
+        file.begin(first, first + length)
+        return file.pieces(length)
+
 
 def opened(bucket: Bucket, key: str, reads: bool) -> StoredObject:
     """Opens an object; if *reads*, the same request fetches its first bytes.
@@ -118,12 +124,24 @@ class ObjectFile(io.RawIOBase):
         left = left if size is None or size < 0 else min(size, left)
         pieces = []
         while left > 0:
-            is_in_download = self._position == self._download_at < self._download_end
-            piece = self._from_download(left) if is_in_download else self._from_window(left)
+            piece = self._next_piece(left)
             self._position += len(piece)
             left -= len(piece)
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def pieces(self, length: int) -> Iterator[bytes]:
+        """Yields the next *length* bytes, in the pieces in which they arrive."""
+        left = min(length, self._object.size - self._position)
+        while left > 0:
+            piece = self._next_piece(left)
+            self._position += len(piece)
+            left -= len(piece)
+            yield bytes(piece)
+
+    def _next_piece(self, most: int) -> bytes:
+        is_in_download = self._position == self._download_at < self._download_end
+        return self._from_download(most) if is_in_download else self._from_window(most)
 
     def readinto(self, buffer: Any) -> int:
         """Reads into a buffer."""
@@ -141,7 +159,7 @@ class ObjectFile(io.RawIOBase):
             first = number * _WINDOW
             window = self._bucket.window(self._object, first, min(_WINDOW, self._object.size - first))
             self._windows[number] = window
-        data = window[offset : offset + size]
+        data = window[offset : offset + size] if offset or size < len(window) else window
         if self._position + len(data) == self._download_at:
             del self._windows[number]  # access is sequential from here on
         return data
@@ -159,6 +177,9 @@ class ObjectFile(io.RawIOBase):
             if attempt > _RESUMPTIONS:
                 raise StorageFault("The file storage sent fewer bytes than announced.", self._object.key)
             self.begin(self._download_at, self._download_end)
-        self._left_over = data[size:]
-        self._download_at += len(data[:size])
-        return data[:size]
+        if len(data) > size:
+            data, self._left_over = data[:size], data[size:]
+        else:
+            self._left_over = b""
+        self._download_at += len(data)
+        return data

@@ -15,12 +15,14 @@ from pathlib import Path
 
 from assetstore.errors import NotFound, TooLarge, Unrenderable
 from assetstore.files.locks import locked
-from assetstore.names import is_store_name
+from assetstore.names import PRIVATE_FOLDER, is_store_name
 from assetstore.storage.models import DELETED, Listed, Past, StoredFile, Version
+from assetstore.storage.one_version import of_one_version
 from assetstore.storage.s3 import trash
-from assetstore.storage.s3.layout import Layout
+from assetstore.storage.s3.errors import Rejected
+from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.objects import opened
-from assetstore.storage.s3.spool import Spool
+from assetstore.storage.s3.spool import Spool, SpoolFile
 from assetstore.storage.s3.thumbnails import S3Thumbnails
 from assetstore.storage.s3.uploads import S3Incoming
 from assetstore.storage.thumbnail_sizes import SizeRules
@@ -39,6 +41,7 @@ class S3OriginalStorage:
         self._layout = layout
         self._base = base
         self._spool = spool
+        self._deletable: set[Folder] = set()
 
     def thumbnails(self, rules: SizeRules) -> S3Thumbnails:
         """Returns the store of thumbnails beside these originals."""
@@ -57,7 +60,12 @@ class S3OriginalStorage:
     @contextlib.contextmanager
     def local_original(self, collection_dir: str, name: str) -> Iterator[Path]:
         """Yields a path at which tools can read a copy. Raises NotFound, Unrenderable, Unavailable, StorageFault."""
-        with self.open_original(collection_dir, name) as original, self._spool.file() as local:
+        with contextlib.ExitStack() as stack:
+            yield of_one_version(lambda: self._copy_to_disk(collection_dir, name, stack)).path
+
+    def _copy_to_disk(self, collection_dir: str, name: str, stack: contextlib.ExitStack) -> SpoolFile:
+        with self.open_original(collection_dir, name) as original, contextlib.ExitStack() as attempt:
+            local = attempt.enter_context(self._spool.file())
             try:
                 local.reserve(original.version.size)
             except TooLarge as error:
@@ -65,7 +73,8 @@ class S3OriginalStorage:
             file = original.section(0, original.version.size)
             while data := file.read(1 << 20):
                 local.write(data)
-            yield local.path
+            stack.push(attempt.pop_all())
+            return local
 
     def originals(self, collection_dir: str) -> Iterator[Listed]:
         """Yields all originals of a collection folder, with the time they were stored. Raises Unavailable, …"""
@@ -87,12 +96,27 @@ class S3OriginalStorage:
         folder = self._layout.originals(collection_dir)
         try:
             original = folder.bucket.head(folder.key(name))
-            if keep_old:
-                trash.keep(self._layout.trash(collection_dir), original, name, DELETED)
+            with contextlib.ExitStack() as stack:
+                if keep_old:
+                    self._confirm_right_to_delete(folder)
+                    stack.enter_context(trash.kept(self._layout.trash(collection_dir), original, name, DELETED))
+                self._delete(folder, original.key)
         except NotFound:
             return False
-        folder.bucket.delete([original.key])
         return True
+
+    def _confirm_right_to_delete(self, folder: Folder) -> None:
+        """Raises Unavailable if objects of a folder cannot be deleted, before their copies are in the trash."""
+        if folder not in self._deletable:
+            self._delete(folder, folder.key(f"{PRIVATE_FOLDER}/trial"))
+
+    def _delete(self, folder: Folder, key: str) -> None:
+        try:
+            folder.bucket.delete([key])
+        except Rejected:
+            self._deletable.discard(folder)
+            raise
+        self._deletable.add(folder)
 
     def locked_original(self, collection_dir: str, name: str) -> AbstractContextManager[None]:
         """Holds the lock of an original, among all threads and processes of this machine."""

@@ -4,8 +4,8 @@ Concurrency: any thread may use it. The total size of the files of one process i
 it is in use, so that the next start can recognise what a crash left.
 """
 
+import contextlib
 import os
-import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from pathlib import Path
 from assetstore.errors import TooLarge, Unavailable
 from assetstore.files.faults import faults
 from assetstore.files.private_folders import make_private, private_folder
-from assetstore.files.unfinished import UPLOAD, create_locked, sweep
+from assetstore.files.unfinished import UPLOAD, create_locked, rendering_folder, sweep, sweep_locks
 
 _FOLDER = "spool"
 
@@ -36,9 +36,10 @@ class Spool:
         self._bytes = 0
 
     def prepare(self) -> None:
-        """Creates the folder and removes abandoned files. Raises OSError."""
+        """Creates the folder; removes abandoned files from it, and locks of originals. Raises OSError."""
         make_private(private_folder(self.base))
         sweep(self._folder, set())
+        sweep_locks(private_folder(self.base))
 
     @contextmanager
     def file(self) -> Iterator["SpoolFile"]:
@@ -52,10 +53,10 @@ class Spool:
     @contextmanager
     def path(self) -> Iterator[Path]:
         """Yields a path at which a tool may create a small file, which is removed at the end. Raises OutOfSpace, …"""
-        with faults():
-            folder = tempfile.TemporaryDirectory(prefix="thumbnail-", dir=self._folder, ignore_cleanup_errors=True)
-        with folder as name:
-            yield Path(name) / "picture"
+        with contextlib.ExitStack() as stack:
+            with faults():
+                folder = stack.enter_context(rendering_folder(self._folder))
+            yield folder / "picture"
 
     def take(self, size: int) -> None:
         """Reserves bytes of the limit. Raises Unavailable if the limit is reached."""

@@ -21,7 +21,7 @@ from assetstore.errors import AssetError, NotFound
 from assetstore.files.locks import locked
 from assetstore.names import is_store_name
 from assetstore.storage.models import CachedThumbnail, StoredFile, Version
-from assetstore.storage.s3.errors import Overtaken
+from assetstore.storage.one_version import of_one_version
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.object_info import Found
 from assetstore.storage.s3.objects import StoredObject, begun
@@ -66,15 +66,16 @@ class S3Thumbnails:
         """Opens a cached thumbnail, from memory if it has *modified_ns*. Raises NotFound, Unavailable, …"""
         folder = self._layout.thumbnails(collection_dir)
         if modified_ns is None:
-            object, file = begun(folder.bucket, folder.key(name))
+            try:
+                object, file = begun(folder.bucket, folder.key(name))
+            except NotFound:
+                self._cache.forget(collection_dir, name)  # another server removed it
+                raise
             self._record_use(collection_dir, folder, size_of(name))
             return StoredObject(cast(BinaryIO, file), _version(object))
         cached = self._cache.get(collection_dir, name)
         if cached is None or cached[0].modified_ns != modified_ns:
-            try:
-                cached = _fetched(folder, name)
-            except Overtaken:  # another server replaced a large one
-                cached = _fetched(folder, name)
+            cached = of_one_version(lambda: _fetched(folder, name))
             self._cache.put(collection_dir, name, *cached)
         self._record_use(collection_dir, folder, size_of(name))
         version, data = cached
@@ -104,6 +105,8 @@ class S3Thumbnails:
         if spared_us:
             keys = [key for key in keys if _version(folder.bucket.head(key)).modified_ns // 1000 not in spared_us]
         folder.bucket.delete(keys)
+        for key in keys:
+            self._cache.forget(collection_dir, folder.name(key))
 
     def locked(self, collection_dir: str, name: str, *, waits: bool = True) -> AbstractContextManager[None]:
         """Holds the lock of a thumbnail, among all threads and processes of this machine."""
@@ -165,6 +168,7 @@ class S3Thumbnails:
         if (object.size, object.stored_ns // _SECOND) != (cached.size, cached.made_ns // _SECOND):
             return False
         folder.bucket.delete([object.key])
+        self._cache.forget(collection_dir, cached.name)
         return True
 
     def _record_use(self, collection_dir: str, folder: Folder, size: int | None) -> None:

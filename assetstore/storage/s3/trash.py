@@ -13,9 +13,11 @@ import re
 import time
 from collections.abc import Iterator
 
-from assetstore.errors import NotFound
+from assetstore.errors import AssetError, NotFound, OutOfSpace
 from assetstore.names import is_store_name
 from assetstore.storage.models import DELETED, REPLACED, TrashEntry
+from assetstore.storage.s3.client import existing
+from assetstore.storage.s3.errors import Rejected
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.object_info import Found
 from assetstore.storage.s3.parts import copy
@@ -24,10 +26,21 @@ from assetstore.storage.trash_names import STAMP_PATTERN, stamp, timestamp_ns
 _ENTRY = re.compile(rf"{STAMP_PATTERN}-({DELETED}|{REPLACED})-(\d{{1,20}})/(.+)", re.ASCII | re.DOTALL)
 
 
-def keep(folder: Folder, original: Found, name: str, reason: str) -> None:
-    """Copies an original to the trash. Raises NotFound, OutOfSpace, Unavailable, StorageFault."""
-    identifier = f"{stamp(time.time_ns())}-{reason}-{original.modified_ns}/{name}"
-    copy(folder.bucket, original, folder.key(identifier))
+@contextlib.contextmanager
+def kept(folder: Folder, original: Found, name: str, reason: str) -> Iterator[None]:
+    """Copies an original to the trash, for a change that removes it.
+
+    If the service rejects the change, the copy is removed, too. If it is uncertain whether the change was made, the
+    copy stays. Raises NotFound, OutOfSpace, Unavailable, StorageFault.
+    """
+    key = folder.key(f"{stamp(time.time_ns())}-{reason}-{original.modified_ns}/{name}")
+    copy(folder.bucket, original, key)
+    try:
+        yield
+    except (Rejected, OutOfSpace):
+        with contextlib.suppress(AssetError):  # the first error says why
+            folder.bucket.delete([key])
+        raise
 
 
 def _entries(folder: Folder, collection_dir: str) -> Iterator[TrashEntry]:
@@ -59,24 +72,23 @@ class S3TrashStorage:
         """
         folder, trash_folder = self._layout.originals(entry.collection_dir), self._layout.trash(entry.collection_dir)
         try:
-            kept = trash_folder.bucket.head(trash_folder.key(entry.identifier))
+            entered = trash_folder.bucket.head(trash_folder.key(entry.identifier))
         except NotFound as error:
             raise NotFound("The file is no longer in the trash.", entry.identifier) from error
-        key, replaces = folder.key(entry.name), False
-        with contextlib.suppress(NotFound):
-            old, replaces = folder.bucket.head(key), True
-            if keep_old and old.etag != kept.etag:  # equal after a crash between copying and removing
-                keep(trash_folder, old, entry.name, REPLACED)
-        copy(folder.bucket, kept, key)
-        trash_folder.bucket.delete([kept.key])
-        return replaces
+        key = folder.key(entry.name)
+        with contextlib.ExitStack() as stack:
+            old = existing(folder.bucket, key)
+            if keep_old and old is not None and old.etag != entered.etag:  # equal after a crash before it was removed
+                with contextlib.suppress(NotFound):
+                    stack.enter_context(kept(trash_folder, old, entry.name, REPLACED))
+            copy(folder.bucket, entered, key)
+        trash_folder.bucket.delete([entered.key])
+        return old is not None
 
     def purge(self, entry: TrashEntry) -> bool:
         """Removes an entry of the trash permanently. Returns whether it existed. Raises Unavailable, StorageFault."""
         folder = self._layout.trash(entry.collection_dir)
-        try:
-            kept = folder.bucket.head(folder.key(entry.identifier))
-        except NotFound:
-            return False
-        folder.bucket.delete([kept.key])
-        return True
+        object = existing(folder.bucket, folder.key(entry.identifier))
+        if object is not None:
+            folder.bucket.delete([object.key])
+        return object is not None

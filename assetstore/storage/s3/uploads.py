@@ -15,18 +15,22 @@ from types import TracebackType
 
 from assetstore import media_types
 from assetstore.errors import AssetError, NotFound, StorageFault
+from assetstore.names import PRIVATE_FOLDER
 from assetstore.storage.models import REPLACED, Past
 from assetstore.storage.s3 import trash
-from assetstore.storage.s3.client import PART_BYTES, Bucket, part_size
+from assetstore.storage.s3.client import PART_BYTES, Bucket, existing, part_size
 from assetstore.storage.s3.errors import Passing
-from assetstore.storage.s3.layout import Layout
-from assetstore.storage.s3.object_info import Found, modified_attribute
+from assetstore.storage.s3.layout import Folder, Layout
+from assetstore.storage.s3.object_info import modified_attribute
 from assetstore.storage.s3.parts import PartsUpload
 from assetstore.storage.s3.spool import Spool, SpoolFile
 
 _log = logging.getLogger(__name__)
 
 _PIECE = 1 << 20
+
+#: Uploads up to this size, in bytes, are sent before it is known whether there is an original of that name.
+_MOST_TO_CREATE = 1 << 20
 
 
 class S3Incoming:
@@ -97,15 +101,31 @@ class S3Incoming:
             )
         originals = self._layout.originals(collection_dir)
         key = originals.key(name)
-        old = _existing(originals.bucket, key)
-        if old is not None and keep_old:
-            trash.keep(self._layout.trash(collection_dir), old, name, REPLACED)
-        try:
-            self._store(originals.bucket, key, name)
-        except Passing:
-            if not self._has_arrived(originals.bucket, key):
-                raise
+        if self._is_created(originals, key, name):
+            return False
+        old = existing(originals.bucket, key, confirm=False)  # storing the object fails if there is no bucket
+        if old is not None and old.attributes.get("upload") == self._identifier:
+            return False  # it was created, but the answer was lost
+        with contextlib.ExitStack() as stack:
+            if old is not None and keep_old:
+                with contextlib.suppress(NotFound):  # another server has just deleted it
+                    stack.enter_context(trash.kept(self._layout.trash(collection_dir), old, name, REPLACED))
+            try:
+                self._store(originals.bucket, key, name)
+            except Passing:
+                if not self._has_arrived(originals.bucket, key):
+                    raise
         return old is not None
+
+    def _is_created(self, folder: Folder, key: str, name: str) -> bool:
+        """Stores a small upload by one request if there is no original of that name. Returns whether it did."""
+        if self._sink is not None or len(self._head) > _MOST_TO_CREATE:
+            return False
+        if not folder.bucket.can_create(folder.key(f"{PRIVATE_FOLDER}/trial-{self._identifier}")):
+            return False
+        with contextlib.suppress(Passing):  # it may have been stored nevertheless
+            return folder.bucket.create(key, bytes(self._head), self._attributes(name))
+        return False
 
     def _store(self, bucket: Bucket, key: str, name: str) -> None:
         if self._sink is None:
@@ -141,10 +161,3 @@ class S3Incoming:
         except OSError as failure:
             # The upload itself has succeeded or failed already. The next start removes what is left over.
             _log.error("the temporary file of an upload was not removed: %s", failure)
-
-
-def _existing(bucket: Bucket, key: str) -> Found | None:
-    try:
-        return bucket.head(key)
-    except NotFound:
-        return None

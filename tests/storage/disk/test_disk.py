@@ -174,17 +174,17 @@ def test_a_root_s_own_thumbnails_are_removed_and_no_other_s(
 
 def test_leftovers_are_swept_at_the_start_and_what_has_an_owner_is_not(store: Store, tmp_path: Path) -> None:
     private = tmp_path / "originals/.asset-server"
-    for name in ("upload-of-nobody", "lock-old", "lock-young"):
+    for name in ("upload-of-nobody", "lock-old", "lock-free"):
         (private / name).touch()
     os.utime(private / "lock-old", (0, 0))
     (private / "thumbnail-old").mkdir()
     os.utime(private / "thumbnail-old", (0, 0))
-    with store.originals.receive("", None) as incoming:
+    with store.originals.receive("", None) as incoming, store.originals.locked_original("", "a.jpg"):
         incoming.write(b"under way")
         store.space.prepare()
+        store.space.sweep()
         left = sorted(path.name.split("-")[0] for path in private.iterdir())
         assert left == ["ballast", "lock", "trash", "upload"]
-    (private / "lock-young").unlink()
     assert sorted(path.name for path in private.iterdir()) == ["ballast", "trash"]
 
 

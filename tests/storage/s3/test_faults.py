@@ -3,9 +3,13 @@
 import hashlib
 import http.client
 import logging
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +17,9 @@ import pytest
 
 from assetstore.concurrency import retry_budget
 from tests import pictures
-from tests.bad_weather import BAD, BUSY, FAIR, HANGING, Way
+from tests.bad_weather import BAD, BUSY, CLOSED, FAIR, HANGING, SKEWED, Way
 from tests.object_store import BUCKETS, ObjectStore
-from tests.support import KEY, Response, RunningServer, multipart_body
+from tests.support import KEY, PROJECT, Response, RunningServer, multipart_body
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
 from assetstore.storage.s3 import circuit_breaker, client
@@ -28,6 +32,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is bounded is bounded by less, so that the tests do not wait as long as people would."""
     monkeypatch.setattr(retry_budget, "ALLOWANCE_SECONDS", 1.0)
     monkeypatch.setattr(client, "_QUICK", 1)
+    monkeypatch.setattr(client, "_TRIAL_SECONDS", 1)
     monkeypatch.setattr(client, "_SILENCE_SECONDS", 1)
     monkeypatch.setattr(client, "_PART_SECONDS", 2)
     monkeypatch.setattr(circuit_breaker, "_SILENCE_SECONDS", 1.0)
@@ -100,6 +105,32 @@ def test_while_the_storage_fails_the_answer_is_to_try_again_and_then_all_goes_on
     assert server.get("/fileget", filename="new.bin").status == 404
     assert server.upload("new.bin", bytes(20 * MEGABYTE)).status == 200
     assert server.thumbnail("old.jpg").status == 200
+
+
+@pytest.mark.parametrize("weather", [HANGING, CLOSED])
+def test_after_some_seconds_of_failure_requests_are_refused_without_any_wait(
+    server: RunningServer, way: Way, weather: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.upload("old.jpg", pictures.jpeg())
+    way.turn(weather)
+    began = time.monotonic()
+    while time.monotonic() - began < 4:
+        server.get("/fileget", filename="old.jpg")
+    monkeypatch.setattr(circuit_breaker, "_TRIAL_SECONDS", 3600)
+    time.sleep(0.5)
+    server.get("/fileget", filename="old.jpg")  # the last trial
+    monkeypatch.setattr(client, "_PAUSES", (3600,))  # a request that paused before a retry would not end
+    before = way.connections
+    for _ in range(10):
+        for ask in (
+            lambda: server.get("/fileget", filename="old.jpg"),
+            lambda: server.thumbnail("old.jpg"),
+            lambda: server.upload("old.jpg", b"new"),
+            lambda: server.upload("new.bin", bytes(9 * MEGABYTE)),
+            lambda: server.delete("old.jpg"),
+        ):
+            assert_try_again(ask())
+    assert way.connections == before, "nothing was asked"
 
 
 def test_the_server_starts_without_its_storage(
@@ -228,6 +259,58 @@ def test_a_bucket_that_is_not_there_is_not_taken_for_an_empty_one(
     for answer in (server.get("/fileget", filename="a"), server.upload("a", b"x"), server.delete("a")):
         assert (answer.status, answer.text) == (503, "The bucket of the file storage does not exist.")
     assert server.get("/readyz").status == 503
+
+
+def test_a_clock_that_differs_is_named_on_every_route(
+    server: RunningServer, way: Way, object_store: ObjectStore, tmp_path: Path
+) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    way.turn(SKEWED)
+    for answer in on_every_route(server, "a.jpg"):
+        assert (answer.status, "clocks" in answer.text, "key" in answer.text) == (503, True, False), answer.text
+    assert "clocks" in server.context.health.report()["store"].reason
+    environ = {**os.environ, **object_store.environ, "BASE_DIR": str(tmp_path), "KEY": KEY}
+    environ |= {"STORAGE_URL": f"s3://{BUCKETS[0]}", "STORAGE_ENDPOINT": way.endpoint}
+    command = [sys.executable, str(PROJECT / "manage.py"), "doctor"]
+    said = subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout
+    assert "The clocks of this server and of the file storage differ" in said
+    assert "Synchronize the clock" in said
+    assert "the key's permissions" not in said
+
+
+def test_a_bucket_that_is_deleted_underneath_is_never_taken_for_an_empty_one(
+    start: Callable[..., RunningServer], object_store: ObjectStore
+) -> None:
+    bucket = f"gone-{uuid.uuid4().hex[:8]}"
+    object_store.request("PUT", f"/{bucket}")
+    server = start(STORAGE_URL=f"s3://{bucket}", STORAGE_ENDPOINT=object_store.endpoint)
+    server.upload("a.jpg", pictures.jpeg())
+    assert server.thumbnail("a.jpg").status == 200
+    for key in ("originals/a.jpg", "thumbnails/a_200.jpg", "thumbnails/.asset-server/sizes/200"):
+        object_store.request("DELETE", f"/{bucket}/{key}")
+    object_store.request("DELETE", f"/{bucket}")
+    for answer in on_every_route(server, "a.jpg"):
+        assert (answer.status, answer.text) == (503, "The bucket of the file storage does not exist.")
+    assert server.head("/fileget", filename="a.jpg").status == 503
+    assert "bucket" in server.context.health.report()["store"].reason
+
+
+def on_every_route(server: RunningServer, name: str) -> list[Response]:
+    """The answers of all routes that need the storage."""
+    return [
+        server.get("/fileget", filename=name),
+        server.get("/fileget", {"Range": "bytes=0-9"}, filename=name),
+        server.get("/fileget", filename="missing.jpg"),
+        server.thumbnail(name),
+        server.get("/getmetadata", filename=name),
+        server.get("/getfileref", filename=name),
+        server.get("/getfileref", filename=name, type="T", scale="200"),
+        server.get(f"/static/originals/{name}"),
+        server.get("/static/thumbnails/a_200.jpg"),
+        server.upload(name, b"new"),
+        server.upload("new.bin", bytes(9 * MEGABYTE)),
+        server.delete(name),
+    ]
 
 
 def test_a_process_that_was_forked_after_its_first_request_refuses_instead_of_hanging(

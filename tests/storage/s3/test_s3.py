@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import uuid
@@ -19,6 +20,8 @@ import pytest
 from PIL import Image
 
 from assetstore.concurrency import retry_budget
+from assetstore.config.credentials import Credentials
+from assetstore.config.loading import SettingsError
 from tests import pictures
 from tests.bad_weather import Way
 from tests.object_store import BUCKETS, ObjectStore
@@ -26,7 +29,7 @@ from tests.support import KEY, PROJECT, Client, Response, RunningServer, load_se
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
 from assetstore.app.object_storage import open_storage
-from assetstore.storage.s3 import client, parts
+from assetstore.storage.s3 import client, multipart_uploads, parts
 
 BUCKET = BUCKETS[0]
 MEGABYTE = 1 << 20
@@ -154,6 +157,73 @@ def test_two_servers_on_one_bucket_are_like_one(
     assert len(list(other.context.originals.trash())) == 2
 
 
+def test_links_to_thumbnails_work_after_the_same_bytes_were_uploaded_again(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object]
+) -> None:
+    one, other = start(**s3_settings), start(**s3_settings)
+    content = picture(300, 200)
+
+    def link(server: RunningServer) -> str:
+        address = server.get("/getfileref", filename="a.jpg", type="T", scale="100").text
+        return address.split(str(server.settings.server_port), 1)[1]
+
+    one.upload("a.jpg", content)
+    earlier = link(one)
+    assert one.upload("a.jpg", content).status == 200
+    for server in (one, other):
+        assert server.get(earlier).status == 200, "the link is from before"
+    for uploading, asking in ((one, one), (one, other), (other, one)):
+        assert uploading.upload("a.jpg", content).status == 200
+        assert asking.get(link(asking)).status == 200
+
+
+def test_links_to_thumbnails_are_never_to_one_that_only_this_server_remembers(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object]
+) -> None:
+    one, other = start(**s3_settings), start(**s3_settings)
+    one.upload("a.jpg", picture(300, 200))
+    assert one.thumbnail("a.jpg", 100).status == 200
+    one.delete("a.jpg")
+    one.upload("a.jpg", picture(300, 200))
+    assert other.thumbnail("a.jpg", 100).status == 200
+    store = other.context.thumbnails.store
+    [cached] = store.cached("")
+    assert store.remove("", cached)
+    for server in (one, other):
+        address = server.get("/getfileref", filename="a.jpg", type="T", scale="100").text
+        assert server.get(address.split(str(server.settings.server_port), 1)[1]).status == 200
+
+
+def test_who_reads_an_original_while_it_is_replaced_gets_one_of_its_versions(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object]
+) -> None:
+    one, other = start(**s3_settings), start(**s3_settings)
+    # More than comes with the first request to the bucket.
+    versions = [pictures.jpeg() + bytes([number]) * 2 * MEGABYTE for number in range(3)]
+    assert one.upload("a.jpg", versions[0]).status == 200
+    ended = threading.Event()
+
+    def replace() -> None:
+        while not ended.is_set():
+            for version in versions:
+                assert one.upload("a.jpg", version).status == 200
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        for _ in range(40):
+            for server in (one, other):
+                answer = server.get("/fileget", filename="a.jpg")
+                assert (answer.status, answer.body in versions) == (200, True), answer.text[:200]
+                part = server.get("/fileget", {"Range": "bytes=-2000"}, filename="a.jpg")
+                assert (part.status, part.body in [version[-2000:] for version in versions]) == (206, True)
+                assert server.get("/getmetadata", filename="a.jpg").status == 200
+            assert other.thumbnail("a.jpg", 100).status == 200
+    finally:
+        ended.set()
+        writer.join()
+
+
 def test_conditions_and_ranges_are_those_of_the_disk(server: RunningServer) -> None:
     content = bytes(range(256)) * 1000
     server.upload("a.wav", content)
@@ -203,6 +273,38 @@ def test_a_small_original_is_one_request_and_who_has_it_already_costs_none_of_it
         ):
             way.methods.clear()
             assert ([answer.status for answer in ask()], way.methods) == (statuses, methods)
+
+
+def test_a_small_new_original_is_stored_by_one_request(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object], way: Way
+) -> None:
+    server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint})
+    server.upload("first.txt", b"text")  # finds out what the service can do
+    for name, content, methods in (
+        ("small.txt", b"old", ["PUT"]),
+        ("small.txt", b"new", ["PUT", "HEAD", "PUT", "PUT"]),  # refused; looks; copies to the trash; stores
+        ("large.txt", bytes(2 * MEGABYTE), ["HEAD", "PUT"]),
+    ):
+        way.methods.clear()
+        assert server.upload(name, content).status == 200
+        assert way.methods == methods
+    assert server.get("/fileget", filename="small.txt").body == b"new"
+    [entry] = server.context.originals.trash()
+    assert (entry.name, entry.size) == ("small.txt", 3)
+
+
+def test_a_service_that_ignores_the_condition_of_a_new_object_never_replaces_one_unseen(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(bucket: client.Bucket, key: str, data: bytes, attributes: dict[str, str]) -> bool:
+        bucket.put(key, data, attributes)
+        return True
+
+    monkeypatch.setattr(client.Bucket, "create", put)
+    for content in (b"old", b"new"):
+        assert server.upload("a.txt", content).status == 200
+    [entry] = server.context.originals.trash()
+    assert (entry.name, entry.reason) == ("a.txt", "replaced")
 
 
 def test_no_call_for_a_small_file_may_hang_for_longer_than_a_request_may_lose(
@@ -255,8 +357,33 @@ def test_the_name_of_the_bucket_goes_where_the_service_expects_it(
 ) -> None:
     own = {"BASE_DIR": str(tmp_path), "STORAGE_URL": "s3://museum-files", "STORAGE_REGION": "eu-central-1"}
     settings = load_settings({**own, "STORAGE_ENDPOINT": endpoint})
-    storage = open_storage(settings, [""], {"access_key_id": "a", "secret_access_key": "b"})
+    storage = open_storage(settings, [""], {}, Credentials("a", "b", None))
     assert storage.originals._layout.root("").bucket.link("originals/a", 60).partition("?")[0] == expected
+
+
+def test_each_bucket_may_have_a_key_and_a_region_of_its_own(
+    start: Callable[..., RunningServer], object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "STORAGE_URL": f"s3://{BUCKET}/{uuid.uuid4().hex}",
+        "STORAGE_ENDPOINT": object_store.endpoint,
+        "COLLECTION_DIRS": {"KU Fish": "fish", "KU Herps": f"s3://{BUCKETS[1]}/all"},
+        "STORAGE_CREDENTIALS": {BUCKET: "FISH"},
+        "STORAGE_REGION": {BUCKET: "eu-central-1"},
+    }
+    for name, value in object_store.environ.items():
+        monkeypatch.setenv(f"FISH_{name}", value)
+        monkeypatch.setenv(name, "of another service")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of another service")
+    server = start(**settings)
+    assert server.upload("a.txt", b"text", coll="KU Fish").status == 200
+    refused = server.upload("a.txt", b"text", coll="KU Herps")
+    assert (refused.status, "rejects this server's key" in refused.text) == (503, True)
+    link = server.context.originals.storage._layout.root("fish").bucket.link("a", 60)
+    assert "%2Feu-central-1%2F" in link
+    monkeypatch.delenv("FISH_AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(SettingsError, match="expected FISH_AWS_ACCESS_KEY_ID and FISH_AWS_SECRET_ACCESS_KEY"):
+        start(**settings)
 
 
 def test_the_local_disk_is_used_within_its_bound_only(
@@ -282,6 +409,48 @@ def test_what_a_crash_left_on_the_local_disk_is_swept(server: RunningServer) -> 
     assert list(spool.iterdir()) == []
 
 
+def test_what_a_killed_server_left_on_the_local_disk_is_swept_by_the_next_start(
+    server: RunningServer, s3_settings: dict[str, object], start: Callable[..., RunningServer]
+) -> None:
+    program = f"""
+import os, signal
+from pathlib import Path
+from assetstore.files.locks import locked
+from assetstore.storage.s3.spool import Spool
+spool = Spool(Path({str(server.base)!r}), 1000)
+with spool.path() as path, spool.file() as file, locked(spool.base, "a.jpg"):
+    path.write_bytes(b"half a picture")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    private = server.base / ".asset-server"
+
+    def found() -> list[str]:
+        return sorted(path.name.partition("-")[0] for path in [*private.glob("lock-*"), *private.glob("spool/*")])
+
+    assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=False).returncode == -9
+    assert found() == ["lock", "thumbnail", "upload"]
+    storage, spool = server.context.originals.storage, server.context.thumbnails.store._spool
+    with spool.path() as path, storage.locked_original("", "b.jpg"):
+        path.write_bytes(b"half a picture")
+        server.context.originals.space.prepare()
+        assert found() == ["lock", "thumbnail"], "what has an owner stays"
+        assert path.exists()
+    assert found() == []
+
+
+def test_uploads_in_parts_that_nobody_completes_are_aborted(
+    server: RunningServer, prefix: Prefix, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = object_store.unfinished_uploads()
+    for key in ("originals/a b ü+&?.jpg", "trash/x-deleted-1/a.jpg", "foreign.jpg"):
+        object_store.request("POST", f"{prefix.path}/{key}", "uploads=")
+    server.context.originals.space.sweep()
+    assert object_store.unfinished_uploads() == before + 3, "these are new"
+    monkeypatch.setattr(multipart_uploads, "_ABANDONED_AFTER_SECONDS", -10)
+    server.context.originals.space.sweep()
+    assert object_store.unfinished_uploads() == before + 1, "only those of this server"
+
+
 def test_damage_is_found_by_the_checksum_in_the_bucket_also_by_a_server_that_never_knew_the_file(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], prefix: Prefix, object_store: ObjectStore
 ) -> None:
@@ -296,6 +465,25 @@ def test_damage_is_found_by_the_checksum_in_the_bucket_also_by_a_server_that_nev
     run = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     found = sorted(line.split("\t")[0::2][:2] for line in run.stdout.splitlines()[:-1])
     assert (run.returncode, found) == (1, [["changed", "damaged.txt"], ["unknown", "foreign.txt"]]), run.stderr
+
+
+def test_one_of_two_servers_verifies_what_both_did(
+    start: Callable[..., RunningServer], s3_settings: dict[str, object], object_store: ObjectStore
+) -> None:
+    one, other = start(**s3_settings), start(**s3_settings)
+    for name in ("kept.txt", "deleted.txt", "replaced.txt"):
+        one.upload(name, name.encode())
+    other.delete("deleted.txt")
+    other.upload("replaced.txt", b"new")
+    other.upload("large.bin", bytes(9 * MEGABYTE))
+    environ = {**os.environ, **object_store.environ, "BASE_DIR": str(one.base), "KEY": KEY}
+    environ |= {name: str(value) for name, value in s3_settings.items()}
+
+    def status(*options: str) -> int:
+        command = [sys.executable, str(PROJECT / "manage.py"), "verify", *options]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False).returncode
+
+    assert [status(), status("--adopt"), status()] == [1, 0, 0]
 
 
 def test_a_collection_that_is_added_later_is_in_the_bucket_at_once(
