@@ -196,10 +196,10 @@ def test_previews_work_in_a_bucket(start: Start, request: pytest.FixtureRequest)
     eventually(lambda: thumbnails.cached("", "a.png", 321) is not None, True)
 
 
-def test_rendering_in_the_background_has_a_lower_priority_and_the_next_job_has_not() -> None:
+def test_rendering_in_the_background_has_a_lower_priority_and_the_next_job_has_not(tmp_path: Path) -> None:
     def niceness() -> str:
         return str(os.nice(0))
 
     limits = Limits(30, 512)
     here = int(niceness())
-    assert [int(isolation.run(niceness, limits, 30, by)) - here for by in (10, 0)] == [10, 0]
+    assert [int(isolation.run(niceness, limits, 30, tmp_path, by)) - here for by in (10, 0)] == [10, 0]
