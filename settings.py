@@ -31,8 +31,8 @@ PORT = 8080
 BASE_DIR = "attachments"
 
 # The complete address that clients use, such as "https://assets.museum.org" or "https://museum.org/assets". Set it
-# behind a proxy or in a container, where clients use another address than HOST and PORT. None: the address is made of
-# SERVER_NAME and SERVER_PORT.
+# behind a proxy or in a container, where clients use another address than HOST and PORT. It is the address of the
+# server itself, without web_asset_store.xml at the end. None: the address is made of SERVER_NAME and SERVER_PORT.
 PUBLIC_URL = None
 
 # The host name and port that clients are told if PUBLIC_URL is not set. With port 443, the address is https.

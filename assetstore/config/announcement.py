@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from assetstore import formats
-from assetstore.config.loading import PREFIX, SETTINGS, Settings, is_of_others
+from assetstore.config.loading import PREFIX, SETTINGS, Settings, given, is_of_others
 from assetstore.config.removed import REMOVED
 
 #: Keys from public examples.
@@ -37,7 +37,8 @@ def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str
         settings: the effective settings.
         own, environ: the names and values of settings.py, and the environment.
     """
-    found = _removed(own, environ) + _of_other_programs(environ)
+    found = _removed(own, environ) + _of_other_programs(environ) + _page_in_public_url(settings, own, environ)
+    found += _inner_folders(settings)
     if settings.key is None:
         found.append("KEY is None: anyone who can reach this server can upload and delete files.")
     elif EXAMPLE_KEYS.intersection(settings.key):
@@ -81,4 +82,28 @@ def _of_other_programs(environ: Mapping[str, str]) -> list[str]:
         for name, setting in SETTINGS.items()
         for variable in (name, *setting.other_names)
         if not environ.get(PREFIX + name) and is_of_others(variable, environ.get(variable) or "off")
+    ]
+
+
+def _page_in_public_url(settings: Settings, own: Mapping[str, object], environ: Mapping[str, str]) -> list[str]:
+    """A warning if PUBLIC_URL ends with a page of the server, which is left out."""
+    source, value = given("PUBLIC_URL", own, environ)
+    if settings.public_url is None or settings.public_url == str(value).strip().rstrip("/"):
+        return []
+    return [
+        f"PUBLIC_URL is the address of a page ({source} is {str(value).strip()!r}). The address of the server is used:"
+        f" {settings.public_url}. Clients add the names of pages themselves."
+    ]
+
+
+def _inner_folders(settings: Settings) -> list[str]:
+    """Warnings of folders that are probably one level too deep: the server would not see the files in them."""
+    inner = {settings.orig_dir, settings.thumb_dir}
+    folders = {"BASE_DIR": [str(settings.base_dir)], "COLLECTION_DIRS": (settings.collection_dirs or {}).values()}
+    return [
+        f"{name} has {folder!r}, which ends with ORIG_DIR or THUMB_DIR; the server adds these to it. Leave them out,"
+        " unless the files are one level deeper."
+        for name, paths in folders.items()
+        for folder in sorted(paths)
+        if "/" in folder and folder.rsplit("/", 1)[1] in inner
     ]

@@ -106,7 +106,7 @@ SETTINGS: dict[str, Setting] = {
     "HOST": Setting("localhost", values.host_name),
     "PORT": Setting(8080, values.whole_number(0, 65535)),
     "BASE_DIR": Setting(DEFAULT_BASE_DIR, values.path),
-    "PUBLIC_URL": Setting(None, values.optional(values.base_url)),
+    "PUBLIC_URL": Setting(None, values.optional(values.public_url)),
     "SERVER_NAME": Setting(None, values.optional(values.host_name)),
     "SERVER_PORT": Setting(None, values.optional(values.whole_number(1, 65535))),
     "COLLECTION_DIRS": Setting(None, values.optional(values.folders)),
@@ -230,13 +230,20 @@ def is_of_others(variable: str, value: str) -> bool:
     return value.startswith("tcp://") or (variable == "DEBUG" and not values.is_flag(value))
 
 
+def given(name: str, own: Mapping[str, object], environ: Mapping[str, str]) -> tuple[str, object]:
+    """Returns where the value of a setting comes from, for messages, and the value as it was written."""
+    setting = SETTINGS[name]
+    source, value = f"{name} in settings.py", own.get(name, setting.default)
+    for variable, variable_value in _variables(name, setting, environ).items():
+        source, value = f"the environment variable {variable}", variable_value
+    return source, value
+
+
 def _read(name: str, setting: Setting, own: Mapping[str, object], environ: Mapping[str, str]) -> object:
     variables = _variables(name, setting, environ)
     if len(set(variables.values())) > 1:
         raise SettingsError(f"The environment variables {' and '.join(variables)} contradict each other; set one.")
-    source, value = f"{name} in settings.py", own.get(name, setting.default)
-    for variable, variable_value in variables.items():
-        source, value = f"the environment variable {variable}", variable_value
+    source, value = given(name, own, environ)
     try:
         return setting.read(value)
     except ValueError as error:

@@ -20,6 +20,10 @@ BUCKET_IN_HOST_NAME = "{bucket}."
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._:%\[\]-]+", re.ASCII)
+#: A page of this server at the end of its URL: many people enter the URL that they enter in Specify, or try out.
+_PAGE = re.compile(
+    r"/+(?:web_asset_store\.xml|fileget|fileupload|filedelete|getmetadata|getfileref|testkey)$", re.IGNORECASE
+)
 _BUCKET_URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[^/\s]+)*)/?")
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+", re.ASCII)
 
@@ -161,6 +165,11 @@ def base_url(value: object) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or not has_port or parts.query or parts.fragment:
         raise ValueError(expected)
     return value.strip().rstrip("/")
+
+
+def public_url(value: object) -> str:
+    """Reads the URL at which clients reach the server; returns it without a page of the server at its end."""
+    return _PAGE.sub("", base_url(value))
 
 
 def url_path(value: object) -> str:

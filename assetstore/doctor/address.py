@@ -1,6 +1,5 @@
 """Checks the address of a server: certificate, redirects, web_asset_store.xml, the addresses in it, the clock."""
 
-import contextlib
 import datetime
 import socket
 import ssl
@@ -8,13 +7,12 @@ import time
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from assetstore.client.asset_client import RemoteServer
 from assetstore.client.http_client import Address
 from assetstore.config import public_urls
+from assetstore.doctor import advertised
 from assetstore.doctor.client_simulation import Reply, SimulatedClient
 from assetstore.doctor.findings import Finding, error, ok, warning
-from assetstore.doctor.settings_check import is_this_machine
-from assetstore.errors import AssetError, BadRequest, RemoteFault
+from assetstore.errors import RemoteFault
 from assetstore.monitoring.health import ERROR
 
 _XML = "/web_asset_store.xml"
@@ -63,7 +61,7 @@ def examine(client: SimulatedClient) -> Iterator[Finding]:
     if problem is not None:
         raise RemoteFault("Further checks are not possible.", answered=reply.status)
     yield from _clock(client, reply, began)
-    yield from _advertised(address, reply)
+    yield from advertised.examine(client, reply)
 
 
 def _certificate(address: Address) -> Finding:
@@ -166,35 +164,3 @@ def _clock(client: SimulatedClient, first: Reply, began: float) -> Iterator[Find
             "Specify computes a wrong time from it, and its uploads are rejected as expired.",
             "Disable caching in the proxy for this server.",
         )
-
-
-def _advertised(address: Address, reply: Reply) -> Iterator[Finding]:
-    urls = {str(child.get("type")): child.text or "" for child in ElementTree.fromstring(reply.body)}  # noqa: S314 - as above
-    found: dict[str, Finding] = {}
-    for kind, path in public_urls.ROUTES.items():
-        finding = _one_advertised(address, urls[kind], path)
-        found.setdefault(finding.found.replace(path, ""), finding)
-    yield from found.values()
-
-
-def _one_advertised(address: Address, url: str, path: str) -> Finding:
-    remedy = "Set PUBLIC_URL to the address that clients use, and restart the server."
-    meaning = "Specify reads the XML, but uploads fail and images do not appear."
-    try:
-        advertised = Address.parse(url.removesuffix(path))
-    except BadRequest:
-        return error("advertised address", f"The XML contains {url!r}, which is not an address.", meaning, remedy)
-    if advertised == address and url.endswith(path):
-        return ok("advertised address", f"The XML advertises the same address, {address}.")
-    if address.scheme == "https" and advertised.scheme == "http":
-        meaning = "Browsers block http images in https pages (mixed content), so Specify 7 shows no attachments."
-        return error("mixed content", f"This address uses https, but the XML advertises {advertised}.", meaning, remedy)
-    if is_this_machine(advertised.host) and not is_this_machine(address.host):
-        found = f"The XML advertises {advertised}, which on every client is the client itself."
-        return error("advertised address", found, meaning, remedy)
-    with contextlib.suppress(AssetError):
-        RemoteServer(advertised, None, None, timeout=10).skew()
-        meaning = "Clients use that address. This is correct only if it is the same server."
-        return warning("advertised address", f"The XML advertises another address: {advertised}.", meaning, remedy)
-    found = f"The XML advertises {advertised}, where no asset server can be reached."
-    return error("advertised address", found, meaning, remedy)

@@ -370,3 +370,25 @@ def test_variables_of_other_programs_are_ignored_with_a_warning(name: str, value
 def test_a_wrong_value_behind_our_prefix_stops_the_start_with_its_name() -> None:
     with pytest.raises(SettingsError, match="ASSETSTORE_PORT is 'tcp:"):
         load({}, ASSETSTORE_PORT="tcp://10.0.0.7:80")
+
+
+@pytest.mark.parametrize("page", ["web_asset_store.xml", "web_asset_store.xml/", "/fileget", "fileupload", "TestKey"])
+@pytest.mark.parametrize("base", ["https://assets.museum.org", "https://museum.org/assets"])
+def test_the_address_of_a_page_as_public_url_gives_the_server_s_with_a_warning(base: str, page: str) -> None:
+    for own, environ in (({"PUBLIC_URL": f"{base}/{page}"}, {}), ({}, {"PUBLIC_URL": f" {base}/{page}"})):
+        settings = load(own, **environ)
+        assert settings.public_url == base
+        [warning] = announcement.warnings(settings, own, environ)
+        assert f"The address of the server is used: {base}." in warning
+    assert announcement.warnings(load(), {}, {}) == []
+    assert announcement.warnings(load({"PUBLIC_URL": f"{base}/"}), {"PUBLIC_URL": f"{base}/"}, {}) == []
+
+
+def test_folders_one_level_too_deep_are_named() -> None:
+    collections = {"KU Fish": "fish/originals", "KU Herps": "herps", "Thumbnails": "thumbnails"}
+    own = {"BASE_DIR": "/srv/attachments/originals/", "COLLECTION_DIRS": collections}
+    found = announcement.warnings(load(own), own, {})
+    assert [warning.split(",")[0] for warning in found] == [
+        "BASE_DIR has '/srv/attachments/originals'",
+        "COLLECTION_DIRS has 'fish/originals'",
+    ]

@@ -105,6 +105,12 @@ def behind(tmp_path: Path, museum_certificate: Path, monkeypatch: pytest.MonkeyP
         front.stop()
 
 
+def advertising(base: str) -> str:
+    """The lines of a proxy that writes this base, with nginx's variables, into the XML."""
+    lines = "proxy_set_header Accept-Encoding ''; sub_filter_types text/xml; sub_filter_once off; "
+    return f"{lines} sub_filter 'http://localhost:8080' '{base}';"
+
+
 def client_of(url: str, key: str | None = KEY, collection: str | None = None) -> SimulatedClient:
     return SimulatedClient(RemoteServer(Address.parse(url), key, collection, timeout=20))
 
@@ -294,6 +300,41 @@ def test_another_address_that_works_is_a_warning(tidy: Start, behind: Callable[.
     site = behind(tidy(PUBLIC_URL=behind(tidy().port).http).port)
     with client_of(site.http) as client:
         assert alarms(address.examine(client)) == [("warning", "advertised address")]
+
+
+@pytest.mark.parametrize(
+    ("server_lines", "missing"),
+    [
+        ("location /filedelete { return 404; }", "/filedelete"),
+        ("location /fileget { return 301 https://elsewhere.museum.org$request_uri; }", "/fileget"),
+        ("location /getmetadata { root /nowhere; }", "/getmetadata"),
+    ],
+    ids=["not passed on", "redirected", "answered by the proxy itself"],
+)
+def test_an_address_of_the_xml_that_the_proxy_does_not_pass_on_is_named(
+    tidy: Start, behind: Callable[..., Site], server_lines: str, missing: str
+) -> None:
+    site = behind(tidy().port, GOOD + advertising("$scheme://$host:$server_port"), server_lines)
+    with client_of(site.http) as client:
+        [found] = [finding for finding in address.examine(client) if finding.status == "error"]
+    assert found.found.startswith(f"The XML advertises {site.http}{missing}, which returns ")
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("$scheme://$host:$server_port", []),
+        ("$scheme://$host:$server_port/web_asset_store.xml", [("error", "advertised address")]),
+        ("$scheme://$host:$server_port/assets", [("error", "advertised address")]),
+    ],
+    ids=["right", "below the XML", "below a folder"],
+)
+def test_addresses_that_the_server_does_not_answer_are_named(
+    tidy: Start, behind: Callable[..., Site], base: str, expected: Alarms
+) -> None:
+    site = behind(tidy().port, GOOD + advertising(base))
+    with client_of(f"{site.http}/web_asset_store.xml") as client:
+        assert alarms(address.examine(client)) == expected
 
 
 @pytest.mark.parametrize(("ahead", "status"), [(-600, "error"), (600, "error"), (-40, "warning")])
