@@ -33,7 +33,7 @@ def faults() -> Iterator[None]:
             raise BadRequest("The file name is too long for the server's file system.", str(error)) from error
         if error.errno == errno.EROFS:
             raise read_only(error) from error
-        if error.errno in (errno.EACCES, errno.EPERM):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST):  # also a file in place of a folder
             raise NotWritable(_WRITE_FAULT, str(error)) from error
         raise StorageFault(_WRITE_FAULT, str(error)) from error
 

@@ -1,10 +1,11 @@
 """The readiness checks: certificate, store, space, journal, tools, render workers, verification."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 
 from assetstore.config.loading import Settings
-from assetstore.errors import JournalLocked, OutOfSpace, ReadOnly
+from assetstore.errors import AssetError, JournalLocked, OutOfSpace, ReadOnly
 from assetstore.fixity import schedule
 from assetstore.monitoring.health import ERROR, OK, WARNING, Result
 from assetstore.originals.service import Originals
@@ -13,6 +14,8 @@ from assetstore.serving import tls
 from assetstore.thumbnails.rendering import engines
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK
+
+_log = logging.getLogger(__name__)
 
 _GIGABYTE = 1_000_000_000
 _DAY = 86_400
@@ -30,6 +33,7 @@ def checks(settings: Settings, originals: Originals, pool: RenderPool) -> Mappin
     return {
         **certificate,
         "store": lambda: _store(originals),
+        "thumbnails": lambda: _thumbnails(originals),
         "space": lambda: _space(settings, originals),
         "journal": lambda: _journal(originals),
         "tools": _tools,
@@ -57,6 +61,16 @@ def _store(originals: Originals) -> Result:
     except ReadOnly as error:
         return Result(WARNING, error.public)
     return Result(OK, "The store can be written.")
+
+
+def _thumbnails(originals: Originals) -> Result:
+    """An unwritable cache is only a warning: thumbnails are served, but slowly."""
+    try:
+        originals.space.probe_thumbnails()
+    except AssetError as error:
+        _log.warning("health check thumbnails: %s %s", error.public, error.detail)
+        return Result(WARNING, "Thumbnails cannot be cached, so each is rendered again for each request.")
+    return Result(OK, "Thumbnails can be cached.")
 
 
 def _space(settings: Settings, originals: Originals) -> Result:

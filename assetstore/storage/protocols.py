@@ -150,6 +150,9 @@ class StorageSpace(Protocol):
     def probe(self) -> None:
         """Writes and removes a test file in each collection folder or bucket. Raises OutOfSpace, StorageFault."""
 
+    def probe_thumbnails(self) -> None:
+        """Tests whether thumbnails can be cached. Raises OutOfSpace, StorageFault."""
+
     def free_bytes(self) -> int | None:
         """Returns the free space of the fullest disk, in bytes; None if it is unknown. Raises StorageFault."""
 

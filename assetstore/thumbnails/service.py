@@ -96,6 +96,11 @@ class Thumbnails:
         """The store of cached thumbnails."""
         return self._store
 
+    @property
+    def uncached(self) -> NotWritable | None:
+        """Why a thumbnail was last served without being cached; None if all could be cached."""
+        return self._uncached.error
+
     def add_size(self, collection_dir: str, scale: int) -> bool:
         """Has thumbnails of this size cached in this folder, if necessary in place of a less used size.
 

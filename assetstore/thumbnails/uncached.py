@@ -36,13 +36,19 @@ def temporary() -> Iterator[Uncached]:
 
 
 class UncachedLog:
-    """Logs that thumbnails cannot be cached, at most once a minute."""
+    """Logs that thumbnails cannot be cached, at most once a minute.
+
+    Attributes:
+        error: the last reason; None if all thumbnails could be cached.
+    """
 
     def __init__(self) -> None:
+        self.error: NotWritable | None = None
         self._again_at = -float("inf")
 
     def note(self, error: NotWritable) -> None:
         """Logs the reason, unless it was logged recently."""
+        self.error = error
         if time.monotonic() >= self._again_at:
             self._again_at = time.monotonic() + _LOG_SECONDS
             _log.warning("thumbnails are rendered, but not cached: %s %s", error.public, error.detail)

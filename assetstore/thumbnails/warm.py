@@ -133,6 +133,8 @@ class Warming:
             self._thread.made = False
             try:
                 self.thumbnails.open(collection_dir, name, size, client=_CLIENT).file.close()
+                if self.thumbnails.uncached is not None:
+                    raise self.thumbnails.uncached
                 break
             except Unavailable as error:
                 if error.retry_after is None or attempt == _ATTEMPTS - 1:

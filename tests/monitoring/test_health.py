@@ -13,7 +13,7 @@ from assetstore.monitoring.health import ERROR, OK, WARNING, Health, Result
 from assetstore.thumbnails.rendering import engines
 from tests.support import RunningServer
 
-CHECKS = ("store", "space", "journal", "tools", "rendering", "verification")
+CHECKS = ("store", "thumbnails", "space", "journal", "tools", "rendering", "verification")
 OKAY = {"status": "ok"}
 
 

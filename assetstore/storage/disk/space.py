@@ -46,8 +46,9 @@ class DiskSpace:
         """Prepares one collection folder, which may have been added after the start. Raises StorageFault."""
         if is_bucket_url(collection_dir):
             raise StorageFault("The folder of a collection is a bucket, but STORAGE_URL is not set.", collection_dir)
-        for folder in (self._layout.originals(collection_dir), self._layout.thumbnails(collection_dir)):
-            with _prepared(folder):
+        thumbnails = self._layout.thumbnails(collection_dir)
+        for folder in (self._layout.originals(collection_dir), thumbnails):
+            with _prepared(folder, is_optional=folder == thumbnails):
                 folder.mkdir(parents=True, exist_ok=True)
                 sweep(private_folder(folder), _SPARED)
                 with tempfile.TemporaryFile(dir=private_folder(folder)):
@@ -84,6 +85,16 @@ class DiskSpace:
                     file.flush()
                     os.fsync(file.fileno())
 
+    def probe_thumbnails(self) -> None:
+        """Writes and removes a small file in each folder of thumbnails. Raises OutOfSpace, StorageFault."""
+        with faults():
+            for collection_dir in self._layout.collection_dirs:
+                folder = self._layout.thumbnails(collection_dir)
+                # The next thumbnail creates what is missing.
+                for path in filter(Path.exists, (private_folder(folder), folder)):
+                    with tempfile.TemporaryFile(dir=path):
+                        pass
+
     def free_bytes(self) -> int:
         """Returns the free space of the fullest file system, in bytes. Raises StorageFault."""
         with faults():
@@ -94,13 +105,16 @@ class DiskSpace:
 
 
 @contextlib.contextmanager
-def _prepared(folder: Path) -> Iterator[None]:
-    """Raises StorageFault if a folder cannot be prepared; logs a warning if its disk is read-only."""
+def _prepared(folder: Path, is_optional: bool = False) -> Iterator[None]:
+    """Raises StorageFault if a folder cannot be prepared; logs a warning if its disk is read-only or it is optional."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.EROFS:
             _log.warning("%s is on a read-only disk: the server only reads until it can be written", folder)
+            return
+        if is_optional:  # thumbnails are then rendered without being cached
+            _log.warning("thumbnails cannot be cached in %s: %s", folder, error.strerror or error)
             return
         detail = f"{folder}: {error.strerror or error}"
         raise StorageFault("The attachment folder cannot be written.", detail) from error

@@ -69,5 +69,8 @@ class S3Space:
             root.bucket.delete([key])
             self._written_at[root] = time.monotonic()
 
+    def probe_thumbnails(self) -> None:
+        """Does nothing: thumbnails are in the same buckets, which `probe` tests."""
+
     def free_bytes(self) -> None:
         """Returns None: the free space of a bucket is unknown."""
