@@ -29,7 +29,7 @@ from assetstore.auth import status_tokens, tokens
 from assetstore.config import public_urls
 from assetstore.config.loading import SettingsError
 from assetstore.errors import AssetError, BadRequest, Forbidden, NotFound
-from assetstore.http import middleware, uploads
+from assetstore.http import cors, middleware, uploads
 from assetstore.http.parameters import Parameters
 from assetstore.http.proxies import Proxies
 from assetstore.http.unverified_uploads import UnverifiedUploads
@@ -91,10 +91,6 @@ class AssetServer:
         query = self._query()
         self._check_token(query, "random")
         return plain("Ok.")
-
-    def fileupload_options(self) -> bottle.HTTPResponse:
-        """Responds to the CORS preflight request that browsers send before an upload."""
-        return plain("", **{"Access-Control-Allow-Methods": "POST, OPTIONS"})
 
     def fileupload(self) -> bottle.HTTPResponse:
         """Stores an original. Thumbnails that clients upload are ignored."""
@@ -290,12 +286,14 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     app.route("/web_asset_store.xml", "GET", server.web_asset_store)
     app.route("/testkey", "GET", server.testkey)
     app.route("/fileupload", "POST", server.fileupload)
-    app.route("/fileupload", "OPTIONS", server.fileupload_options)
     app.route("/filedelete", "POST", server.filedelete)
     app.route("/fileget", "GET", server.fileget)
     app.route("/getmetadata", "GET", server.getmetadata)
     app.route("/getfileref", "GET", server.getfileref)
     app.route("/static/<path:path>", "GET", server.static)
+    for route in list(app.routes):
+        methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
+        app.route(route.rule, "OPTIONS", functools.partial(plain, "", **cors.preflight(*methods)))
     app.route("/healthz", "GET", server.healthz)
     app.route("/readyz", "GET", server.readyz)
     meters: list[middleware.Meter] = [AccessLog(context.settings.log_format)]

@@ -148,6 +148,8 @@ def test_over_http_reads_are_redirected_but_never_an_upload_a_delete_or_the_xml(
     other_host = front.http.get("/fileget", {"Host": "evil.example"})
     assert other_host.headers["location"] == f"https://{HOST}/fileget"
     assert front.http.request("OPTIONS", "/fileupload").status == 200
+    preflight = front.request("OPTIONS", "/fileget?filename=a.pdf", headers={"Access-Control-Request-Headers": "range"})
+    assert "Range" in preflight.headers["access-control-allow-headers"].split(", ")
     assert front.http.upload("b.txt", b"x", token="bad").status == 403
     assert front.http.delete("a.txt").text == "Ok."
 
@@ -354,8 +356,11 @@ def test_conditions_and_ranges_are_answered_as_by_the_server(any_front: tuple[Ru
             response = front.get(query, {name: value.replace("ETAG", tag) for name, value in headers.items()})
             assert response.status == status, (query, headers)
             assert is_right_response(response, status, whole.body), (query, headers)
-            for name in ("Access-Control-Allow-Origin", "X-Timestamp"):
+            for name in ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "X-Timestamp"):
                 assert [line for line, _ in front.lines].count(name) == 1, (query, headers)
+            assert {"Accept-Ranges", "Content-Range", "ETag", "X-Timestamp"} <= set(
+                response.headers["access-control-expose-headers"].split(", ")
+            )
     date = front.get("/fileget?filename=a.jpg").headers["last-modified"]
     assert front.get("/fileget?filename=a.jpg", {"If-Modified-Since": date}).status == 304
     # The date of a thumbnail says of which original it is, and nothing to clients.

@@ -211,11 +211,58 @@ def test_a_body_that_is_not_multipart_is_a_bad_request(server: RunningServer) ->
     assert server.request("POST", "/fileupload").status == 400
 
 
-def test_browsers_may_ask_before_an_upload(server: RunningServer) -> None:
-    answer = server.request("OPTIONS", "/fileupload", headers={"Origin": "http://specify7"})
+@pytest.mark.parametrize(
+    ("path", "method", "headers"),
+    [
+        ("/fileupload", "POST", ""),
+        ("/fileupload", "POST", "content-type,x-requested-with"),
+        ("/filedelete", "POST", "content-type"),
+        ("/fileget?filename=a.pdf&type=O", "GET", "range"),
+        ("/fileget?filename=missing.pdf", "HEAD", "if-none-match,if-range,range"),
+        ("/static/originals/a.pdf", "GET", "range"),
+        ("/getmetadata", "GET", "if-modified-since"),
+        ("/getfileref", "GET", "cache-control"),
+        ("/testkey", "GET", "cache-control"),
+        ("/web_asset_store.xml", "GET", "cache-control"),
+        ("/", "GET", "cache-control"),
+    ],
+)
+def test_pages_elsewhere_may_ask_before_a_request(start: Start, path: str, method: str, headers: str) -> None:
+    server = start(REQUIRE_KEY_FOR_GET=True, COLLECTION_DIRS={"KU Fish": "fish"})
+    asked = {"Origin": "http://specify7", "Access-Control-Request-Method": method}
+    if headers:
+        asked["Access-Control-Request-Headers"] = headers
+    answer = server.request("OPTIONS", path, headers=asked)
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["content-type"].startswith("text/plain")
     assert answer.headers["access-control-allow-origin"] == "*"
+    assert method in answer.headers["access-control-allow-methods"].split(", ")
+    allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+    assert set(filter(None, headers.split(","))) <= set(allowed)
+    assert "authorization" not in allowed
+    assert "x-status-token" not in allowed
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/healthz", "/status", "/status/data/server", "/nothing"])
+def test_pages_elsewhere_may_not_ask_the_addresses_of_the_administrator(server: RunningServer, path: str) -> None:
+    answer = server.request("OPTIONS", path, headers={"Origin": "https://evil.example"})
+    assert answer.status in (404, 405)
+    assert "access-control-allow-headers" not in answer.headers
+
+
+def test_pages_elsewhere_may_read_the_headers_that_viewers_need(server: RunningServer) -> None:
+    server.upload("a.pdf", pictures.pdf())
+    for answer in (
+        server.get("/fileget", filename="a.pdf"),
+        server.get("/fileget", {"Range": "bytes=0-9"}, filename="a.pdf"),
+        server.get("/fileget", {"Range": "bytes=9999999-"}, filename="a.pdf"),
+        server.thumbnail("a.pdf"),
+        server.get("/static/originals/a.pdf"),
+        server.get("/fileget", filename="missing.pdf"),
+        server.get("/testkey"),
+    ):
+        exposed = answer.headers["access-control-expose-headers"].split(", ")
+        assert {"Accept-Ranges", "Content-Range", "ETag", "X-Timestamp"} <= set(exposed)
 
 
 def test_deleting_takes_the_original_and_exactly_its_thumbnails(server: RunningServer) -> None:
@@ -541,10 +588,10 @@ def test_a_malformed_collection_name_matters_only_if_collections_are_configured(
         ("GET", "/fileget/", 404, None),
         ("GET", "/fileupload", 405, "OPTIONS, POST"),
         ("PUT", "/fileupload", 405, "OPTIONS, POST"),
-        ("POST", "/fileget", 405, "GET, HEAD"),
-        ("DELETE", "/static/originals/a", 405, "GET, HEAD"),
-        ("PROPFIND", "/", 405, "GET, HEAD"),
-        ("GET", "/filedelete", 405, "POST"),
+        ("POST", "/fileget", 405, "GET, HEAD, OPTIONS"),
+        ("DELETE", "/static/originals/a", 405, "GET, HEAD, OPTIONS"),
+        ("PROPFIND", "/", 405, "GET, HEAD, OPTIONS"),
+        ("GET", "/filedelete", 405, "OPTIONS, POST"),
         ("GET", "/fileget", 400, None),
         ("GET", "/fileget?filename=absent.jpg", 404, None),
     ],

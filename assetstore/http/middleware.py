@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from assetstore.concurrency import retry_budget
+from assetstore.http import cors
 from assetstore.http.proxies import Proxies
 from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 
@@ -27,7 +28,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 #: Specify on another origin embed images, even if a proxy sets a stricter embedder policy.
 COMMON_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
-    ("Access-Control-Allow-Origin", "*"),
+    *cors.EVERY_RESPONSE,
     ("Cross-Origin-Resource-Policy", "cross-origin"),
 ]
 

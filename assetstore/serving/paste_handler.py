@@ -23,6 +23,7 @@ from urllib.parse import unquote_to_bytes
 
 from paste import httpserver
 
+from assetstore.http import cors
 from assetstore.http.middleware import RECEIVED_AT
 from assetstore.serving.paste_head import ABSOLUTE_FORM, COMMON_HEAD, Fields, http_date
 from assetstore.serving.transfer_rate import MonitoredConnection
@@ -134,7 +135,7 @@ class Handler(httpserver.WSGIHandler):  # type: ignore[misc]  # Paste has no typ
         headers = [
             ("Content-Type", "text/plain; charset=UTF-8"),
             ("Content-Length", str(len(body))),
-            ("Access-Control-Allow-Origin", "*"),
+            *cors.EVERY_RESPONSE,
             ("X-Timestamp", str(int(time.time()))),
             ("Connection", "close"),
         ]
