@@ -1,11 +1,12 @@
 """CSV tables of spreadsheet programs and databases, with commas, semicolons or tabs."""
 
+import codecs
 import csv
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from assetstore.errors import BadRequest
 
@@ -14,6 +15,9 @@ from assetstore.errors import BadRequest
 _CELL_START = r"(^|[,;|\t\n\r])"
 _FORMULA = r"""(?=["\s']*[=+\-@＝＋－＠\t\r'])"""
 _UNSAFE, _GUARDED = re.compile(_CELL_START + _FORMULA), re.compile(_CELL_START + "'" + _FORMULA)
+
+#: A first line from which Excel reads the delimiter: `sep=;`.
+_SEPARATOR = re.compile(r"\"?sep=([,;\t|:])\"?[\r\n]*", re.IGNORECASE)
 
 #: How databases escape some characters in a tab-separated table.
 _ESCAPED = re.compile(r"\\([\\nt0])")
@@ -27,8 +31,8 @@ def read(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str
     """Yields the rows of a table with their line numbers; keys contain only lower-case letters and digits.
 
     Parameters:
-        path: the file, in UTF-8. Its first line has the names of the columns; case, blanks and
-            underscores are ignored.
+        path: the file, in UTF-8, or in UTF-16 as “Unicode Text” of Excel. Its first line has the names of the
+            columns; case, blanks and underscores are ignored. A line such as `sep=;` may precede it.
         needed: required columns.
 
     Raises:
@@ -36,11 +40,8 @@ def read(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str
     """
     csv.field_size_limit(_LONGEST_CELL)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            delimiter = max(",;\t", key=first.count)
-            rows = _reader(file, delimiter)
+        with open(path, encoding=_encoding(path), newline="") as file:
+            rows, is_escaped = _rows(file)
             keys = [_key(cell) for cell in next(rows, [])]
             missing = [name for name in needed if _key(name) not in keys]
             if missing:
@@ -48,7 +49,7 @@ def read(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str
                 raise BadRequest(f"{path} has no column {columns}; its first line must name all required columns.")
             for cells in rows:
                 if any(cells):
-                    plain = map(_unescaped, cells) if delimiter == "\t" else cells
+                    plain = map(_unescaped, cells) if is_escaped else cells
                     yield rows.line_num, dict(zip(keys, plain, strict=False))
     except UnicodeDecodeError:
         raise BadRequest(f"{path} is not encoded in UTF-8. In a spreadsheet program, save it as “CSV UTF-8”.") from None
@@ -66,9 +67,24 @@ def _key(column: str) -> str:
     return re.sub(r"[^a-z0-9]", "", column.lower())
 
 
-def _reader(file: Iterable[str], delimiter: str) -> Any:
-    # `mariadb --batch` separates columns by tabs and does not quote.
-    return csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL)
+def _encoding(path: Path) -> str:
+    """UTF-16 for “Unicode Text” of Excel, which begins with a byte order mark; else UTF-8."""
+    with open(path, "rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _rows(file: TextIO) -> tuple[Any, bool]:
+    """The rows of an open table, and whether a database wrote it, with escaped characters in cells."""
+    first = file.readline()
+    separator = _SEPARATOR.fullmatch(first)
+    file.seek(0)
+    delimiter = separator[1] if separator else max(",;\t", key=first.count)
+    # `mariadb --batch` separates columns by tabs and does not quote. Excel quotes, and writes UTF-16.
+    is_escaped = delimiter == "\t" and separator is None and file.encoding != "utf-16"
+    rows = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE if is_escaped else csv.QUOTE_MINIMAL)
+    if separator is not None:
+        next(rows)  # by the reader, so that it counts this line
+    return rows, is_escaped
 
 
 def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

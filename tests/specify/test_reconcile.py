@@ -369,6 +369,11 @@ def test_one_collection_can_be_compared_by_itself(
         "\ufeffattachment id,ATTACHMENT_LOCATION,Scope Type,ScopeID\n1,a.jpg,0,32768\n\n",
         'AttachmentID\tOrigFilename\tAttachmentLocation\tScopeType\tScopeID\n1\t6" high.jpg\ta.jpg\t0\t32768\n',
         'AttachmentID,OrigFilename,AttachmentLocation,ScopeType,ScopeID\n1,"a, b\nc.jpg",a.jpg,0,32768\n',
+        "\ufeffsep=;\r\nAttachmentID;AttachmentLocation;ScopeType;ScopeID\r\n1;a.jpg;0;32768\r\n",
+        'SEP=,\n"AttachmentID","AttachmentLocation","ScopeType","ScopeID"\n"1","a.jpg","0","32768"\n',
+        '"sep=;"\r\nAttachmentID;AttachmentLocation;ScopeType;ScopeID\r\n1;a.jpg;0;32768\r\n',
+        "sep=|\nAttachmentID|AttachmentLocation|ScopeType|ScopeID\n1|a.jpg|0|32768\n",
+        'sep=\t\nAttachmentID\tOrigFilename\tAttachmentLocation\tScopeType\tScopeID\n1\t"6"" a"\ta.jpg\t0\t32768\n',
     ],
 )
 def test_exports_of_all_kinds_are_understood(server: RunningServer, manage: Manage, tmp_path: Path, text: str) -> None:
@@ -378,6 +383,29 @@ def test_exports_of_all_kinds_are_understood(server: RunningServer, manage: Mana
     assert manage("reconcile", path).returncode == 0
     run = manage("reconcile", path, "--scope", "32768=KU Birds", "--json")
     assert found(run) == {("file in another collection", "a.jpg")}
+
+
+def test_unicode_text_of_excel_is_understood(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+    put(server, "ä 植.jpg")
+    path = tmp_path / "export.txt"
+    text = 'AttachmentID\tOrigFilename\tAttachmentLocation\r\n1\t"6"" high"\tä 植.jpg\r\n'
+    path.write_text(text, encoding="utf-16", newline="")
+    assert manage("reconcile", path).returncode == 0
+
+
+def test_a_plan_that_begins_with_a_line_for_the_delimiter_is_applied(
+    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "nobody's.jpg"):
+        put(server, name)
+    time.sleep(0.01)
+    plan = tmp_path / "plan.csv"
+    manage("reconcile", table("a.jpg"), "--grace-days", 0, "--plan", plan)
+    text = plan.read_text("utf-8-sig")
+    plan.write_text(f"sep=,\r\n{text}", encoding="utf-8-sig", newline="")
+    assert manage("reconcile", "--apply", plan, "--dry-run").stdout.endswith("1 of 1 files.\n")
+    plan.write_text(f"sep=,\r\n{text.replace('trash,', 'burn,')}", encoding="utf-8-sig", newline="")
+    assert "plan.csv, line 3: 'burn' is not an action" in manage("reconcile", "--apply", plan).stderr
 
 
 @pytest.mark.parametrize(
