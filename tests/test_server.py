@@ -578,6 +578,28 @@ def test_a_malformed_collection_name_matters_only_if_collections_are_configured(
         assert server.get(f"/fileget?filename=a.txt&{malformed}").status == status
 
 
+def test_uploads_of_6_7_04_in_ascii_go_to_the_only_collection_that_fits(start: Start) -> None:
+    server = start(COLLECTION_DIRS={"Käfer & Co": "beetles", "KU Fish": "fish"})
+
+    def upload(store: str, signed: str) -> Response:
+        fields = {"type": "O", "store": store, "coll": "K?fer & Co", "token": server.token(signed)}
+        ascii_type = "Content-Type: text/plain; charset=US-ASCII"
+        parts = [
+            f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n{ascii_type}\r\n\r\n{value}\r\n'
+            for name, value in fields.items()
+        ]
+        file = '--b\r\nContent-Disposition: form-data; name="x"; filename="x"\r\n\r\nx\r\n--b--\r\n'
+        body = ("".join(parts) + file).encode("ascii")
+        return server.request("POST", "/fileupload", body, {"Content-Type": "multipart/form-data; boundary=b"})
+
+    assert upload("sp61.att.jpg", "sp61.att.jpg").text == "Ok."
+    assert server.get("/fileget", filename="sp61.att.jpg", coll="Käfer & Co").body == b"x"
+    refused = upload("sp62.att.??", "sp62.att.ñö")
+    assert refused.status == 403
+    assert "question marks" in refused.text
+    assert is_sentence(refused)
+
+
 # --- every answer ----------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ A token is `hex(HMAC-MD5(key, timestamp + name)) + ':' + timestamp`. All Specify
 MD5. Its known weaknesses do not help to forge an HMAC (RFC 6151, 2.3).
 """
 
+import contextlib
 import hmac
 import re
 import threading
@@ -28,7 +29,7 @@ def make(key: str, name: str, timestamp: int) -> str:
         name: the store name, or the random text for /testkey.
         timestamp: whole seconds since 1970 by the server's clock.
     """
-    return f"{_signature(key, name, str(timestamp))}:{timestamp}"
+    return f"{_signature(key, str(timestamp), signed_forms(name)[0])}:{timestamp}"
 
 
 def check(keys: Sequence[str] | None, token: str | None, name: str | None, now: float, tolerance: int | None) -> None:
@@ -58,13 +59,57 @@ def check(keys: Sequence[str] | None, token: str | None, name: str | None, now: 
     if tolerance is None and len(timestamp) != _DIGITS:
         # What is signed is the timestamp and the name in one text, so digits could move from one to the other.
         raise Forbidden(f"The token is malformed. Its timestamp must have {_DIGITS} digits.")
-    matches = [hmac.compare_digest(_signature(key, name, timestamp), signature) for key in keys]
-    if not any(matches):
-        raise Forbidden("The token has the wrong signature: Specify and the asset server have different keys.")
+    if not _fits(keys, timestamp, signed_forms(name), signature):
+        raise Forbidden(_signature_error(name, _fits(keys, timestamp, _squeezed_forms(name), signature)))
     # Only a client with the key gets an error about the time.
     age = int(now) - int(timestamp)
     if tolerance is not None and abs(age) >= tolerance:
         raise Forbidden(_time_error(age, tolerance))
+
+
+def signed_forms(name: str) -> list[bytes]:
+    """Returns the bytes that a client may have signed for a name; no other name has any of them.
+
+    UTF-8, and the bytes of Specify 6 on Windows (windows-1252) if they are not UTF-8: otherwise, they could be those of
+    another name.
+    """
+    # surrogateescape: a name that is not valid UTF-8 also gets a signature, which then does not match.
+    forms = [name.encode("utf-8", "surrogateescape")]
+    if not name.isascii():
+        with contextlib.suppress(UnicodeEncodeError):
+            form = name.encode("cp1252")
+            if not _is_utf_8(form):
+                forms.append(form)
+    return forms
+
+
+def _squeezed_forms(name: str) -> list[bytes]:
+    """The bytes of a client whose charset lacks letters of the name. They are also those of other names."""
+    return [] if name.isascii() else [name.encode(charset, "replace") for charset in ("cp1252", "latin-1", "ascii")]
+
+
+def _is_utf_8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _fits(keys: Sequence[str], timestamp: str, forms: Sequence[bytes], signature: str) -> bool:
+    """Whether one of the keys gives this signature for one of the forms. Compares all of them, in constant time."""
+    matches = [hmac.compare_digest(_signature(key, timestamp, form), signature) for key in keys for form in forms]
+    return any(matches)
+
+
+def _signature_error(name: str, is_squeezed: bool) -> str:
+    ascii_only = "Use a file name with an extension of unaccented letters and digits."
+    if is_squeezed:
+        return f"Specify signed this file name with question marks or other letters than it sent. {ascii_only}"
+    different = "The token has the wrong signature: Specify and the asset server have different keys"
+    if "?" in name:
+        return f"{different}, or Specify sent question marks instead of letters of the file name. {ascii_only}"
+    return f"{different}."
 
 
 def _time_error(age: int, tolerance: int) -> str:
@@ -96,7 +141,5 @@ class Refusals:
         return number
 
 
-def _signature(key: str, name: str, timestamp: str) -> str:
-    # surrogateescape: a name that is not valid UTF-8 also gets a signature, which then does not match.
-    message = (timestamp + name).encode("utf-8", "surrogateescape")
-    return hmac.new(key.encode("utf-8"), message, "md5").hexdigest()
+def _signature(key: str, timestamp: str, name: bytes) -> str:
+    return hmac.new(key.encode("utf-8"), timestamp.encode() + name, "md5").hexdigest()

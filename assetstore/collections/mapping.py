@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 #: After how many seconds to try an unusable file again.
 _RETRY_SECONDS = 10.0
 
+#: In these charsets, versions of Specify 6 send collection names, with question marks instead of other letters.
+_CHARSETS = ("latin-1", "ascii", "cp1252")
+
 _Version = tuple[int, int, int]
 
 
@@ -150,10 +153,10 @@ def _version(file: Path) -> _Version | None:
 
 
 def _find_squeezed(folders: Mapping[str, str], name: str) -> str | None:
-    # Specify 6 sends collection names in ISO-8859-1, with question marks instead of other letters.
+    """The folder of the only collection whose name becomes *name* in one of the charsets of clients; else None."""
     found = {
         folder
         for collection, folder in folders.items()
-        if collection.encode("latin-1", "replace").decode("latin-1") == name
+        if any(collection.encode(charset, "replace").decode(charset) == name for charset in _CHARSETS)
     }
     return found.pop() if len(found) == 1 else None

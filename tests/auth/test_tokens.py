@@ -114,6 +114,65 @@ def test_every_token_that_is_made_is_good_for_its_name_only(name: str, timestamp
             tokens.check([KEY], token, other, timestamp, 150)
 
 
+def signed(name: bytes, key: str = KEY) -> str:
+    """The token of a client that signs these bytes."""
+    return hmac.new(key.encode(), str(NOW).encode() + name, hashlib.md5).hexdigest() + f":{NOW}"
+
+
+@pytest.mark.parametrize("name", ["sp61.att.jpgä", "Käfer.JPG", "Œuvre €.pdf", "ñ"])
+def test_windows_signs_names_in_its_own_charset(name: str) -> None:
+    tokens.check([KEY], signed(name.encode("cp1252")), name, NOW, 150)
+    tokens.check([KEY], signed(name.encode("utf-8")), name, NOW, 150)
+    assert "issued 150 s ago" in refusal(signed(name.encode("cp1252")), name, NOW + 150)
+    assert "different keys" in refusal(signed(name.encode("cp1252"), "other"), name)
+
+
+def test_bytes_of_windows_that_are_another_name_in_utf_8_do_not_count() -> None:
+    assert "Ã¤.jpg".encode("cp1252") == "ä.jpg".encode()
+    refusal(signed("ä.jpg".encode()), "Ã¤.jpg")
+
+
+@pytest.mark.parametrize("charset", ["ascii", "cp1252", "latin-1"])
+@pytest.mark.parametrize("name", ["sp61.att.植物", "植ä.jpg"])
+def test_a_name_that_was_signed_with_question_marks_is_refused_and_named(name: str, charset: str) -> None:
+    found = refusal(signed(name.encode(charset, "replace")), name)
+    assert "question marks" in found
+    assert "different keys" not in found
+    assert "different keys" in refusal(signed(name.encode(charset, "replace"), "other"), name)
+
+
+def test_a_name_that_arrives_with_question_marks_may_be_the_reason() -> None:
+    found = refusal(signed("sp61.att.ñö".encode()), "sp61.att.??")
+    assert "question marks" in found
+    assert "different keys" in found
+    tokens.check([KEY], signed(b"sp61.att.??"), "sp61.att.??", NOW, 150)
+
+
+NAMES = st.one_of(st.text(st.characters(exclude_categories=["Cs"])), st.text("aÄäÃ¤€ñ植?", max_size=4))
+
+
+@given(NAMES, NAMES)
+def test_the_same_bytes_are_never_signed_for_two_names(one: str, other: str) -> None:
+    if one != other:
+        assert not set(tokens.signed_forms(one)) & set(tokens.signed_forms(other))
+
+
+@given(NAMES)
+def test_windows_is_understood_whenever_its_bytes_can_be_no_other_name(name: str) -> None:
+    try:
+        form = name.encode("cp1252")
+    except UnicodeEncodeError:
+        return
+    try:
+        is_other = form.decode("utf-8") != name
+    except UnicodeDecodeError:
+        is_other = False
+    if is_other:
+        refusal(signed(form), name)
+    else:
+        tokens.check([KEY], signed(form), name, NOW, 150)
+
+
 @given(st.text())
 def test_no_text_gets_past_without_the_key(token: str) -> None:
     with pytest.raises(Forbidden):
