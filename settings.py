@@ -1,6 +1,10 @@
 """Settings of the Web Asset Server.
 
-Edit settings.py, or set environment variables, which take precedence. The environment variable of a setting is its name
+Edit this file, or set environment variables, which take precedence. The server and manage.py read the first of these
+files, and no other: the one that the environment variable ASSETSTORE_SETTINGS names, /etc/asset-server/settings.py,
+/home/specify/settings.py in the container, and settings.py beside server.py. `manage.py doctor` says which one.
+
+The environment variable of a setting is its name
 with the prefix ASSETSTORE_, such as ASSETSTORE_PORT, or its name alone; if both are set, the one with the prefix takes
 precedence. A name alone may collide with a variable of another program: a value that another program seems to have set,
 such as tcp://10.0.0.1:80 by Kubernetes, is ignored with a warning. Write None, True and False as such.
@@ -63,8 +67,9 @@ THUMB_DIR = "thumbnails"
 # --- Security ------------------------------------------------------------------------------------
 
 # How many seconds the time in a token may differ from the server's clock; the difference must be less than this. Raise
-# it if uploads wait in a queue, or if clocks cannot be corrected. None: the time is not checked, so a token that
-# someone has captured is valid forever.
+# it if uploads wait in a queue: the attachment import of the WorkBench makes the tokens of all files first, and then
+# uploads six files at a time. 3600 is enough for thousands of files, and safe with https: a token is valid for one file
+# name only. None: the time is not checked, so a token that someone has captured is valid forever.
 TIME_TOLERANCE = 150
 
 # Whether reading files and metadata also requires a token. It is off by default, as in the sample server, because the
@@ -157,7 +162,8 @@ VERIFY_DAYS = 0
 
 # The web server: "paste" has one process and works everywhere; "granian" is for production, with HTTPS and several
 # processes. The image, docker-compose.yml and the systemd unit set "granian" in the environment. You can also use
-# "wsgiref" for development, or another adapter of Bottle that you install. docs/serving.md compares them.
+# another adapter of Bottle that you install, or "wsgiref!" for development, which serves one request at a time. Without
+# the exclamation mark, as in files for the sample server, Paste is used. docs/serving.md compares them.
 SERVER = "paste"
 
 # The network address to listen on: "0.0.0.0" for all addresses of this machine, "127.0.0.1" if only programs on this
@@ -224,8 +230,9 @@ METRICS_ADDRESS = None
 
 # --- Development ---------------------------------------------------------------------------------
 
-# Whether the log has more detail. Responses never do: they contain only a sentence about the error.
+# Whether the log has more detail of this program, not of its libraries. Responses never do: they contain only a
+# sentence about the error.
 DEBUG = False
 
-# The port for SERVER = "wsgiref". The sample server has the same setting. None: PORT.
+# The port for SERVER = "wsgiref!". The sample server has the same setting. None: PORT.
 DEVELOPMENT_PORT = None

@@ -81,7 +81,8 @@ def ids(paths: list[Path]) -> list[str]:
 def test_every_setting_that_is_named_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     known = {*SETTINGS, *(other for setting in SETTINGS.values() for other in setting.other_names)}
-    known |= {loading.PREFIX + name for name in SETTINGS} | {loading.PREVIOUS_KEY_VARIABLE, loading.PREFIX}
+    known |= {loading.PREFIX + name for name in SETTINGS}
+    known |= {loading.PREVIOUS_KEY_VARIABLE, loading.PREFIX, loading.SETTINGS_FILE_VARIABLE}
     known |= set(re.findall(r"\$\{([A-Z_]+)", COMPOSE)) | set(re.findall(r"^ARG ([A-Z_]+)", DOCKERFILE, re.M))
     named = set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b", text))
     named |= set(re.findall(r"`([A-Z]{3,})(?==|`)", text)) | set(re.findall(r"^Environment=([A-Z_]+)=", text, re.M))

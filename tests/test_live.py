@@ -265,7 +265,8 @@ def test_under_other_web_servers_a_long_upload_does_not_outlive_its_token_either
     ("environ", "line"),
     [
         ({"PORT": "http"}, "the environment variable PORT is 'http'; expected a whole"),
-        ({"SERVER": "apache"}, "SERVER is 'apache'; expected one of "),
+        ({"SERVER": "apache"}, "SERVER is 'apache'; expected one that is installed here: granian, paste"),
+        ({"SERVER": "Paste"}, "SERVER is 'Paste'; expected one that is installed here: granian, paste"),
         ({"SERVER": "bjoern"}, "SERVER is 'bjoern', which is not installed"),
         ({"BASE_DIR": "/nowhere/at/all"}, "BASE_DIR: there is no folder /nowhere/at/all."),
         ({"BIND_ADDRESS": "203.0.113.1"}, "BIND_ADDRESS is '203.0.113.1', which is not an address of this machine"),
@@ -278,6 +279,12 @@ def test_what_is_wrong_with_a_setting_takes_one_clear_line(tmp_path: Path, envir
     assert status == 1
     assert printed.splitlines()[-1].startswith(f"The asset server cannot start. {line}")
     assert "Traceback" not in printed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="requires root")
+def test_root_is_warned_at_the_start(tmp_path: Path) -> None:
+    with running(tmp_path / "a") as program:
+        program.wait_for("WARNING: The server runs as root.")
 
 
 def test_without_its_library_object_storage_stops_the_start_in_one_clear_line(tmp_path: Path) -> None:

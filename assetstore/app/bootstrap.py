@@ -5,9 +5,9 @@ Each step that can fail raises SettingsError with a message of one line for the 
 
 import dataclasses
 import functools
+import importlib.util
 import logging
 import os
-import runpy
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from assetstore.collections.mapping import Collections, LiveCollectionDirs
 from assetstore.concurrency import memory
 from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.periodic_task import PeriodicTask
-from assetstore.config import announcement, loading
+from assetstore.config import announcement, loading, settings_file, unknown_names
 from assetstore.config.limits import this_machine
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import StorageFault
@@ -55,6 +55,9 @@ _SWEEP_ROUND_SECONDS = 3600
 
 #: How often to add events to the journal that waited because another program had locked it, in seconds.
 _PENDING_ROUND_SECONDS = 60
+
+#: Adapters of Bottle whose libraries are modules of Python, and no web servers.
+_OLD_ADAPTERS = ("cgi",)
 
 #: After how many seconds another process takes over when the process that serves the metrics ends.
 _METRICS_ROUND_SECONDS = 5
@@ -103,19 +106,29 @@ def begin(folder: Path, adapters: Iterable[str]) -> Settings:
     """
     memory.return_freed_memory()
     settings, own = load_settings(folder)
-    known = {loading.GRANIAN, *adapters}
-    if settings.server not in known and ":" not in settings.server:
-        raise SettingsError(f"SERVER is {settings.server!r}; expected one of {', '.join(sorted(known))}.")
-    if settings.server in _OWN_START:
-        raise SettingsError(f"SERVER is {settings.server!r}, which has its own start command; see docs/serving.md.")
+    _check_server(settings.server, adapters)
     if settings.tls_certificate and settings.server != loading.GRANIAN and settings.processes == 1:
         reason = f"TLS_CERTIFICATE is set and SERVER is {settings.server!r}"
         raise SettingsError(f"{reason}; expected SERVER = 'granian' for HTTPS.")
     logs.set_up(settings.log_format, settings.debug)
     announce(settings, own)
+    _log.info("Settings: %s", settings_source(folder))
     if is_installed(folder):
-        _log.info("Installed as a package: no settings.py is read, relative paths are relative to %s", Path.cwd())
+        _log.info("Installed as a package: relative paths are relative to %s", Path.cwd())
     return settings
+
+
+def _check_server(server: str, adapters: Iterable[str]) -> None:
+    """Raises SettingsError if SERVER is unknown, with those that can be used here."""
+    if server in _OWN_START:
+        raise SettingsError(f"SERVER is {server!r}, which has its own start command; see docs/serving.md.")
+    if server == loading.GRANIAN or server in adapters or ":" in server:
+        return
+    # The name of an adapter is that of its library, except for those of Bottle itself.
+    installed = (name for name in (loading.GRANIAN, *adapters) if importlib.util.find_spec(name) is not None)
+    usable = sorted({*installed, loading.PASTE} - {*_OWN_START, *_OLD_ADAPTERS, loading.WSGIREF})
+    expected = f"{', '.join(usable)}; or, for development, {loading.REALLY_WSGIREF}"
+    raise SettingsError(f"SERVER is {server!r}; expected one that is installed here: {expected}.")
 
 
 def is_installed(folder: Path) -> bool:
@@ -124,21 +137,24 @@ def is_installed(folder: Path) -> bool:
 
 
 def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
-    """Reads `settings.py` in *folder* and the environment.
+    """Reads the file with settings (`config.settings_file`) and the environment.
 
     Relative paths are relative to *folder*, or to the working directory if the program was installed as a package.
-    Returns the effective settings, and the names and values of settings.py.
+    Returns the effective settings, and the names and values of the file.
     """
-    path = folder / "settings.py"
-    own: Mapping[str, object] = {}
-    try:
-        if path.exists():
-            own = runpy.run_path(str(path))
-    except Exception as error:  # the file is a program of the administrator and may raise any error
-        raise SettingsError(f"{path} cannot be read: {error!r}") from error
+    own = settings_file.read(settings_file.find(folder, is_installed(folder), os.environ))
+    unknown_names.check_buckets(own, os.environ)
     start = Path.cwd() if is_installed(folder) else folder
     machine = this_machine()
     return loading.load(own, os.environ, start, machine.cores, machine.memory_bytes), own
+
+
+def settings_source(folder: Path) -> str:
+    """Returns where the settings come from, for people: the file, and the environment variables that have a value."""
+    path = settings_file.find(folder, is_installed(folder), os.environ)
+    names = sorted(loading.used_variables(os.environ))
+    variables = f"the environment variables {', '.join(names)}" if names else ""
+    return " and ".join(filter(None, (str(path) if path else "", variables))) or "the defaults"
 
 
 def announce(settings: Settings, own: Mapping[str, object]) -> None:
@@ -148,6 +164,8 @@ def announce(settings: Settings, own: Mapping[str, object]) -> None:
         _log.info("  %s", line)
     for warning in announcement.warnings(settings, own, os.environ):
         _log.warning("WARNING: %s", warning)
+    if os.geteuid() == 0:
+        _log.warning("WARNING: The server runs as root. Run it as a user of its own (docs/install.md).")
 
 
 def open_collections(settings: Settings) -> Collections:

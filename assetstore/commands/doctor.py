@@ -138,7 +138,7 @@ def _everything(
 
 def _local(installation: Installation, settings: Settings) -> Mapping[str, Callable[[], Iterator[Finding]]]:
     return {
-        "settings": lambda: settings_check.examine(settings, installation.own),
+        "settings": lambda: settings_check.examine(settings, installation.own, installation.source),
         "folders": lambda: store.examine(settings, installation.folder),
         "time": lambda: clock.examine(settings),
         "tools": lambda: tools.examine(settings),
@@ -226,4 +226,7 @@ def _show(theme: str, finding: Finding, as_json: bool) -> None:
     click.echo(f"{status}{theme:<9} {finding.check}: {printable(finding.found)}")
     if finding.status != OK:
         click.echo(f"{'':<18}Effect: {printable(finding.meaning)}")
-        click.echo(f"{'':<18}What to do: {printable(finding.remedy)}")
+        first, *more = finding.remedy.splitlines()
+        click.echo(f"{'':<18}What to do: {printable(first)}")
+        for line in more:  # to be copied
+            click.echo(f"{'':<18}{printable(line)}")

@@ -38,6 +38,11 @@ class Installation:
         """The names and values of settings.py. Raises SettingsError."""
         return self._loaded[1]
 
+    @property
+    def source(self) -> str:
+        """Where the settings come from, for people. Raises SettingsError."""
+        return bootstrap.settings_source(self.folder)
+
     @cached_property
     def settings(self) -> Settings:
         """The effective settings, with all current collections. Raises SettingsError."""

@@ -5,13 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from assetstore import formats
-from assetstore.config.loading import PREFIX, SETTINGS, Settings, given, is_of_others
+from assetstore.config import key_checks, unknown_names
+from assetstore.config.loading import PREFIX, SETTINGS, WSGIREF, Settings, given, is_of_others, is_wsgiref_of_sample
 from assetstore.config.removed import REMOVED
-
-#: Keys from public examples.
-EXAMPLE_KEYS = frozenset(
-    ("test_attachment_key", "your_asset_server_access_key", "attachment_key", "asset_server_key", "secret", "changeme")
-)
 
 
 def describe(settings: Settings) -> list[str]:
@@ -41,8 +37,10 @@ def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str
     found += _inner_folders(settings)
     if settings.key is None:
         found.append("KEY is None: anyone who can reach this server can upload and delete files.")
-    elif EXAMPLE_KEYS.intersection(settings.key):
-        found.append("KEY IS A WELL-KNOWN EXAMPLE: anyone can upload and delete files. Choose your own key.")
+    for problem in filter(None, key_checks.problems(settings.key or ())):
+        open_key = "KEY IS A WELL-KNOWN EXAMPLE: anyone can upload and delete files. Choose your own key."
+        found.append(open_key if problem.is_open else f"KEY: {problem.found} {problem.meaning}")
+    found += _web_server(settings, own, environ) + _blanks(settings)
     if settings.require_key_for_get and settings.allow_static_file_access:
         found.append(
             "REQUIRE_KEY_FOR_GET requires a token at /fileget, but ALLOW_STATIC_FILE_ACCESS serves the same"
@@ -59,9 +57,7 @@ def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str
         found.append(
             f"CAN_THUMBNAIL has types for which this server makes no thumbnails: {', '.join(sorted(unknown))}."
         )
-    strangers = sorted(name for name in own if name.isupper() and name not in {*SETTINGS, *REMOVED})
-    if strangers:
-        found.append(f"settings.py has unknown names, which have no effect: {', '.join(strangers)}.")
+    found += unknown_names.warnings(own, environ)
     return found
 
 
@@ -106,4 +102,23 @@ def _inner_folders(settings: Settings) -> list[str]:
         for name, paths in folders.items()
         for folder in sorted(paths)
         if "/" in folder and folder.rsplit("/", 1)[1] in inner
+    ]
+
+
+def _web_server(settings: Settings, own: Mapping[str, object], environ: Mapping[str, str]) -> list[str]:
+    """A warning about wsgiref, which serves one request at a time."""
+    slow = "it serves one request at a time, so one slow client blocks all others"
+    if is_wsgiref_of_sample(own, environ):
+        return [f'SERVER is "wsgiref" in settings.py. Paste is used instead, because {slow}. Remove the line.']
+    if settings.server == WSGIREF:
+        return [f"SERVER is wsgiref, for development only: {slow}."]
+    return []
+
+
+def _blanks(settings: Settings) -> list[str]:
+    """Warnings of collection names that Specify cannot send, because it removes blanks at their ends."""
+    return [
+        f"COLLECTION_DIRS has {name!r}, with a blank at the beginning or end. Specify probably sends {name.strip()!r}."
+        for name in settings.collection_dirs or {}
+        if name != name.strip()
     ]

@@ -21,6 +21,9 @@ DEFAULT_BASE_DIR = "attachments"
 #: The two web servers that this program configures itself.
 PASTE, GRANIAN = "paste", "granian"
 
+#: The web server for development. It serves one request at a time, so it must be asked for explicitly.
+WSGIREF, REALLY_WSGIREF = "wsgiref", "wsgiref!"
+
 #: The prefix of deleted and replaced files in a bucket, beside originals and thumbnails.
 TRASH_PREFIX = "trash"
 
@@ -147,6 +150,9 @@ SETTINGS: dict[str, Setting] = {
 #: The prefix of environment variables that cannot be mistaken for another program's.
 PREFIX = "ASSETSTORE_"
 
+#: The environment variable that names the file to read instead of settings.py.
+SETTINGS_FILE_VARIABLE = f"{PREFIX}SETTINGS"
+
 #: An environment variable only: the key that is being replaced, so that both are valid for a while.
 PREVIOUS_KEY_VARIABLE = "ATTACHMENT_KEY_PREVIOUS"
 
@@ -177,6 +183,7 @@ def load(
     for name, origin in (("SERVER_NAME", "HOST"), ("SERVER_PORT", "PORT"), ("DEVELOPMENT_PORT", "PORT")):
         if read[name] is None:
             read[name] = read[origin]
+    _choose_server(read, own, environ)
     old = "STORAGE_ADDRESSING"
     addressing = environ.get(PREFIX + old) or environ.get(old) or own.get(old)
     read["STORAGE_ENDPOINT"] = removed.addressed(read["STORAGE_ENDPOINT"], addressing, read["STORAGE_REGION"])
@@ -189,6 +196,23 @@ def load(
     numbers = (int(str(read[name])) for name in ("PROCESSES", "THREADS", "RENDER_MEMORY"))
     read["LIMITS"] = limits.derive(Machine(cores, memory_bytes), base, *numbers)
     return Settings(**{name.lower(): value for name, value in read.items()})  # type: ignore[arg-type]  # read as its kind
+
+
+def _choose_server(read: dict[str, object], own: Mapping[str, object], environ: Mapping[str, str]) -> None:
+    """Applies the rules for SERVER = "wsgiref", and for its port: settings.py of the sample server has both."""
+    if read["SERVER"] == REALLY_WSGIREF:
+        read["SERVER"] = WSGIREF
+    elif is_wsgiref_of_sample(own, environ):
+        read["SERVER"] = PASTE
+    # The sample server's file says DEVELOPMENT_PORT = PORT. Then PORT in the environment is meant for both.
+    in_file = own.get("DEVELOPMENT_PORT"), own.get("PORT")
+    if in_file[0] == in_file[1] and given("DEVELOPMENT_PORT", own, environ)[1] == in_file[0]:
+        read["DEVELOPMENT_PORT"] = read["PORT"]
+
+
+def is_wsgiref_of_sample(own: Mapping[str, object], environ: Mapping[str, str]) -> bool:
+    """Returns whether settings.py has SERVER = "wsgiref", as that of the sample server; Paste is then used."""
+    return own.get("SERVER") == WSGIREF and not _variables("SERVER", SETTINGS["SERVER"], environ)
 
 
 def _check_together(read: Mapping[str, object]) -> None:
@@ -223,6 +247,11 @@ def _variables(name: str, setting: Setting, environ: Mapping[str, str]) -> dict[
         return {PREFIX + name: environ[PREFIX + name]}
     set_ones = {variable: environ[variable] for variable in (name, *setting.other_names) if environ.get(variable)}
     return {variable: value for variable, value in set_ones.items() if not is_of_others(variable, value)}
+
+
+def used_variables(environ: Mapping[str, str]) -> set[str]:
+    """Returns the names of all environment variables that set a setting."""
+    return {variable for name, setting in SETTINGS.items() for variable in _variables(name, setting, environ)}
 
 
 def is_of_others(variable: str, value: str) -> bool:

@@ -189,7 +189,9 @@ def path(value: object) -> str:
 def folder_name(value: object) -> str:
     """Reads the name of a folder, without a path."""
     name = value.rstrip("/") if isinstance(value, str) else ""
-    if not name or "/" in name or "\0" in name or name in (".", "..", PRIVATE_FOLDER):
+    # Blanks, line breaks and quotation marks come from files of environment variables, not from names of folders.
+    is_plain = name.isprintable() and name == name.strip(" \"'")
+    if not name or not is_plain or "/" in name or name in (".", "..", PRIVATE_FOLDER):
         raise ValueError("the name of a folder, without a path, such as 'originals'")
     return name
 

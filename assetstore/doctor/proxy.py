@@ -68,8 +68,9 @@ def buffering(client: SimulatedClient, tolerance: int | None) -> Iterator[Findin
         "buffering",
         f"An upload that takes longer than its token is valid returns {reply.status}: {reply.text}",
         "Uploads of large files over slow connections are rejected as expired when they finish.",
-        "nginx: set proxy_request_buffering off, and proxy_set_header X-Receiving-Seconds $request_time with"
-        " TRUSTED_PROXIES (deploy/nginx.conf).",
+        "In nginx, add two lines to the location of the asset server (Specify 7's own configuration lacks them):"
+        "\n    proxy_request_buffering off;\n    proxy_set_header X-Receiving-Seconds $request_time;"
+        "\nand set TRUSTED_PROXIES of this server to the address of nginx (docs/nginx.md).",
     )
 
 

@@ -6,26 +6,23 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from assetstore.auth import server_key
-from assetstore.config import announcement, public_urls
-from assetstore.config.announcement import EXAMPLE_KEYS
+from assetstore.config import announcement, key_checks, public_urls
 from assetstore.config.loading import Settings
 from assetstore.doctor.findings import Finding, error, ok, warning
 from assetstore.serving import tls
 
-#: A key with fewer characters, or fewer different ones, can be found by brute force from one captured token.
-_SHORTEST_KEY, _FEWEST_CHARACTERS = 16, 6
-
 _THIS_MACHINE = ("localhost", "127.", "0.0.0.0", "::1")  # noqa: S104 - as an advertised address
 
 
-def examine(settings: Settings, own: Mapping[str, object]) -> Iterator[Finding]:
+def examine(settings: Settings, own: Mapping[str, object], source: str) -> Iterator[Finding]:
     """Yields findings about the settings.
 
     Parameters:
         settings: the effective ones.
         own: names and values of settings.py.
+        source: where they come from, for people.
     """
-    yield ok("settings", "All settings are valid.")
+    yield ok("settings", f"All settings are valid. They come from {source}. The store is {settings.base_dir}.")
     yield from _keys(settings)
     yield from _own_key(settings)
     for sentence in announcement.warnings(settings, own, os.environ):
@@ -70,23 +67,12 @@ def _keys(settings: Settings) -> Iterator[Finding]:
             "Set KEY to a long random text, and set the same key in Specify.",
         )
         return
-    remedy = "Set KEY to a long random text (openssl rand -hex 24), and set the same key in Specify."
-    for key in settings.key:
-        if key in EXAMPLE_KEYS:
-            meaning = "Anyone can upload and delete attachments, because this key is published in manuals."
-            yield error("key", "The key is a well-known example.", meaning, remedy)
-        elif key != key.strip() or key.strip("\"'") != key:
-            yield warning(
-                "key",
-                "The key begins or ends with a space or a quotation mark.",
-                "The key in Specify probably does not, and then all uploads are rejected.",
-                "Remove the character from KEY or ATTACHMENT_KEY.",
-            )
-        elif len(key) < _SHORTEST_KEY or len(set(key)) < _FEWEST_CHARACTERS:
-            meaning = "Anyone who captures one upload can find this key by brute force, and then delete attachments."
-            yield warning("key", f"The key is weak: it has {len(key)} characters.", meaning, remedy)
-        else:
+    for key, problem in zip(settings.key, key_checks.problems(settings.key), strict=True):
+        if problem is None:
             yield ok("key", f"The key has {len(key)} characters.")
+        else:
+            finding = error if problem.is_open else warning
+            yield finding("key", problem.found, problem.meaning, problem.remedy)
     if len(settings.key) > 1:
         meaning = "The old key still gives access to the server."
         yield warning("key", "Two keys are valid.", meaning, "Remove the old key when Specify uses the new one.")

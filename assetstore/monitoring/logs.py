@@ -13,17 +13,22 @@ from datetime import UTC, datetime
 PLAIN, JSON = "plain", "json"
 FORMATS = (PLAIN, JSON)
 
+#: The names with which all loggers of this program begin.
+_OWN_LOGGERS = ("assetstore", "assetserver")
+
 
 def set_up(format: str, is_verbose: bool) -> None:
     """Sets up logging to standard output.
 
     Parameters:
         format: PLAIN or JSON.
-        is_verbose: whether to log DEBUG lines, too.
+        is_verbose: whether to log DEBUG lines of this program, too. Those of libraries would be hundreds for each file.
     """
     handler = _Lines()
     handler.setFormatter(JsonLines() if format == JSON else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.DEBUG if is_verbose else logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in _OWN_LOGGERS:
+        logging.getLogger(name).setLevel(logging.DEBUG if is_verbose else logging.NOTSET)
     # Fields that our lines do not have are not collected ("Optimization" in Python's Logging HOWTO).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None

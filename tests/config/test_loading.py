@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from assetstore.config import announcement, loading
+from assetstore.config import announcement, loading, unknown_names
 from assetstore.config.loading import SETTINGS, Settings, SettingsError
 from assetstore.config.removed import REMOVED
 from tests.support import PROJECT
@@ -280,7 +280,7 @@ def test_originals_and_thumbnails_need_different_folders() -> None:
 
 def test_other_servers_than_granian_have_one_process() -> None:
     with pytest.raises(SettingsError, match="PROCESSES is 2 and SERVER 'wsgiref'; expected SERVER = 'granian'"):
-        load({"PROCESSES": 2, "SERVER": "wsgiref"})
+        load({"PROCESSES": 2, "SERVER": "wsgiref!"})
 
 
 def test_the_settings_are_shown_with_stars_for_secrets() -> None:
@@ -293,7 +293,7 @@ def test_the_settings_are_shown_with_stars_for_secrets() -> None:
 
 
 def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
-    own = {"REQUIRE_KEY_FOR_GETS": True, "KEY": "own", "CAN_THUMBNAIL": {"image/x-fits"}, "lower": 1}
+    own = {"REQUIRE_KEY_FOR_GETS": True, "KEY": "a key of the museum", "CAN_THUMBNAIL": {"image/x-fits"}, "lower": 1}
     found = announcement.warnings(load({**own, "REQUIRE_KEY_FOR_GET": True}), own, {})
     assert [warning.split()[0] for warning in found] == ["REQUIRE_KEY_FOR_GET", "CAN_THUMBNAIL", "settings.py"]
     assert "REQUIRE_KEY_FOR_GETS" in found[2]
@@ -301,7 +301,7 @@ def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
 
 
 def test_settings_of_one_kind_of_storage_are_told_to_have_no_effect_on_the_other() -> None:
-    bucket = {"STORAGE_URL": "s3://bucket", "KEY": "secret key"}
+    bucket = {"STORAGE_URL": "s3://bucket", "KEY": "a key of the museum"}
     assert announcement.warnings(load({"STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == [
         "STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL."
     ]
@@ -392,3 +392,102 @@ def test_folders_one_level_too_deep_are_named() -> None:
         "BASE_DIR has '/srv/attachments/originals'",
         "COLLECTION_DIRS has 'fish/originals'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("short", "it has 5 characters"),
+        ("aaaaaaaaaaaaaaaaaaaaaaaa", "it has 24 characters"),
+        ("a key of the museum\r", "line break"),
+        ("a key of the museum ", "a blank"),
+        ("\u00a0a key of the museum", "a blank"),
+        ('"a key of the museum"', "a quotation mark"),
+        ("a key of the museum”", "a quotation mark"),
+        ("'test_attachment_key'", "WELL-KNOWN EXAMPLE"),
+    ],
+)
+def test_a_key_that_is_weak_or_was_copied_badly_is_named_at_the_start(key: str, reason: str) -> None:
+    for given in (key, ["another key of the museum", key]):
+        [warning] = announcement.warnings(load({"KEY": given}), {}, {})
+        assert warning.startswith("KEY")
+        assert reason in warning
+        assert "museum" not in warning, "the key is never shown"
+
+
+@pytest.mark.parametrize("name", ["originals\r", " originals", '"originals"', "orig\tinals"])
+def test_a_folder_name_that_was_copied_badly_is_refused(name: str) -> None:
+    for setting in ("ORIG_DIR", "THUMB_DIR"):
+        with pytest.raises(SettingsError, match="expected the name of a folder"):
+            load(**{setting: name})
+
+
+def test_a_collection_name_with_blanks_at_its_ends_is_named() -> None:
+    own = {"COLLECTION_DIRS": {"KU Fish ": "fish", "KU Herps": "herps"}}
+    [warning] = announcement.warnings(load(own), own, {})
+    assert "'KU Fish '" in warning
+
+
+def test_wsgiref_of_a_sample_s_file_is_replaced_unless_it_is_asked_for() -> None:
+    own = {"SERVER": "wsgiref", "PORT": 8088, "DEVELOPMENT_PORT": 8088}
+    assert load(own).server == "paste"
+    [warning] = announcement.warnings(load(own), own, {})
+    assert "one request at a time" in warning
+    assert "Paste is used instead" in warning
+    for settings in (load({"SERVER": "wsgiref!"}), load(SERVER="wsgiref"), load(own, ASSETSTORE_SERVER="wsgiref!")):
+        assert settings.server == "wsgiref"
+        assert any("development only" in sentence for sentence in announcement.warnings(settings, {}, {}))
+    assert load(own, SERVER="granian").server == "granian"
+
+
+def test_the_environment_s_port_wins_over_a_sample_s_port_for_development() -> None:
+    own = {"SERVER": "wsgiref!", "PORT": 8088, "DEVELOPMENT_PORT": 8088}
+    assert load(own).development_port == 8088
+    assert load(own, PORT="9000").development_port == 9000
+    assert load(own, PORT="9000", DEVELOPMENT_PORT="9001").development_port == 9001
+    assert load({**own, "DEVELOPMENT_PORT": 8089}, PORT="9000").development_port == 8089
+
+
+@pytest.mark.parametrize(
+    ("own", "meant"),
+    [
+        ({"port": 80}, "port (did you mean PORT?)"),
+        ({"Base_Dir": "/srv"}, "Base_Dir (did you mean BASE_DIR?)"),
+        ({"KEYS": "x"}, "KEYS (did you mean KEY?)"),
+        ({"COLECTION_DIRS": {}}, "COLECTION_DIRS (did you mean COLLECTION_DIRS?)"),
+        ({"REQUIRE_KEY_FOR_GETS": True}, "REQUIRE_KEY_FOR_GETS (did you mean REQUIRE_KEY_FOR_GET?)"),
+        ({"WHATEVER_IT_IS": 1}, "WHATEVER_IT_IS"),
+    ],
+)
+def test_misspelt_names_are_shown_with_what_was_probably_meant(own: dict[str, Any], meant: str) -> None:
+    sentence = f"settings.py has unknown names, which have no effect: {meant}."
+    assert announcement.warnings(load(own), own, {}) == [sentence]
+
+
+def test_an_administrator_s_own_variables_are_not_mistaken_for_settings() -> None:
+    own = {"museum": "KU", "os": json, "report": print, "_PORT": 1, "__name__": "settings", "folders": ["fish"]}
+    assert announcement.warnings(load(own), own, {}) == []
+
+
+def test_misspelt_variables_with_our_prefix_are_named() -> None:
+    environ = {"ASSETSTORE_PROT": "80", "ASSETSTORE_SETTINGS": "/x", "OTHER_PROT": "1"}
+    assert announcement.warnings(load(), {}, environ) == [
+        "The environment variable ASSETSTORE_PROT has no effect (did you mean PORT?)."
+    ]
+
+
+def test_settings_for_buckets_of_other_servers_are_named_with_what_to_write_instead() -> None:
+    own = {
+        "COLLECTION_S3_PATHS": {"KU Fish": "museum/fish"},
+        "S3_ENDPOINTS": {"museum": "https://s3.museum.org"},
+        "S3_ADDRESSING_STYLE": "virtual",
+        "DEFAULT_S3_ENDPOINT": "https://s3.museum.org",
+    }
+    with pytest.raises(SettingsError, match="COLLECTION_S3_PATHS is set, which this server does not use"):
+        unknown_names.check_buckets(own, {})
+    both = {**own, "STORAGE_URL": "s3://museum", "KEY": "a key of the museum"}
+    unknown_names.check_buckets(both, {})
+    unknown_names.check_buckets({"COLLECTION_S3_PATHS": {}}, {})
+    found = announcement.warnings(load(both), both, {})
+    assert {sentence.split()[0] for sentence in found} == set(own)
+    assert all("Instead, write STORAGE_" in sentence for sentence in found)

@@ -501,6 +501,20 @@ def test_a_proxy_that_lets_tokens_get_old_is_named(
         assert alarms(proxy.buffering(client, 4)) == expected
 
 
+def test_the_lines_that_specify_7_s_own_nginx_lacks_are_printed_to_be_copied(
+    tidy: Start, behind: Callable[..., Site], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As nginx.conf of Specify 7: it collects uploads, and the server does not know for how long.
+    server = tidy(TIME_TOLERANCE=4, TRUSTED_PROXIES=[])
+    site = behind(server.port, "client_max_body_size 0;")
+    for name, value in {"ASSET_SERVER_KEY": KEY, "TIME_TOLERANCE": "4", "BASE_DIR": str(server.base)}.items():
+        monkeypatch.setenv(name, value)
+    commands.main(["doctor", "--only", "public", "--url", site.http, "--large", "1"], PROJECT)
+    printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    start_at = printed.index("proxy_request_buffering off;")
+    assert printed[start_at + 1] == "proxy_set_header X-Receiving-Seconds $request_time;"
+
+
 # --- nothing stays behind --------------------------------------------------------------------------------------------
 
 
