@@ -141,7 +141,7 @@ def test_the_installed_server_serves_from_an_empty_folder(installation: Installa
 
 def test_an_installed_program_runs_no_settings_file_that_lies_around(installation: Installation) -> None:
     (installation.folder / "settings.py").write_text("raise SystemExit('this ran')")
-    (installation.folder / "store").mkdir()
+    (installation.folder / "store/originals").mkdir(parents=True)
     done = installation.command("asset-admin", "usage", BASE_DIR="store")
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -212,6 +212,7 @@ def without_optional_libraries(*arguments: str, base: Path, **environ: str) -> s
 def test_what_needs_a_library_that_is_not_installed_says_which(
     arguments: tuple[str, ...], environ: dict[str, str], library: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "originals").mkdir()
     done = without_optional_libraries(*arguments, base=tmp_path, **environ)
     assert done.returncode == 1
     assert re.search(rf"{library}\b.*\bnot installed", done.stderr), done.stderr
@@ -219,6 +220,7 @@ def test_what_needs_a_library_that_is_not_installed_says_which(
 
 
 def test_the_rest_works_without_the_optional_libraries(tmp_path: Path) -> None:
+    (tmp_path / "originals").mkdir()
     done = without_optional_libraries("manage.py", "verify", base=tmp_path)
     assert (done.returncode, "0 files" in done.stdout) == (0, True), done.stderr
 

@@ -185,9 +185,13 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
         collections: of the store; they are read if not given, and others may be added while it is open.
     """
     base = settings.base_dir
-    if base == folder / loading.DEFAULT_BASE_DIR:
-        base.mkdir(exist_ok=True)
-    if not base.is_dir():
+    try:
+        if base == folder / loading.DEFAULT_BASE_DIR:
+            base.mkdir(exist_ok=True)
+        is_there = base.is_dir()
+    except OSError as error:
+        raise SettingsError(f"BASE_DIR: {base} cannot be used: {error.strerror}.") from error
+    if not is_there:
         raise SettingsError(f"BASE_DIR: there is no folder {base}. Mount its disk or, for a new store, create it.")
     collections = collections or open_collections(settings)
     collection_dirs = LiveCollectionDirs(collections)
@@ -198,6 +202,26 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
         raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
     collections.admit = store.space.prepare_collection_dir
     return Originals(store, Journal(base), collection_dirs, keeps_trash=settings.trash_days > 0)
+
+
+def check_store(settings: Settings, collections: Collections, source: str) -> None:
+    """Raises SettingsError if there is no store yet: only the server creates one, because it knows the right place.
+
+    Parameters:
+        settings: as loaded.
+        collections: of the store.
+        source: where the settings come from, for people.
+    """
+    base = settings.base_dir
+    try:
+        folders = [base / collection_dir / settings.orig_dir for collection_dir in collections.collection_dirs()]
+        is_store = base.is_dir() if settings.storage_url is not None else any(folder.is_dir() for folder in folders)
+    except OSError as error:
+        raise SettingsError(f"BASE_DIR: {base} cannot be used: {error.strerror}.") from error
+    if not is_store:
+        missing = f"there is no store at {base}" if base.is_dir() else f"there is no folder {base}"
+        remedy = "Correct BASE_DIR, or start the server once: it creates a new store, and commands do not."
+        raise SettingsError(f"BASE_DIR: {missing}. The settings come from {source}. {remedy}")
 
 
 def _new_store(settings: Settings, collection_dirs: Sequence[str]) -> Store:

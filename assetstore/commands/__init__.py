@@ -4,6 +4,8 @@
 `progress`.
 """
 
+import os
+import pwd
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +42,12 @@ _INTERRUPTED = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def _commands() -> None:
     """Manages the attachments of Specify. All commands can run while the server is running.
+
+    Commands use the same store as the server: BASE_DIR, or the buckets of STORAGE_URL. They read the first of these
+    files with settings: the one that ASSETSTORE_SETTINGS names, /etc/asset-server/settings.py, in the container
+    /home/specify/settings.py, and settings.py beside server.py. Environment variables take precedence.
+    `doctor --only settings` shows which file and which store it is. Run commands as the user of the server; they never
+    create a store.
 
     \b
     Exit status: 0  success, no problems found
@@ -96,6 +104,10 @@ def main(arguments: Sequence[str], folder: Path) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except PermissionError as error:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        remedy = "Run this command as the user of the server: runuser -u USER -- …"
+        click.echo(f"The user {user} may not use {error.filename}. {remedy}", err=True)
     except SettingsError as error:
         click.echo(f"The settings cannot be used. {error}", err=True)
     except AssetError as error:

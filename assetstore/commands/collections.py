@@ -77,6 +77,7 @@ def add(installation: Installation, name: str, folder: str, existing: bool, as_j
             known = {**added, **(settings.collection_dirs or {})}
             _refuse_overlap(settings.base_dir, folder, known)
             _refuse_loose_files(settings, folder)
+            installation.may_create = True
             originals = installation.originals
             if is_first:
                 _refuse_files(originals, "", "of all collections, which would no longer be found")

@@ -114,6 +114,7 @@ def _everything(
     settings, key = None, read_key(key_file)
     try:
         settings = installation.configured
+        click.echo(installation.described, err=True)
     except SettingsError as fault:
         meaning, remedy = "The server cannot start. A running server keeps its old settings.", "Correct the setting."
         yield "settings", error("settings", str(fault), meaning, remedy)
@@ -138,7 +139,7 @@ def _everything(
 
 def _local(installation: Installation, settings: Settings) -> Mapping[str, Callable[[], Iterator[Finding]]]:
     return {
-        "settings": lambda: settings_check.examine(settings, installation.own, installation.source),
+        "settings": lambda: settings_check.examine(settings, installation.own),
         "folders": lambda: store.examine(settings, installation.folder),
         "time": lambda: clock.examine(settings),
         "tools": lambda: tools.examine(settings),

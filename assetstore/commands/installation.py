@@ -1,6 +1,7 @@
 """The settings and the store that the commands use."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,16 @@ COMMAND = Origin("", "manage.py")
 
 
 class Installation:
-    """The settings and the store of the program in *folder*, opened on first use."""
+    """The settings and the store of the program in *folder*, opened on first use.
+
+    Attributes:
+        may_create: whether a command may create the folders of a store in BASE_DIR, as the server does. Only the
+            command for collections may, because it is used before the first start.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.may_create = False
 
     @cached_property
     def _loaded(self) -> tuple[Settings, Mapping[str, object]]:
@@ -43,6 +50,12 @@ class Installation:
         """Where the settings come from, for people. Raises SettingsError."""
         return bootstrap.settings_source(self.folder)
 
+    @property
+    def described(self) -> str:
+        """Which store and settings these are, for people. Raises SettingsError."""
+        store = self.configured.storage_url or self.configured.base_dir
+        return f"Store: {store} (settings: {self.source})"
+
     @cached_property
     def settings(self) -> Settings:
         """The effective settings, with all current collections. Raises SettingsError."""
@@ -55,7 +68,11 @@ class Installation:
 
     @cached_property
     def originals(self) -> Originals:
-        """The store. Raises SettingsError."""
+        """The store, which must exist. Raises SettingsError."""
+        if not self.may_create:
+            bootstrap.check_store(self.configured, self.collections, self.source)
+        if sys.stderr.isatty():
+            click.echo(self.described, err=True)
         originals = bootstrap.open_originals(self.configured, self.folder, self.collections)
         context = click.get_current_context(silent=True)
         if context is not None:

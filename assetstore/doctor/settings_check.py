@@ -14,15 +14,14 @@ from assetstore.serving import tls
 _THIS_MACHINE = ("localhost", "127.", "0.0.0.0", "::1")  # noqa: S104 - as an advertised address
 
 
-def examine(settings: Settings, own: Mapping[str, object], source: str) -> Iterator[Finding]:
+def examine(settings: Settings, own: Mapping[str, object]) -> Iterator[Finding]:
     """Yields findings about the settings.
 
     Parameters:
         settings: the effective ones.
         own: names and values of settings.py.
-        source: where they come from, for people.
     """
-    yield ok("settings", f"All settings are valid. They come from {source}. The store is {settings.base_dir}.")
+    yield ok("settings", "All settings are valid.")
     yield from _keys(settings)
     yield from _own_key(settings)
     for sentence in announcement.warnings(settings, own, os.environ):

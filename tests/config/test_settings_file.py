@@ -94,7 +94,7 @@ def test_server_and_commands_read_the_same_file(tmp_path: Path) -> None:
     environ = {"ASSETSTORE_SETTINGS": str(named), "PATH": os.environ["PATH"]}
     command = [sys.executable, str(PROJECT / "manage.py"), "doctor", "--only", "settings"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
-    assert f"They come from {named}. The store is {tmp_path / 'store'}." in done.stdout
+    assert f"Store: {tmp_path / 'store'} (settings: {named})" in done.stderr
     assert "port (did you mean PORT?)" in done.stdout
     variables = {**environ, "PORT": "nonsense"}
     done = subprocess.run(
@@ -104,8 +104,8 @@ def test_server_and_commands_read_the_same_file(tmp_path: Path) -> None:
 
 
 def test_the_doctor_says_where_the_settings_come_from(tmp_path: Path) -> None:
-    found = run_manage(tmp_path, "doctor", "--only", "settings").stdout
-    assert "and the environment variables BASE_DIR, KEY. The store is " in found
+    found = run_manage(tmp_path, "doctor", "--only", "settings").stderr
+    assert found == f"Store: {tmp_path} (settings: {PROJECT}/settings.py and the environment variables BASE_DIR, KEY)\n"
 
 
 def test_debug_shows_the_lines_of_this_program_and_not_those_of_libraries(capfd: pytest.CaptureFixture[str]) -> None:
