@@ -52,7 +52,7 @@ INSTALLED = "/opt/web-asset-server"
 #: and variables of the administrator's commands.
 FOREIGN = re.compile(
     r"(?:AF|CAP|CERT|PROTOCOL)_[A-Z0-9_]+|RENEWED_LINEAGE|(?:COMPOSE|RESTIC|AWS)_[A-Z_]+"
-    r"|(?:SOURCE|TARGET)_AWS_[A-Z_]+"
+    r"|(?:SOURCE|TARGET|HERPS)_AWS_[A-Z_]+"
     r"|EXIF|PYTHON|ROOT_SCALE|NAME_[0-9]+|SSL_CERT_FILE|OPTIONS|WEB_ATTACHMENT_COLLECTION"
     r"|ASSET_SERVER_(?:KEY|URL)|SPECIFY_DATABASE_PASSWORD"
 )

@@ -415,8 +415,12 @@ def test_a_folder_in_place_of_the_file_is_a_fault_and_stays(journal: Journal, fo
     assert (folder / "journal.sqlite").is_dir()
 
 
-def test_text_that_cannot_be_kept_is_a_fault_as_well(journal: Journal) -> None:
-    assert journal.record(Event(events.PURGED, "", "\udcff")) is False
+def test_a_name_that_is_not_utf_8_is_recorded_with_an_escape_and_found_again(journal: Journal) -> None:
+    assert journal.record(Event(events.STORED, "", "\udcff"))
+    found = journal.latest("", "\udcff")
+    assert found is not None
+    assert found.name == "\udcff"
+    assert journal.row("SELECT name FROM events") == ("\\xff",)
 
 
 # Many at once.
