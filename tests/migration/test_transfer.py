@@ -209,7 +209,7 @@ def unreachable(stored: StoredFile) -> StoredFile:
     raise Unavailable("The storage cannot be reached.")
 
 
-def test_a_side_that_is_unreachable_for_a_moment_is_tried_three_times(sides: Sides) -> None:
+def test_a_side_that_is_unreachable_for_a_short_time_is_tried_three_times(sides: Sides) -> None:
     tries = []
 
     def fail(stored: StoredFile) -> StoredFile:
