@@ -281,6 +281,36 @@ def test_a_new_run_reads_everything_again_and_a_resumed_one_only_if_the_last_was
         assert list(rows) == [(3, 3)]
 
 
+def test_an_interrupted_run_is_resumed_only_if_asked(originals: Originals) -> None:
+    put(originals, "a", b"aaa")
+    ending = threading.Event()
+    ending.set()
+    with pytest.raises(Interrupted):
+        list(verification(originals, ending).run(resume=False))
+    for resume in (False, True):
+        assert list(verification(originals).run(resume)) == []
+    with originals.journal.reading("SELECT COUNT(*) FROM runs") as rows:
+        assert list(rows) == [(3,)]
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
+    originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(originals, "a", b"right")
+    (tmp_path / "originals/a").write_bytes(b"wrong")
+    read, contents = Verification._read, []
+
+    def mend(self: Verification, stored: StoredFile) -> tuple[str, bytes]:
+        result = read(self, stored)
+        contents.append(result[1])
+        (tmp_path / "originals/a").write_bytes(b"right")
+        return result
+
+    monkeypatch.setattr(Verification, "_read", mend)
+    assert found(originals) == {}
+    assert contents == [b"wrong", b"right"]
+
+
 def test_the_progress_has_the_size_of_each_file(originals: Originals) -> None:
     put(originals, "a", b"aaa")
     put(originals, "b", b"bbbbb", "fish")
