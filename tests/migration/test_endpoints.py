@@ -49,9 +49,3 @@ def test_the_reserved_space_of_the_settings_applies_to_the_target(tmp_path: Path
     store.space.prepare()
     with pytest.raises(Exception, match="nearly full"):
         store.originals.receive("", 1)
-
-
-def test_credentials_belong_to_the_side_that_is_in_their_name() -> None:
-    environ = {"SOURCE_AWS_ACCESS_KEY_ID": "one", "TARGET_AWS_ACCESS_KEY_ID": "other", "AWS_SESSION_TOKEN": "general"}
-    assert Address("source", "s3://museum")._credentials(environ) == {"access_key_id": "one"}
-    assert Address("target", "s3://museum")._credentials(environ) == {"access_key_id": "other"}

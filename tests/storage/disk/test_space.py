@@ -15,7 +15,8 @@ from tests.file_operations import path_of
 def test_a_start_leaves_old_folders_of_the_trash_the_reserve_and_the_sizes_alone(tmp_path: Path) -> None:
     store = disk_store(tmp_path, "originals", "thumbnails", [""])
     store.space.prepare()
-    assert store.originals.thumbnails(3).caches_size("", 100)
+    (tmp_path / "thumbnails/.asset-server/sizes").mkdir(exist_ok=True)
+    (tmp_path / "thumbnails/.asset-server/sizes/100").touch()
     (tmp_path / "originals/a").write_bytes(b"x")
     store.originals.delete_original("", "a", keep_old=True)
     folders = [tmp_path / "originals/.asset-server/trash", tmp_path / "thumbnails/.asset-server/sizes"]
