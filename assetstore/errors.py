@@ -140,8 +140,11 @@ class JournalLocked(StorageFault):
 class Unsynced(StorageFault):
     """A change was made, but the disk did not confirm it, so it may not survive a power failure.
 
-    Attributes:
+    Parameters:
+        public, detail: as for AssetError.
         replaces: whether the change replaced an original.
     """
 
-    replaces = False
+    def __init__(self, public: str, detail: str = "", *, replaces: bool = False) -> None:
+        super().__init__(public, detail)
+        self.replaces = replaces

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
@@ -37,10 +36,7 @@ class SingleFlight(Generic[Result]):
             if future is None:
                 future = self._under_way[key] = Future()
         if not is_mine:
-            try:
-                return future.result(timeout)
-            except FutureTimeoutError:
-                raise TimeoutError from None
+            return future.result(timeout)
         try:
             future.set_result(work())
         except BaseException as error:  # noqa: BLE001 - raised again below, in all waiting threads

@@ -7,12 +7,20 @@ from pathlib import Path
 from assetstore.errors import Unsynced
 
 
-def confirm(folder: Path) -> None:
-    """Makes a completed change in *folder* durable. Raises Unsynced."""
+def confirm(folder: Path, replaces: bool = False) -> None:
+    """Makes a completed change in *folder* durable.
+
+    Parameters:
+        folder: where the change was made.
+        replaces: whether it replaced an original.
+
+    Raises Unsynced.
+    """
     try:
         sync_folder(folder)
     except OSError as error:
-        raise Unsynced("The server's disk did not confirm the change; please try again.", str(error)) from error
+        sentence = "The server's disk did not confirm the change; please try again."
+        raise Unsynced(sentence, str(error), replaces=replaces) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -23,11 +23,10 @@ def make_private_folder(base: Path, name: str) -> Path:
     """Returns a folder in the private folder; creates both if they do not exist. Raises OSError.
 
     Parameters:
-        base: the folder of all attachments.
+        base: the folder of all attachments, which exists if its disk is mounted.
         name: the name of the folder.
     """
     folder = base / PRIVATE_FOLDER / name
-    # One by one, because mkdir applies the mode only to the last folder.
     for path in (folder.parent, folder):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path)
     return folder

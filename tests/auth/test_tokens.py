@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -185,3 +186,29 @@ def test_windows_is_understood_whenever_its_bytes_can_be_no_other_name(name: str
 def test_no_text_gets_past_without_the_key(token: str) -> None:
     with pytest.raises(Forbidden):
         tokens.check([KEY], token, NAME, NOW, None)
+
+
+def test_rejected_tokens_are_counted_for_each_client() -> None:
+    refusals = tokens.Refusals()
+    assert [refusals.count(client) for client in ("a", "a", "b", "a", "b")] == [1, 2, 1, 3, 2]
+
+
+def test_the_clients_that_were_rejected_least_recently_are_forgotten() -> None:
+    refusals = tokens.Refusals(most_clients=2)
+    assert [refusals.count(client) for client in ("a", "b", "a", "c", "a", "b")] == [1, 1, 2, 1, 3, 1]
+
+
+def test_rejected_tokens_of_many_threads_are_all_counted() -> None:
+    refusals = tokens.Refusals()
+    with ThreadPoolExecutor(8) as threads:
+        numbers = list(threads.map(lambda _: refusals.count("a"), range(800)))
+    assert sorted(numbers) == list(range(1, 801))
+
+
+def test_a_part_of_a_second_does_not_count() -> None:
+    tokens.check([KEY], tokens.make(KEY, NAME, NOW), NAME, NOW + 149.9, 150)
+
+
+def test_the_error_says_in_which_direction_the_time_differs() -> None:
+    assert "has expired: it was issued 200 s ago" in refusal(tokens.make(KEY, NAME, NOW), now=NOW + 200)
+    assert "issued 200 s in the future" in refusal(tokens.make(KEY, NAME, NOW), now=NOW - 200)

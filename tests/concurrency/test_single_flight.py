@@ -18,7 +18,7 @@ def test_one_works_and_all_get_its_result_or_its_failure(monkeypatch: pytest.Mon
             return super().result(timeout)
 
     monkeypatch.setattr(single_flight, "Future", Watched)
-    for outcome in ("result", "failure"):
+    for outcome in ("result", "failure", "end"):
         flight: SingleFlight[str] = SingleFlight()
         calls: list[int] = []
         everybody, gate = threading.Barrier(9), threading.Event()
@@ -28,6 +28,8 @@ def test_one_works_and_all_get_its_result_or_its_failure(monkeypatch: pytest.Mon
             gate.wait(30)
             if outcome == "failure":
                 raise KeyError(outcome)
+            if outcome == "end":
+                raise SystemExit(outcome)
             return outcome
 
         def want(_: int, flight: SingleFlight[str] = flight, everybody: threading.Barrier = everybody) -> str:
@@ -42,7 +44,7 @@ def test_one_works_and_all_get_its_result_or_its_failure(monkeypatch: pytest.Mon
             gate.set()
             errors = [future.exception() for future in futures]
         assert waiting.acquire(timeout=30), "who works takes the result in the end, too"
-        assert all(isinstance(error, KeyError) == (outcome == "failure") for error in errors)
+        assert {type(error) for error in errors} == {{"failure": KeyError, "end": SystemExit}.get(outcome, type(None))}
         assert len(calls) == 1
 
 

@@ -1,19 +1,23 @@
 """fixity: what is found wrong with originals, also while they change."""
 
+import fcntl
+import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from assetstore.concurrency.rate_limit import Interrupted, RateLimit
+from assetstore.errors import Unavailable
 from assetstore.fixity import schedule
 from assetstore.fixity import verification as fixity
 from assetstore.fixity.schedule import Verifier
 from assetstore.fixity.verification import Verification
 from assetstore.journal.events import Event, Origin
 from assetstore.originals.service import Originals, Received
+from assetstore.storage.models import StoredFile
 from tests import pictures
 from tests.support import originals_in
 
@@ -27,8 +31,6 @@ def originals(tmp_path: Path) -> Iterator[Originals]:
 
 
 def put(originals: Originals, name: str, content: bytes, collection_dir: str = "") -> None:
-    import hashlib
-
     with originals.storage.receive(collection_dir, None) as incoming:
         incoming.write(content)
         checksum = hashlib.sha256(content).hexdigest()
@@ -189,3 +191,164 @@ def test_an_event_without_checksum_is_as_good_as_unknown(originals: Originals, t
     known = originals.journal.latest("", "a")
     assert known is not None
     assert known.sha256 is not None
+
+
+def unavailable(times: int, real: Callable[..., StoredFile]) -> Callable[..., StoredFile]:
+    """A store that cannot be reached so many times."""
+    left = [times]
+
+    def open_original(collection_dir: str, name: str, reads: bool = True) -> StoredFile:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise Unavailable("The file storage cannot be reached.")
+        return real(collection_dir, name, reads)
+
+    return open_original
+
+
+def test_a_store_that_cannot_be_reached_is_an_error_and_not_a_good_result(
+    originals: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(originals, "a", b"a")
+    monkeypatch.setattr(originals.storage, "open_original", unavailable(3, originals.storage.open_original))
+    with pytest.raises(Unavailable):
+        found(originals)
+    last = schedule.last_run(originals)
+    assert last is not None
+    assert last["ended"] is None
+
+
+def test_a_store_that_cannot_be_reached_twice_is_tried_again(
+    originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(originals, "a", b"a")
+    (tmp_path / "originals/a").write_bytes(b"A")
+    monkeypatch.setattr(originals.storage, "open_original", unavailable(2, originals.storage.open_original))
+    assert found(originals) == {"/a": (fixity.CHANGED,)}
+
+
+def test_findings_of_earlier_runs_do_not_stay(originals: Originals, tmp_path: Path) -> None:
+    for name in ("deleted", "mended", "changed"):
+        put(originals, name, b"right")
+        (tmp_path / "originals" / name).write_bytes(b"wrong")
+    assert len(found(originals)) == 3
+    put(originals, "mended", b"right")
+    originals.delete("", "deleted", ORIGIN)
+    assert found(originals) == {"/changed": (fixity.CHANGED,)}
+    with originals.journal.reading("SELECT name, finding FROM checks ORDER BY name") as rows:
+        assert list(rows) == [("changed", "changed"), ("mended", "")]
+
+
+@pytest.mark.parametrize("change", ["upload", "delete"])
+def test_a_change_that_is_under_way_is_awaited_and_not_reported(
+    originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    waits, flock, results = threading.Event(), fcntl.flock, []
+
+    def note(descriptor: int, operation: int) -> None:
+        waits.set()
+        flock(descriptor, operation)
+
+    put(originals, "a", b"old")
+    path = tmp_path / "originals/a"
+    verifying = threading.Thread(target=lambda: results.append(found(originals)))
+    with originals.storage.locked_original("", "a"):
+        if change == "upload":
+            path.write_bytes(b"newer")
+            event = Event("replaced", "", "a", "", 5, hashlib.sha256(b"newer").hexdigest())
+        else:
+            path.unlink()
+            event = Event("deleted", "", "a")
+        monkeypatch.setattr(fcntl, "flock", note)
+        verifying.start()
+        while verifying.is_alive() and not waits.wait(0.05):
+            pass
+        assert originals.journal.record(event)
+    verifying.join()
+    assert waits.is_set()
+    assert results == [{}]
+
+
+def test_a_new_run_reads_everything_again_and_a_resumed_one_only_if_the_last_was_interrupted(
+    originals: Originals,
+) -> None:
+    put(originals, "a", b"aaa")
+    for resume in (False, True, False):
+        run = verification(originals)
+        assert list(run.run(resume)) == []
+        assert (run.summary.files, run.summary.bytes) == (1, 3)
+    with originals.journal.reading("SELECT COUNT(*), COUNT(ended_ns) FROM runs") as rows:
+        assert list(rows) == [(3, 3)]
+
+
+def test_an_interrupted_run_is_resumed_only_if_asked(originals: Originals) -> None:
+    put(originals, "a", b"aaa")
+    ending = threading.Event()
+    ending.set()
+    with pytest.raises(Interrupted):
+        list(verification(originals, ending).run(resume=False))
+    for resume in (False, True):
+        assert list(verification(originals).run(resume)) == []
+    with originals.journal.reading("SELECT COUNT(*) FROM runs") as rows:
+        assert list(rows) == [(3,)]
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
+    originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(originals, "a", b"right")
+    (tmp_path / "originals/a").write_bytes(b"wrong")
+    read, contents = Verification._read, []
+
+    def mend(self: Verification, stored: StoredFile) -> tuple[str, bytes]:
+        result = read(self, stored)
+        contents.append(result[1])
+        (tmp_path / "originals/a").write_bytes(b"right")
+        return result
+
+    monkeypatch.setattr(Verification, "_read", mend)
+    assert found(originals) == {}
+    assert contents == [b"wrong", b"right"]
+
+
+def test_the_progress_has_the_size_of_each_file(originals: Originals) -> None:
+    put(originals, "a", b"aaa")
+    put(originals, "b", b"bbbbb", "fish")
+    sizes: list[int] = []
+    assert list(verification(originals).run(False, sizes.append)) == []
+    assert sorted(sizes) == [3, 5]
+
+
+def test_a_missing_file_is_accepted_as_gone_and_a_changed_one_as_it_is(originals: Originals, tmp_path: Path) -> None:
+    for name in ("missing", "changed"):
+        put(originals, name, b"stored")
+    (tmp_path / "originals/missing").unlink()
+    (tmp_path / "originals/changed").write_bytes(b"other")
+    assert len(found(originals, adopt=True)) == 2
+    run = verification(originals, accept=True)
+    assert list(run.run(resume=False)) == []
+    assert run.summary.adopted == 2
+    assert found(originals) == {}
+    missing, changed = (originals.journal.latest("", name) for name in ("missing", "changed"))
+    assert missing is not None
+    assert changed is not None
+    assert (missing.operation, missing.client) == ("gone", "test")
+    assert (changed.operation, changed.sha256) == ("adopted", hashlib.sha256(b"other").hexdigest())
+
+
+def test_an_interrupted_run_resumes_without_regard_to_the_time_of_the_next(
+    originals: Originals, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    put(originals, "a", b"a")
+    verifier, ending = Verifier(originals, days=30), threading.Event()
+    ending.set()
+    verifier.round(ending)
+    assert "verification finished" not in caplog.text
+    verifier.round(threading.Event())
+    assert "resumed" in caplog.text
+    assert "verification finished" in caplog.text
+    caplog.clear()
+    originals.journal.write("UPDATE runs SET began_ns = began_ns + ?", (3600 * 10**9,))
+    verifier.round(threading.Event())
+    assert "started" in caplog.text, "the clock was set back"

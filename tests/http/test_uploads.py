@@ -109,6 +109,16 @@ def test_local_file_names_may_be_in_any_charset() -> None:
     assert received(body, "multipart/form-data; boundary=b").incoming is not None
 
 
+#: A good body, if its boundary had a good length.
+LONG_BOUNDARY = b'--%s\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n--%s--\r\n'
+
+
+def test_a_boundary_of_the_greatest_length_is_good() -> None:
+    boundary = b"b" * 200
+    body = LONG_BOUNDARY % (boundary, boundary)
+    assert received(body, f"multipart/form-data; boundary={boundary.decode()}").fields.get("a") == "x"
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
@@ -116,7 +126,7 @@ def test_local_file_names_may_be_in_any_charset() -> None:
         ("application/x-www-form-urlencoded", b"store=a.jpg"),
         ("multipart/form-data", b"--b--\r\n"),
         ("multipart/form-data; boundary=", b"--b--\r\n"),
-        (f"multipart/form-data; boundary={'b' * 500}", b"--b--\r\n"),
+        (f"multipart/form-data; boundary={'b' * 201}", LONG_BOUNDARY % (b"b" * 201, b"b" * 201)),
         ("multipart/form-data; boundary=b", b""),
         ("multipart/form-data; boundary=b", b"no boundary here"),
         ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\ncut'),
@@ -222,3 +232,46 @@ def test_whoever_counts_the_bytes_of_a_file_may_end_the_upload() -> None:
         upload.on_data = count
         upload.receive(environ(body, content_type), lambda _fields: incoming)
     assert len(incoming.content) <= 1_000_000
+
+
+@pytest.mark.parametrize("name_first", [True, False])
+@pytest.mark.parametrize("size", [1000, 1001])
+def test_a_file_of_exactly_the_limit_is_good_and_one_byte_more_is_not(size: int, name_first: bool) -> None:
+    parts: list[tuple[str, str | tuple[str, bytes]]] = [("store", "a"), ("f", ("f", bytes(size)))]
+    body, content_type = multipart_body(parts if name_first else parts[::-1])
+    incoming = MemoryIncoming()
+    with uploads.Upload(most_bytes=1000) as upload:
+        try:
+            upload.receive(environ(body, content_type), lambda _fields: incoming)
+        except TooLarge as error:
+            assert size == 1001
+            assert "at most 1000 bytes" in error.public
+        else:
+            assert size == 1000
+    assert len(incoming.content) <= 1000
+
+
+def test_a_body_that_is_too_long_for_its_file_is_refused_unread() -> None:
+    body, content_type = multipart_body([("f", ("f", bytes(10)))])
+    stream = io.BytesIO(body)
+    with uploads.Upload(most_bytes=1000) as upload, pytest.raises(TooLarge):
+        upload.receive(environ(body, content_type, stream, 1000 + 600_000), lambda _fields: MemoryIncoming())
+    assert stream.tell() == 0
+
+
+@pytest.mark.parametrize("kind", ["urlencoded", "multipart"])
+def test_a_form_of_too_many_bytes_is_refused(kind: str) -> None:
+    good, bad = b"filename=" + b"a" * 60_000, b"filename=" + b"a" * 66_000
+    if kind == "urlencoded":
+        content_type = "application/x-www-form-urlencoded"
+    else:
+        good, content_type = multipart_body([("filename", "a" * 60_000)])
+        bad, _ = multipart_body([("filename", "a" * 66_000)])
+    assert uploads.read_form(environ(good, content_type)).get("filename") == "a" * 60_000
+    with pytest.raises(TooLarge):
+        uploads.read_form(environ(bad, content_type))
+
+
+def test_a_form_in_latin_1_that_says_so_is_decoded() -> None:
+    content_type = "application/x-www-form-urlencoded; charset=ISO-8859-1"
+    assert uploads.read_form(environ(b"coll=Herpetolog%EDa", content_type)).get("coll") == "Herpetología"

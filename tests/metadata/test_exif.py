@@ -95,18 +95,35 @@ def test_a_table_of_contents_that_leads_in_circles_ends() -> None:
     circle = b"II*\0" + struct.pack("<I", 8)
     for other in (26, 8):
         circle += struct.pack("<H", 1) + entry + struct.pack("<I", other)
-    groups(circle)
+    assert groups(circle) == {"Image": {"Make": "abc"}, "Thumbnail": {"Make": "abc"}}
+
+
+class Counted(io.BytesIO):
+    """A file that counts the bytes that are read of it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.count += len(data)
+        return data
 
 
 def test_texts_of_a_megabyte_are_not_read_again_and_again() -> None:
     entries = struct.pack("<HHII", 0x9000, 2, 1_000_000, 2000) * 60
     forged = b"II*\0" + struct.pack("<IH", 8, 60) + entries + bytes(4)
-    groups(forged.ljust(2000, b"\0") + b"\xff" * 1_000_000)
+    file = Counted(forged.ljust(2000, b"\0") + b"\xff" * 1_000_000)
+    [group] = reading.read(file).groups
+    assert (group["Name"], list(group["Fields"])) == ("Image", ["ExifVersion"])  # type: ignore[call-overload]
+    assert file.count < 5_000_000
 
 
 def test_a_tag_that_claims_four_billion_values_ends() -> None:
     entry = struct.pack("<HHII", 0x9286, 7, 0xFFFFFFF0, 8) + struct.pack("<HHII", 0x111, 4, 0xFFFFFFFF, 8)
-    groups(b"II*\0" + struct.pack("<IH", 8, 2) + entry + struct.pack("<I", 0) + b"x" * 100)
+    file = Counted(b"II*\0" + struct.pack("<IH", 8, 2) + entry + struct.pack("<I", 0) + b"x" * 100)
+    [group] = reading.read(file).groups
+    assert group == {"Name": "Image", "Fields": {"UserComment": "", "StripOffsets": "[]"}}
+    assert file.count < 1000
 
 
 def test_a_disk_that_does_not_give_the_bytes_is_no_file_without_metadata() -> None:

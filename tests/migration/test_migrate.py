@@ -431,10 +431,13 @@ def test_only_a_terminal_gets_a_progress_bar_with_bytes(between: Callable[[str],
     migrate = between("disk to disk")
     migrate.put("source", FILES)
     ours, theirs = pty.openpty()
-    subprocess.run(migrate.command(), env=migrate.environ, stderr=theirs, stdout=subprocess.DEVNULL, check=True)
+    process = subprocess.Popen(migrate.command(), env=migrate.environ, stderr=theirs, stdout=subprocess.DEVNULL)
     os.close(theirs)
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    shown = ""
+    with contextlib.suppress(OSError), open(ours, "rb", buffering=0) as terminal:  # EIO: the process has ended
+        while data := terminal.read(1 << 16):
+            shown += data.decode("utf-8", "replace")
+    assert process.wait() == 0
     assert "100%" in shown
     assert "9.6 MB of 9.6 MB, 5 of 5 files" in shown
     assert migrate.run().stderr == ""
@@ -490,6 +493,7 @@ def test_a_source_that_is_suddenly_empty_is_no_reason_to_believe_that_all_was_de
     ("source", "target", "message"),
     [
         ("{folder}", "{folder}/", "SOURCE and TARGET are the same."),
+        ("{folder}", "{folder}-link", "SOURCE and TARGET are the same."),
         ("{folder}", "s3://Not_A_Bucket", "expected the address of a bucket"),
         ("{folder}/missing", "{folder}", "There is no folder"),
     ],
@@ -499,6 +503,7 @@ def test_wrong_calls_say_what_is_wrong(
 ) -> None:
     migrate = between("disk to disk")
     folder = migrate.source
+    Path(f"{folder}-link").symlink_to(folder)
     migrate.source, migrate.target = source.format(folder=folder), target.format(folder=folder)
     run = migrate.run()
     assert run.returncode in (1, 2)
@@ -524,7 +529,9 @@ def test_notes_that_cannot_be_written_give_one_clear_line(
 def test_the_same_migration_does_not_run_twice_at_once(between: Callable[[str], Migration]) -> None:
     migrate = between("disk to disk")
     migrate.put("source", {"a": b"a" * 3_000_000})
-    process = subprocess.Popen(migrate.command("--rate", "0.2"), env=migrate.environ)
+    # A shell that starts the tests in the background has them ignore SIGINT.
+    command = ["env", "--default-signal=INT", *migrate.command("--rate", "0.2")]
+    process = subprocess.Popen(command, env=migrate.environ)
     notes = migrate.base / ".asset-server" / "migrations"
     while not list(notes.glob("*.sqlite-wal")):
         time.sleep(0.05)

@@ -326,3 +326,85 @@ def test_the_answer_leads_to_the_bytes_of_that_time_wherever_they_still_are(step
                 assert told == (None if content is None else LOST)
                 assert told is None or content not in store.kept_since(second + 0.5)
         store.originals.journal.close()
+
+
+def remove_unjournaled(store: Store) -> None:
+    """Moves `a` to the trash as a server does that crashes before it adds the event."""
+    assert store.originals.storage.delete_original("", "a", keep_old=True)
+
+
+def record(store: Store, second: float, operation: str, size: int | None) -> None:
+    """Adds an event without a checksum."""
+    store.at(second).originals.journal.record(Event(operation, "", "a", size=size))
+
+
+def test_at_the_time_of_its_removal_a_file_has_gone(store: Store) -> None:
+    store.copy_in_by_hand(b"by hand", changed_at=10)
+    store.at(20).delete()
+    (entry,) = store.originals.trash()
+    for path in (store.base / ".asset-server/journal").iterdir():
+        path.unlink()
+    found = [list(point_in_time.existed(store.originals, entry.removed_ns - before)) for before in (1, 0)]
+    assert [len(pasts) for pasts in found] == [1, 0]
+
+
+def test_an_unjournaled_removal_counts_unless_it_was_before_the_last_event(store: Store) -> None:
+    store.at(1).put(b"first")
+    store.at(5).delete()
+    store.at(10).put(b"second")
+    remove_unjournaled(store.at(12))
+    assert [store.told(second) for second in (11, 15)] == [IN_TRASH, None]
+    store.at(20).put(b"third")
+    (store.base / "originals/a").unlink()
+    assert store.told(25) == LOST
+
+
+def test_a_file_copied_back_after_an_unjournaled_removal_is_in_place(store: Store) -> None:
+    store.at(10).put(b"first")
+    remove_unjournaled(store.at(12))
+    store.copy_in_by_hand(b"first", changed_at=10)
+    assert store.told(15) == IN_PLACE
+
+
+def test_two_versions_without_checksum_are_not_taken_for_the_same(store: Store) -> None:
+    store.copy_in_by_hand(b"by hand", changed_at=5)
+    record(store, 10, "restored", 7)
+    record(store, 20, "restored", 7)
+    assert [store.told(second) for second in (15, 25)] == [LOST, IN_PLACE]
+
+
+@pytest.mark.parametrize(
+    ("size", "changed_at", "following", "where"),
+    [
+        (7, 5, "deleted", IN_TRASH),
+        (None, 5, "deleted", IN_TRASH),
+        (8, 5, "deleted", LOST),
+        (7, 12, "deleted", LOST),
+        (7, 5, "restored", LOST),
+    ],
+)
+def test_without_checksums_times_and_sizes_decide_which_entry_was_there(
+    store: Store, size: int | None, changed_at: float, following: str, where: str
+) -> None:
+    store.copy_in_by_hand(b"by hand", changed_at)
+    record(store, 10, "restored", size)
+    if following == "restored":
+        record(store, 20, "restored", size)
+    remove_unjournaled(store.at(29))
+    record(store, 30, "deleted", None)
+    assert store.told(15) == where
+
+
+def test_an_upload_with_an_old_date_was_not_there_before_it_was_stored_and_deleted(store: Store) -> None:
+    store.at(20).put(b"uploaded")
+    os.utime(store.base / "originals/a", (BEGIN + 5, BEGIN + 5))
+    store.at(30).delete()
+    assert [store.told(second) for second in (10, 25)] == [None, IN_TRASH]
+
+
+def test_a_replacement_with_an_old_date_is_not_the_file_that_it_replaced(store: Store) -> None:
+    store.copy_in_by_hand(b"by hand", changed_at=5)
+    store.at(20).put(b"uploaded")
+    os.utime(store.base / "originals/a", (BEGIN + 5, BEGIN + 5))
+    store.at(30).purge(0)
+    assert [store.told(second) for second in (10, 25)] == [None, IN_PLACE]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from assetstore.errors import AssetError, NotFound, StorageFault
+from assetstore.errors import AssetError, NotFound, StorageFault, Unsynced
 from assetstore.journal import events
 from assetstore.journal.events import Event, Origin
 from assetstore.journal.journal import Journal
@@ -24,6 +24,7 @@ from assetstore.originals.service import Originals, Received
 from assetstore.storage.disk.store import disk_store
 from assetstore.storage.disk.trash import DiskTrash
 from assetstore.storage.models import DELETED, REPLACED, TrashEntry
+from tests.file_operations import fail_to_sync
 
 ORIGIN = Origin("KU Fish", "192.0.2.1")
 
@@ -393,3 +394,53 @@ def test_an_event_of_the_trash_is_no_word_on_the_original(originals: Originals) 
     latest = originals.journal.latest("", "a")
     assert isinstance(latest, Event)
     assert latest.operation == events.DELETED
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with links", "without links"])
+def test_a_change_that_the_disk_does_not_confirm_is_journaled_as_what_it_is(
+    originals: Originals, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    fail_to_sync(monkeypatch, "originals")
+    for content in (b"1", b"22"):
+        if content == b"22" and not links:
+            fail_to_sync(monkeypatch, "trash", successes=1)  # syncing after the exchange fails
+        with pytest.raises(Unsynced):
+            put(originals, "a", content)
+    monkeypatch.undo()
+    fail_to_sync(monkeypatch, "originals")
+    with pytest.raises(Unsynced):
+        originals.delete("", "a", ORIGIN)
+    first, second = originals.trash()
+    with pytest.raises(Unsynced):
+        originals.restore(second, ORIGIN)
+    assert noted(originals) == [
+        (events.STORED, "a", 1, sha256(b"1")),
+        (events.REPLACED, "a", 2, sha256(b"22")),
+        (events.DELETED, "a", 2, sha256(b"22")),
+        (events.RESTORED, "a", 2, sha256(b"22")),
+    ]
+    assert [(entry.identifier, entry.size) for entry in originals.trash()] == [(first.identifier, 1)]
+    assert read(originals, "a") == b"22"
+
+
+def test_a_delete_of_nothing_that_is_not_confirmed_is_not_journaled(
+    originals: Originals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_to_sync(monkeypatch, "originals")
+    assert originals.delete("", "a", ORIGIN) is False
+    assert noted(originals) == []
+
+
+def test_the_trash_has_one_entry_of_a_version_that_was_replaced_again_after_a_crash(originals: Originals) -> None:
+    put(originals, "a", b"old")
+    folder = originals.storage._layout.originals("")  # type: ignore[attr-defined]
+    entry = folder / ".asset-server/trash/2026-11-24T10.31.07.123456789-replaced-a"
+    os.link(folder / "a", entry)  # as a crash between the link and the rename leaves it
+    (left,) = originals.trash()
+    assert originals.restore(left, ORIGIN) is True
+    assert (read(originals, "a"), list(originals.trash())) == (b"old", [])

@@ -113,7 +113,7 @@ class DiskTrash:
             except BaseException:
                 os.rename(entry, original)
                 raise
-        confirm(entry.parent)
+        confirm(entry.parent, replaces=True)
 
     def move(self, original: Path) -> None:
         """Moves an original to the trash. Raises OSError; the original then still has its name."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from assetstore.errors import OutOfSpace, Unsynced
+from assetstore.errors import OutOfSpace
 from assetstore.files.durable import confirm
 from assetstore.files.faults import faults
 from assetstore.files.private_folders import private_folder
@@ -93,11 +93,7 @@ class DiskIncoming:
                     DiskTrash(collection_dir, target.parent).replace(source, target)
                 else:
                     os.rename(source, target)
-        try:
-            confirm(target.parent)
-        except Unsynced as error:
-            error.replaces = replaces
-            raise
+        confirm(target.parent, replaces)
         return replaces
 
     def _check_space(self, folder: Path, length: int) -> None:

@@ -86,17 +86,24 @@ def test_a_reader_never_sees_a_mix(store: Store) -> None:
     done = threading.Event()
 
     def replace() -> None:
-        for turn in range(200):
-            put(store, "a", versions[turn % 4])
-        done.set()
+        try:
+            for turn in range(200):
+                put(store, "a", versions[turn % 4])
+            turns.append(200)
+        finally:
+            done.set()
 
+    turns: list[int] = []
     writer = threading.Thread(target=replace)
     writer.start()
-    while not done.is_set():
-        content = read(store, "a")
-        assert len(content) == 300_000
-        assert len(set(content)) == 1
-    writer.join()
+    try:
+        while not done.is_set():
+            content = read(store, "a")
+            assert len(content) == 300_000
+            assert len(set(content)) == 1
+    finally:
+        writer.join()
+    assert turns == [200]
 
 
 @pytest.mark.parametrize("name", ["absent", "folder", "pipe", "socket"])

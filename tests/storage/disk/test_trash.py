@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault
+from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unsynced
 from assetstore.names import is_store_name
 from assetstore.storage.disk import trash as disk_trash
 from assetstore.storage.disk.store import disk_store
 from assetstore.storage.disk.trash import DiskTrash
 from assetstore.storage.models import DELETED, REPLACED, TrashEntry
 from assetstore.storage.protocols import Store
+from tests.file_operations import fail_to_sync as fail_to_sync_later
 
 STAMP = "2026-11-24T10.31.07.123456789"
 LONG = "ü" * 127 + "x"
@@ -497,3 +498,138 @@ def test_entries_know_their_collection_folder(tmp_path: Path) -> None:
     (entry,) = store.trash.entries("fish")
     assert (entry.collection_dir, entry.name) == ("fish", "a")
     assert DiskTrash("fish", tmp_path / "fish/originals").path(entry).read_bytes() == b"x"
+
+
+def test_a_restored_original_is_confirmed(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "a", b"x")
+    store.originals.delete_original("", "a", keep_old=True)
+    (entry,) = entries(store)
+    with monkeypatch.context() as patch:
+        fail_to_sync(patch, "originals")
+        with pytest.raises(Unsynced):
+            store.trash.restore(entry, keep_old=True)
+    assert read(store, "a") == b"x"
+    assert entries(store) == []
+
+
+def test_a_delete_without_trash_is_confirmed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "a", b"x")
+    fail_to_sync(monkeypatch, "originals")
+    with pytest.raises(Unsynced):
+        store.originals.delete_original("", "a", keep_old=False)
+    with pytest.raises(NotFound):
+        read(store, "a")
+
+
+def test_an_exchange_that_the_disk_does_not_confirm_is_unsynced_and_made(
+    store: Store, monkeypatch: pytest.MonkeyPatch, without_links: None
+) -> None:
+    put(store, "a", b"old")
+    fail_to_sync_later(monkeypatch, "trash", successes=1)
+    with pytest.raises(Unsynced) as error:
+        put(store, "a", b"newer")
+    assert error.value.replaces
+    assert read(store, "a") == b"newer"
+    assert [(entry.reason, entry.size) for entry in entries(store)] == [(REPLACED, 3)]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_delete_on_a_full_disk_uses_the_reserve_piece_by_piece(
+    store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    reserve, rename = trash.parent / "ballast", os.rename
+    pieces = len(list(reserve.iterdir()))
+
+    def fail_once(source: Path, target: Path) -> None:
+        if len(list(reserve.iterdir())) == pieces:
+            raise OSError(number, os.strerror(number))
+        rename(source, target)
+
+    put(store, "a", b"x")
+    monkeypatch.setattr(os, "rename", fail_once)
+    assert store.originals.delete_original("", "a", keep_old=True) is True
+    assert [entry.name for entry in entries(store)] == ["a"]
+    assert len(list(reserve.iterdir())) == pieces - 1
+
+
+def test_a_delete_on_a_full_disk_without_reserve_changes_nothing(
+    store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    put(store, "a", b"x")
+    for piece in (trash.parent / "ballast").iterdir():
+        piece.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fail)
+        with pytest.raises(OutOfSpace):
+            store.originals.delete_original("", "a", keep_old=True)
+    assert read(store, "a") == b"x"
+    assert entries(store) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_at_the_start_has_a_smaller_reserve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    write, written = Path.write_bytes, []
+
+    def fail_half(path: Path, data: bytes) -> int:
+        if len(written) == 3:
+            write(path, data[: len(data) // 2])
+            raise OSError(number, os.strerror(number))
+        written.append(path)
+        return write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fail_half)
+        store = disk_store(tmp_path, "originals", "thumbnails", [""])
+        store.space.prepare()
+    reserve = tmp_path / "originals/.asset-server/ballast"
+    assert sorted(reserve.iterdir()) == sorted(written)
+    assert len({path.stat().st_size for path in written}) == 1
+    there_and_back(store, "a")
+    store.space.prepare()
+    assert len(list(reserve.iterdir())) > 3
+
+
+def test_a_reserve_that_cannot_be_written_for_another_reason_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, data: bytes) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(StorageFault):
+        disk_store(tmp_path, "originals", "thumbnails", [""]).space.prepare()
+
+
+def test_a_link_that_cannot_be_replaced_is_not_in_the_trash(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "originals/a").symlink_to("nothing")
+    monkeypatch.setattr(os, "rename", failing(os.rename, errno.ENOSPC))
+    with pytest.raises(OutOfSpace):
+        put(store, "a", b"new")
+    assert (tmp_path / "originals/a").readlink() == Path("nothing")
+    assert entries(store) == []
+
+
+def test_of_two_links_to_one_file_the_replaced_one_goes_to_the_trash(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "originals/real").write_bytes(b"x")
+    (tmp_path / "originals/a").symlink_to("real")
+    store.originals.delete_original("", "a", keep_old=True)
+    (tmp_path / "originals/a").symlink_to("./real")
+    (entry,) = entries(store)
+    assert store.trash.restore(entry, keep_old=True) is True
+    assert (tmp_path / "originals/a").readlink() == Path("real")
+    assert [(left.name, left.reason) for left in entries(store)] == [("a", REPLACED)]
+
+
+def test_nothing_goes_to_a_trash_below_a_disk_that_is_not_mounted(tmp_path: Path) -> None:
+    (tmp_path / "originals").mkdir()
+    (tmp_path / "originals/a").write_bytes(b"x")
+    with pytest.raises(FileNotFoundError):
+        DiskTrash("", tmp_path / "originals").move(tmp_path / "originals/a")
+    assert [path.name for path in (tmp_path / "originals").iterdir()] == ["a"]
