@@ -33,11 +33,13 @@ from assetstore.http import cors, middleware, uploads
 from assetstore.http.parameters import Parameters
 from assetstore.http.proxies import Proxies
 from assetstore.http.unverified_uploads import UnverifiedUploads
+from assetstore.journal import events
 from assetstore.journal.events import Origin
 from assetstore.metadata.models import Metadata
 from assetstore.monitoring import health
 from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
+from assetstore.programs import DOCTOR_AGENT
 from assetstore.routes import responses, status
 from assetstore.routes.delivery import Delivery
 from assetstore.routes.responses import VIEWS, plain
@@ -269,7 +271,9 @@ class AssetServer:
             return None  # malformed; ignored if all collections share one folder
 
     def _origin(self, form: Parameters) -> Origin:
-        return Origin(self._collection(form) or "", responses.request_context().client)
+        client = responses.request_context().client
+        is_test = bottle.request.get_header("User-Agent") == DOCTOR_AGENT
+        return Origin(self._collection(form) or "", events.of_doctor(client) if is_test else client)
 
     def _query(self) -> Parameters:
         return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
