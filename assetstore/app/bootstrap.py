@@ -199,7 +199,7 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
     try:
         store.space.prepare()
     except StorageFault as error:
-        raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
+        raise SettingsError(_not_writable(settings.base_dir, error)) from error
     collections.admit = store.space.prepare_collection_dir
     return Originals(store, Journal(base), collection_dirs, keeps_trash=settings.trash_days > 0)
 
@@ -222,6 +222,18 @@ def check_store(settings: Settings, collections: Collections, source: str) -> No
         missing = f"there is no store at {base}" if base.is_dir() else f"there is no folder {base}"
         remedy = "Correct BASE_DIR, or start the server once: it creates a new store, and commands do not."
         raise SettingsError(f"BASE_DIR: {missing}. The settings come from {source}. {remedy}")
+
+
+def _not_writable(base: Path, error: StorageFault) -> str:
+    """Why the store cannot be written, and the command for it if the folder belongs to another user."""
+    reason = f"BASE_DIR: the server cannot write there: {error.detail}"
+    user, owner = os.geteuid(), base.stat().st_uid
+    if user in (0, owner):
+        return reason
+    return (
+        f"{reason}. {base} belongs to the user {owner}, and the server runs as {user}: chown -R {user}:{os.getegid()}"
+        " on it, as root; for a container, on the volume's folder on the host"
+    )
 
 
 def _new_store(settings: Settings, collection_dirs: Sequence[str]) -> Store:
@@ -295,7 +307,7 @@ def with_key(settings: Settings) -> Settings:
     try:
         key, is_new = server_key.own_key(settings.base_dir)
     except StorageFault as error:
-        raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
+        raise SettingsError(_not_writable(settings.base_dir, error)) from error
     if is_new:
         _announce_key(key, server_key.key_path(settings.base_dir))
     return dataclasses.replace(settings, key=(key,))
