@@ -312,7 +312,7 @@ def test_a_chosen_name_does_not_replace_a_file_unless_told(
     for choice in (("--local-names",), ("--name", "a.txt")):
         run = manage("put", "a.txt", *choice)
         assert run.returncode == 1
-        assert "The server already has an original a.txt" in run.stderr
+        assert "The server already has an original with this name" in run.stderr
     assert (server.originals / "a.txt").read_bytes() == b"old"
     assert manage("put", "a.txt", "--local-names", "--replace").stdout == "a.txt\n"
     assert (server.originals / "a.txt").read_bytes() == b"new"
