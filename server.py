@@ -11,6 +11,7 @@ share, and the other packages of `assetstore/` do the work. What clients require
 Installed as a package, this module is `assetstore.server`, and the command `asset-server` runs it.
 """
 
+import argparse
 import atexit
 import functools
 import json
@@ -338,8 +339,11 @@ def make_application() -> middleware.RequestMiddleware:
 
 def main() -> int:
     """Runs the web server that SERVER names until it is told to stop; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Runs the attachment server. Settings: docs/settings.md.")
+    parser.add_argument("--verbose", action="store_true", help="log all effective settings at the start")
+    verbose = parser.parse_args().verbose
     try:
-        settings = bootstrap.begin(FOLDER, bottle.server_names)
+        settings = bootstrap.begin(FOLDER, bottle.server_names, verbose=verbose)
         run.serve(settings, FOLDER, make_app, functools.partial(bottle.run, quiet=True))
     except SettingsError as error:
         print(f"The asset server cannot start. {error}", file=sys.stderr)

@@ -97,12 +97,13 @@ def open_all(folder: Path, adapters: Iterable[str]) -> AppContext:
     return open_store(begin(folder, adapters), folder)
 
 
-def begin(folder: Path, adapters: Iterable[str]) -> Settings:
+def begin(folder: Path, adapters: Iterable[str], *, verbose: bool = False) -> Settings:
     """Reads the settings, sets up the log, and logs the effective settings.
 
     Parameters:
         folder: of the program, with settings.py.
         adapters: the names of web servers that SERVER may have.
+        verbose: whether to log all effective settings, as with DEBUG.
     """
     memory.return_freed_memory()
     settings, own = load_settings(folder)
@@ -111,7 +112,7 @@ def begin(folder: Path, adapters: Iterable[str]) -> Settings:
         reason = f"TLS_CERTIFICATE is set and SERVER is {settings.server!r}"
         raise SettingsError(f"{reason}; expected SERVER = 'granian' for HTTPS.")
     logs.set_up(settings.log_format, settings.debug)
-    announce(settings, own)
+    announce(settings, own, verbose or settings.debug)
     _log.info("Settings: %s", settings_source(folder))
     if is_installed(folder):
         _log.info("Installed as a package: relative paths are relative to %s", Path.cwd())
@@ -157,10 +158,10 @@ def settings_source(folder: Path) -> str:
     return " and ".join(filter(None, (str(path) if path else "", variables))) or "the defaults"
 
 
-def announce(settings: Settings, own: Mapping[str, object]) -> None:
-    """Logs the version, the effective settings and warnings."""
+def announce(settings: Settings, own: Mapping[str, object], verbose: bool) -> None:
+    """Logs the version, what matters at the first start, and warnings; if verbose, all effective settings."""
     _log.info("Web Asset Server %s", __version__)
-    for line in announcement.describe(settings):
+    for line in announcement.describe(settings) if verbose else announcement.summary(settings):
         _log.info("  %s", line)
     for warning in announcement.warnings(settings, own, os.environ):
         _log.warning("WARNING: %s", warning)
