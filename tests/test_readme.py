@@ -9,7 +9,6 @@ from assetstore.config import loading
 from assetstore.config.loading import SETTINGS
 from assetstore.fixity.verification import MEANINGS
 from script import settings_doc
-from tests import pictures
 from tests.support import KEY, PROJECT, RunningServer
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
