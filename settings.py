@@ -10,8 +10,8 @@ precedence. A name alone may collide with a variable of another program: a value
 such as tcp://10.0.0.1:80 by Kubernetes, is ignored with a warning. Write None, True and False as such.
 
 A value that cannot be used stops the start, and the message says what was expected. With DEBUG or --verbose, the log
-lists the settings in effect at the start. A settings.py written for Specify's sample server works unchanged. Most museums need only the first
-group.
+lists the settings in effect at the start. A settings.py written for Specify's sample server works unchanged. Most
+museums need only the first group.
 """
 
 # docs/settings.md is generated from this file by script/settings_doc.py: comments become descriptions.

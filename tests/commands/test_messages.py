@@ -94,7 +94,8 @@ def test_lists_have_headings_on_a_terminal_and_state_that_times_are_local(
         (("journal",), ("time (local time)", "operation", "bytes", "SHA-256", "folder", "name")),
     ):
         shown = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(server.base, *arguments)[1])
-        heading, *lines = shown.splitlines()
+        listing = shown[re.search(f"^{re.escape(titles[0])}", shown, re.M).start() :]  # type: ignore[union-attr]
+        heading, *lines = listing.splitlines()
         assert all(title in heading for title in titles)
         assert all("a.txt" in line for line in lines)
         assert all(line.index("a.txt") == heading.index("name") for line in lines), "they are aligned"
