@@ -1,5 +1,5 @@
 # The Web Asset Server on Debian. The attachments are in the volume /home/specify/attachments. User and group have the
-# ID 999, as in Specify's sample image, so that its volumes can be used unchanged.
+# ID 999, as in Specify's sample image, so that its volumes can be used unchanged. Other users can run it, too (--user).
 # --build-arg BASE_IMAGE=debian@sha256:… pins the base.
 ARG BASE_IMAGE=debian:trixie-slim
 FROM $BASE_IMAGE
@@ -11,6 +11,7 @@ RUN apt-get update \
 
 RUN groupadd --gid 999 specify \
  && useradd --uid 999 --gid specify --create-home --home-dir /home/specify specify \
+ && chmod 755 /home/specify \
  && install --directory --owner specify --group specify /home/specify/attachments
 
 WORKDIR /home/specify/server

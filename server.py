@@ -11,6 +11,7 @@ share, and the other packages of `assetstore/` do the work. What clients require
 Installed as a package, this module is `assetstore.server`, and the command `asset-server` runs it.
 """
 
+import argparse
 import atexit
 import functools
 import json
@@ -33,11 +34,13 @@ from assetstore.http import cors, middleware, uploads
 from assetstore.http.parameters import Parameters
 from assetstore.http.proxies import Proxies
 from assetstore.http.unverified_uploads import UnverifiedUploads
+from assetstore.journal import events
 from assetstore.journal.events import Origin
 from assetstore.metadata.models import Metadata
 from assetstore.monitoring import health
 from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
+from assetstore.programs import DOCTOR_AGENT
 from assetstore.routes import responses, status
 from assetstore.routes.delivery import Delivery
 from assetstore.routes.responses import VIEWS, plain
@@ -269,7 +272,9 @@ class AssetServer:
             return None  # malformed; ignored if all collections share one folder
 
     def _origin(self, form: Parameters) -> Origin:
-        return Origin(self._collection(form) or "", responses.request_context().client)
+        client = responses.request_context().client
+        is_test = bottle.request.get_header("User-Agent") == DOCTOR_AGENT
+        return Origin(self._collection(form) or "", events.of_doctor(client) if is_test else client)
 
     def _query(self) -> Parameters:
         return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
@@ -334,8 +339,11 @@ def make_application() -> middleware.RequestMiddleware:
 
 def main() -> int:
     """Runs the web server that SERVER names until it is told to stop; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Runs the attachment server. Settings: docs/settings.md.")
+    parser.add_argument("--verbose", action="store_true", help="log all effective settings at the start")
+    verbose = parser.parse_args().verbose
     try:
-        settings = bootstrap.begin(FOLDER, bottle.server_names)
+        settings = bootstrap.begin(FOLDER, bottle.server_names, verbose=verbose)
         run.serve(settings, FOLDER, make_app, functools.partial(bottle.run, quiet=True))
     except SettingsError as error:
         print(f"The asset server cannot start. {error}", file=sys.stderr)

@@ -9,9 +9,9 @@ with the prefix ASSETSTORE_, such as ASSETSTORE_PORT, or its name alone; if both
 precedence. A name alone may collide with a variable of another program: a value that another program seems to have set,
 such as tcp://10.0.0.1:80 by Kubernetes, is ignored with a warning. Write None, True and False as such.
 
-A value that cannot be used stops the start, and the message says what was expected. At the start, the log lists the
-settings in effect. A settings.py written for Specify's sample server works unchanged. Most museums need only the first
-group.
+A value that cannot be used stops the start, and the message says what was expected. With DEBUG or --verbose, the log
+lists the settings in effect at the start. A settings.py written for Specify's sample server works unchanged. Most
+museums need only the first group.
 """
 
 # docs/settings.md is generated from this file by script/settings_doc.py: comments become descriptions.

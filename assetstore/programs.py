@@ -8,6 +8,10 @@ import importlib.util
 import sys
 from pathlib import Path
 
+#: The User-Agent of the commands, and of the doctor, whose test files the journal marks.
+COMMAND_AGENT = "manage.py"
+DOCTOR_AGENT = "manage.py doctor"
+
 
 def server() -> int:
     """The command `asset-server`; returns the exit status."""

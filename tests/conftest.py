@@ -1,5 +1,6 @@
 """Fixtures: real servers on free ports, each with its own store."""
 
+import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,9 +9,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.isolation import remove_settings
 from tests.object_store import BUCKETS, ObjectStore, running
 from tests.object_store import program as object_store_program
 from tests.support import KEY, GranianServer, RunningServer
+
+remove_settings(os.environ)
 
 # Tests are never timed, because the machine may be busy.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -367,7 +367,7 @@ def is_all_back(base: Path) -> None:
     manage = [sys.executable, str(PROJECT / "manage.py")]
     verified = run(*manage, "verify", BASE_DIR=str(base), KEY=KEY)
     assert (verified.returncode, "4 files" in verified.stdout) == (0, True), verified.stdout + verified.stderr
-    assert "1 of 1 files." in run(*manage, "trash", "restore", "gone.txt", BASE_DIR=str(base), KEY=KEY).stdout
+    assert "1 file restored." in run(*manage, "trash", "restore", "gone.txt", BASE_DIR=str(base), KEY=KEY).stdout
     assert (base / "originals/gone.txt").read_bytes() == b"gone"
 
 

@@ -474,7 +474,7 @@ def mounted_ext4(tmp_path: Path) -> Iterator[Callable[..., str]]:
             file.truncate(24 << 20)
         make = ["mkfs.ext4", "-q", "-F", "-m", "0", "-b", str(block), str(image)]
         if not shutil.which("mkfs.ext4") or subprocess.run(make, capture_output=True, check=False).returncode:
-            pytest.skip("there is no mkfs.ext4 here")
+            pytest.skip("requires mkfs.ext4 (package e2fsprogs)")
         command = ["mount", "-o", "loop,errors=remount-ro", str(image), str(point)]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             pytest.skip("loop devices cannot be mounted here")

@@ -105,8 +105,26 @@ def counters(pid: int) -> tuple[int, int]:
     return int(written.split()[1]), int(peak.split()[1]) * 1024
 
 
-def test_the_start_shows_the_settings_and_sigterm_ends_it_with_0(tmp_path: Path) -> None:
-    with running(tmp_path / "a") as program:
+def test_the_start_shows_what_matters_and_with_debug_all_settings(tmp_path: Path) -> None:
+    for debug, shows_all in (("", False), ("true", True)):
+        with running(tmp_path / f"a{debug}", DEBUG=debug) as program:
+            program.port()
+            program.process.send_signal(signal.SIGTERM)
+            _, printed = program.ended()
+        assert f"Attachments: {tmp_path / f'a{debug}'}" in printed or shows_all
+        assert ("Page to open: http://" in printed) is not shows_all
+        assert ("KEY = '*****'" in printed) is shows_all
+
+
+def test_with_verbose_the_program_shows_all_settings() -> None:
+    run = subprocess.run(
+        [sys.executable, str(PROJECT / "server.py"), "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--verbose" in run.stdout
+
+
+def test_sigterm_ends_the_program_with_0_and_no_key_is_shown(tmp_path: Path) -> None:
+    with running(tmp_path / "a", DEBUG="true") as program:
         client = Client(program.port())
         assert client.get("/testkey", random="1", token=client.token("1")).text == "Ok."
         client.upload("a.jpg", pictures.jpeg())

@@ -754,7 +754,7 @@ def test_below_a_path_on_the_host_of_specify_7(start: Start, behind: Behind, nam
 def test_compose_starts_nginx_only_by_its_profile_and_with_this_file(tmp_path: Path) -> None:
     compose = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
     server, nginx = compose.split("\n  nginx:\n")
-    assert '"${PUBLISHED_PORT:-80}:8080"' in server
+    assert '"${PUBLISHED_PORT:-8080}:8080"' in server
     assert "profiles:" not in server
     assert "profiles: [nginx]" in nginx
     assert "./deploy/nginx.conf:/asset-server.conf:ro" in nginx

@@ -136,7 +136,7 @@ def test_the_installed_server_serves_from_an_empty_folder(installation: Installa
         program.ended()
     assert status == 0
     assert (installation.folder / "store/originals/a.jpg").read_bytes() == pictures.jpeg()
-    assert "1 files" in installation.command("asset-admin", "verify", BASE_DIR="store").stdout
+    assert "1 file, " in installation.command("asset-admin", "verify", BASE_DIR="store").stdout
 
 
 def test_an_installed_program_runs_no_settings_file_that_lies_around(installation: Installation) -> None:

@@ -9,7 +9,6 @@ from assetstore.config import loading
 from assetstore.config.loading import SETTINGS
 from assetstore.fixity.verification import MEANINGS
 from script import settings_doc
-from tests import pictures
 from tests.support import KEY, PROJECT, RunningServer
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -37,34 +36,45 @@ def console(text: str) -> list[tuple[str, str]]:
     return steps
 
 
-FIRST_UPLOAD = console(section(README, "First upload"))
+def blocks(text: str, language: str) -> list[str]:
+    """The contents of the blocks of a section."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
+
+
+(FIRST_UPLOAD,) = blocks(section(README, "First upload"), "sh")
+(FIRST_UPLOAD_PRINTS,) = blocks(section(README, "First upload"), "text")
 
 
 def test_the_readme_is_short() -> None:
     assert README.count("\n") <= 150
 
 
-def test_the_first_upload_goes_as_the_readme_shows(server: RunningServer, tmp_path: Path) -> None:
-    (tmp_path / "specimen.jpg").write_bytes(pictures.jpeg())
-    script = "set -e\n"
-    for command, _ in FIRST_UPLOAD:
-        script += command.replace("localhost:8080", f"127.0.0.1:{server.port}") + "\n"
-        script += "echo; echo ----\n"
-    script = script.replace("the-key-that-the-server-printed", KEY)
-    run = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    printed = [part.strip() for part in run.stdout.split("----\n")][: len(FIRST_UPLOAD)]
-    assert printed == [expected.strip() for _, expected in FIRST_UPLOAD]
-    assert len([expected for _, expected in FIRST_UPLOAD if expected]) == 6
+def with_server(commands: str, server: RunningServer) -> str:
+    commands = commands.replace("localhost:8080", f"127.0.0.1:{server.port}")
+    return commands.replace("$(cat attachments/.asset-server/key)", KEY)
+
+
+def test_the_first_upload_goes_as_the_readme_shows(server: RunningServer) -> None:
+    script = "set -e\n" + with_server(FIRST_UPLOAD, server)
+    run = subprocess.run(["bash", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert run.stdout == FIRST_UPLOAD_PRINTS
+
+
+def test_the_blocks_of_the_readme_can_be_pasted() -> None:
+    for block in blocks(README, "sh"):
+        assert not re.search(r"^[$>#] ", block, re.M), "no prompts"
+        assert not re.search(r"<[a-z ]+>", block), "nothing to replace"
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+    assert "```console" not in README
 
 
 def test_the_restore_drill_goes_as_shown(server: RunningServer, tmp_path: Path) -> None:
     number = "40"  # instead of the thousand: starting curl and openssl takes its time
     steps = console(section(RECOVERY, "Restore drill"))
-    preparation = "\n".join(command for command, _ in FIRST_UPLOAD[:3])
+    preparation = with_server(FIRST_UPLOAD.split("sample=")[0], server)
     manage = f'manage() {{ BASE_DIR={server.base} KEY={KEY} {sys.executable} {PROJECT}/manage.py "$@"; }}'
     script = "\n".join(["set -e", preparation, manage, *(f"{command}\necho; echo ----" for command, _ in steps)])
-    script = script.replace("localhost:8080", f"127.0.0.1:{server.port}").replace("seq 1000", f"seq {number}")
-    script = script.replace("the-key-that-the-server-printed", KEY)
+    script = with_server(script, server).replace("seq 1000", f"seq {number}")
     run = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     printed = [" ".join(part.split()) for part in run.stdout.split("----\n")][: len(steps)]
     assert printed == [" ".join(expected.split()).replace("1000", number) for _, expected in steps], run.stderr

@@ -97,12 +97,13 @@ def open_all(folder: Path, adapters: Iterable[str]) -> AppContext:
     return open_store(begin(folder, adapters), folder)
 
 
-def begin(folder: Path, adapters: Iterable[str]) -> Settings:
+def begin(folder: Path, adapters: Iterable[str], *, verbose: bool = False) -> Settings:
     """Reads the settings, sets up the log, and logs the effective settings.
 
     Parameters:
         folder: of the program, with settings.py.
         adapters: the names of web servers that SERVER may have.
+        verbose: whether to log all effective settings, as with DEBUG.
     """
     memory.return_freed_memory()
     settings, own = load_settings(folder)
@@ -111,7 +112,7 @@ def begin(folder: Path, adapters: Iterable[str]) -> Settings:
         reason = f"TLS_CERTIFICATE is set and SERVER is {settings.server!r}"
         raise SettingsError(f"{reason}; expected SERVER = 'granian' for HTTPS.")
     logs.set_up(settings.log_format, settings.debug)
-    announce(settings, own)
+    announce(settings, own, verbose or settings.debug)
     _log.info("Settings: %s", settings_source(folder))
     if is_installed(folder):
         _log.info("Installed as a package: relative paths are relative to %s", Path.cwd())
@@ -157,10 +158,10 @@ def settings_source(folder: Path) -> str:
     return " and ".join(filter(None, (str(path) if path else "", variables))) or "the defaults"
 
 
-def announce(settings: Settings, own: Mapping[str, object]) -> None:
-    """Logs the version, the effective settings and warnings."""
+def announce(settings: Settings, own: Mapping[str, object], verbose: bool) -> None:
+    """Logs the version, what matters at the first start, and warnings; if verbose, all effective settings."""
     _log.info("Web Asset Server %s", __version__)
-    for line in announcement.describe(settings):
+    for line in announcement.describe(settings) if verbose else announcement.summary(settings):
         _log.info("  %s", line)
     for warning in announcement.warnings(settings, own, os.environ):
         _log.warning("WARNING: %s", warning)
@@ -199,7 +200,7 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
     try:
         store.space.prepare()
     except StorageFault as error:
-        raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
+        raise SettingsError(_not_writable(settings.base_dir, error)) from error
     collections.admit = store.space.prepare_collection_dir
     return Originals(store, Journal(base), collection_dirs, keeps_trash=settings.trash_days > 0)
 
@@ -222,6 +223,18 @@ def check_store(settings: Settings, collections: Collections, source: str) -> No
         missing = f"there is no store at {base}" if base.is_dir() else f"there is no folder {base}"
         remedy = "Correct BASE_DIR, or start the server once: it creates a new store, and commands do not."
         raise SettingsError(f"BASE_DIR: {missing}. The settings come from {source}. {remedy}")
+
+
+def _not_writable(base: Path, error: StorageFault) -> str:
+    """Why the store cannot be written, and the command for it if the folder belongs to another user."""
+    reason = f"BASE_DIR: the server cannot write there: {error.detail}"
+    user, owner = os.geteuid(), base.stat().st_uid
+    if user in (0, owner):
+        return reason
+    return (
+        f"{reason}. {base} belongs to the user {owner}, and the server runs as {user}: chown -R {user}:{os.getegid()}"
+        " on it, as root; for a container, on the volume's folder on the host"
+    )
 
 
 def _new_store(settings: Settings, collection_dirs: Sequence[str]) -> Store:
@@ -295,7 +308,7 @@ def with_key(settings: Settings) -> Settings:
     try:
         key, is_new = server_key.own_key(settings.base_dir)
     except StorageFault as error:
-        raise SettingsError(f"BASE_DIR: the server cannot write there: {error.detail}") from error
+        raise SettingsError(_not_writable(settings.base_dir, error)) from error
     if is_new:
         _announce_key(key, server_key.key_path(settings.base_dir))
     return dataclasses.replace(settings, key=(key,))

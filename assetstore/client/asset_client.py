@@ -17,8 +17,12 @@ from assetstore.auth import tokens
 from assetstore.client.http_client import TIMEOUT_SECONDS, Address, Response, ask
 from assetstore.client.multipart_encoder import UploadForm
 from assetstore.errors import NotFound, RemoteFault
+from assetstore.programs import COMMAND_AGENT
 
 _TIMESTAMP = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+#: The environment variable with the key of another server.
+KEY_VARIABLE = "ASSET_SERVER_KEY"
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -31,13 +35,21 @@ class RemoteServer:
         key: the key that it shares with Specify, None to send no tokens.
         collection: as named in Specify, None to send none.
         timeout: seconds without data after which a request fails.
+        agent: the User-Agent header.
     """
 
     def __init__(
-        self, address: Address, key: str | None, collection: str | None, *, timeout: float = TIMEOUT_SECONDS
+        self,
+        address: Address,
+        key: str | None,
+        collection: str | None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        agent: str = COMMAND_AGENT,
     ) -> None:
         self.address = address
         self._timeout = timeout
+        self._agent = agent
         self._key = key
         self._collection = collection
         self._skew: float | None = None
@@ -51,7 +63,7 @@ class RemoteServer:
         if self._skew is None:
             try:
                 with self.ask("GET", "/web_asset_store.xml") as response:
-                    _expect(response)
+                    self._expect(response)
             except NotFound:
                 message = f"{self.address} is not an attachment server: it has no web_asset_store.xml."
                 raise RemoteFault(message, answered=404) from None
@@ -88,7 +100,7 @@ class RemoteServer:
         fields = self.signed(name, {"type": "O", "store": name})
         form = UploadForm(fields, file, size, local_name, on_read=on_read)
         with self.ask("POST", "/fileupload", form, form.headers) as response:
-            _expect(response)
+            self._expect(response)
 
     @contextlib.contextmanager
     def open(
@@ -103,7 +115,7 @@ class RemoteServer:
         asked = {"type": "T", "scale": str(scale)} if scale else {"type": "O"}
         query = urlencode(self.signed(name, {**asked, "filename": name}))
         with self.ask(method, f"/fileget?{query}", headers=headers) as response:
-            _expect(response, 200, 206, 416)
+            self._expect(response, 200, 206, 416)
             yield response
 
     def delete(self, name: str) -> bool:
@@ -111,7 +123,7 @@ class RemoteServer:
         body = urlencode(self.signed(name, {"filename": name})).encode()
         try:
             with self.ask("POST", "/filedelete", body, _FORM) as response:
-                _expect(response)
+                self._expect(response)
         except NotFound:
             return False
         return True
@@ -123,7 +135,7 @@ class RemoteServer:
         """
         query = urlencode(self.signed(name, {"filename": name, "dt": "json"}))
         with self.ask("GET", f"/getmetadata?{query}") as response:
-            _expect(response)
+            self._expect(response)
             text = response.text()
         try:
             groups = json.loads(text)
@@ -141,6 +153,7 @@ class RemoteServer:
 
         Raises RemoteFault.
         """
+        headers = {"User-Agent": self._agent, **(headers or {})}
         with ask(self.address, method, path, body, headers, timeout=self._timeout) as response:
             timestamp = response.header("X-Timestamp")
             if _TIMESTAMP.fullmatch(timestamp):
@@ -157,20 +170,23 @@ class RemoteServer:
             signed["coll"] = self._collection
         return signed
 
+    def _expect(self, response: Response, *statuses: int) -> None:
+        """Raises NotFound or RemoteFault if the response has none of these statuses (default: 200)."""
+        if response.status in (statuses or (200,)):
+            return
+        if 300 <= response.status < 400:
+            target = response.header("Location")
+            sentence = f"The server redirects to {target!r}. Use that address instead."
+            raise RemoteFault(sentence, answered=response.status)
+        if response.status == 403 and self._key is None:
+            sentence = f"The server requires a key. Set the environment variable {KEY_VARIABLE}, or use --key-file."
+            raise RemoteFault(sentence, answered=403)
+        sentence = response.text()[:500] if "html" not in response.header("Content-Type") else ""
+        if response.status == 404:
+            raise NotFound(sentence or "There is no such file.")
+        reason = f"The server returned {response.status}{f': {sentence}' if sentence else '.'}"
+        raise RemoteFault(reason, answered=response.status, may_pass=response.status in (502, 503, 504))
+
 
 def _is_group(group: object) -> bool:
     return isinstance(group, dict) and isinstance(group.get("Fields", {}), dict)
-
-
-def _expect(response: Response, *statuses: int) -> None:
-    """Raises NotFound or RemoteFault if the response has none of these statuses (default: 200)."""
-    if response.status in (statuses or (200,)):
-        return
-    if 300 <= response.status < 400:
-        target = response.header("Location")
-        raise RemoteFault(f"The server redirects to {target!r}. Use that address instead.", answered=response.status)
-    sentence = response.text()[:500] if "html" not in response.header("Content-Type") else ""
-    if response.status == 404:
-        raise NotFound(sentence or "There is no such file.")
-    reason = f"The server returned {response.status}{f': {sentence}' if sentence else '.'}"
-    raise RemoteFault(reason, answered=response.status, may_pass=response.status in (502, 503, 504))

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from assetstore.client.asset_client import RemoteServer
 from assetstore.client.http_client import Response
-from assetstore.errors import BadRequest, RemoteFault
+from assetstore.errors import BadRequest, NotFound, RemoteFault
 
 _BLOCK = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]+|\*)", re.ASCII)
@@ -55,7 +55,8 @@ def fetch(
         on_progress: called with the number of new bytes, and the total if that is known.
 
     Raises:
-        NotFound, RemoteFault: as in `RemoteServer.open`; the next attempt resumes the download.
+        NotFound: there is no such original; nothing is left of an earlier attempt.
+        RemoteFault: as in `RemoteServer.open`; the next attempt resumes the download.
         BadRequest: another command is downloading to the same target.
         OSError: the file cannot be written.
     """
@@ -63,7 +64,16 @@ def fetch(
     part = target.with_name(f".part-{identity}")
     version = target.with_name(f".part-{identity}-version")
     with _locked(part) as file:
-        fetched, last_modified = _receive(remote, name, scale, file=file, version=version, on_progress=on_progress)
+        try:
+            fetched, last_modified = _receive(remote, name, scale, file=file, version=version, on_progress=on_progress)
+        except BaseException as error:
+            with contextlib.suppress(OSError):  # reported as the error that it is
+                file.flush()
+            # Nothing could be resumed.
+            if isinstance(error, NotFound) or not os.fstat(file.fileno()).st_size:
+                part.unlink(missing_ok=True)
+                version.unlink(missing_ok=True)
+            raise
         file.flush()
         os.fsync(file.fileno())
         if last_modified is not None:

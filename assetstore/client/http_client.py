@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from assetstore.errors import BadRequest, RemoteFault
+from assetstore.programs import COMMAND_AGENT
 
 #: A request fails after this many seconds without data. The response to a large upload or for a new thumbnail takes
 #: time.
@@ -120,7 +121,7 @@ def ask(
         RemoteFault: there is no response; the text gives the reason.
     """
     connection = _connection(address, timeout)
-    lines = {"Accept-Encoding": "identity", "User-Agent": "manage.py", "Connection": "close", **(headers or {})}
+    lines = {"Accept-Encoding": "identity", "User-Agent": COMMAND_AGENT, "Connection": "close", **(headers or {})}
     try:
         with faults(address):
             try:

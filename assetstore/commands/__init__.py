@@ -51,7 +51,8 @@ def _commands() -> None:
 
     \b
     Exit status: 0  success, no problems found
-                 1  problems found, or the command could not do everything; the output gives the reason
+                 1  problems found, or not everything could be done;
+                    the output gives the reason
                  2  invalid arguments or options
                  130  interrupted
     """

@@ -3,7 +3,7 @@
 import click
 
 from assetstore.commands.installation import Installation
-from assetstore.commands.output import show
+from assetstore.commands.output import Listing
 from assetstore.commands.parameters import Selection, Timestamp, as_json_option
 from assetstore.originals import point_in_time
 
@@ -30,16 +30,20 @@ def as_of(
     """
     selection = Selection(names, collection, None, None)
     selection.collection_dir(installation.settings)
-    for past in point_in_time.existed(installation.originals, timestamp):
-        if not selection.fits(installation.settings, past.collection_dir, past.name, timestamp):
-            continue
-        row = {
-            "place": past.collection_dir,
-            "name": past.name,
-            "size": past.size,
-            "sha256": past.sha256,
-            "where": past.where,
-            "evidence": "journal" if past.is_journalled else "file date",
-            "trash": past.entry.identifier if past.entry else None,
-        }
-        show(row, as_json, _COLUMNS)
+    empty = f"No originals {'' if selection.is_everything else 'that match '}existed at that time."
+    with Listing(_COLUMNS, as_json, empty) as listing:
+        for past in point_in_time.existed(installation.originals, timestamp):
+            if selection.fits(installation.settings, past.collection_dir, past.name, timestamp):
+                listing.show(_row(past))
+
+
+def _row(past: point_in_time.Past) -> dict[str, object]:
+    return {
+        "place": past.collection_dir,
+        "name": past.name,
+        "size": past.size,
+        "sha256": past.sha256,
+        "where": past.where,
+        "evidence": "journal" if past.is_journalled else "file date",
+        "trash": past.entry.identifier if past.entry else None,
+    }

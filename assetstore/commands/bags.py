@@ -8,7 +8,7 @@ import click
 from assetstore.bags.export import MEANINGS, Export
 from assetstore.bags.import_ import ReceivedBag
 from assetstore.commands.installation import COMMAND, Installation
-from assetstore.commands.output import printable, progress, show
+from assetstore.commands.output import counted, echo, printable, progress, show
 from assetstore.commands.parameters import Selection, as_json_option, dry_run_option
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config.loading import Settings
@@ -39,11 +39,12 @@ def export_bag(
     rate: float | None,
     as_json: bool,
 ) -> int:
-    """Exports originals to FOLDER as a BagIt bag, for an archive or another museum.
+    """Exports originals to FOLDER as a BagIt bag.
 
-    The bag contains the SHA-256 of every file, and attachments.csv, which maps the files in the bag to store names.
-    Files whose content no longer matches the checksum in the journal are reported. To resume an interrupted export,
-    repeat the command. To validate a bag on any computer: python -m bagit --validate FOLDER
+    Bags are for archives or other museums. The bag contains the SHA-256 of every file, and attachments.csv, which maps
+    the files in the bag to store names. Files whose content no longer matches the checksum in the journal are reported.
+    To resume an interrupted export, repeat the command. To validate a bag on any computer: python -m bagit --validate
+    FOLDER
 
     \b
         manage.py export /mnt/archive/2026-11 --info 'Source-Organization=Museum of X'
@@ -68,8 +69,13 @@ def export_bag(
         counts = {"files": run.files, "bytes": run.bytes, "from_before": run.reused, "problems": problems}
         show(counts, as_json, ())
     else:
-        click.echo(f"{run.files} files, {run.bytes} bytes in {printable(folder)}; {problems or 'no'} problems.")
+        echo(_summary(run, folder, problems))
     return 1 if problems else 0
+
+
+def _summary(run: Export, folder: Path, problems: int) -> str:
+    written = f"{counted(run.files, 'file')}, {counted(run.bytes, 'byte')} in {printable(folder)}"
+    return f"{written}; {counted(problems, 'problem') if problems else 'no problems'}."
 
 
 @click.command("import")
@@ -116,9 +122,9 @@ def import_bag(
             if as_json or not is_there:
                 row = {"outcome": outcome, "collection": item.collection, "name": item.name, "size": item.size}
                 show(row, as_json, ("outcome", "collection", "name"))
-    done = "can be imported or already exist" if dry_run else "are in the store now"
+    done = "importable or already there" if dry_run else "now in the store"
     if not as_json:
-        click.echo(f"{counts[True]} of {len(bag.items)} files {done}.")
+        echo(f"{counts[True]} of {counted(len(bag.items), 'file')} {done}.")
     return 1 if counts[False] else 0
 
 

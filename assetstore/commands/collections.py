@@ -13,7 +13,7 @@ import click
 
 from assetstore.collections import added as added_collections
 from assetstore.commands.installation import Installation
-from assetstore.commands.output import printable, show
+from assetstore.commands.output import Listing, printable, show
 from assetstore.commands.parameters import as_json_option
 from assetstore.config import values
 from assetstore.config.loading import Settings
@@ -39,17 +39,19 @@ def collections() -> None:
 @as_json_option
 @click.pass_obj
 def list_collections(installation: Installation, as_json: bool) -> None:
-    """Lists the collections: name, folder below BASE_DIR, and where it is configured."""
+    """Lists the collections.
+
+    Columns: name, folder below BASE_DIR, and where the collection is configured.
+    """
     static = installation.configured.collection_dirs or {}
     added = added_collections.read(_file(installation.configured))
     rows = [(name, folder, _SETTINGS) for name, folder in static.items()]
     for name, folder in added.items():
         if static.get(name) != folder:
             rows.append((name, folder, _OVERRULED if name in static else _ADDED))
-    for row in sorted(rows):
-        show(dict(zip(_COLUMNS, row, strict=True)), as_json, _COLUMNS)
-    if not rows:
-        click.echo(_SHARED, err=True)
+    with Listing(_COLUMNS, as_json, _SHARED) as listing:
+        for row in sorted(rows):
+            listing.show(dict(zip(_COLUMNS, row, strict=True)))
 
 
 @collections.command()
@@ -59,7 +61,9 @@ def list_collections(installation: Installation, as_json: bool) -> None:
 @as_json_option
 @click.pass_obj
 def add(installation: Installation, name: str, folder: str, existing: bool, as_json: bool) -> None:
-    """Adds collection NAME, as Specify sends it, with its files in FOLDER below BASE_DIR.
+    """Adds collection NAME with its files in FOLDER.
+
+    NAME is the name that Specify sends. FOLDER is below BASE_DIR.
 
     Changes that would hide files are rejected: a folder that another collection uses, or that contains such a folder
     or lies inside it; a folder with other files in it; a first collection while the shared folder contains files.
@@ -98,9 +102,10 @@ def add(installation: Installation, name: str, folder: str, existing: bool, as_j
 @as_json_option
 @click.pass_obj
 def remove(installation: Installation, name: str, as_json: bool) -> None:
-    """Removes collection NAME, if it was added with this command. Its folder stays.
+    """Removes a collection that was added. Its folder stays.
 
-    Rejected if the folder or its trash contains files, because they would be hidden.
+    NAME must have been added with `collections add`. Rejected if the folder or its trash contains files, because they
+    would be hidden.
     """
     settings = installation.configured
     _check_user(settings)

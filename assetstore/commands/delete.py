@@ -6,7 +6,7 @@ import click
 
 from assetstore import names
 from assetstore.client.asset_client import RemoteServer
-from assetstore.commands.output import show
+from assetstore.commands.output import confirmed, counted, show
 from assetstore.commands.parameters import as_json_option, dry_run_option
 from assetstore.commands.remote_options import connecting, reason, stops_everything, with_retries
 from assetstore.errors import AssetError, NotFound
@@ -30,13 +30,14 @@ def delete(store_names: tuple[str, ...], yes: bool, remote: RemoteServer, dry_ru
 
     \b
     Exit status: 0  all are deleted or were missing
-                 1  some could not be deleted; the output gives the reason
-                 130  interrupted, or not confirmed
+                 1  some could not be deleted; the output gives the reason;
+                    or the question was answered with no
+                 130  interrupted
     """
     for name in store_names:
         names.store_name(name)
-    if not yes and not dry_run:
-        click.confirm(f"Delete {len(store_names)} files on {remote.address}?", abort=True, err=True)
+    if not (yes or dry_run or confirmed(f"Delete {counted(len(store_names), 'file')} on {remote.address}?")):
+        return 1
     failures = 0
     for name in store_names:
         try:

@@ -12,18 +12,18 @@ import click
 
 from assetstore.client.asset_client import RemoteServer
 from assetstore.client.http_client import Address
-from assetstore.commands.installation import COMMAND, Installation
-from assetstore.commands.output import printable, show
+from assetstore.commands.installation import DOCTOR, Installation
+from assetstore.commands.output import counted, echo, printable, show
 from assetstore.commands.parameters import as_json_option
 from assetstore.commands.remote_options import key_file_option, own_address, own_key, read_key
 from assetstore.config.loading import Settings, SettingsError
-from assetstore.doctor import address, clock, network, proxy, settings_check, specify, store, tools
+from assetstore.doctor import address, clock, network, proxy, settings_check, specify, store, tools, unit
 from assetstore.doctor.client_simulation import SimulatedClient
 from assetstore.doctor.findings import Finding, error, ok
 from assetstore.errors import AssetError, RemoteFault
 from assetstore.monitoring.health import ERROR, OK, WARNING
 from assetstore.names import PRIVATE_FOLDER
-from assetstore.programs import admin_name
+from assetstore.programs import DOCTOR_AGENT, admin_name
 
 _LOCAL = ("settings", "folders", "time", "tools", "network")
 _THEMES = (*_LOCAL, "public")
@@ -98,7 +98,7 @@ def doctor(
     finally:
         signal.signal(signal.SIGTERM, before)
     if not as_json:
-        click.echo(f"{counts[ERROR]} errors, {counts[WARNING]} warnings, {counts[OK]} ok.")
+        echo(f"{counted(counts[ERROR], 'error')}, {counted(counts[WARNING], 'warning')}, {counts[OK]} ok.")
     return 1 if counts[ERROR] else 0
 
 
@@ -128,8 +128,9 @@ def _everything(
         if collection is None and settings is not None:
             collection = _some_collection(installation)
         target = _Target(Address.parse(url), key, collection, megabytes)
-        remote = RemoteServer(target.address, target.key, target.collection, timeout=_TIMEOUT_SECONDS)
-        client = SimulatedClient(remote)
+        client = SimulatedClient(
+            RemoteServer(target.address, key, collection, timeout=_TIMEOUT_SECONDS, agent=DOCTOR_AGENT)
+        )
         try:
             yield from (("public", finding) for finding in _public(client, target, settings))
         finally:
@@ -143,7 +144,9 @@ def _local(installation: Installation, settings: Settings) -> Mapping[str, Calla
         "folders": lambda: store.examine(settings, installation.folder),
         "time": lambda: clock.examine(settings),
         "tools": lambda: tools.examine(settings),
-        "network": lambda: network.examine(settings, own_address(settings), _own_key(settings)),
+        "network": lambda: network.examine(
+            settings, own_address(settings), _own_key(settings), should_run=unit.should_run(installation.folder)
+        ),
     }
 
 
@@ -170,7 +173,7 @@ def _empty_trash(installation: Installation, settings: Settings, names: Set[str]
     with contextlib.suppress(AssetError, SettingsError, OSError):  # the server purges it later
         for entry in list(installation.originals.trash()):
             if entry.name in names:
-                installation.originals.purge(entry, COMMAND)
+                installation.originals.purge(entry, DOCTOR)
 
 
 def _public(client: SimulatedClient, target: _Target, settings: Settings | None) -> Iterator[Finding]:

@@ -65,7 +65,7 @@ def get(
                 row.update(_get(remote, name, thumbnail, target, replace, bar))
             except (AssetError, OSError) as error:
                 failures += 1
-                show({**row, "outcome": reason(error)}, as_json, _COLUMNS)
+                show({**row, "outcome": _reason(error)}, as_json, _COLUMNS)
                 if isinstance(error, OSError) or stops_everything(error):
                     break
                 continue
@@ -93,6 +93,11 @@ def _get(
     fetched = with_retries(lambda: downloads.fetch(remote, name, scale, target, note))
     outcome = f"fetched, the first {fetched.resumed_at} bytes earlier" if fetched.resumed_at else "fetched"
     return {"outcome": outcome, "size": fetched.size, "sha256": fetched.sha256}
+
+
+def _reason(error: AssetError | OSError) -> str:
+    """The text of an error, without the path, which has its own column."""
+    return reason(error) if isinstance(error, AssetError) else error.strerror or str(error)
 
 
 def _is_same(remote: RemoteServer, name: str, scale: int | None, target: Path) -> bool:

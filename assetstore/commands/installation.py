@@ -11,12 +11,14 @@ import click
 from assetstore.app import bootstrap
 from assetstore.collections.mapping import Collections
 from assetstore.config.loading import Settings
+from assetstore.journal import events
 from assetstore.journal.events import Origin
 from assetstore.originals.service import Originals
 from assetstore.thumbnails.service import Thumbnails
 
-#: Recorded in the journal as the client of changes.
+#: Recorded in the journal as the client of changes; DOCTOR for the doctor's test files.
 COMMAND = Origin("", "manage.py")
+DOCTOR = Origin("", events.of_doctor("manage.py"))
 
 
 class Installation:

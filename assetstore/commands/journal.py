@@ -1,11 +1,16 @@
 """`manage.py journal`: who stored, replaced or deleted which file, and when."""
 
+import itertools
+from collections.abc import Iterable, Iterator
+
 import click
 
 from assetstore.commands.installation import Installation
-from assetstore.commands.output import show
-from assetstore.commands.parameters import Selection, as_json_option, selecting
+from assetstore.commands.output import Listing
+from assetstore.commands.parameters import Selection, as_json_option, is_pattern, selecting
+from assetstore.config.loading import Settings
 from assetstore.journal import events
+from assetstore.journal.events import Event
 
 _COLUMNS = ("time_ns", "operation", "size", "sha256", "place", "name", "collection", "client")
 
@@ -41,22 +46,22 @@ def journal(
         until_ns=selection.until_ns,
         newest_first=last is not None,
         # A single name is looked up in the database; patterns are matched below.
-        name=selection.names[0] if len(selection.names) == 1 and not _is_pattern(selection.names[0]) else None,
+        name=selection.names[0] if len(selection.names) == 1 and not is_pattern(selection.names[0]) else None,
     )
-    rows = []
+    is_everything = selection.is_everything and operation is None and sha256 is None
+    empty = "The journal is empty." if is_everything else "No entries of the journal match."
+    with Listing(_COLUMNS, as_json, empty) as listing:
+        for event in _latest(_matching(installation.settings, selection, sha256, found), last):
+            listing.show(vars(event))
+
+
+def _matching(settings: Settings, selection: Selection, sha256: str | None, found: Iterable[Event]) -> Iterator[Event]:
     for event in found:
-        fits = selection.fits(installation.settings, event.collection_dir, event.name, event.time_ns)
-        if not fits or (sha256 and not (event.sha256 or "").startswith(sha256.lower())):
-            continue
-        if last is None:
-            show(vars(event), as_json, _COLUMNS)
-            continue
-        rows.append(event)
-        if len(rows) == last:
-            break
-    for event in reversed(rows):
-        show(vars(event), as_json, _COLUMNS)
+        is_selected = selection.fits(settings, event.collection_dir, event.name, event.time_ns)
+        if is_selected and (not sha256 or (event.sha256 or "").startswith(sha256.lower())):
+            yield event
 
 
-def _is_pattern(name: str) -> bool:
-    return any(character in name for character in "*?[")
+def _latest(found: Iterable[Event], number: int | None) -> Iterable[Event]:
+    """The events in the order of time. With a number: that many of the latest, which then have to come first."""
+    return found if number is None else reversed(list(itertools.islice(found, number)))

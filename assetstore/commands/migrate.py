@@ -17,8 +17,9 @@ import click
 from assetstore import __version__
 from assetstore.app import bootstrap
 from assetstore.commands.installation import Installation
-from assetstore.commands.output import show
+from assetstore.commands.output import counted, echo, show
 from assetstore.commands.parameters import as_json_option, dry_run_option
+from assetstore.commands.progress import showing
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config import values
 from assetstore.config.loading import Settings, SettingsError
@@ -101,7 +102,7 @@ def _of_each_side(command: Callable[..., int]) -> Callable[..., int]:
 @as_json_option
 @click.pass_obj
 def migrate(installation: Installation, /, source: str, target: str, folders: tuple[str, ...], **options: Any) -> int:
-    """Copies all originals from SOURCE to TARGET, and verifies the copies.
+    """Copies originals from SOURCE to TARGET and verifies them.
 
     SOURCE and TARGET are folders (as in BASE_DIR) or s3://bucket/prefix (as in STORAGE_URL). The source is only read.
     Servers can run on both sides. Repeat the command to copy later changes, or to resume after an interruption. Files
@@ -201,7 +202,7 @@ def _run(run: Pass, state: MigrationState, run_options: RunOptions, head: dict[s
         show({**receipt.summary_row(run.summary), "receipt": str(path)}, True, ())
     else:
         _sum_up(run)
-        click.echo(f"Receipt: {path}")
+        echo(f"Receipt: {path}")
     return 0 if run.summary.is_whole else 1
 
 
@@ -225,7 +226,8 @@ def _show_plan(run: Pass, run_options: RunOptions) -> int:
     for done in run.report_deleted(removes=False):
         _show_result(done, run_options)
     if not run_options.as_json:
-        click.echo(f"{run.meter.all_files} of {run.summary.files} files, {run.meter.all_bytes} bytes.")
+        files = f"{run.meter.all_files} of {counted(run.summary.files, 'file')}"
+        echo(f"{files}, {counted(run.meter.all_bytes, 'byte')} to copy.")
     return 0
 
 
@@ -239,9 +241,10 @@ def _show_result(done: FileResult, run_options: RunOptions) -> None:
 def _sum_up(run: Pass) -> None:
     summary = run.summary
     found = ", ".join(f"{number} {outcome}" for outcome, number in sorted(summary.outcomes.items()) if number)
-    click.echo(f"{summary.files} files, {summary.bytes} bytes: {found or 'nothing to do'}.")
+    seen = f"{counted(summary.files, 'file')}, {counted(summary.bytes, 'byte')}"
+    echo(f"{seen}: {found or 'nothing to do'}.")
     if summary.only_at_target:
-        click.echo(f"{summary.only_at_target} files exist only at the target. They were left alone.")
+        echo(f"Only at the target, and left alone: {counted(summary.only_at_target, 'file')}.")
 
 
 @contextlib.contextmanager
@@ -265,7 +268,8 @@ def _bar(meter: Meter) -> Iterator[Callable[[], None]]:
             bar.update(reached - shown, reached)
             shown = reached
 
-        yield on_progress
+        with showing(bar) if not hidden else contextlib.nullcontext():
+            yield on_progress
         on_progress()
         bar.render_progress()  # `update` renders only if there are new bytes, and the last file may have none
 

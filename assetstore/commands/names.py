@@ -3,7 +3,7 @@
 import click
 
 from assetstore.commands.installation import COMMAND, Installation
-from assetstore.commands.output import show
+from assetstore.commands.output import Listing, show
 from assetstore.commands.parameters import as_json_option, dry_run_option
 from assetstore.errors import AssetError
 from assetstore.names import spelled
@@ -14,9 +14,9 @@ _COLUMNS = ("outcome", "place", "name", "new_name")
 
 @click.group()
 def names() -> None:
-    r"""Lists and renames files that no client can request because of their names.
+    r"""Lists and renames files that no client can request.
 
-    Such names have a line break or another control character, a backslash, or letters that are not UTF-8. The output
+    Their names have a line break or another control character, a backslash, or letters that are not UTF-8. The output
     has escapes in their place, such as \x0a for a line break.
     """
 
@@ -30,9 +30,10 @@ def list_names(installation: Installation, as_json: bool) -> int:
     Columns: size in bytes, collection folder, name.
     """
     found = 0
-    for collection_dir, listed in renaming.unreachable(installation.originals):
-        found += 1
-        show({"size": listed.size, "place": collection_dir, "name": listed.name}, as_json, ("size", "place", "name"))
+    with Listing(("size", "place", "name"), as_json, "Clients can request all files.") as listing:
+        for collection_dir, listed in renaming.unreachable(installation.originals):
+            found += 1
+            listing.show({"size": listed.size, "place": collection_dir, "name": listed.name})
     return 1 if found else 0
 
 

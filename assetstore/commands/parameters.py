@@ -3,7 +3,7 @@
 import fnmatch
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -62,6 +62,11 @@ class Selection:
         """Whether all originals are selected."""
         return self == Selection((), None, None, None)
 
+    def unmatched(self, found: Iterable[str]) -> list[str]:
+        """Returns the names and patterns of this selection that no name in *found* matches."""
+        names = set(found)
+        return [pattern for pattern in self.names if pattern not in names and not fnmatch.filter(names, pattern)]
+
     def collection_dir(self, settings: Settings) -> str | None:
         """Returns the folder of the collection, None for all. Raises click.UsageError."""
         if self.collection is None:
@@ -83,6 +88,11 @@ class Selection:
         )
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name on the command line is a pattern."""
+    return any(character in name for character in "*?[")
+
+
 def selecting(command: Command) -> Command:
     """Adds the arguments and options of a selection to a command, which receives it as `selection`."""
 
@@ -98,7 +108,7 @@ def selecting(command: Command) -> Command:
         click.option(
             "--since",
             type=Timestamp(),
-            help="From this time on: 2026-11-24, '2026-11-24 10:30', or an age such as 2h or 7d.",
+            help="From this time on: 2026-11-24, '2026-11-24 10:30', in local time, or an age such as 2h or 7d.",
         ),
         click.option("--collection", help="Only this collection, by name or folder."),
         click.argument("names", nargs=-1, metavar="[NAME|PATTERN]..."),

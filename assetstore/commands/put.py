@@ -15,7 +15,7 @@ import click
 from assetstore import names
 from assetstore.client.asset_client import RemoteServer
 from assetstore.client.receipts import BEGUN, DONE, Line, Receipt
-from assetstore.commands.output import printable, show
+from assetstore.commands.output import echo, printable, show
 from assetstore.commands.parameters import as_json_option
 from assetstore.commands.progress import Progress
 from assetstore.commands.remote_options import connecting, reason, stops_everything, with_retries
@@ -80,7 +80,7 @@ def put(
             failures += error is not None
             _show(line, as_json)
             if error is not None and stops_everything(error):
-                click.echo("Stopped, because the other files would fail for the same reason.", err=True)
+                echo("Stopped, because the other files would fail for the same reason.", err=True)
                 break
     return 1 if failures else 0
 
@@ -115,7 +115,8 @@ def _put(
             sha256 = with_retries(lambda: _upload(remote, line.store_name, path, size, bar))
         line = replace(line, size=str(size), sha256=sha256, outcome=DONE)
     except (AssetError, OSError) as error:
-        failure = error if isinstance(error, AssetError) else BadRequest(reason(error))
+        # The name of the file precedes the reason.
+        failure = error if isinstance(error, AssetError) else BadRequest(error.strerror or str(error))
         line = replace(line, outcome=reason(failure))
     if receipt and line.store_name:
         receipt.note(line)
@@ -128,7 +129,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise BadRequest(f"{path} is not a regular file.")
+            raise BadRequest("It is not a regular file.")
         yield file, status.st_size
 
 
@@ -156,7 +157,7 @@ def _store_name(remote: RemoteServer, path: Path, naming: _Naming) -> str:
         return f"{uuid.uuid4()}{names.split_extension(path.name)[1]}"
     name = names.store_name(naming.name or path.name)
     if not naming.replaces and with_retries(lambda: _exists(remote, name)):
-        raise BadRequest(f"The server already has an original {name}. To replace it, use --replace.")
+        raise BadRequest("The server already has an original with this name. To replace it, use --replace.")
     return name
 
 
@@ -186,6 +187,6 @@ def _show(line: Line, as_json: bool) -> None:
     if as_json:
         show(vars(line), True, ())
     elif line.outcome == DONE:
-        click.echo(printable(line.store_name))
+        echo(printable(line.store_name))
     else:
-        click.echo(f"{printable(line.local_name)}: {printable(line.outcome)}", err=True)
+        echo(f"{printable(line.local_name)}: {printable(line.outcome)}", err=True)

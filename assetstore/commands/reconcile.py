@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from assetstore.commands.installation import COMMAND, Installation
-from assetstore.commands.output import progress, show
+from assetstore.commands.output import Listing, counted, echo, progress, show
 from assetstore.commands.parameters import Selection, Timestamp, as_json_option, dry_run_option
 from assetstore.config.loading import Settings
 from assetstore.errors import AssetError, BadRequest
@@ -21,7 +21,9 @@ _DOUBTFUL = 0.5
 
 _DAY_NS = 86_400 * 1_000_000_000
 _COLUMNS = ("finding", "place", "name", "records", "meaning")
-_HELP = """Compares Specify's attachment records with the files, without changing anything.
+_HELP = """Compares Specify's records with the files.
+
+Nothing is changed without --apply.
 
 TABLE is a CSV export of Specify's table `attachment`. ADDRESS is a database, which is only read:
 mysql://USER@HOST/DATABASE, with the password in the environment variable
@@ -106,10 +108,11 @@ def _compare(run: Comparison, new_plan: Path | None, as_json: bool) -> int:
             "The source contains no records, so nothing was compared. Check that it is the right table or database."
         )
     findings = []
-    with progress("Comparing", run.number_of_records + run.number_of_files) as bar:
+    listing = Listing(_COLUMNS, as_json)
+    with progress("Comparing", run.number_of_records + run.number_of_files) as bar, listing:
         for finding in run.run(bar.update):
             findings.append(finding)
-            show(_row(finding, as_json), as_json, _COLUMNS, is_file=finding.file is not None)
+            listing.show(_row(finding, as_json), is_file=finding.file is not None)
     is_doubtful = run.counted[comparison.NO_RECORD] > run.number_of_files * _DOUBTFUL
     if is_doubtful:
         click.echo("Most files have no record. Check that all databases that use this server are listed.", err=True)
@@ -120,7 +123,8 @@ def _compare(run: Comparison, new_plan: Path | None, as_json: bool) -> int:
         show(counts, as_json, ())
     else:
         found = ", ".join(f"{run.counted[kind]} × {kind}" for kind in comparison.KINDS if run.counted[kind])
-        click.echo(f"{run.number_of_records} records, {run.number_of_files} files: {found or 'no problems found'}.")
+        compared = f"{counted(run.number_of_records, 'record')}, {counted(run.number_of_files, 'file')}"
+        echo(f"{compared}: {found or 'no problems found'}.")
     return 1 if findings else 0
 
 
@@ -166,7 +170,7 @@ def _apply(installation: Installation, edited_plan: Path, read: Sequence[Records
             show({"outcome": outcome, **vars(step)}, as_json, _OUTCOMES)
             bar.update(1)
     if not as_json:
-        click.echo(f"{len(steps) - undone} of {len(steps)} files.")
+        echo(f"{len(steps) - undone} of {counted(len(steps), 'file')}.")
     return 1 if undone else 0
 
 

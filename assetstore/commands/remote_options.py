@@ -9,14 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from assetstore.auth import server_key
-from assetstore.client.asset_client import RemoteServer
+from assetstore.client.asset_client import KEY_VARIABLE, RemoteServer
 from assetstore.client.http_client import Address
 from assetstore.commands.installation import Installation
 from assetstore.commands.parameters import Command
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import AssetError, NotFound, RemoteFault, StorageFault
 
-_KEY_VARIABLE = "ASSET_SERVER_KEY"
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server listens, not where we do
 
 #: Seconds before each attempt. A restarting server is available again before the last one.
@@ -52,7 +51,7 @@ def connecting(command: Command) -> Command:
 key_file_option = click.option(
     "--key-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help=f"File with the key of the server at --url. Alternative: the environment variable {_KEY_VARIABLE}.",
+    help=f"File with the key of the server at --url. Alternative: the environment variable {KEY_VARIABLE}.",
 )
 
 
@@ -60,7 +59,7 @@ def read_key(key_file: Path | None) -> str | None:
     """Returns the key from --key-file or from the environment, None if neither is set."""
     if key_file is not None:
         return key_file.read_text(encoding="utf-8").strip() or None
-    return os.environ.get(_KEY_VARIABLE) or None
+    return os.environ.get(KEY_VARIABLE) or None
 
 
 def own_address(settings: Settings) -> Address:

@@ -8,7 +8,7 @@ import click
 
 from assetstore.app import bootstrap
 from assetstore.commands.installation import Installation
-from assetstore.commands.output import progress, show
+from assetstore.commands.output import counted, echo, progress, show
 from assetstore.commands.parameters import Selection, Timestamp, as_json_option, dry_run_option
 from assetstore.commands.usage import size_text
 from assetstore.errors import BadRequest
@@ -52,10 +52,10 @@ def warm(
     workers: int,
     as_json: bool,
 ) -> int:
-    """Generates missing thumbnails of all originals, so that galleries load quickly.
+    """Generates missing thumbnails in advance.
 
-    Runs with low priority while the server is running. Thumbnails are cached as if clients had requested them, in at
-    most 32 sizes. Repeat the command to resume after an interruption.
+    Galleries then load quickly.     Runs with low priority while the server is running. Thumbnails are cached as if
+    clients had requested them, in at most 32 sizes. Repeat the command to resume after an interruption.
 
     \b
         manage.py thumbnails warm --size 123 --size 200
@@ -98,7 +98,8 @@ def _make(run: Warming, collection_dirs: list[str], as_json: bool) -> int:
     if as_json:
         show({"originals": files, "made": run.made, "failures": failures}, as_json, ())
     else:
-        click.echo(f"{files} originals, {run.made} thumbnails generated; {failures or 'no'} failures.")
+        generated = f"{counted(files, 'original')}, {counted(run.made, 'thumbnail')} generated"
+        echo(f"{generated}; {counted(failures, 'failure') if failures else 'no failures'}.")
     return 1 if failures else 0
 
 
@@ -180,5 +181,5 @@ def _report(run: Pruning, numbers: Counter[str], sizes: Counter[str], as_json: b
         return
     verb, rest = ("would be removed", "would be left") if run.dry_run else ("removed", "left")
     for reason, number in numbers.items():
-        click.echo(f"{number} thumbnails, {size_text(sizes[reason])} {verb}: {MEANINGS[reason]}.")
-    click.echo(f"{run.files_left} thumbnails, {size_text(run.bytes_left)} {rest}.")
+        echo(f"{counted(number, 'thumbnail')}, {size_text(sizes[reason])} {verb}: {MEANINGS[reason]}.")
+    echo(f"{counted(run.files_left, 'thumbnail')}, {size_text(run.bytes_left)} {rest}.")

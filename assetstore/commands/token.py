@@ -14,10 +14,10 @@ from assetstore.commands.remote_options import connecting, with_retries
 @connecting
 @as_json_option
 def token(name: str, remote: RemoteServer, as_json: bool) -> int:
-    """Prints a token for NAME, with the current time of the server's clock.
+    """Prints a token for NAME.
 
-    With the default TIME_TOLERANCE, it is valid for two and a half minutes. NAME is a store name, or the value of
-    `random` for /testkey.
+    The token has the current time of the server's clock. With the default TIME_TOLERANCE, it is valid for two and a
+    half minutes. NAME is a store name, or the value of `random` for /testkey.
 
     \b
         curl -F store=a.jpg -F token=$(manage.py token a.jpg) -F file=@a.jpg http://localhost:8080/fileupload

@@ -1,12 +1,13 @@
 """`manage.py trash`: lists, restores and purges deleted and replaced originals."""
 
+import functools
 from collections.abc import Callable, Iterable
 
 import click
 
 from assetstore.commands.installation import COMMAND, Installation
-from assetstore.commands.output import progress, show
-from assetstore.commands.parameters import Selection, as_json_option, dry_run_option, selecting
+from assetstore.commands.output import Listing, confirmed, counted, echo, printable, progress, show
+from assetstore.commands.parameters import Selection, as_json_option, dry_run_option, is_pattern, selecting
 from assetstore.errors import AssetError, NotFound
 from assetstore.storage.models import TrashEntry
 
@@ -27,8 +28,10 @@ def list_entries(installation: Installation, selection: Selection, as_json: bool
 
     Columns: time of removal, reason, size in bytes, collection folder, store name.
     """
-    for entry in _selected(installation, selection):
-        show(vars(entry), as_json, _COLUMNS)
+    empty = "The trash is empty." if selection.is_everything else "No files in the trash match."
+    with Listing(_COLUMNS, as_json, empty) as listing:
+        for entry in _selected(installation, selection):
+            listing.show(vars(entry))
 
 
 @trash.command()
@@ -42,7 +45,7 @@ def list_entries(installation: Installation, selection: Selection, as_json: bool
 @as_json_option
 @click.pass_obj
 def restore(installation: Installation, selection: Selection, replace: bool, dry_run: bool, as_json: bool) -> int:
-    """Restores originals by name, by pattern, or by the time of removal.
+    """Restores originals by name, pattern, or time of removal.
 
     If the trash has several versions of a name, the latest is restored. To restore an earlier one, use --until.
 
@@ -52,7 +55,9 @@ def restore(installation: Installation, selection: Selection, replace: bool, dry
     """
     _refuse_everything(selection)
     latest = {(entry.collection_dir, entry.name): entry for entry in _selected(installation, selection)}
-    return _each(latest.values(), lambda entry: _restore(installation, entry, replace, dry_run), as_json)
+    done = "could be restored" if dry_run else "restored"
+    act = functools.partial(_restore, installation, replace=replace, dry_run=dry_run)
+    return _each(selection, latest.values(), act, done, as_json)
 
 
 @trash.command()
@@ -66,9 +71,11 @@ def purge(installation: Installation, selection: Selection, yes: bool, dry_run: 
     _refuse_everything(selection)
     entries = list(_selected(installation, selection))
     if entries and not dry_run and not yes:
-        size = sum(entry.size for entry in entries)
-        click.confirm(f"Permanently delete {len(entries)} files with {size} bytes?", abort=True, err=True)
-    return _each(entries, lambda entry: _purge(installation, entry, dry_run), as_json)
+        size = counted(sum(entry.size for entry in entries), "byte")
+        if not confirmed(f"Permanently delete {counted(len(entries), 'file')} with {size}?"):
+            return 1
+    done = "would be permanently deleted" if dry_run else "permanently deleted"
+    return _each(selection, entries, lambda entry: _purge(installation, entry, dry_run), done, as_json)
 
 
 def _selected(installation: Installation, selection: Selection) -> Iterable[TrashEntry]:
@@ -83,10 +90,27 @@ def _refuse_everything(selection: Selection) -> None:
         raise click.UsageError("Select files: names, patterns ('*' for all), --collection, --since or --until.")
 
 
-def _each(entries: Iterable[TrashEntry], act: Callable[[TrashEntry], tuple[str, bool]], as_json: bool) -> int:
-    """Calls *act* for each entry and shows the outcome; returns 1 if an entry failed."""
+def _each(
+    selection: Selection,
+    entries: Iterable[TrashEntry],
+    act: Callable[[TrashEntry], tuple[str, bool]],
+    done: str,
+    as_json: bool,
+) -> int:
+    """Calls *act* for each entry and shows the outcome; returns 1 if an entry failed or is not in the trash.
+
+    *done* is the participle for the summary.
+    """
     entries = list(entries)
     undone = 0
+    missing = selection.unmatched(entry.name for entry in entries)
+    for name in missing:
+        sentence = "Nothing in the trash matches {}." if is_pattern(name) else "{} is not in the trash."
+        echo(sentence.format(printable(name)), err=True)
+    if not entries:
+        if not missing:
+            echo("No files in the trash match.", err=True)
+        return 1
     with progress("Trash", len(entries)) as bar:
         for entry in entries:
             try:
@@ -97,8 +121,9 @@ def _each(entries: Iterable[TrashEntry], act: Callable[[TrashEntry], tuple[str, 
             show({"outcome": outcome, **vars(entry)}, as_json, ("outcome", *_COLUMNS))
             bar.update(1)
     if not as_json:
-        click.echo(f"{len(entries) - undone} of {len(entries)} files.")
-    return 1 if undone else 0
+        of_all = f" of {len(entries)}" if undone else ""
+        echo(f"{len(entries) - undone}{of_all} {'file' if len(entries) == 1 else 'files'} {done}.")
+    return 1 if undone or missing else 0
 
 
 def _restore(installation: Installation, entry: TrashEntry, replace: bool, dry_run: bool) -> tuple[str, bool]:
@@ -113,9 +138,9 @@ def _restore(installation: Installation, entry: TrashEntry, replace: bool, dry_r
 
 def _purge(installation: Installation, entry: TrashEntry, dry_run: bool) -> tuple[str, bool]:
     if dry_run:
-        return "would be deleted for good", True
+        return "would be permanently deleted", True
     installation.originals.purge(entry, COMMAND)
-    return "deleted for good", True
+    return "permanently deleted", True
 
 
 def _exists(installation: Installation, entry: TrashEntry) -> bool:

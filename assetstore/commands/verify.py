@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from assetstore.commands.installation import COMMAND, Installation
-from assetstore.commands.output import printable, progress, show
+from assetstore.commands.output import Listing, counted, echo, printable, progress
 from assetstore.commands.parameters import as_json_option
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.fixity import verification
@@ -26,11 +26,11 @@ _MEGABYTE = 1_000_000
 def verify(
     installation: Installation, rate: float | None, adopt: bool, accept_changes: bool, resume: bool, as_json: bool
 ) -> int:
-    """Reads all originals and compares them with the checksums in the journal.
+    """Compares all originals with the checksums in the journal.
 
-    Reports files that are changed, missing, unknown to the journal, unnoted (deleted or replaced without a journal
-    entry, as after a crash; the previous version is in the trash), empty, unreadable, or misnamed (of another type
-    than the extension says). Exit status 1 if there are any.
+    Reads every file. Reports files that are changed, missing, unknown to the journal, unnoted (deleted or replaced
+    without a journal entry, as after a crash; the previous version is in the trash), empty, unreadable, or misnamed (of
+    another type than the extension says). Exit status 1 if there are any.
 
     \b
         manage.py verify --adopt          after copying files by hand
@@ -39,22 +39,24 @@ def verify(
     originals = installation.originals
     rate_limit = RateLimit(rate * _MEGABYTE if rate else None, threading.Event())
     run = verification.Verification(originals, rate_limit, adopt=adopt, accept=accept_changes, client=COMMAND.client)
-    with progress("Verifying", originals.total_size()) as bar:
+    listing = Listing(("finding", "place", "name", "meaning"), as_json)
+    with progress("Verifying", originals.total_size()) as bar, listing:
         for finding in run.run(resume, bar.update):
-            _show(finding, as_json)
+            listing.show(_row(finding))
     summary = run.summary
     if as_json:
-        click.echo(summary.as_json())
+        echo(summary.as_json())
     else:
         found = (
             ", ".join(f"{number} {kind}" for kind, number in sorted(summary.findings.items())) or "no problems found"
         )
-        click.echo(f"{summary.files} files, {summary.bytes} bytes: {found}; {summary.adopted} added to the journal.")
+        checked = f"{counted(summary.files, 'file')}, {counted(summary.bytes, 'byte')}"
+        echo(f"{checked}: {found}; {summary.adopted} added to the journal.")
     return 1 if summary.findings else 0
 
 
-def _show(finding: verification.Finding, as_json: bool) -> None:
+def _row(finding: verification.Finding) -> dict[str, Any]:
     row: dict[str, Any] = {"finding": ",".join(finding.kinds), "place": finding.collection_dir, "name": finding.name}
     meaning = "; ".join(verification.MEANINGS[kind] for kind in finding.kinds)
     row["meaning"] = f"{meaning} ({printable(finding.detail)})" if finding.detail else meaning
-    show(row, as_json, ("finding", "place", "name", "meaning"))
+    return row

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from assetstore import formats
-from assetstore.config import key_checks, unknown_names
+from assetstore.config import key_checks, public_urls, unknown_names
 from assetstore.config.loading import PREFIX, SETTINGS, WSGIREF, Settings, given, is_of_others, is_wsgiref_of_sample
 from assetstore.config.removed import REMOVED
 
@@ -24,6 +24,16 @@ def describe(settings: Settings) -> list[str]:
         lines.append(f"{name} = {str(value) if isinstance(value, Path) else value!r}")
     limits = (f"{field.name} = {getattr(settings.limits, field.name)}" for field in fields(settings.limits))
     return [*lines, f"Limits of each process: {', '.join(limits)}"]
+
+
+def summary(settings: Settings) -> list[str]:
+    """Returns the lines that matter at the first start: the address to open, and where files go."""
+    store = settings.storage_url or f"{settings.base_dir}"
+    return [
+        f"Page to open: {public_urls.base_url(settings, 'http')}/",
+        f"Attachments: {store}",
+        "All effective settings: start with --verbose, or set DEBUG.",
+    ]
 
 
 def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str, str]) -> list[str]:

@@ -8,25 +8,29 @@ from assetstore.client.asset_client import RemoteServer
 from assetstore.client.http_client import Address
 from assetstore.config.loading import Settings
 from assetstore.doctor.findings import Finding, error, ok, warning
+from assetstore.doctor.unit import UNIT
 from assetstore.errors import RemoteFault
+from assetstore.monitoring.health import OK
 
 _TIMEOUT_SECONDS = 10.0
 
 
-def examine(settings: Settings, address: Address, key: str | None) -> Iterator[Finding]:
+def examine(settings: Settings, address: Address, key: str | None, *, should_run: bool = False) -> Iterator[Finding]:
     """Yields findings about the port.
 
     Parameters:
         settings: the effective ones.
         address: where this machine's server listens.
         key: of this machine's server, None if there is none.
+        should_run: whether the server is expected to be running.
     """
     remote = RemoteServer(address, key, None, timeout=_TIMEOUT_SECONDS)
     try:
         remote.skew()
     except RemoteFault as fault:
         if fault.answered is None and not _listens(address):
-            yield _free(settings)
+            finding = _free(settings)
+            yield _down(settings) if should_run and finding.status == OK else finding
         else:
             yield error(
                 "port",
@@ -62,6 +66,15 @@ def _listens(address: Address) -> bool:
             return True
     except OSError:
         return False
+
+
+def _down(settings: Settings) -> Finding:
+    return error(
+        "port",
+        f"The server is not running, although its unit is enabled or started: nothing listens on port {settings.port}.",
+        "Specify can neither show nor store attachments.",
+        f"systemctl status {UNIT}; journalctl --unit {UNIT}; then systemctl start {UNIT}.",
+    )
 
 
 def _free(settings: Settings) -> Finding:

@@ -11,6 +11,9 @@ OPERATIONS = (STORED, REPLACED, DELETED, RESTORED, ADOPTED, GONE, PURGED)
 #: After one of these operations, an original of that name exists.
 PRESENT = frozenset((STORED, REPLACED, RESTORED, ADOPTED))
 
+#: Ends the client of changes that `manage.py doctor` made. Names that it stored do not count in statistics.
+DOCTOR_MARK = " (doctor)"
+
 
 @dataclass(frozen=True)
 class Event:
@@ -38,3 +41,8 @@ class Origin:
 
     collection: str
     client: str
+
+
+def of_doctor(client: str) -> str:
+    """Returns the client of a change, marked as that of the doctor."""
+    return client + DOCTOR_MARK

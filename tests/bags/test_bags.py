@@ -96,10 +96,10 @@ def test_a_bag_is_valid_and_brings_everything_into_an_empty_store(
     assert information["Payload-Oxum"] == f"{json.loads(run.stdout)['bytes']}.{len(ODD_NAMES) + 1}"
     assert (bag / "data/vertebrates/birds/picture.jpg").read_bytes() == pictures.jpeg(), "plain names stay"
     taking = manage_for(target)
-    assert taking("import", bag, "--dry-run").stdout == "18 of 18 files can be imported or already exist.\n"
+    assert taking("import", bag, "--dry-run").stdout == "18 of 18 files importable or already there.\n"
     assert hashes(target) == {}
     run = taking("import", bag)
-    assert (run.returncode, run.stdout) == (0, "18 of 18 files are in the store now.\n"), run.stderr
+    assert (run.returncode, run.stdout) == (0, "18 of 18 files now in the store.\n"), run.stderr
     assert {path.replace("ichthyology", "fish"): found for path, found in hashes(target).items()} == hashes(source)
     assert "unknown" not in taking("verify").stdout, "all are in the journal"
     assert target.thumbnail("picture.jpg", coll="KU Birds").status == 200
@@ -230,7 +230,7 @@ def test_accents_may_be_encoded_otherwise_on_the_disk_than_in_the_manifest(
     rewrite(bag / "manifest-sha256.txt", name, unicodedata.normalize(in_manifest, name))
     (bag / "tagmanifest-sha256.txt").unlink()
     done = manage("import", bag)
-    assert (done.returncode, done.stdout) == (0, "1 of 1 files are in the store now.\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "1 of 1 file now in the store.\n"), done.stderr
     assert server.get("/fileget", filename=unicodedata.normalize(in_manifest, name)).body == b"x"
 
 

@@ -171,7 +171,7 @@ def test_the_own_key_is_not_used_for_another_server(server: RunningServer, manag
     (tmp_path / "a.txt").write_bytes(b"x")
     run = manage("put", "a.txt", ASSET_SERVER_KEY="", KEY=KEY)
     assert run.returncode == 1
-    assert "has no token" in run.stderr
+    assert "Set the environment variable ASSET_SERVER_KEY" in run.stderr
     run = manage("token", "a.txt", ASSET_SERVER_KEY="", KEY=KEY)
     assert (run.returncode, run.stdout) == (2, "")
 
@@ -312,7 +312,7 @@ def test_a_chosen_name_does_not_replace_a_file_unless_told(
     for choice in (("--local-names",), ("--name", "a.txt")):
         run = manage("put", "a.txt", *choice)
         assert run.returncode == 1
-        assert "The server already has an original a.txt" in run.stderr
+        assert "The server already has an original with this name" in run.stderr
     assert (server.originals / "a.txt").read_bytes() == b"old"
     assert manage("put", "a.txt", "--local-names", "--replace").stdout == "a.txt\n"
     assert (server.originals / "a.txt").read_bytes() == b"new"
@@ -406,7 +406,7 @@ def test_names_that_are_none_are_refused_before_anything_is_asked(manage: Manage
 
 def test_deleting_asks_first_shows_what_it_would_do_and_can_be_repeated(server: RunningServer, manage: Manage) -> None:
     server.upload("a.txt", b"x")
-    assert manage("delete", "a.txt").returncode == 130, "nobody answered the question"
+    assert manage("delete", "a.txt").returncode == 1, "nobody answered the question"
     assert manage("delete", "a.txt", "b.txt", "--dry-run").stdout == "would be deleted\ta.txt\nwas not there\tb.txt\n"
     assert visible_files(server.originals) == ["a.txt"]
     assert manage("delete", "a.txt", "--yes", "--json").stdout == '{"name": "a.txt", "outcome": "deleted"}\n'
@@ -571,3 +571,23 @@ def test_every_command_explains_itself(manage: Manage, name: str) -> None:
     assert run.returncode == 0
     assert "ASSET_SERVER_URL" in run.stdout
     assert http.client.OK
+
+
+def test_a_file_that_the_server_does_not_have_leaves_nothing_behind(
+    server: RunningServer, manage: Manage, tmp_path: Path
+) -> None:
+    run = manage("get", "nosuch.jpg")
+    assert run.returncode == 1
+    assert "There is no such file." in run.stdout
+    assert list(tmp_path.glob(".part*")) == list(tmp_path.glob("*.jpg")) == []
+
+
+def test_a_missing_key_is_explained_with_the_variable_for_it(
+    server: RunningServer, manage: Manage, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"x")
+    for arguments in (["put", "a.txt"], ["delete", "a.txt", "--yes"]):
+        run = manage(*arguments, ASSET_SERVER_KEY="")
+        assert run.returncode == 1
+        sentence = "The server requires a key. Set the environment variable ASSET_SERVER_KEY, or use --key-file."
+        assert sentence in run.stdout + run.stderr

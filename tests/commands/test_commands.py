@@ -46,7 +46,7 @@ def test_deleted_files_come_back_by_name(server: RunningServer, manage: Manage) 
     server.delete("b.txt")
     run = manage("trash", "restore", "a.jpg")
     assert run.returncode == 0, run.stderr
-    assert "1 of 1 files." in run.stdout
+    assert "1 file restored." in run.stdout
     assert server.get("/fileget", filename="a.jpg").body == pictures.jpeg()
     assert server.thumbnail("a.jpg").status == 200
     assert server.get("/fileget", filename="b.txt").status == 404
@@ -88,7 +88,7 @@ def test_a_thousand_files_deleted_by_mistake_come_back_byte_for_byte(server: Run
     until = now()
     assert visible_files(server.originals) == []
     run = manage("trash", "restore", "--since", since, "--until", until)
-    assert run.stdout.splitlines()[-1] == "1000 of 1000 files."
+    assert run.stdout.splitlines()[-1] == "1000 files restored."
     assert {path.name: path.read_bytes() for path in server.originals.iterdir() if path.is_file()} == contents
     assert manage("verify").stdout.startswith("1000 files, 500500 bytes: no problems found")
 
@@ -109,7 +109,7 @@ def test_a_dry_run_changes_nothing(server: RunningServer, manage: Manage) -> Non
     server.delete("a")
     before = manage("trash", "list").stdout
     assert "would be restored" in manage("trash", "restore", "*", "--dry-run").stdout
-    assert "would be deleted for good" in manage("trash", "purge", "*", "--dry-run").stdout
+    assert "would be permanently deleted" in manage("trash", "purge", "*", "--dry-run").stdout
     assert manage("trash", "list").stdout == before
     assert visible_files(server.originals) == []
 
@@ -117,7 +117,7 @@ def test_a_dry_run_changes_nothing(server: RunningServer, manage: Manage) -> Non
 def test_purging_asks_first_and_is_for_good(server: RunningServer, manage: Manage) -> None:
     server.upload("a", b"x")
     server.delete("a")
-    assert manage("trash", "purge", "a").returncode == 130, "nobody answered the question"
+    assert manage("trash", "purge", "a").returncode == 1, "nobody answered the question"
     assert manage("trash", "list").stdout.count("\n") == 1
     assert manage("trash", "purge", "a", "--yes").returncode == 0
     assert manage("trash", "list").stdout == ""
@@ -209,7 +209,7 @@ def test_verify_says_where_a_file_is_whose_delete_a_crash_kept_from_the_journal(
     assert manage("verify", "--adopt").stdout == "0 files, 0 bytes: no problems found; 1 added to the journal.\n"
     assert "unknown, noted by manage.py" in manage("journal", "--operation", "deleted").stdout
     assert manage("trash", "restore", "a.txt").returncode == 0
-    assert manage("verify").stdout == "1 files, 1 bytes: no problems found; 0 added to the journal.\n"
+    assert manage("verify").stdout == "1 file, 1 byte: no problems found; 0 added to the journal.\n"
 
 
 @pytest.mark.parametrize("timestamp", ["yesterday", "2026-13-01", "2026-11-24 25:00", "5x", ""])

@@ -157,7 +157,7 @@ def test_orphans_go_and_what_shows_an_original_stays(
 
 def test_a_young_thumbnail_is_no_orphan(server: RunningServer, manage: Manage) -> None:
     (server.thumbnails / "its original comes_100.jpg").write_bytes(b"x")
-    assert manage("prune", "--orphans").stdout == "1 thumbnails, 1 bytes left.\n"
+    assert manage("prune", "--orphans").stdout == "1 thumbnail, 1 byte left.\n"
 
 
 def test_pages_that_earlier_servers_left_go(server: RunningServer, manage: Manage) -> None:

@@ -381,6 +381,45 @@ def test_the_samples_are_what_they_say() -> None:
 # --- network ---------------------------------------------------------------------------------------------------------
 
 
+SYSTEMCTL = """#!/bin/sh
+echo UnitFileState={state}
+echo ActiveState={active}
+echo WorkingDirectory={folder}
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "active", "folder", "expected"),
+    [
+        ("enabled", "inactive", PROJECT, [("error", "port")]),
+        ("disabled", "failed", PROJECT, [("error", "port")]),
+        ("disabled", "inactive", PROJECT, []),
+        ("enabled", "inactive", "/opt/another-server", []),
+        ("", "inactive", "", []),
+    ],
+    ids=str,
+)
+def test_a_server_that_is_down_is_an_error_if_its_unit_says_that_it_should_run(
+    diagnose: Diagnose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    active: str,
+    folder: str | Path,
+    expected: Alarms,
+) -> None:
+    # Tests cannot have a systemd of their own, so a program answers in its place.
+    (tmp_path / "systemctl").write_text(SYSTEMCTL.format(state=state, active=active, folder=folder))
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert diagnose("--only", "network") == expected
+
+
+def test_a_server_that_is_down_is_an_error_at_the_address_that_was_given(diagnose: Diagnose) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    assert diagnose("--only", "public", "--url", address) == [("error", "address")]
+
+
 def test_another_program_on_the_port_is_named(diagnose: Diagnose) -> None:
     program = subprocess.Popen(
         [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", "/var/empty"],
@@ -431,7 +470,7 @@ def test_people_read_what_it_means_and_what_to_do(base: Path) -> None:
     assert "Effect: Anyone can upload and delete attachments" in run.stdout
     assert "What to do: Set KEY to a long random text" in run.stdout
     assert "\x1b" not in run.stdout, "no colours where there is no terminal"
-    assert run.stdout.splitlines()[-1] == "1 errors, 1 warnings, 1 ok."
+    assert run.stdout.splitlines()[-1] == "1 error, 1 warning, 1 ok."
 
 
 def test_the_public_theme_needs_an_address(capsys: pytest.CaptureFixture[str]) -> None:

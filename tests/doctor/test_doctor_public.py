@@ -23,8 +23,9 @@ from assetstore.doctor.client_simulation import SimulatedClient
 from assetstore.doctor.findings import Finding
 from assetstore.errors import RemoteFault
 from assetstore.monitoring.health import OK
+from assetstore.originals import growth
 from tests.doctor.test_doctor import KEY, Alarms, free_port, resolve_museum
-from tests.support import PROJECT, WITHOUT_LIBRARIES, RunningServer, two_free_ports, visible_files
+from tests.support import PROJECT, WITHOUT_LIBRARIES, RunningServer, run_manage, two_free_ports, visible_files
 from tests.test_nginx import NGINX, Front, edited, own_lines
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed; script/bootstrap --dev does that")
@@ -548,3 +549,22 @@ def test_an_interrupted_visit_leaves_nothing_behind(tidy: Start, tmp_path: Path)
         os.kill(program.pid, number)
         assert program.wait(timeout=60) == 130
         assert visible_files(server.originals) == []
+
+
+def test_the_test_files_are_marked_in_the_journal_and_are_not_counted_as_growth(tidy: Start, tmp_path: Path) -> None:
+    server = tidy()
+    server.upload("a.jpg", b"x" * 1000)
+    server.delete("a.jpg")
+    environ = {"ASSET_SERVER_KEY": KEY, "BASE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, str(PROJECT / "manage.py"), "doctor", "--only", "public", "--large", "1"]
+    command += ["--url", f"http://127.0.0.1:{server.port}"]
+    subprocess.run(command, env=environ, capture_output=True, check=False)
+    journal = server.context.originals.journal
+    events = list(journal.search())
+    assert {event.client for event in events if event.name == "a.jpg"} == {"127.0.0.1"}
+    assert {event.client for event in events if event.name != "a.jpg"} == {"127.0.0.1 (doctor)"}
+    (month,) = growth.measure(journal, True, time.time()).months
+    assert (month.came, month.came_bytes) == (1, 1000)
+    assert growth.removed(journal) == {("", month.month): growth.Removed(1, 1000)}
+    run = run_manage(server.base, "usage", PORT=str(server.port))
+    assert "1 added, 1.0 kB\t1 removed, 1.0 kB" in run.stdout

@@ -421,7 +421,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(between: Callable[[s
     migrate = between("disk to disk")
     migrate.put("source", {"a": b"a"})
     run = migrate.run("--dry-run")
-    assert (run.returncode, run.stdout) == (0, "copy\t-\ta\t1\n1 of 1 files, 1 bytes.\n")
+    assert (run.returncode, run.stdout) == (0, "copy\t-\ta\t1\n1 of 1 file, 1 byte to copy.\n")
     assert list(Path(migrate.target).iterdir()) == []
     row = json.loads(migrate.run("--dry-run", "--json").stdout)
     assert row == {"would": "copy", "place": "", "name": "a", "size": 1}

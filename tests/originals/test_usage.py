@@ -75,7 +75,7 @@ def test_it_tells_what_there_is_by_folder_and_type_and_what_is_there_twice(start
     assert len(twice) == 1
     assert rows[-1]["bytes"] == 2000
     shown = manage(server, "--collection", "KU Birds").stdout.splitlines()
-    assert shown[:3] == ["birds\timage/jpeg\t1 files\t1.0 kB", "Total\t1 files\t1.0 kB", "Trash\t0 files\t0 bytes"]
+    assert shown[:3] == ["birds\timage/jpeg\t1 file\t1.0 kB", "Total\t1 file\t1.0 kB", "Trash\t0 files\t0 bytes"]
     assert shown[3] == f"{month_of(0)}\tbirds\t1 added, 1.0 kB\t0 removed, 0 bytes"
     assert "no forecast, because the journal is less than 7 days old" in shown[4]
 

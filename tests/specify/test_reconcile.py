@@ -177,7 +177,7 @@ def test_a_database_that_is_not_there_or_lets_nobody_in_is_named_without_the_pas
 def test_a_sound_collection_fits_together(server: RunningServer, manage: Manage, table: Callable[..., Path]) -> None:
     put(server, "a.jpg")
     run = manage("reconcile", table("a.jpg"))
-    assert (run.returncode, run.stdout) == (0, "1 records, 1 files: no problems found.\n")
+    assert (run.returncode, run.stdout) == (0, "1 record, 1 file: no problems found.\n")
 
 
 def test_a_new_file_waits_for_its_form_to_be_saved(
@@ -359,7 +359,7 @@ def test_one_collection_can_be_compared_by_itself(
     time.sleep(0.01)
     path = table(("a.jpg", "sent as KU Fish by WEB_ATTACHMENT_COLLECTION"))
     run = manage("reconcile", path, "--collection", "KU Fish", "--grace-days", 0)
-    assert run.stdout == "1 records, 1 files: no problems found.\n"
+    assert run.stdout == "1 record, 1 file: no problems found.\n"
 
 
 @pytest.mark.parametrize(
