@@ -71,7 +71,7 @@ def stored_bytes(recording: str) -> bytes:
     return part.split(b"\r\n\r\n", 1)[1][: -len(b"\r\n")]
 
 
-def test_all_recordings_are_here() -> None:
+def test_all_recordings_are_present() -> None:
     assert len(recordings("sp6-")) + len(recordings("sp7fe-")) == 101
     assert {row["file"] for row in recordings("sp")} == {path.name for path in WIRE.glob("*.http")}
 
@@ -116,7 +116,7 @@ def test_specify_7_and_the_web_portal_work_unchanged(server: RunningServer) -> N
 
 
 @pytest.mark.parametrize("client", ["sp6-", "sp7fe-"])
-def test_every_answer_has_what_the_contract_asks_of_all(server: RunningServer, client: str) -> None:
+def test_every_response_has_the_headers_required_by_the_protocol(server: RunningServer, client: str) -> None:
     for name, answer in replay(server, client).items():
         assert is_of_this_run(int(answer.headers["x-timestamp"])), name
         assert answer.headers["access-control-allow-origin"] == "*", name

@@ -38,6 +38,6 @@ def test_a_table_opened_with_another_separator_has_no_formulas(tmp_path: Path, d
     assert not [cell for cell in cells if cell.lstrip('" ').startswith(("=", "@"))]
 
 
-def test_ordinary_texts_stay_as_they_are() -> None:
+def test_ordinary_texts_are_not_changed() -> None:
     for text in ("a-b.jpg", "1 + 1 = 2", "a, b; c", "O'Neill", "x@y"):
         assert csv_io.guarded(text) == text

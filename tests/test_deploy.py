@@ -79,7 +79,7 @@ def ids(paths: list[Path]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", [*DEPLOY, *DOCS], ids=ids([*DEPLOY, *DOCS]))
-def test_every_setting_that_is_named_exists(path: Path) -> None:
+def test_every_setting_named_in_deployment_files_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     known = {*SETTINGS, *(other for setting in SETTINGS.values() for other in setting.other_names)}
     known |= {loading.PREFIX + name for name in SETTINGS}
@@ -90,7 +90,7 @@ def test_every_setting_that_is_named_exists(path: Path) -> None:
     assert {name for name in named if not FOREIGN.fullmatch(name)} <= known
 
 
-def test_every_file_of_the_program_that_is_named_exists() -> None:
+def test_every_program_file_named_in_deployment_files_exists() -> None:
     folders = r"(?:deploy|docs|script|assetstore|tests|benchmarks)/[\w./-]*\w"
     named = rf"{folders}|\b(?:server|manage|settings)\.py|requirements[\w-]*\.txt"
     for path in [*DEPLOY, *DOCS]:
@@ -98,7 +98,7 @@ def test_every_file_of_the_program_that_is_named_exists() -> None:
             assert (PROJECT / name).exists() or (PROJECT / f"{name}.py").exists(), (path.name, name)
 
 
-def test_links_of_the_documents_lead_somewhere() -> None:
+def test_links_in_the_documents_have_targets() -> None:
     def anchors(path: Path) -> set[str]:
         headings = re.findall(r"^##+ (.+)$", path.read_text(encoding="utf-8"), re.M)
         return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -138,14 +138,14 @@ def of_unit(name: str) -> list[str]:
     ["", *re.findall(r"```ini\n(.*?)```", INSTALL + OPERATIONS + SERVING, re.S)],
     ids=lambda text: text.splitlines()[:1],
 )
-def test_systemd_finds_nothing_wrong_with_the_unit_and_what_can_be_added_to_it(tmp_path: Path, override: str) -> None:
+def test_systemd_accepts_the_unit_and_its_documented_additions(tmp_path: Path, override: str) -> None:
     verified = run("systemd-analyze", "verify", "--man=no", str(unit_folder(tmp_path, override)))
     complaints = [line for line in verified.stderr.splitlines() if "web-asset-server" in line]
     assert (verified.returncode, complaints) == (0, [])
 
 
 @needs_systemd
-def test_systemd_calls_the_unit_well_protected(tmp_path: Path) -> None:
+def test_systemd_rates_the_unit_as_well_protected(tmp_path: Path) -> None:
     if "--offline" not in run("systemd-analyze", "--help").stdout:
         pytest.skip("this systemd cannot judge units that are not installed")
     # In tenths; most units of Debian have 92 to 96. What is left is what a server on the network needs.
@@ -167,19 +167,19 @@ def test_the_limits_of_the_unit_fit_the_program() -> None:
     assert min(map(int, timeout)) > signals.FORCED_SECONDS + 5
 
 
-def test_the_unit_writes_where_it_says_and_so_do_the_documents() -> None:
+def test_the_unit_and_the_documents_agree_on_writable_paths() -> None:
     [base] = re.findall(r"^Environment=BASE_DIR=(\S+)", UNIT, re.M)
     assert of_unit("ReadWritePaths") == of_unit("RequiresMountsFor") == [base]
     assert all(base in document for document in (OPERATIONS, INSTALL))
 
 
-def test_unit_and_image_serve_by_granian_unless_told_otherwise() -> None:
+def test_unit_and_image_use_granian_by_default() -> None:
     assert re.search(r"^Environment=.*\bSERVER=granian\b", UNIT, re.M)
     assert re.search(r"^ENV (?:.*\\\n)*\s+SERVER=granian\b", DOCKERFILE, re.M)
     assert "      - SERVER=${SERVER-granian}\n" in COMPOSE
 
 
-def test_a_reload_does_not_stop_paste_which_has_nothing_to_reload(tmp_path: Path) -> None:
+def test_a_reload_does_not_stop_paste(tmp_path: Path) -> None:
     with running(tmp_path / "a", SERVER="paste") as program:
         port = program.port()
         if os.isatty(0):
@@ -199,7 +199,7 @@ def checked_health(**environ: object) -> int:
     return subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, check=False).returncode
 
 
-def test_the_health_check_asks_by_http_or_https(server: RunningServer, tmp_path: Path) -> None:
+def test_the_health_check_uses_http_or_https(server: RunningServer, tmp_path: Path) -> None:
     assert checked_health(PORT=server.port, TLS_CERTIFICATE="") == 0
     assert checked_health(PORT=free_port()) == 1
     files = {"TLS_CERTIFICATE": str(tmp_path / "certificate.pem"), "TLS_KEY": str(tmp_path / "key.pem")}
@@ -230,7 +230,7 @@ def test_the_image_has_every_file_of_the_program() -> None:
 
 
 @needs("logrotate")
-def test_logrotate_empties_the_file_that_the_server_goes_on_writing(tmp_path: Path) -> None:
+def test_logrotate_truncates_the_open_log_file(tmp_path: Path) -> None:
     log = tmp_path / "web-asset-server.log"
     configuration_text = (PROJECT / "deploy/logrotate.conf").read_text(encoding="utf-8")
     rules = tmp_path / "rules"
@@ -249,7 +249,7 @@ def test_logrotate_empties_the_file_that_the_server_goes_on_writing(tmp_path: Pa
 # --- Health and figures ---
 
 
-def test_the_example_of_readyz_is_what_it_answers(server: RunningServer) -> None:
+def test_the_documented_readyz_response_is_current(server: RunningServer) -> None:
     block = re.search(r"curl -s http://localhost:8080/readyz\n```\n\n```json\n(\{.*?\n\})", OPERATIONS, re.S)
     assert block
     assert json.loads(block[1]) == json.loads(server.get("/readyz").text)
@@ -280,7 +280,7 @@ def expressions() -> list[str]:
     return [*in_panels, *re.findall(r"^\| .+ \| `(.*asset_server_.+)` \|$", OPERATIONS, re.M)]
 
 
-def test_dashboard_and_alarms_ask_for_metrics_and_labels_that_there_are(labels: dict[str, set[str]]) -> None:
+def test_dashboard_and_alerts_use_existing_metrics_and_labels(labels: dict[str, set[str]]) -> None:
     assert len(expressions()) > 20
     for expression in expressions():
         assert expression.count("(") == expression.count(")")
@@ -299,7 +299,7 @@ def test_the_dashboard_shows_every_metric(labels: dict[str, set[str]]) -> None:
     assert shown == {figure(name) for name in labels}
 
 
-def test_the_panels_of_the_dashboard_lie_side_by_side() -> None:
+def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         collection_dir = panel["gridPos"]
@@ -372,7 +372,7 @@ def is_all_back(base: Path) -> None:
 
 
 @needs("rsync")
-def test_a_backup_by_rsync_brings_everything_back(busy: RunningServer, tmp_path: Path) -> None:
+def test_a_backup_with_rsync_restores_everything(busy: RunningServer, tmp_path: Path) -> None:
     backup, new = tmp_path / "disk/backup", tmp_path / "new"
     new.mkdir()
     journal, by_rsync, _ = commands("Backup", store=busy.base, backup=backup)
@@ -394,7 +394,7 @@ def test_a_backup_by_rsync_brings_everything_back(busy: RunningServer, tmp_path:
 
 
 @needs("sqlite3")
-def test_the_other_way_to_copy_the_journal_gives_the_same(busy: RunningServer, tmp_path: Path) -> None:
+def test_both_ways_to_copy_the_journal_give_the_same_result(busy: RunningServer, tmp_path: Path) -> None:
     [command] = re.findall(r"^`(sqlite3 .*)`\.$", OPERATIONS, re.M)
     journal = commands("Backup", store=busy.base)[0]
     copies = []
@@ -407,7 +407,7 @@ def test_the_other_way_to_copy_the_journal_gives_the_same(busy: RunningServer, t
     assert len(copies[0]) == 6
 
 
-def test_where_there_is_no_journal_none_is_made_by_the_backup(tmp_path: Path) -> None:
+def test_a_backup_creates_no_journal(tmp_path: Path) -> None:
     (tmp_path / ".asset-server/journal").mkdir(parents=True)
     done = run("bash", "-c", commands("Backup", store=tmp_path)[0])
     assert "unable to open database file" in done.stderr
@@ -415,7 +415,7 @@ def test_where_there_is_no_journal_none_is_made_by_the_backup(tmp_path: Path) ->
 
 
 @needs("restic")
-def test_a_backup_by_restic_brings_everything_back(busy: RunningServer, tmp_path: Path) -> None:
+def test_a_backup_with_restic_restores_everything(busy: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("secret")
     values = {"RESTIC_REPOSITORY": tmp_path / "repository", "RESTIC_PASSWORD_FILE": tmp_path / "password"}
     journal, _, by_restic = commands("Backup", store=busy.base, **values)
@@ -435,7 +435,7 @@ def test_a_backup_by_restic_brings_everything_back(busy: RunningServer, tmp_path
     is_all_back(new)
 
 
-def test_without_our_folders_nothing_of_this_server_is_left(busy: RunningServer) -> None:
+def test_removing_the_documented_folders_removes_everything(busy: RunningServer) -> None:
     busy.context.originals.journal.close()
     section = OPERATIONS.split("## Back to the sample server")[1]
     [block] = re.findall(r"```sh\n(.*?)```", section, re.S)

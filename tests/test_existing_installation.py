@@ -175,7 +175,7 @@ def started(folder: Path, **environ: str) -> Iterator[tuple[Program, Client]]:
         program.ended()
 
 
-def test_the_store_and_every_setting_of_0_1_0_go_on(program_folder: Path, store: Path) -> None:
+def test_the_store_and_every_setting_of_0_1_0_still_work(program_folder: Path, store: Path) -> None:
     settings = SETTINGS.format(key=KEY, base=store, port=free_port())
     (program_folder / "settings.py").write_text(settings)
     with started(program_folder) as (program, client):
@@ -196,7 +196,7 @@ def test_the_store_and_every_setting_of_0_1_0_go_on(program_folder: Path, store:
         assert listed.count("b.txt") == 3
 
 
-def test_the_environment_of_the_unit_and_the_compose_file_of_0_1_0_goes_on(program_folder: Path, store: Path) -> None:
+def test_the_environment_of_the_0_1_0_unit_and_compose_file_still_works(program_folder: Path, store: Path) -> None:
     (program_folder / "settings.py").write_bytes((PROJECT / "settings.py").read_bytes())
     unit = {"BASE_DIR": str(store), "PYTHONUNBUFFERED": "1"}
     compose = {
@@ -218,7 +218,7 @@ def test_the_environment_of_the_unit_and_the_compose_file_of_0_1_0_goes_on(progr
     assert (store / "insects/originals/new.txt").read_bytes() == b"new"
 
 
-def test_a_bucket_of_0_1_0_goes_on(
+def test_a_bucket_of_0_1_0_still_works(
     program_folder: Path, tmp_path: Path, object_store: ObjectStore, s3_settings: dict[str, str]
 ) -> None:
     (program_folder / "settings.py").write_bytes((PROJECT / "settings.py").read_bytes())

@@ -321,7 +321,7 @@ def assert_nothing_is_half_done(base: Path, client: Client, story: Story) -> Non
 @pytest.mark.parametrize("server", ["paste", "granian"])
 @pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.acceptance)])
 @pytest.mark.parametrize("kind", ["new", "replaced", "deleted"])
-def test_killed_at_any_moment_a_name_has_one_whole_version_or_none(
+def test_a_kill_at_any_time_leaves_each_name_with_one_complete_version_or_none(
     tmp_path: Path, kind: str, kills: int, server: str
 ) -> None:
     usual = usual_pause(tmp_path / "undisturbed", kind, server)
@@ -332,7 +332,7 @@ def test_killed_at_any_moment_a_name_has_one_whole_version_or_none(
 
 
 @pytest.mark.parametrize("kind", ["new", "replaced", "deleted"])
-def test_killed_before_any_step_of_a_change_a_name_has_one_whole_version_or_none(tmp_path: Path, kind: str) -> None:
+def test_a_kill_before_any_step_of_a_change_leaves_one_complete_version_or_none(tmp_path: Path, kind: str) -> None:
     stories = crash(tmp_path / "a", kind, (Moment(step=step) for step in range(1, 100)))
     assert len(stories) > 4, "so many steps each change has"
     assert [story.status for story in stories] == [0] * (len(stories) - 1) + [200]
@@ -377,7 +377,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("changes", [1, 5, 12])
-def test_stopped_under_load_all_that_was_answered_is_true(tmp_path: Path, changes: int) -> None:
+def test_after_a_stop_under_load_every_response_is_true(tmp_path: Path, changes: int) -> None:
     base, truths = tmp_path / "a", [Truth(f"{number}.tif") for number in range(8)]
     with serving(base) as (program, client), ThreadPoolExecutor(len(truths)) as users:
         request = upload_request(client, "slow.tif", version(1))
@@ -400,7 +400,7 @@ def test_stopped_under_load_all_that_was_answered_is_true(tmp_path: Path, change
     assert temporary_files(base) == []
 
 
-def test_stopped_while_clients_stall_the_program_ends_by_itself_and_stores_nothing(tmp_path: Path) -> None:
+def test_stopping_with_stalled_clients_ends_by_itself_and_stores_nothing(tmp_path: Path) -> None:
     base = tmp_path / "a"
     with serving(base) as (program, client), contextlib.ExitStack() as connections:
         client.upload("old.tif", b"old")
@@ -537,7 +537,7 @@ print(journal.record(Event("deleted", "", "a")))
 """
 
 
-def test_opening_the_journal_on_a_full_disk_of_small_blocks_is_a_fault_and_not_the_end(
+def test_opening_the_journal_on_a_full_disk_of_small_blocks_is_only_an_error(
     tmp_path: Path, mounted_ext4: Callable[..., str]
 ) -> None:
     disk = tmp_path / "disk"
@@ -553,7 +553,7 @@ def test_opening_the_journal_on_a_full_disk_of_small_blocks_is_a_fault_and_not_t
         assert noted.stdout == ("True\n" if left is None else "False\n")
 
 
-def test_a_disk_that_fills_when_the_journal_is_open_is_a_fault_and_not_the_end(
+def test_a_disk_that_fills_while_the_journal_is_open_is_only_an_error(
     tmp_path: Path, mounted_ext4: Callable[..., str]
 ) -> None:
     disk = tmp_path / "disk"
@@ -618,7 +618,7 @@ def assert_works(client: Client, base: Path) -> None:
     assert temporary_files(base) == []
 
 
-def test_a_full_disk_takes_nothing_loses_nothing_and_works_again_when_there_is_room(disk: Path) -> None:
+def test_a_full_disk_rejects_uploads_loses_nothing_and_recovers(disk: Path) -> None:
     base = disk / "a"
     with serving(base) as (_, client):
         for name in ("old.jpg", "doomed.jpg"):
@@ -632,7 +632,7 @@ def test_a_full_disk_takes_nothing_loses_nothing_and_works_again_when_there_is_r
         assert_works(client, base)
 
 
-def test_uploads_that_fill_the_disk_together_are_whole_or_refused(disk: Path) -> None:
+def test_concurrent_uploads_that_fill_the_disk_are_complete_or_rejected(disk: Path) -> None:
     base = disk / "a"
     with serving(base) as (_, client), ThreadPoolExecutor(8) as users:
         contents = {f"{number}.jpg": version(number)[: 6 * MEGABYTE] for number in range(8)}
@@ -652,7 +652,7 @@ def test_uploads_that_fill_the_disk_together_are_whole_or_refused(disk: Path) ->
         assert_works(client, base)
 
 
-def test_thumbnails_that_do_not_fit_are_refused_only_as_long_as_they_do_not(disk: Path) -> None:
+def test_thumbnails_are_rejected_only_while_the_disk_is_full(disk: Path) -> None:
     base = disk / "a"
     contents = {"a.jpg": pictures.encoded(pictures.scene(1600, 1200), "JPEG"), "a.pdf": pictures.pdf()}
     with serving(base) as (_, client):
@@ -669,7 +669,7 @@ def test_thumbnails_that_do_not_fit_are_refused_only_as_long_as_they_do_not(disk
     assert temporary_files(base) == []
 
 
-def test_a_server_that_is_started_on_a_full_disk_serves_what_is_there(disk: Path) -> None:
+def test_a_server_started_on_a_full_disk_serves_existing_files(disk: Path) -> None:
     base = disk / "a"
     with serving(base) as (_, client):
         for name in ("old.jpg", "doomed.jpg"):
@@ -684,7 +684,7 @@ def test_a_server_that_is_started_on_a_full_disk_serves_what_is_there(disk: Path
 
 
 @pytest.mark.parametrize("key", ["", KEY])
-def test_a_new_store_on_a_full_disk_refuses_uploads_or_stops_with_one_line(disk: Path, key: str) -> None:
+def test_a_new_store_on_a_full_disk_rejects_uploads_or_stops_with_one_line(disk: Path, key: str) -> None:
     base = disk / "a"
     base.mkdir()
     fill(disk)
@@ -705,7 +705,7 @@ def test_a_new_store_on_a_full_disk_refuses_uploads_or_stops_with_one_line(disk:
         assert_works(client, base)
 
 
-def test_the_reserve_is_left_to_reading_deleting_and_thumbnails(tmp_path: Path, mounted: Mount) -> None:
+def test_the_reserve_remains_available_to_reads_deletes_and_thumbnails(tmp_path: Path, mounted: Mount) -> None:
     disk, base = tmp_path / "disk", tmp_path / "disk/a"
     mounted(disk, "24m")
     with serving(base, RESERVED_BYTES=str(12 * MEGABYTE)) as (program, client):
@@ -761,7 +761,7 @@ def assert_only_reads(client: Client, base: Path, in_trash: int = 0) -> None:
     assert len(trash(base)) == in_trash
 
 
-def test_a_disk_that_becomes_read_only_is_read_and_written_again_without_a_restart(
+def test_a_disk_that_becomes_read_only_is_still_read_and_recovers_without_a_restart(
     tmp_path: Path, mounted: Mount
 ) -> None:
     disk, base = tmp_path / "disk", tmp_path / "disk/a"
@@ -867,9 +867,7 @@ def test_retention_and_verification_on_a_read_only_disk_end_with_one_sentence(tm
     assert len(trash(base)) == 2
 
 
-def test_a_disk_that_fails_under_a_running_server_is_still_read(
-    tmp_path: Path, mounted_ext4: Callable[[Path], str]
-) -> None:
+def test_a_disk_with_write_errors_is_still_read(tmp_path: Path, mounted_ext4: Callable[[Path], str]) -> None:
     base = tmp_path / "disk/a"
     device = mounted_ext4(tmp_path / "disk")
     trigger = Path(f"/sys/fs/ext4/{device}/trigger_fs_error")
@@ -947,7 +945,7 @@ def serving_as_nobody(base: Path) -> Iterator[tuple[Program, Client]]:
         yield served
 
 
-def test_an_original_that_may_not_be_read_is_a_fault_and_not_missing(base_of_nobody: Path) -> None:
+def test_an_unreadable_original_is_an_error_and_not_missing(base_of_nobody: Path) -> None:
     base = base_of_nobody
     with serving_as_nobody(base) as (_, client):
         (base / "originals/a.jpg").write_bytes(pictures.jpeg())
@@ -963,7 +961,7 @@ def test_an_original_that_may_not_be_read_is_a_fault_and_not_missing(base_of_nob
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a" * 251 + ".tif"])
-def test_an_originals_folder_that_may_not_be_written_keeps_what_it_has(base_of_nobody: Path, name: str) -> None:
+def test_an_unwritable_folder_of_originals_loses_nothing(base_of_nobody: Path, name: str) -> None:
     base, originals = base_of_nobody, base_of_nobody / "originals"
     with serving_as_nobody(base) as (_, client):
         assert client.upload(name, b"old").status == 200
@@ -987,7 +985,7 @@ def files_of(entry: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o600])
-def test_files_of_another_user_are_replaced_and_deleted_and_are_in_the_trash(base_of_nobody: Path, mode: int) -> None:
+def test_files_of_another_user_can_be_replaced_and_deleted(base_of_nobody: Path, mode: int) -> None:
     base = base_of_nobody
     with serving_as_nobody(base) as (_, client):
         for name in ("replaced.tif", "deleted.tif"):
@@ -1022,7 +1020,7 @@ def test_thumbnails_are_rendered_although_their_folder_cannot_be_written(base_of
         program.wait_for("thumbnails are rendered, but not cached: ")
 
 
-def test_a_journal_that_belongs_to_another_user_stops_nothing(base_of_nobody: Path) -> None:
+def test_a_journal_of_another_user_does_not_stop_changes(base_of_nobody: Path) -> None:
     base = base_of_nobody
     with serving(base) as (_, client):  # as root
         assert client.upload("a.tif", b"old").status == 200
@@ -1036,7 +1034,7 @@ def test_a_journal_that_belongs_to_another_user_stops_nothing(base_of_nobody: Pa
     assert journal(base) == [("stored", "a.tif")]
 
 
-def test_a_folder_that_may_hold_added_collections_and_cannot_be_looked_into_stops_the_start(
+def test_an_inaccessible_folder_of_added_collections_stops_the_start(
     base_of_nobody: Path,
 ) -> None:
     # Without them, files of these collections would go into the common folder.
@@ -1051,7 +1049,7 @@ def test_a_folder_that_may_hold_added_collections_and_cannot_be_looked_into_stop
 # --- Limits --------------------------------------------------------------------------------------
 
 
-def test_one_byte_more_than_the_limit_is_too_much_and_the_answer_names_the_limit(tmp_path: Path) -> None:
+def test_an_upload_one_byte_over_the_limit_is_rejected_with_the_limit(tmp_path: Path) -> None:
     base = tmp_path / "a"
     with serving(base, MAX_UPLOAD_BYTES="1000000") as (_, client):
         assert client.upload("a.tif", version(1)[:1_000_000]).status == 200
@@ -1066,7 +1064,7 @@ def test_one_byte_more_than_the_limit_is_too_much_and_the_answer_names_the_limit
 
 
 @pytest.mark.parametrize("length", [10_000_000, 10**15])
-def test_a_huge_length_is_refused_before_the_body_is_sent(tmp_path: Path, length: int) -> None:
+def test_a_huge_content_length_is_rejected_before_the_body_is_sent(tmp_path: Path, length: int) -> None:
     base = tmp_path / "a"
     with serving(base, MAX_UPLOAD_BYTES="1000000") as (_, client):
         head = (
@@ -1085,7 +1083,7 @@ def test_a_huge_length_is_refused_before_the_body_is_sent(tmp_path: Path, length
 # --- The journal under fire ----------------------------------------------------------------------
 
 
-def test_a_journal_that_is_deleted_under_a_running_server_is_begun_anew(tmp_path: Path) -> None:
+def test_a_journal_deleted_under_a_running_server_is_created_again(tmp_path: Path) -> None:
     base = tmp_path / "a"
     with serving(base) as (_, client):
         client.upload("before.tif", b"1")
@@ -1101,7 +1099,7 @@ def test_a_journal_that_is_deleted_under_a_running_server_is_begun_anew(tmp_path
     assert visible_files(base / "originals") == ["0.tif", "1.tif", "2.tif", "before.tif"]
 
 
-def test_a_journal_without_space_turns_no_good_answer_into_an_error(tmp_path: Path, mounted: Mount) -> None:
+def test_a_journal_without_space_does_not_fail_requests(tmp_path: Path, mounted: Mount) -> None:
     base, folder = tmp_path / "a", tmp_path / "a" / PRIVATE / "journal"
     mounted(folder, "1m")
     with serving(base) as (program, client):
@@ -1117,7 +1115,7 @@ def test_a_journal_without_space_turns_no_good_answer_into_an_error(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", [b"", b"This is no database.\n" * 1000])
-def test_a_journal_that_is_overwritten_under_a_running_server_stops_nothing(tmp_path: Path, content: bytes) -> None:
+def test_a_journal_overwritten_under_a_running_server_does_not_stop_it(tmp_path: Path, content: bytes) -> None:
     base, path = tmp_path / "a", tmp_path / "a" / PRIVATE / "journal/journal.sqlite"
     with serving(base) as (_, client):
         client.upload("old.jpg", pictures.jpeg())
@@ -1176,7 +1174,7 @@ def garbled(sound: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("way", garbled(b""))
-def test_a_damaged_journal_is_put_aside_and_the_server_works(tmp_path: Path, way: str) -> None:
+def test_a_damaged_journal_is_set_aside_and_the_server_continues(tmp_path: Path, way: str) -> None:
     base, path = tmp_path / "a", tmp_path / "a" / PRIVATE / "journal/journal.sqlite"
     with serving(base) as (program, client):
         for number in range(30):
@@ -1198,7 +1196,7 @@ def test_a_damaged_journal_is_put_aside_and_the_server_works(tmp_path: Path, way
 # --- what earlier attempts at this did wrong -------------------------------------------------------------------------
 
 
-def test_killed_while_it_replaces_a_file_of_another_user_the_name_has_one_whole_version(base_of_nobody: Path) -> None:
+def test_a_kill_while_replacing_a_file_of_another_user_leaves_one_complete_version(base_of_nobody: Path) -> None:
     path = base_of_nobody / "originals/a.tif"
     for step in range(1, 14):
         path.unlink(missing_ok=True)
@@ -1213,7 +1211,9 @@ def test_killed_while_it_replaces_a_file_of_another_user_the_name_has_one_whole_
         assert on_disk(path) in (b"old", b"new"), step
 
 
-def test_a_disk_that_is_gone_is_a_fault_and_nothing_goes_to_the_one_below(tmp_path: Path, mounted: Mount) -> None:
+def test_a_disconnected_disk_is_an_error_and_nothing_is_written_to_its_mount_point(
+    tmp_path: Path, mounted: Mount
+) -> None:
     point = tmp_path / "disk"
     mounted(point, "24m")
     with serving(point) as (_, client):
@@ -1232,7 +1232,7 @@ def test_a_disk_that_is_gone_is_a_fault_and_nothing_goes_to_the_one_below(tmp_pa
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_the_old_version_stays_if_the_trash_cannot_be_synced(
+def test_the_old_version_is_preserved_if_the_trash_cannot_be_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
     def fail(*arguments: object, **named: object) -> None:
@@ -1251,7 +1251,7 @@ def test_the_old_version_stays_if_the_trash_cannot_be_synced(
     assert (on_disk(tmp_path / "originals/a"), trash(tmp_path)) == (b"old", [])
 
 
-def test_what_a_killed_server_left_goes_at_the_next_start(tmp_path: Path) -> None:
+def test_files_left_by_a_killed_server_are_removed_at_the_next_start(tmp_path: Path) -> None:
     with (
         serving(tmp_path) as (program, client),
         socket.create_connection(("127.0.0.1", client.port), timeout=60) as connection,
@@ -1265,7 +1265,7 @@ def test_what_a_killed_server_left_goes_at_the_next_start(tmp_path: Path) -> Non
         assert temporary_files(tmp_path) == []
 
 
-def test_an_upload_that_is_under_way_is_not_swept_by_another_start(tmp_path: Path) -> None:
+def test_an_upload_in_progress_is_not_removed_by_another_start(tmp_path: Path) -> None:
     with serving(tmp_path) as (_, client):
         request = upload_request(client, "a", version(1))
         with socket.create_connection(("127.0.0.1", client.port), timeout=60) as connection:
@@ -1278,7 +1278,7 @@ def test_an_upload_that_is_under_way_is_not_swept_by_another_start(tmp_path: Pat
     assert on_disk(tmp_path / "originals/a") == version(1)
 
 
-def test_deletes_go_on_on_a_full_disk(disk: Path) -> None:
+def test_deletes_work_on_a_full_disk(disk: Path) -> None:
     names = [f"7ab24b22-0000-0000-0000-{number:012}.jpg" for number in range(150)]
     with serving(disk / "a") as (_, client):
         for name in names:

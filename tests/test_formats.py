@@ -45,7 +45,7 @@ from tests import pictures
         (b"x" * 2000 + b"%PDF-1.4", None),
     ],
 )
-def test_the_first_bytes_say_what_a_file_is(data: bytes, format: formats.Format | None) -> None:
+def test_formats_are_recognised_by_their_first_bytes(data: bytes, format: formats.Format | None) -> None:
     assert formats.recognise(data[: formats.HEAD_LENGTH]) is format
 
 
@@ -64,12 +64,12 @@ def test_the_first_bytes_say_what_a_file_is(data: bytes, format: formats.Format 
         ("*?[x]{y}.jpg", "*?[x]{y}_100.jpg"),
     ],
 )
-def test_thumbnails_are_called_as_earlier_servers_called_them(name: str, thumbnail: str) -> None:
+def test_thumbnails_have_the_same_names_as_on_earlier_servers(name: str, thumbnail: str) -> None:
     assert formats.thumbnail_name(name, media_types.guess(name), 100) == thumbnail
 
 
 @given(st.text(min_size=1, max_size=255), st.integers(1, 30_000), st.sampled_from([".jpg", ".tiff", ".pdf", ".JPEG"]))
-def test_the_thumbnail_of_every_possible_name_has_a_possible_name(root: str, scale: int, extension: str) -> None:
+def test_every_valid_name_has_a_valid_thumbnail_name(root: str, scale: int, extension: str) -> None:
     try:
         name = names.store_name(root + extension)
     except BadRequest:
@@ -78,7 +78,7 @@ def test_the_thumbnail_of_every_possible_name_has_a_possible_name(root: str, sca
         assert names.store_name(formats.thumbnail_name(name, media_types.guess(name), scale))
 
 
-def test_camera_raw_may_look_like_a_tiff_and_like_nothing_else() -> None:
+def test_camera_raw_may_start_like_a_tiff_but_not_like_a_jpeg() -> None:
     assert not formats.is_misnamed("image/x-nikon-nef", pictures.tiff())
     assert not formats.is_misnamed("image/x-canon-cr3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom")
     assert formats.is_misnamed("image/x-nikon-nef", pictures.jpeg())

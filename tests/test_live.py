@@ -163,7 +163,7 @@ def test_health_checks_do_not_wait_for_the_metadata_of_large_files(tmp_path: Pat
 
 
 @pytest.mark.parametrize("server", ["paste", "granian"])
-def test_a_request_that_runs_when_sigterm_comes_is_finished(tmp_path: Path, server: str) -> None:
+def test_a_request_running_at_sigterm_is_finished(tmp_path: Path, server: str) -> None:
     with running(tmp_path / "a", SERVER=server) as program:
         client = Client(program.port())
         parts = [("store", "a"), ("token", client.token("a")), ("f", ("f", bytes(4 * MEGABYTE)))]
@@ -194,7 +194,7 @@ def test_without_a_key_the_first_start_prints_one_and_the_second_does_not(tmp_pa
         assert not any(key in line for line in program.lines)
 
 
-def test_key_none_is_an_opt_out_with_a_warning(tmp_path: Path) -> None:
+def test_key_none_disables_checking_with_a_warning(tmp_path: Path) -> None:
     with running(tmp_path / "a", ATTACHMENT_KEY="None") as program:
         program.wait_for("anyone who can reach this server can upload and delete")
         assert Client(program.port()).get("/testkey").status == 200
@@ -261,7 +261,7 @@ def test_gunicorn_serves_by_the_documented_command(tmp_path: Path) -> None:
         program.ended()
 
 
-def test_under_other_web_servers_a_long_upload_does_not_outlive_its_token_either(tmp_path: Path) -> None:
+def test_a_long_upload_does_not_outlive_its_token_under_other_web_servers(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -291,7 +291,7 @@ def test_under_other_web_servers_a_long_upload_does_not_outlive_its_token_either
         ({"BASE_DIR": "/proc"}, "BASE_DIR: the server cannot write there: /proc/originals"),
     ],
 )
-def test_what_is_wrong_with_a_setting_takes_one_clear_line(tmp_path: Path, environ: dict[str, str], line: str) -> None:
+def test_an_invalid_setting_is_reported_in_one_line(tmp_path: Path, environ: dict[str, str], line: str) -> None:
     base = {"BASE_DIR": str(tmp_path), "PORT": "0", "BIND_ADDRESS": "127.0.0.1", "KEY": "k"}
     status, printed = Program({**base, **environ}).ended()
     assert status == 1
@@ -305,7 +305,7 @@ def test_root_is_warned_at_the_start(tmp_path: Path) -> None:
         program.wait_for("WARNING: The server runs as root.")
 
 
-def test_without_its_library_object_storage_stops_the_start_in_one_clear_line(tmp_path: Path) -> None:
+def test_object_storage_without_its_library_stops_the_start_with_one_line(tmp_path: Path) -> None:
     without = "import runpy, sys; sys.modules['obstore'] = None; runpy.run_path('server.py', {}, '__main__')"
     environ = {"BASE_DIR": str(tmp_path), "KEY": KEY, "STORAGE_URL": "s3://bucket", "AWS_ACCESS_KEY_ID": "a"}
     status, printed = Program({**environ, "PORT": "0"}, ("-c", without)).ended()
@@ -318,7 +318,7 @@ def test_without_its_library_object_storage_stops_the_start_in_one_clear_line(tm
 WITHOUT_GRANIAN = "import runpy, sys; sys.modules['granian'] = None; runpy.run_path('server.py', {}, '__main__')"
 
 
-def test_where_granian_is_not_installed_paste_serves_and_the_log_says_so(tmp_path: Path) -> None:
+def test_without_granian_paste_serves_and_the_log_says_so(tmp_path: Path) -> None:
     environ = {"BASE_DIR": str(tmp_path), "KEY": KEY, "PORT": "0", "BIND_ADDRESS": "127.0.0.1", "SERVER": "granian"}
     program = Program(environ, ("-c", WITHOUT_GRANIAN))
     try:
@@ -333,14 +333,14 @@ def test_where_granian_is_not_installed_paste_serves_and_the_log_says_so(tmp_pat
     assert "TLS_CERTIFICATE requires Granian, which is not installed" in printed.splitlines()[-1]
 
 
-def test_more_than_one_process_selects_granian_and_says_so(tmp_path: Path) -> None:
+def test_several_processes_select_granian_and_the_log_says_so(tmp_path: Path) -> None:
     with running(tmp_path / "a", PROCESSES="2") as program:
         program.wait_for("PROCESSES is 2, so Granian is used")
         assert Client(program.port()).get("/healthz").text == "ok"
 
 
 @pytest.mark.parametrize("environ", [{}, {"SERVER": "granian"}, {"PROCESSES": "2"}])
-def test_a_busy_port_is_named(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path, environ: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
         port = other.getsockname()[1]
         own = {"BASE_DIR": str(tmp_path), "PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "KEY": "k"}
@@ -389,7 +389,7 @@ def stream_download(client: Client, name: str, size: int) -> bool:
 
 @pytest.mark.parametrize("large", [300 * MEGABYTE, pytest.param(1500 * MEGABYTE, marks=pytest.mark.acceptance)])
 @pytest.mark.parametrize("server", ["paste", "granian"])
-def test_large_files_go_both_ways_whole_in_flat_memory_and_are_written_once(
+def test_large_files_are_transferred_intact_in_constant_memory_and_written_once(
     tmp_path: Path, server: str, large: int
 ) -> None:
     small = 20 * MEGABYTE

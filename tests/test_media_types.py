@@ -30,5 +30,5 @@ from assetstore import media_types
         ("a.ñandú", "application/octet-stream"),
     ],
 )
-def test_the_type_follows_the_last_extension(name: str, header: str) -> None:
+def test_the_media_type_follows_the_last_extension(name: str, header: str) -> None:
     assert media_types.header(name) == header

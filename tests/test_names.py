@@ -33,7 +33,7 @@ UNSAFE = [
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_a_name_that_is_not_one_safe_path_component_is_refused(name: str) -> None:
+def test_a_name_that_is_not_one_safe_path_component_is_rejected(name: str) -> None:
     with pytest.raises(BadRequest) as refusal:
         names.store_name(name)
     assert refusal.value.public.endswith(".")
@@ -54,12 +54,12 @@ def test_a_name_that_is_not_one_safe_path_component_is_refused(name: str) -> Non
         "@file.jpg",
     ],
 )
-def test_whatever_else_clients_choose_is_taken_as_it_is(name: str) -> None:
+def test_any_other_name_is_accepted_unchanged(name: str) -> None:
     assert names.store_name(name) == name
 
 
 @given(st.text())
-def test_what_passes_is_one_path_component(name: str) -> None:
+def test_every_accepted_name_is_one_path_component(name: str) -> None:
     try:
         names.store_name(name)
     except BadRequest:
@@ -78,7 +78,7 @@ def test_a_scale_is_a_positive_whole_number(text: str, size: int) -> None:
 @pytest.mark.parametrize(
     "text", [None, "", "0", "-1", "+1", "1.5", " 100", "100 ", "0100", "1e3", "null", "٣", "²", "1" * 10, "100px"]
 )
-def test_anything_else_is_no_scale(text: str | None) -> None:
+def test_anything_else_is_not_a_valid_scale(text: str | None) -> None:
     with pytest.raises(BadRequest):
         names.scale(text)
 
@@ -92,7 +92,7 @@ def test_the_last_extension_is_split_off(name: str, root: str, extension: str) -
 
 
 @given(st.text(string.printable, min_size=1))
-def test_splitting_loses_nothing(name: str) -> None:
+def test_splitting_preserves_the_whole_name(name: str) -> None:
     assert "".join(names.split_extension(name)) == name
 
 

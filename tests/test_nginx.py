@@ -75,7 +75,9 @@ def any_front(request: pytest.FixtureRequest, start: Start, behind: Behind) -> t
 
 
 @pytest.mark.parametrize("client", ["sp6-", "sp7fe-"])
-def test_what_all_clients_send_works_through_https(any_front: tuple[RunningServer, Front], client: str) -> None:
+def test_requests_of_all_clients_work_through_nginx_and_https(
+    any_front: tuple[RunningServer, Front], client: str
+) -> None:
     server, front = any_front
     for name, response in replay(front, client).items():
         assert is_of_this_run(int(response.headers["x-timestamp"])), name
@@ -86,7 +88,7 @@ def test_what_all_clients_send_works_through_https(any_front: tuple[RunningServe
         assert visible_files(server.originals) == visible_files(server.thumbnails) == []
 
 
-def test_the_xml_names_https_addresses_whatever_a_client_claims(start: Start, behind: Behind) -> None:
+def test_the_xml_contains_https_addresses_whatever_headers_a_client_sends(start: Start, behind: Behind) -> None:
     front = behind(start(TRUSTED_PROXIES=["127.0.0.1"], SERVER_NAME=HOST, SERVER_PORT=80))
     for name in ("X-Forwarded-Proto", "X_Forwarded_Proto", "X-Forwarded-Host", "Host", "Forwarded"):
         value = {"X-Forwarded-Proto": "http", "X_Forwarded_Proto": "http"}.get(name, "evil.example")
@@ -96,7 +98,7 @@ def test_the_xml_names_https_addresses_whatever_a_client_claims(start: Start, be
     assert f">http://{HOST}/fileget<" in front.http.get("/web_asset_store.xml", {"X-Forwarded-Proto": "https"}).text
 
 
-def test_the_journal_names_the_client_that_nginx_saw(start: Start, behind: Behind) -> None:
+def test_the_journal_names_the_client_as_seen_by_nginx(start: Start, behind: Behind) -> None:
     server = start(**BEHIND_NGINX)
     front = behind(server)
     for source in ("127.0.0.1", "127.0.0.2"):  # a trusted one, and another
@@ -133,7 +135,7 @@ def test_http_2_works(start: Start, behind: Behind, tmp_path: Path) -> None:
     )
 
 
-def test_over_http_reads_are_redirected_but_never_an_upload_a_delete_or_the_xml(start: Start, behind: Behind) -> None:
+def test_http_reads_are_redirected_but_uploads_deletes_and_the_xml_are_not(start: Start, behind: Behind) -> None:
     front = behind(start(**CHECKED))
     assert front.http.upload("a.txt", b"x").text == "Ok."
     for ask in (front.http.get, front.http.head):
@@ -162,7 +164,7 @@ def test_over_http_reads_are_redirected_but_never_an_upload_a_delete_or_the_xml(
     [({}, ["127.0.0.1"], 200), (COLLECTED, ["127.0.0.1"], 200), (COLLECTED, [], 403)],
     ids=["streamed", "collected", "collected, and X-Receiving-Seconds is not trusted"],
 )
-def test_a_long_upload_does_not_outlive_its_token_and_is_not_kept_on_the_disk_of_nginx(
+def test_a_long_upload_does_not_outlive_its_token_and_is_not_buffered_by_nginx(
     start: Start, behind: Behind, changes: Changes, trusted: list[str], status: int
 ) -> None:
     front = behind(start(TIME_TOLERANCE=2, TRUSTED_PROXIES=trusted), changes)
@@ -178,7 +180,7 @@ def test_a_long_upload_does_not_outlive_its_token_and_is_not_kept_on_the_disk_of
         assert front.read(connection).status == status
 
 
-def test_a_client_cannot_make_an_old_token_young(start: Start, behind: Behind) -> None:
+def test_a_client_cannot_rejuvenate_an_old_token(start: Start, behind: Behind) -> None:
     front = behind(start(**BEHIND_NGINX))
     old = tokens.make(KEY, "a", int(time.time()) - 300)
     for header in ("X-Receiving-Seconds", "X_Receiving_Seconds", "x-receiving_seconds"):
@@ -187,7 +189,7 @@ def test_a_client_cannot_make_an_old_token_young(start: Start, behind: Behind) -
 
 
 @pytest.mark.parametrize("name", [BASIC, ADVANCED])
-def test_large_files_go_through_and_wait_for_slow_readers_where_they_are(
+def test_large_files_pass_through_without_being_buffered_for_slow_readers(
     start: Start, behind: Behind, name: str
 ) -> None:
     front = behind(start(**BEHIND_NGINX), name=name)
@@ -220,7 +222,7 @@ def trickle(front: Front, version: str, method: str) -> tuple[str, set[str]]:
 @pytest.mark.parametrize("name", [BASIC, ADVANCED])
 @pytest.mark.parametrize("version", ["1.1", "2"])
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_bodies_of_unknown_length_are_refused_and_not_kept_on_the_disk_of_nginx(
+def test_bodies_of_unknown_length_are_rejected_and_not_buffered_by_nginx(
     start: Start, behind: Behind, name: str, version: str, method: str
 ) -> None:
     front = behind(start(**CHECKED), http_2(), name)
@@ -230,7 +232,7 @@ def test_bodies_of_unknown_length_are_refused_and_not_kept_on_the_disk_of_nginx(
     assert temporary == set()
 
 
-def test_who_sends_too_much_learns_why(start: Start, behind: Behind) -> None:
+def test_an_upload_that_is_too_large_gets_the_reason(start: Start, behind: Behind) -> None:
     front = behind(start(**BEHIND_NGINX, MAX_UPLOAD_BYTES=1_000_000))
     response = front.upload("a", bytes(20_000_000))
     assert response.status == 413
@@ -248,7 +250,7 @@ SILENCES = {
 
 
 @pytest.mark.parametrize("setting", SILENCES)
-def test_silent_clients_lose_their_connection(start: Start, behind: Behind, setting: str) -> None:
+def test_silent_clients_are_disconnected(start: Start, behind: Behind, setting: str) -> None:
     server = start(**CHECKED)
     server.upload("a.bin", bytes(40_000_000))
     front = behind(server, {setting: re.sub(r"\d+s", "1s", setting)})
@@ -345,7 +347,7 @@ def is_right_response(response: Response, status: int, whole: bytes) -> bool:
     return response.body == (whole if status == 200 else b"")
 
 
-def test_conditions_and_ranges_are_answered_as_by_the_server(any_front: tuple[RunningServer, Front]) -> None:
+def test_conditional_requests_and_ranges_work_as_on_the_server(any_front: tuple[RunningServer, Front]) -> None:
     server, front = any_front
     front.upload("a.jpg", pictures.jpeg())
     for query in ("/fileget?filename=a.jpg", "/fileget?filename=a.jpg&type=T&scale=100"):
@@ -372,7 +374,7 @@ def test_conditions_and_ranges_are_answered_as_by_the_server(any_front: tuple[Ru
 # --- private files ---------------------------------------------------------------------------------------------------
 
 
-def test_what_the_server_has_checked_nginx_sends_and_nothing_else(start: Start, behind: Behind) -> None:
+def test_nginx_sends_only_files_that_the_server_has_authorised(start: Start, behind: Behind) -> None:
     server = start(**CHECKED, REQUIRE_KEY_FOR_GET=True, ALLOW_STATIC_FILE_ACCESS=False)
     front = behind(server)
     front.upload("ñ 1.jpg", pictures.jpeg())
@@ -404,7 +406,7 @@ WAYS_ROUND = """
 
 
 @pytest.mark.parametrize("name", [BASIC, ADVANCED])
-def test_there_is_no_way_round_the_key(start: Start, behind: Behind, name: str) -> None:
+def test_the_key_cannot_be_bypassed(start: Start, behind: Behind, name: str) -> None:
     server = start(**CHECKED, KEY="", REQUIRE_KEY_FOR_GET=True, ALLOW_STATIC_FILE_ACCESS=False)
     front = behind(server, name=name)
     server.upload("a.jpg", pictures.jpeg())
@@ -418,7 +420,7 @@ def test_there_is_no_way_round_the_key(start: Start, behind: Behind, name: str) 
             assert front.http.request("GET", path, headers=headers).status in (301, 404)
 
 
-def test_of_files_that_nginx_may_not_read_it_says_where_to_look(start: Start, behind: Behind) -> None:
+def test_files_that_nginx_cannot_read_are_reported_with_advice(start: Start, behind: Behind) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can start an nginx of another user")
     front = behind(start(**CHECKED), user="user nobody nogroup;")
@@ -450,7 +452,7 @@ def fill(server: Client) -> None:
         assert server.thumbnail(name, 100).status == 200
 
 
-def test_public_thumbnails_come_from_nginx_even_while_the_server_is_down(start: Start, behind: Behind) -> None:
+def test_public_thumbnails_are_served_by_nginx_while_the_server_is_down(start: Start, behind: Behind) -> None:
     server = start()
     fill(server)
     front = behind(server, FAST, ADVANCED, upstream=free_port())
@@ -460,7 +462,7 @@ def test_public_thumbnails_come_from_nginx_even_while_the_server_is_down(start: 
     assert front.get("/fileget?filename=a.jpg").status == front.thumbnail("a.jpg", 99).status == 502
 
 
-def test_until_somebody_switches_the_fast_path_on_the_server_is_asked(start: Start, behind: Behind) -> None:
+def test_without_the_fast_path_every_request_goes_to_the_server(start: Start, behind: Behind) -> None:
     server = start(**CHECKED)
     fill(server)
     front = behind(server, name=ADVANCED)
@@ -476,7 +478,7 @@ def dominant(response: Response) -> tuple[int, ...]:
     return tuple(picture.getpixel((picture.width // 2, picture.height // 2)))  # type: ignore[arg-type]
 
 
-def test_a_replaced_deleted_or_removed_file_is_gone_at_once(any_front: tuple[RunningServer, Front]) -> None:
+def test_replaced_deleted_and_removed_files_are_no_longer_served(any_front: tuple[RunningServer, Front]) -> None:
     server, front = any_front
     queries = (f"/fileget?filename={UUID}.jpg", f"/fileget?filename={UUID}.jpg&type=T&scale=90")
     known: dict[str, tuple[int, ...]] = {}
@@ -559,7 +561,9 @@ def odd_store(server: RunningServer, outside: Path) -> None:
     os.mkfifo(server.originals / "pipe.jpg")
 
 
-def test_odd_requests_get_the_server_s_own_responses(any_front: tuple[RunningServer, Front], tmp_path: Path) -> None:
+def test_unusual_requests_get_the_responses_of_the_server(
+    any_front: tuple[RunningServer, Front], tmp_path: Path
+) -> None:
     server, front = any_front
     odd_store(server, tmp_path)
     plain = server.restarted(**BEHIND_NGINX)
@@ -579,7 +583,7 @@ def test_odd_requests_get_the_server_s_own_responses(any_front: tuple[RunningSer
         plain.stop()
 
 
-def test_folders_that_are_links_to_another_disk_are_served(start: Start, behind: Behind, tmp_path: Path) -> None:
+def test_folders_linked_to_another_disk_are_served(start: Start, behind: Behind, tmp_path: Path) -> None:
     server = start(**CHECKED)
     for folder in (server.originals, server.thumbnails):
         folder.rename(tmp_path / folder.name)
@@ -596,7 +600,7 @@ COLLECTIONS = {
 }
 
 
-def test_with_folders_for_collections_nginx_looks_in_the_right_one_or_asks(start: Start, behind: Behind) -> None:
+def test_with_collection_folders_nginx_finds_the_right_one_or_asks_the_server(start: Start, behind: Behind) -> None:
     folders = {"KU Fish": "ichthyology", "Herpetología": "herps/all", "Birds": "birds"}
     server = start(**CHECKED, COLLECTION_DIRS=folders)
     front = behind(server, {**FAST, **COLLECTIONS}, ADVANCED)
@@ -620,7 +624,7 @@ def test_with_folders_for_collections_nginx_looks_in_the_right_one_or_asks(start
         assert not collection or pictures.alike(dominant(response), colours[collection])
 
 
-def test_thumbnails_follow_an_upload_over_a_file_removed_by_hand_and_a_restore(start: Start, behind: Behind) -> None:
+def test_thumbnails_are_current_after_a_manual_removal_and_after_a_restore(start: Start, behind: Behind) -> None:
     server = start()
     front = behind(server, FAST, ADVANCED)
     for colour in (pictures.RED, pictures.GREEN, pictures.BLUE):
@@ -649,7 +653,7 @@ def fast_names(name: str) -> list[str]:
     return found
 
 
-def test_the_names_and_types_of_thumbnails_are_those_of_the_server() -> None:
+def test_nginx_and_server_agree_on_names_and_types_of_thumbnails() -> None:
     assert {extension.removeprefix(".") for extension in formats._EXTENSIONS} <= set(EXTENSIONS.split())
     for root in ("a", "b.c", UUID, UUID.upper(), "sp612.att", "sp612", "x_50", "d" * 196, "d" * 200):
         for extension in [*EXTENSIONS.split(), *EXTENSIONS.upper().split()]:
@@ -667,7 +671,7 @@ def test_the_names_and_types_of_thumbnails_are_those_of_the_server() -> None:
 
 
 @pytest.mark.parametrize("name", [BASIC, ADVANCED])
-def test_nginx_has_no_warnings(start: Start, behind: Behind, name: str) -> None:
+def test_nginx_reports_no_warnings(start: Start, behind: Behind, name: str) -> None:
     front = behind(start(), http_2(), name)
     command = [str(NGINX), "-t", "-p", str(front.folder), "-c", str(front.folder / "nginx.conf")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stderr
@@ -683,11 +687,11 @@ def directives(text: str) -> set[str]:
     return {" ".join(each.split()) for each in found}
 
 
-def test_the_file_that_most_museums_need_is_short() -> None:
+def test_the_basic_configuration_is_short() -> None:
     assert edited({}, BASIC).count("\n") <= 60
 
 
-def test_the_advanced_file_has_all_that_the_other_has() -> None:
+def test_the_advanced_configuration_contains_the_basic_one() -> None:
     basic, advanced = (directives(edited({}, name)) for name in (BASIC, ADVANCED))
     assert {"proxy_request_buffering off;", "reset_timedout_connection on;", "location /protected-store/ {"} <= basic
     missing = {each for each in basic - advanced if not each.startswith(("alias", "error_page"))}
@@ -695,7 +699,7 @@ def test_the_advanced_file_has_all_that_the_other_has() -> None:
 
 
 @pytest.mark.parametrize("name", [BASIC, ADVANCED])
-def test_errors_of_nginx_are_sentences_that_pages_elsewhere_can_read(start: Start, behind: Behind, name: str) -> None:
+def test_errors_of_nginx_are_plain_text_and_readable_across_origins(start: Start, behind: Behind, name: str) -> None:
     front = behind(start(), name=name, upstream=free_port())
     responses = [front.get("/web_asset_store.xml"), front.upload("a", bytes(3_000_000)), front.delete("a")]
     responses += [front.http.upload("a", b"x"), front.request("OPTIONS", "/fileupload")]
@@ -714,7 +718,7 @@ def test_errors_of_nginx_are_sentences_that_pages_elsewhere_can_read(start: Star
 LIMITS = {"#geo ": "geo ", "#map ": "map ", "#limit_req": "limit_req", "burst=500": "burst=4", "50r/s": "1r/m"}
 
 
-def test_the_example_of_limits_slows_strangers_down_and_nobody_else(start: Start, behind: Behind) -> None:
+def test_the_example_of_rate_limits_exempts_the_listed_addresses(start: Start, behind: Behind) -> None:
     server = start(**CHECKED)
     fill(server)
     front = behind(server, {**FAST, **LIMITS}, ADVANCED)
@@ -728,7 +732,7 @@ def test_the_example_of_limits_slows_strangers_down_and_nobody_else(start: Start
 
 
 @pytest.mark.parametrize("name", [BASIC, ADVANCED])
-def test_below_a_path_on_the_host_of_specify_7(start: Start, behind: Behind, name: str) -> None:
+def test_the_server_works_under_a_path_on_the_specify_7_host(start: Start, behind: Behind, name: str) -> None:
     server = start(**{**CHECKED, "PUBLIC_URL": f"https://{HOST}/assets"})
     fill(server)
     front = behind(server, {**below_assets(name), **(FAST if name == ADVANCED else {})}, name)
@@ -751,7 +755,7 @@ def test_below_a_path_on_the_host_of_specify_7(start: Start, behind: Behind, nam
         assert front.get(path).text.startswith("Specify 7 at "), path
 
 
-def test_compose_starts_nginx_only_by_its_profile_and_with_this_file(tmp_path: Path) -> None:
+def test_compose_starts_nginx_only_with_its_profile_and_this_file(tmp_path: Path) -> None:
     compose = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
     server, nginx = compose.split("\n  nginx:\n")
     assert '"${PUBLISHED_PORT:-8080}:8080"' in server

@@ -96,7 +96,7 @@ def installation(environment: Path, tmp_path: Path) -> Iterator[Installation]:
     shutil.rmtree(folder)
 
 
-def test_the_wheel_installs_one_package_and_nothing_beside_it(wheel: Path) -> None:
+def test_the_wheel_installs_one_package_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"assetstore", f"web_asset_server-{__version__}.dist-info"}
@@ -139,7 +139,7 @@ def test_the_installed_server_serves_from_an_empty_folder(installation: Installa
     assert "1 file, " in installation.command("asset-admin", "verify", BASE_DIR="store").stdout
 
 
-def test_an_installed_program_runs_no_settings_file_that_lies_around(installation: Installation) -> None:
+def test_an_installed_program_runs_no_settings_file_from_the_working_directory(installation: Installation) -> None:
     (installation.folder / "settings.py").write_text("raise SystemExit('this ran')")
     (installation.folder / "store/originals").mkdir(parents=True)
     done = installation.command("asset-admin", "usage", BASE_DIR="store")
@@ -147,7 +147,9 @@ def test_an_installed_program_runs_no_settings_file_that_lies_around(installatio
 
 
 @pytest.mark.parametrize("program", ["asset-server", "asset-admin"])
-def test_an_installed_program_makes_no_attachment_folder_unasked(installation: Installation, program: str) -> None:
+def test_an_installed_program_creates_no_attachment_folder_unless_configured(
+    installation: Installation, program: str
+) -> None:
     done = installation.command(program, *(["verify"] if program == "asset-admin" else []), PORT="0")
     assert done.returncode == 1
     assert f"there is no folder {installation.folder}/attachments" in done.stderr
@@ -181,7 +183,7 @@ def test_the_commands_start_from_a_checkout_as_in_an_editable_installation(comma
     assert "Traceback" not in done.stderr
 
 
-def test_the_formats_of_the_doctor_are_in_the_package(installation: Installation) -> None:
+def test_the_samples_of_the_doctor_are_in_the_package(installation: Installation) -> None:
     (installation.folder / "store").mkdir()
     done = installation.command("asset-admin", "doctor", "--only", "tools", BASE_DIR="store")
     assert "Traceback" not in done.stderr
@@ -209,7 +211,7 @@ def without_optional_libraries(*arguments: str, base: Path, **environ: str) -> s
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_needs_a_library_that_is_not_installed_says_which(
+def test_a_missing_optional_library_is_named(
     arguments: tuple[str, ...], environ: dict[str, str], library: str, tmp_path: Path
 ) -> None:
     (tmp_path / "originals").mkdir()
@@ -225,12 +227,12 @@ def test_the_rest_works_without_the_optional_libraries(tmp_path: Path) -> None:
     assert (done.returncode, "0 files" in done.stdout) == (0, True), done.stderr
 
 
-def test_the_changelog_begins_with_this_version() -> None:
+def test_the_changelog_starts_with_this_version() -> None:
     changelog = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.findall(r"^## \[(\d[^]]*)\] - \d{4}-\d\d-\d\d$", changelog, re.M)[0] == __version__
 
 
-def test_the_package_is_for_the_versions_of_python_that_it_names() -> None:
+def test_the_package_metadata_agrees_on_the_python_versions() -> None:
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(PYPROJECT["project"]["classifiers"]))
     assert PYPROJECT["project"]["requires-python"] == f">={named[0]}"
     assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{named[0].replace('.', '')}"

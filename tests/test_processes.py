@@ -144,7 +144,7 @@ def holders(lock: Path) -> list[int]:
     return [int(row[4]) for row in rows if row[1] == "FLOCK" and row[5].rpartition(":")[2] == inode]
 
 
-def test_a_thumbnail_is_made_once_however_many_ask_both_processes(tmp_path: Path) -> None:
+def test_concurrent_requests_to_both_processes_generate_a_thumbnail_once(tmp_path: Path) -> None:
     port = free_port()
     with granian(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (_, client):
         for name in ("a.jpg", "b.jpg", "c.jpg"):
@@ -183,7 +183,7 @@ def test_both_processes_together_cache_thumbnails_of_no_more_sizes_than_allowed(
         assert visible_files(tmp_path / "a/thumbnails") == []
 
 
-def test_the_journal_has_every_one_of_many_parallel_uploads_once(tmp_path: Path) -> None:
+def test_parallel_uploads_are_each_journaled_once(tmp_path: Path) -> None:
     names = [f"upload-{number}.txt" for number in range(200)]
     with granian(tmp_path / "a") as (_, client), ThreadPoolExecutor(24) as clients:
         answers = list(clients.map(lambda name: client.upload(name, name.encode()), names))
@@ -193,7 +193,7 @@ def test_the_journal_has_every_one_of_many_parallel_uploads_once(tmp_path: Path)
     assert all((tmp_path / "a/originals" / name).read_text() == name for name in names)
 
 
-def test_of_parallel_uploads_of_one_name_each_but_the_first_replaces_another(tmp_path: Path) -> None:
+def test_parallel_uploads_of_one_name_replace_each_other(tmp_path: Path) -> None:
     with granian(tmp_path / "a") as (_, client), ThreadPoolExecutor(24) as clients:
         list(clients.map(lambda number: client.upload("a.txt", b"%d" % number), range(60)))
     assert len(events(tmp_path / "a", "stored")) == 1
@@ -212,7 +212,7 @@ def test_without_a_key_both_processes_use_the_same_one_which_is_shown_once(tmp_p
         assert program.ended()[1].count(key) == 1
 
 
-def test_metrics_add_up_over_the_processes_and_survive_the_death_of_the_one_that_gives_them(tmp_path: Path) -> None:
+def test_metrics_are_summed_over_processes_and_survive_the_exporting_process(tmp_path: Path) -> None:
     port = free_port()
     with granian(tmp_path / "a", METRICS_ADDRESS=f"127.0.0.1:{port}") as (program, client):
         with connections(client.port, each=3) as by_process:
@@ -232,7 +232,7 @@ def test_metrics_add_up_over_the_processes_and_survive_the_death_of_the_one_that
             assert victim not in by_process
 
 
-def test_the_folder_of_the_metrics_is_new_at_each_start_and_gone_at_the_end(tmp_path: Path) -> None:
+def test_the_metrics_folder_is_created_at_start_and_removed_at_exit(tmp_path: Path) -> None:
     folders = []
     for _ in range(2):
         port = free_port()
@@ -249,7 +249,7 @@ def test_the_folder_of_the_metrics_is_new_at_each_start_and_gone_at_the_end(tmp_
     assert folders[0] != folders[1]
 
 
-def test_what_the_server_does_by_itself_one_process_does(tmp_path: Path) -> None:
+def test_periodic_tasks_run_in_one_process_only(tmp_path: Path) -> None:
     trash = tmp_path / "a/originals/.asset-server/trash"
     trash.mkdir(parents=True)
     for number in range(100):
@@ -269,7 +269,7 @@ def test_what_the_server_does_by_itself_one_process_does(tmp_path: Path) -> None
     assert sorted(events(tmp_path / "a", "purged")) == sorted(f"old-{number}.txt" for number in range(100))
 
 
-def test_large_uploads_arrive_whole_and_ranges_give_their_part(tmp_path: Path) -> None:
+def test_large_uploads_are_stored_intact_and_ranges_work(tmp_path: Path) -> None:
     size = 20 * MEGABYTE
     with granian(tmp_path / "a") as (_, client):
         stream_upload(client, "large.tif", size)
@@ -321,14 +321,14 @@ def test_sighup_replaces_both_processes_and_lets_running_uploads_finish(tmp_path
         assert client.get("/fileget", filename="a").status == 200
 
 
-def test_all_processes_together_have_a_render_worker_for_each_core(tmp_path: Path) -> None:
+def test_all_processes_together_have_one_render_worker_per_core(tmp_path: Path) -> None:
     workers = max(1, this_machine().cores // PROCESSES)
     with granian(tmp_path / "a") as (program, _):
         program.process.terminate()
         assert f"render_workers = {workers}," in program.ended()[1]
 
 
-def test_another_process_takes_the_place_of_one_that_dies(tmp_path: Path) -> None:
+def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
     with granian(tmp_path / "a") as (program, client):
         client.upload("a.jpg", pictures.jpeg())
         for _ in range(2):
@@ -340,7 +340,7 @@ def test_another_process_takes_the_place_of_one_that_dies(tmp_path: Path) -> Non
                 assert group[0].get("/fileget", filename="a.jpg").body == pictures.jpeg()
 
 
-def test_no_process_serves_on_when_the_one_that_watches_is_killed(tmp_path: Path) -> None:
+def test_no_process_survives_its_supervisor(tmp_path: Path) -> None:
     program = Program(environ_for(tmp_path))
     port = program.port()
     assert Client(port).get("/healthz").status == 200
@@ -353,7 +353,7 @@ def test_no_process_serves_on_when_the_one_that_watches_is_killed(tmp_path: Path
         assert client.get("/healthz").status == 200
 
 
-def test_what_is_wrong_is_said_once_and_no_process_is_begun(tmp_path: Path) -> None:
+def test_a_configuration_error_is_reported_once_and_no_process_is_started(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         for environ, line in (
             ({"PORT": str(other.getsockname()[1])}, "is in use by another program."),

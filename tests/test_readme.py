@@ -54,7 +54,7 @@ def with_server(commands: str, server: RunningServer) -> str:
     return commands.replace("$(cat attachments/.asset-server/key)", KEY)
 
 
-def test_the_first_upload_goes_as_the_readme_shows(server: RunningServer) -> None:
+def test_the_first_upload_works_as_the_readme_shows(server: RunningServer) -> None:
     script = "set -e\n" + with_server(FIRST_UPLOAD, server)
     run = subprocess.run(["bash", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert run.stdout == FIRST_UPLOAD_PRINTS
@@ -68,7 +68,7 @@ def test_the_blocks_of_the_readme_can_be_pasted() -> None:
     assert "```console" not in README
 
 
-def test_the_restore_drill_goes_as_shown(server: RunningServer, tmp_path: Path) -> None:
+def test_the_restore_drill_works_as_documented(server: RunningServer, tmp_path: Path) -> None:
     number = "40"  # instead of the thousand: starting curl and openssl takes its time
     steps = console(section(RECOVERY, "Restore drill"))
     preparation = with_server(FIRST_UPLOAD.split("sample=")[0], server)
@@ -84,7 +84,7 @@ def test_every_finding_of_verify_is_described() -> None:
     assert re.findall(r"^\| (\w+) \|", section(RECOVERY, "Checksums"), re.M)[1:] == list(MEANINGS)
 
 
-def test_the_page_of_settings_is_what_the_generator_makes() -> None:
+def test_the_settings_page_is_up_to_date() -> None:
     assert settings_doc.page() == SETTINGS_PAGE, "run: .venv/bin/python -m script.settings_doc"
 
 
@@ -94,13 +94,13 @@ def test_every_setting_is_described_once() -> None:
     assert sorted(described) == sorted(SETTINGS)
 
 
-def test_every_variable_of_the_environment_is_described() -> None:
+def test_every_environment_variable_is_described() -> None:
     variables = {variable for setting in SETTINGS.values() for variable in setting.other_names}
     for variable in {*variables, loading.PREVIOUS_KEY_VARIABLE}:
         assert f"`{variable}`" in SETTINGS_PAGE
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
+def test_links_in_the_readme_have_targets() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
         if "://" in target:
             continue

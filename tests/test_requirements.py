@@ -41,7 +41,7 @@ def test_the_lock_installs_what_requirements_txt_pins(python: str, machine: str)
     assert {name: locked.get(name) for name in direct} == direct, "run: script/lock"
 
 
-def test_the_lock_has_nothing_that_no_library_asks_for() -> None:
+def test_the_lock_contains_only_required_libraries() -> None:
     entries = re.split(r"^(?=\w)", LOCK, flags=re.M)[1:]
     reasons = {canonicalize_name(Requirement(entry.split("\\")[0]).name): entry.split("# via")[1] for entry in entries}
     for name, reason in reasons.items():
@@ -57,7 +57,7 @@ def test_every_library_in_the_lock_has_one_version_and_its_hashes() -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), entry
 
 
-def test_the_package_asks_for_what_requirements_txt_pins_and_no_more() -> None:
+def test_the_package_depends_on_exactly_what_requirements_txt_pins() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {name: asked for name, asked in project["optional-dependencies"].items() if name != "all"}
     asked = requirements([*project["dependencies"], *itertools.chain(*extras.values())])

@@ -49,7 +49,7 @@ def test_the_server_s_own_files_are_never_served(start: Start) -> None:
         ("film.mp4", b"\0\0\0\x18ftypmp42", False),
     ],
 )
-def test_stored_content_is_harmless_but_stays_viewable(
+def test_stored_content_is_viewable_but_cannot_run_scripts(
     server: RunningServer, name: str, content: bytes, is_sandboxed: bool
 ) -> None:
     server.upload(name, content)
@@ -74,7 +74,7 @@ def test_a_browser_may_not_run_a_stored_file_in_a_page_of_the_same_origin(
         assert server.get(path, {"Sec-Fetch-Dest": "document"}).body == b"alert(1)"
 
 
-def test_a_token_s_time_counts_from_what_a_trusted_proxy_says_it_took(start: Start) -> None:
+def test_tokens_are_checked_against_the_arrival_time_reported_by_a_trusted_proxy(start: Start) -> None:
     server = start(TRUSTED_PROXIES=("127.0.0.1",))
     old = tokens.make(KEY, "a", int(time.time()) - 300)
     parts: list[tuple[str, str | tuple[str, bytes]]] = [("store", "a"), ("token", old), ("f", ("f", b"x"))]
@@ -85,13 +85,13 @@ def test_a_token_s_time_counts_from_what_a_trusted_proxy_says_it_took(start: Sta
         assert server.post_parts(parts, {"X-Receiving-Seconds": nonsense}).status == 403, nonsense
 
 
-def test_a_stranger_cannot_make_an_old_token_young(server: RunningServer) -> None:
+def test_an_untrusted_client_cannot_rejuvenate_an_old_token(server: RunningServer) -> None:
     old = tokens.make(KEY, "a", int(time.time()) - 300)
     answer = server.get("/testkey", {"X-Receiving-Seconds": "300"}, random="a", token=old)
     assert answer.status == 403
 
 
-def test_the_journal_names_the_client_behind_a_trusted_proxy_and_believes_no_one_else(start: Start) -> None:
+def test_the_journal_names_the_client_reported_by_trusted_proxies_only(start: Start) -> None:
     for trusted, client in ((("127.0.0.1",), "203.0.113.9"), ((), "127.0.0.1")):
         server = start(TRUSTED_PROXIES=trusted)
         server.upload("a", b"x", {"X-Forwarded-For": "8.8.8.8, 203.0.113.9"})
@@ -100,9 +100,7 @@ def test_the_journal_names_the_client_behind_a_trusted_proxy_and_believes_no_one
         assert event.client == client
 
 
-def test_refused_tokens_are_counted_by_client_and_logged_without_them(
-    start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_rejected_tokens_are_counted_by_client_and_not_logged(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     server = start()
     caplog.set_level("INFO")
     forged = tokens.make("another key", "a", int(time.time()))
@@ -113,7 +111,7 @@ def test_refused_tokens_are_counted_by_client_and_logged_without_them(
     assert forged.partition(":")[0] not in caplog.text
 
 
-def test_a_reader_gets_one_whole_version_with_its_own_headers_whatever_happens(server: RunningServer) -> None:
+def test_a_reader_always_gets_one_complete_version_with_matching_headers(server: RunningServer) -> None:
     versions = [bytes([number]) * (300_000 + 1000 * number) for number in range(5)]
     server.upload("a.bin", versions[0])
     done = threading.Event()
@@ -138,7 +136,7 @@ def test_a_reader_gets_one_whole_version_with_its_own_headers_whatever_happens(s
     assert len(tags) > 1
 
 
-def test_a_tag_changes_with_the_bytes_even_if_size_and_date_are_put_back(server: RunningServer) -> None:
+def test_the_etag_changes_with_the_content_even_if_size_and_date_do_not(server: RunningServer) -> None:
     import os
 
     server.upload("a.bin", b"one")
@@ -151,7 +149,7 @@ def test_a_tag_changes_with_the_bytes_even_if_size_and_date_are_put_back(server:
     assert (answer.status, answer.body) == (200, b"two")
 
 
-def test_a_client_that_sends_too_much_still_hears_why(start: Start) -> None:
+def test_a_client_that_sends_too_much_receives_the_reason(start: Start) -> None:
     server = start(MAX_UPLOAD_BYTES=1_000_000)
     body, content_type = multipart_body([("store", "a"), ("token", server.token("a")), ("f", ("f", bytes(20_000_000)))])
     answer = server.request("POST", "/fileupload", body, {"Content-Type": content_type})

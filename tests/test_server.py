@@ -32,7 +32,7 @@ def is_sentence(answer: Response) -> bool:
 # --- pages and XML ---------------------------------------------------------------------------------------------------
 
 
-def test_the_front_page_says_that_it_works_and_what_to_put_into_specify(start: Start) -> None:
+def test_the_front_page_confirms_the_server_and_shows_the_address_for_specify(start: Start) -> None:
     answer = start(SERVER_NAME="assets.museum.org", SERVER_PORT=80).get("/")
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/html; charset=UTF-8"
@@ -56,7 +56,7 @@ def test_the_xml_lists_the_advertised_addresses_not_the_listening_port(start: St
     assert [child.tag for child in root] == ["url"] * 5
 
 
-def test_a_host_that_a_stranger_sends_never_appears_in_the_xml(server: RunningServer) -> None:
+def test_a_host_header_never_appears_in_the_xml(server: RunningServer) -> None:
     answer = server.get("/web_asset_store.xml", {"Host": "evil.example", "X-Forwarded-Host": "evil.example"})
     assert "evil" not in answer.text
 
@@ -73,12 +73,12 @@ def test_a_public_url_is_the_base_of_everything_advertised(start: Start) -> None
 
 
 @pytest.mark.parametrize("random", ["7", "-1160163795", "", "ñ"])
-def test_testkey_accepts_the_token_of_whatever_random_text(server: RunningServer, random: str) -> None:
+def test_testkey_accepts_a_token_for_any_text(server: RunningServer, random: str) -> None:
     answer = server.get("/testkey", random=random, token=server.token(random))
     assert (answer.status, answer.text) == (200, "Ok.")
 
 
-def test_testkey_says_why_it_refuses(server: RunningServer) -> None:
+def test_testkey_explains_rejections(server: RunningServer) -> None:
     wrong_key = Client(server.port, "wrong")
     for query, reason in [
         ({"random": "1"}, "no token"),
@@ -95,7 +95,7 @@ def test_testkey_says_why_it_refuses(server: RunningServer) -> None:
     assert server.get("/testkey", random="1", token=server.token("1", age=100)).status == 200
 
 
-def test_repeated_tokens_and_names_are_refused(server: RunningServer) -> None:
+def test_repeated_tokens_and_names_are_rejected(server: RunningServer) -> None:
     token = server.token("1")
     assert server.get(f"/testkey?random=1&token={token}&token={token}").status == 403
     assert server.get(f"/testkey?random=1&random=1&token={token}").status == 403
@@ -117,7 +117,7 @@ def test_without_a_configured_key_the_server_uses_its_own_and_never_serves_it(st
         assert server.key not in answer.text
 
 
-def test_a_good_token_comes_before_everything_else(start: Start) -> None:
+def test_the_token_is_checked_before_everything_else(start: Start) -> None:
     server = start(COLLECTION_DIRS={"KU Fish": "fish"}, REQUIRE_KEY_FOR_GET=True)
     for route in ("/fileget", "/getmetadata"):
         assert server.get(route, filename="../x", coll="unknown", token="bad").status == 403
@@ -129,7 +129,7 @@ def test_a_good_token_comes_before_everything_else(start: Start) -> None:
     assert server.upload("a.jpg", b"", type="T", coll="unknown", token="bad").status == 403
 
 
-def test_reading_needs_a_token_only_if_the_setting_says_so(start: Start) -> None:
+def test_reading_requires_a_token_only_if_configured(start: Start) -> None:
     for required in (False, True):
         server = start(REQUIRE_KEY_FOR_GET=required)
         server.upload("a.jpg", pictures.jpeg())
@@ -143,7 +143,7 @@ def test_reading_needs_a_token_only_if_the_setting_says_so(start: Start) -> None
 # --- uploads and deletes ---------------------------------------------------------------------------------------------
 
 
-def test_what_is_uploaded_comes_back_byte_for_byte(server: RunningServer) -> None:
+def test_an_upload_is_served_byte_for_byte(server: RunningServer) -> None:
     content = bytes(range(256)) * 4000
     answer = server.upload("7ab24b22.ñandú", content)
     assert (answer.status, answer.text) == (200, "Ok.")
@@ -162,7 +162,7 @@ def test_a_second_upload_of_a_name_replaces_the_first(server: RunningServer) -> 
     assert answer.headers["etag"] != before
 
 
-def test_thumbnail_uploads_are_ignored_but_need_a_good_token(server: RunningServer) -> None:
+def test_thumbnail_uploads_are_ignored_but_require_a_valid_token(server: RunningServer) -> None:
     answer = server.upload("a.jpg", b"x", type="T")
     assert (answer.status, answer.text) == (200, "Ignoring thumbnail upload!")
     assert server.post_parts([("type", "T"), ("store", "a.jpg"), ("token", server.token("a.jpg"))]).status == 200
@@ -188,7 +188,7 @@ def test_only_the_exact_letter_t_means_a_thumbnail(server: RunningServer) -> Non
         ([("store", "a"), ("token", "good"), ("x", "y" * 70_000), ("f", ("f", b"x"))], 413),
     ],
 )
-def test_a_wrong_upload_gets_a_sentence_and_stores_nothing(
+def test_an_invalid_upload_gets_a_reason_and_stores_nothing(
     server: RunningServer, parts: list[tuple[str, str]], status: int
 ) -> None:
     good = server.token("a")
@@ -199,7 +199,7 @@ def test_a_wrong_upload_gets_a_sentence_and_stores_nothing(
     assert everything(server) == {}
 
 
-def test_a_folder_in_the_way_of_an_upload_is_named(server: RunningServer) -> None:
+def test_a_folder_at_the_path_of_an_upload_is_reported(server: RunningServer) -> None:
     (server.originals / "b.txt").mkdir()
     answer = server.upload("b.txt", b"x")
     assert answer.status == 400
@@ -265,7 +265,7 @@ def test_pages_elsewhere_may_read_the_headers_that_viewers_need(server: RunningS
         assert {"Accept-Ranges", "Content-Range", "ETag", "X-Timestamp"} <= set(exposed)
 
 
-def test_deleting_takes_the_original_and_exactly_its_thumbnails(server: RunningServer) -> None:
+def test_deleting_removes_the_original_and_exactly_its_thumbnails(server: RunningServer) -> None:
     names = ["sp61.att.jpg", "sp612.att.jpg", "sp61.att.png", "7ab24b22-1.jpg", "7ab24b22-12.jpg"]
     for name in names:
         server.upload(name, pictures.png() if name.endswith("png") else pictures.jpeg())
@@ -281,13 +281,13 @@ def test_deleting_takes_the_original_and_exactly_its_thumbnails(server: RunningS
     ]
 
 
-def test_deleting_what_is_not_there_is_404(server: RunningServer) -> None:
+def test_deleting_a_missing_file_is_404(server: RunningServer) -> None:
     answer = server.delete("a.jpg")
     assert answer.status == 404
     assert is_sentence(answer)
 
 
-def test_a_delete_may_come_as_multipart_too(server: RunningServer) -> None:
+def test_a_delete_may_be_sent_as_multipart(server: RunningServer) -> None:
     server.upload("a.txt", b"x")
     body = b"".join(
         f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
@@ -296,7 +296,7 @@ def test_a_delete_may_come_as_multipart_too(server: RunningServer) -> None:
     assert server.post_form("/filedelete", body + b"--b--\r\n", "multipart/form-data; boundary=b").status == 200
 
 
-def test_a_delete_in_a_query_or_by_get_deletes_nothing(server: RunningServer) -> None:
+def test_a_delete_by_query_string_or_get_deletes_nothing(server: RunningServer) -> None:
     server.upload("a.txt", b"x")
     query = f"/filedelete?filename=a.txt&token={quote(server.token('a.txt'))}"
     assert server.request("POST", query).status == 403
@@ -304,7 +304,7 @@ def test_a_delete_in_a_query_or_by_get_deletes_nothing(server: RunningServer) ->
     assert visible_files(server.originals) == ["a.txt"]
 
 
-def test_on_a_full_disk_uploads_and_new_thumbnails_get_507_and_everything_else_goes_on(
+def test_on_a_full_disk_only_uploads_and_new_thumbnails_get_507(
     tmp_path: Path, mounted: Callable[[Path, str], None]
 ) -> None:
     base = tmp_path / "small"
@@ -365,7 +365,7 @@ def test_a_client_that_has_the_file_gets_304(text: RunningServer) -> None:
         assert "x-timestamp" in answer.headers
 
 
-def test_head_says_what_get_would_say(text: RunningServer) -> None:
+def test_head_has_the_headers_of_get(text: RunningServer) -> None:
     text.upload("a.jpg", pictures.jpeg())
     for path in (
         "/",
@@ -401,19 +401,19 @@ def test_a_form_in_which_no_file_was_chosen_stores_nothing_and_replaces_nothing(
     assert (server.originals / "a.jpg").read_bytes() == b"good"
 
 
-def test_an_empty_file_is_a_file(server: RunningServer) -> None:
+def test_an_empty_file_can_be_stored_and_served(server: RunningServer) -> None:
     server.upload("empty.dat", b"")
     answer = server.get("/fileget", filename="empty.dat")
     assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"", "0")
     assert server.get("/fileget", {"Range": "bytes=0-"}, filename="empty.dat").status == 416
 
 
-def test_scale_is_ignored_for_originals_and_type_may_be_absent(text: RunningServer) -> None:
+def test_scale_is_ignored_for_originals_and_type_is_optional(text: RunningServer) -> None:
     for query in ({"scale": "null"}, {"type": "O", "scale": "null"}, {"type": "t"}, {}):
         assert text.get("/fileget", filename="notes.txt", **query).body == b"0123456789"
 
 
-def test_a_wished_name_makes_a_disposition(text: RunningServer) -> None:
+def test_a_requested_download_name_sets_content_disposition(text: RunningServer) -> None:
     answer = text.get("/fileget", filename="notes.txt", downloadname="a/notas ñ.txt")
     assert (
         answer.headers["content-disposition"] == "inline; filename*=utf-8''notas%20%C3%B1.txt; filename=\"notas n.txt\""
@@ -421,7 +421,7 @@ def test_a_wished_name_makes_a_disposition(text: RunningServer) -> None:
     assert "content-disposition" not in text.get("/fileget", filename="notes.txt").headers
 
 
-def test_stored_pages_cannot_act_in_the_name_of_the_curator(server: RunningServer) -> None:
+def test_stored_html_cannot_act_on_behalf_of_the_user(server: RunningServer) -> None:
     for name in ("a.html", "a.svg", "a.xml", "a"):
         server.upload(name, b"<script>alert(1)</script>")
         headers = server.get("/fileget", filename=name).headers
@@ -430,14 +430,14 @@ def test_stored_pages_cannot_act_in_the_name_of_the_curator(server: RunningServe
     assert server.get("/fileget", filename="a").headers["content-type"] == "application/octet-stream"
 
 
-def test_links_copied_out_of_html_work(text: RunningServer) -> None:
+def test_links_copied_from_html_work(text: RunningServer) -> None:
     text.upload("a.jpg", pictures.jpeg())
     answer = text.get("/fileget?type=T&amp;filename=a.jpg&amp;scale=100")
     assert answer.headers["content-type"] == "image/jpeg"
 
 
 @pytest.mark.parametrize("scale", ["", "0", "-5", "1.5", "null", "x", None])
-def test_a_thumbnail_needs_a_scale(server: RunningServer, scale: str | None) -> None:
+def test_a_thumbnail_requires_a_scale(server: RunningServer, scale: str | None) -> None:
     server.upload("a.jpg", pictures.jpeg())
     query = {} if scale is None else {"scale": scale}
     answer = server.get("/fileget", type="T", filename="a.jpg", **query)
@@ -458,7 +458,7 @@ def test_metadata_is_a_list_of_groups(server: RunningServer) -> None:
         assert groups["Image"]["Make"] == "Canon"
 
 
-def test_the_date_comes_as_plain_text_or_404(server: RunningServer) -> None:
+def test_the_date_is_returned_as_plain_text_or_404(server: RunningServer) -> None:
     server.upload("a.jpg", pictures.jpeg())
     server.upload("b.jpg", pictures.encoded(Image.new("RGB", (9, 9)), "JPEG"))
     answer = server.get("/getmetadata", filename="a.jpg", dt="date")
@@ -467,7 +467,7 @@ def test_the_date_comes_as_plain_text_or_404(server: RunningServer) -> None:
     assert server.get("/getmetadata", filename="b.jpg").text == "[]"
 
 
-def test_a_link_leads_to_the_file(start: Start) -> None:
+def test_a_link_redirects_to_the_file(start: Start) -> None:
     server = start(COLLECTION_DIRS={"KU Fish": "fish/wet"}, SERVER_NAME="m.org", SERVER_PORT=80)
     name = "ñ #1 & 50%.jpg"
     server.upload(name, pictures.jpeg(), coll="KU Fish")
@@ -479,7 +479,7 @@ def test_a_link_leads_to_the_file(start: Start) -> None:
     assert pictures.opened(server.get(thumbnail.text.removeprefix("http://m.org")).body).size == (100, 75)
 
 
-def test_direct_links_can_be_switched_off(start: Start) -> None:
+def test_direct_links_can_be_disabled(start: Start) -> None:
     server = start(ALLOW_STATIC_FILE_ACCESS=False)
     server.upload("a.txt", b"x")
     assert server.get("/getfileref", filename="a.txt").status == 404
@@ -512,7 +512,7 @@ def test_a_folder_under_static_is_not_found(server: RunningServer, path: str) ->
     assert is_sentence(server.get(f"/static/{path}"))
 
 
-def test_broken_utf_8_in_a_path_finds_no_other_file(server: RunningServer) -> None:
+def test_invalid_utf_8_in_a_path_matches_no_file(server: RunningServer) -> None:
     server.upload("ab.txt", b"x")
     answer = server.get("/static/originals/a%FFb.txt")
     assert answer.status == 400
@@ -536,7 +536,7 @@ def everything(server: RunningServer) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_name_gets_a_sentence_on_every_route_and_touches_nothing(start: Start, name: str) -> None:
+def test_a_hostile_name_is_rejected_on_every_route_and_touches_nothing(start: Start, name: str) -> None:
     server = start(KEY=None)
     (server.base / "x").write_text("not an original")
     before = everything(server)
@@ -618,7 +618,7 @@ def test_uploads_of_6_7_04_in_ascii_go_to_the_only_collection_that_fits(start: S
         ("GET", "/fileget?filename=absent.jpg", 404, None),
     ],
 )
-def test_refusals_are_plain_sentences_with_the_common_headers(
+def test_errors_are_plain_text_with_the_common_headers(
     server: RunningServer, method: str, path: str, status: int, allow: str | None
 ) -> None:
     answer = server.request(method, path)
@@ -632,7 +632,7 @@ def test_refusals_are_plain_sentences_with_the_common_headers(
 
 
 @pytest.mark.paste_only
-def test_a_fault_has_a_request_id_its_story_in_the_log_and_no_path_in_the_answer(
+def test_an_error_has_a_request_id_and_details_in_the_log_but_no_path_in_the_response(
     server: RunningServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(descriptor: int) -> None:
@@ -650,7 +650,7 @@ def test_a_fault_has_a_request_id_its_story_in_the_log_and_no_path_in_the_answer
 
 
 @pytest.mark.paste_only
-def test_even_an_unforeseen_error_is_a_plain_answer(
+def test_an_unexpected_error_gets_a_plain_response(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def surprise(*arguments: object) -> None:
@@ -679,7 +679,7 @@ def test_tokens_and_keys_stay_out_of_the_log(server: RunningServer, caplog: pyte
 # --- an existing tree ------------------------------------------------------------------------------------------------
 
 
-def test_an_existing_tree_is_served_extended_and_deleted_from_in_place(start: Start) -> None:
+def test_an_existing_folder_is_used_in_place(start: Start) -> None:
     server = start(COLLECTION_DIRS={"KUFishvoucher": "Ichthyology"})
     originals, thumbnails = server.base / "Ichthyology/originals", server.base / "Ichthyology/thumbnails"
     (originals / "sp6123.att.jpg").write_bytes(pictures.jpeg())

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed; s
 
 
 @needs_chromium
-def test_the_page_works_below_a_path_and_through_https(start: Start, behind: Behind, tmp_path: Path) -> None:
+def test_the_page_works_under_a_path_and_over_https(start: Start, behind: Behind, tmp_path: Path) -> None:
     server = start(**{**CHECKED, "PUBLIC_URL": f"https://{HOST}/assets"})
     front = behind(server, below_assets())
     (tmp_path / "a.jpg").write_bytes(pictures.jpeg())
@@ -59,7 +59,7 @@ def test_the_page_works_below_a_path_and_through_https(start: Start, behind: Beh
 
 
 @pytest.mark.parametrize("name", [BASIC, ADVANCED])
-def test_the_example_keeps_the_page_to_some_addresses(start: Start, behind: Behind, name: str) -> None:
+def test_the_example_restricts_the_page_to_some_addresses(start: Start, behind: Behind, name: str) -> None:
     server = start(**CHECKED)
     page = (PROJECT / "docs/nginx.md").read_text(encoding="utf-8")
     [example] = re.findall(r"```nginx\n(.*?)```", page, re.S)

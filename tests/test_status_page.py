@@ -70,7 +70,7 @@ def upload(browser: Browser, *files: Path) -> None:
 # --- The key ---
 
 
-def test_the_browser_signs_as_python_does(browser: Browser) -> None:
+def test_the_browser_generates_the_same_tokens_as_python(browser: Browser) -> None:
     source = (PROJECT / "views/status/hmac-md5.js").read_text(encoding="utf-8").replace("export ", "")
     chance = random.Random(7)
     letters = string.printable + "äß€日本語😀\0"
@@ -85,7 +85,7 @@ def test_the_browser_signs_as_python_does(browser: Browser) -> None:
     assert made == [hmac.new(key.encode(), message.encode(), "md5").hexdigest() for key, message in pairs]
 
 
-def test_a_wrong_key_is_explained_and_the_right_one_opens_the_page(browser: Browser, server: RunningServer) -> None:
+def test_a_wrong_key_is_explained_and_the_right_one_unlocks_the_page(browser: Browser, server: RunningServer) -> None:
     browser.complaints()
     browser.open(server.port)
     browser.picture("sign-in")
@@ -102,7 +102,7 @@ def test_a_wrong_key_is_explained_and_the_right_one_opens_the_page(browser: Brow
     assert "status of 403" in complaint
 
 
-def test_what_a_verification_found_is_explained(quiet: Browser, server: RunningServer) -> None:
+def test_findings_of_a_verification_are_explained(quiet: Browser, server: RunningServer) -> None:
     (server.originals / "a.jpg").write_bytes(pictures.encoded(pictures.scene(8, 8), "PNG"))
     rate_limit = RateLimit(None, threading.Event())
     list(Verification(server.context.originals, rate_limit, adopt=False, accept=False, client="test").run(resume=False))
@@ -114,7 +114,7 @@ def test_what_a_verification_found_is_explained(quiet: Browser, server: RunningS
     assert "misnamed: the content does not match the extension" in row
 
 
-def test_the_key_does_not_leave_the_page_and_no_stranger_is_asked(page: Browser, server: RunningServer) -> None:
+def test_the_key_does_not_leave_the_page_and_no_other_host_is_contacted(page: Browser, server: RunningServer) -> None:
     server.upload("a.jpg", pictures.jpeg())
     for part in ("storage", "files", "upload", "trash", "activity", "connection"):
         page.go(part)
@@ -130,7 +130,7 @@ def test_the_key_does_not_leave_the_page_and_no_stranger_is_asked(page: Browser,
     page.complaints()  # nobody listens at the port that is advertised
 
 
-def test_locking_forgets_the_key(page: Browser) -> None:
+def test_locking_the_page_discards_the_key(page: Browser) -> None:
     page.click("#lock")
     page.wait_for("#sign-in")
     assert not page.all("#parts")
@@ -140,7 +140,7 @@ def test_locking_forgets_the_key(page: Browser) -> None:
     page.wait_for("#sign-in")
 
 
-def test_a_server_without_a_key_says_why_it_shows_nothing(browser: Browser, start: Start) -> None:
+def test_a_server_without_a_key_explains_why_it_shows_nothing(browser: Browser, start: Start) -> None:
     browser.open(start(KEY=None).port)
     browser.sign_in("anything")
     assert "KEY is None" in browser.text("#key-answer")
@@ -150,7 +150,7 @@ def test_a_server_without_a_key_says_why_it_shows_nothing(browser: Browser, star
 # --- Files ---
 
 
-def test_a_file_is_uploaded_found_looked_at_deleted_and_brought_back(
+def test_a_file_can_be_uploaded_found_viewed_deleted_and_restored(
     quiet: Browser, server: RunningServer, tmp_path: Path
 ) -> None:
     picture = pictures.jpeg()
@@ -190,7 +190,7 @@ def test_a_file_is_uploaded_found_looked_at_deleted_and_brought_back(
     assert (server.originals / "KU-fish-0042 lateral.jpg").read_bytes() == content
 
 
-def test_a_name_that_is_taken_is_replaced_only_on_request_and_the_old_file_comes_back(
+def test_an_existing_name_is_replaced_only_on_request_and_can_be_restored(
     page: Browser, server: RunningServer, tmp_path: Path
 ) -> None:
     server.upload("label.txt", b"old")
@@ -210,7 +210,7 @@ def test_a_name_that_is_taken_is_replaced_only_on_request_and_the_old_file_comes
     assert (server.originals / "label.txt").read_bytes() == b"old"
 
 
-def test_files_are_dropped_and_get_the_names_that_are_typed(page: Browser, server: RunningServer) -> None:
+def test_dropped_files_are_uploaded_under_the_typed_names(page: Browser, server: RunningServer) -> None:
     page.go("upload")
     page.script(
         "const files = new DataTransfer();"
@@ -232,7 +232,7 @@ def test_files_are_dropped_and_get_the_names_that_are_typed(page: Browser, serve
     assert [path.name for path in server.originals.iterdir() if path.is_file()] == ["typed.txt"]
 
 
-def test_a_new_unique_name_keeps_the_extension(page: Browser, server: RunningServer, tmp_path: Path) -> None:
+def test_a_generated_unique_name_has_the_same_extension(page: Browser, server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "photo.JPG").write_bytes(pictures.jpeg())
     page.go("upload")
     page.driver.find_element("id", "chooser").send_keys(str(tmp_path / "photo.JPG"))
@@ -243,9 +243,7 @@ def test_a_new_unique_name_keeps_the_extension(page: Browser, server: RunningSer
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\.JPG", stored)
 
 
-def test_what_the_server_refuses_is_explained_where_it_was_asked(
-    browser: Browser, start: Start, tmp_path: Path
-) -> None:
+def test_server_errors_are_shown_next_to_the_action(browser: Browser, start: Start, tmp_path: Path) -> None:
     (tmp_path / "large.bin").write_bytes(bytes(2000))
     browser.open(start(MAX_UPLOAD_BYTES=1000).port)
     browser.sign_in(KEY)
@@ -260,7 +258,7 @@ def test_what_the_server_refuses_is_explained_where_it_was_asked(
     browser.complaints()
 
 
-def test_files_of_collections_that_need_a_token_to_be_read_are_shown(quiet: Browser, start: Start) -> None:
+def test_files_that_require_a_token_are_shown(quiet: Browser, start: Start) -> None:
     server = start(
         COLLECTION_DIRS={"KU Fish": "fish", "KU Hérps & Co": "herps"},
         REQUIRE_KEY_FOR_GET=True,
@@ -285,7 +283,7 @@ def test_files_of_collections_that_need_a_token_to_be_read_are_shown(quiet: Brow
     assert (server.base / "herps/originals/a.jpg").exists()
 
 
-def test_whatever_the_store_holds_is_shown_as_text(page: Browser, server: RunningServer) -> None:
+def test_stored_names_are_always_shown_as_text(page: Browser, server: RunningServer) -> None:
     server.upload(HOSTILE, b"x", coll="<b>bold</b>")
     server.upload(HOSTILE, b"y")
     server.get("/fileget", filename="<script>alert(1)</script>".replace("/", "-"))
@@ -301,7 +299,7 @@ def test_whatever_the_store_holds_is_shown_as_text(page: Browser, server: Runnin
     assert page.script("return document.querySelectorAll('img[src=x], b, td script').length") == 0
 
 
-def test_the_policy_of_the_page_lets_no_markup_and_no_stored_script_in(browser: Browser, server: RunningServer) -> None:
+def test_the_content_security_policy_blocks_markup_and_stored_scripts(browser: Browser, server: RunningServer) -> None:
     server.upload("evil.js", b"document.title = 'evil'")
     server.upload("evil.css", b"body { display: none }")
     browser.complaints()
@@ -330,7 +328,7 @@ def test_the_policy_of_the_page_lets_no_markup_and_no_stored_script_in(browser: 
     assert browser.all("#overview")
 
 
-def test_no_page_can_frame_this_one(browser: Browser, server: RunningServer) -> None:
+def test_the_page_cannot_be_framed(browser: Browser, server: RunningServer) -> None:
     browser.driver.get(f"http://127.0.0.1:{server.port}/healthz")
     browser.complaints()
     browser.script(
@@ -355,7 +353,7 @@ def grow(server: RunningServer) -> None:
             server.context.originals.journal.record(event)
 
 
-def test_storage_shows_its_growth_and_how_long_the_disk_lasts(quiet: Browser, start: Start) -> None:
+def test_the_storage_view_shows_growth_and_the_disk_forecast(quiet: Browser, start: Start) -> None:
     before = start()
     grow(before)
     free = before.context.originals.space.free_bytes() or 0
@@ -377,7 +375,7 @@ def test_storage_shows_its_growth_and_how_long_the_disk_lasts(quiet: Browser, st
     quiet.in_the_dark(False)
 
 
-def test_the_activity_shows_changes_and_refusals(page: Browser, server: RunningServer) -> None:
+def test_the_activity_view_shows_changes_and_rejections(page: Browser, server: RunningServer) -> None:
     for number in range(30):
         server.upload(f"{number}.txt", b"x")
     server.delete("7.txt")
@@ -403,7 +401,7 @@ def checked(browser: Browser) -> dict[str, tuple[str, str]]:
     return {head.split(" ", 1)[1]: (head.split(" ", 1)[0], text) for head, text in steps}
 
 
-def test_on_a_good_server_the_check_finds_nothing_but_the_lack_of_https(quiet: Browser, tmp_path: Path) -> None:
+def test_on_a_healthy_server_the_check_finds_only_the_lack_of_https(quiet: Browser, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -425,7 +423,7 @@ def test_on_a_good_server_the_check_finds_nothing_but_the_lack_of_https(quiet: B
 
 
 @pytest.mark.parametrize(("ahead", "status"), [(400, "Error"), (-400, "Error"), (40, "Warning")])
-def test_a_skewed_clock_is_named_and_the_page_works_all_the_same(
+def test_a_skewed_clock_is_reported_and_the_page_still_works(
     quiet: Browser, server: RunningServer, ahead: int, status: str
 ) -> None:
     skew = quiet.before_pages(f"const now = Date.now; Date.now = () => now() + {ahead * 1000};")
@@ -445,7 +443,7 @@ def test_a_skewed_clock_is_named_and_the_page_works_all_the_same(
     quiet.complaints()  # nobody listens at the port that is advertised
 
 
-def test_a_wrong_advertised_address_is_named_with_what_to_do(browser: Browser, start: Start) -> None:
+def test_a_wrong_advertised_address_is_reported_with_a_remedy(browser: Browser, start: Start) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         server = start(PUBLIC_URL=f"http://127.0.0.1:{silent.getsockname()[1]}/assets")
@@ -463,7 +461,7 @@ def test_a_wrong_advertised_address_is_named_with_what_to_do(browser: Browser, s
     assert "ERR_CONNECTION_REFUSED" in complaint
 
 
-def test_an_advertised_address_that_leads_to_another_server_is_named(browser: Browser, start: Start) -> None:
+def test_an_advertised_address_of_another_server_is_reported(browser: Browser, start: Start) -> None:
     other = start(KEY="another key")
     server = start(PUBLIC_URL=f"http://127.0.0.1:{other.port}")
     browser.open(server.port, "#connection")
@@ -474,7 +472,7 @@ def test_an_advertised_address_that_leads_to_another_server_is_named(browser: Br
     browser.complaints()
 
 
-def test_another_name_of_the_same_server_is_found_to_lead_there(quiet: Browser, start: Start) -> None:
+def test_another_host_name_of_the_same_server_is_accepted(quiet: Browser, start: Start) -> None:
     first = start()
     server = start(BASE_DIR=str(first.base), PUBLIC_URL=f"http://localhost:{first.port}")
     quiet.open(server.port, "#connection")
@@ -508,7 +506,7 @@ def meddled_with(server: RunningServer, meddle: Callable[[str, dict[str, str]], 
         ("/fileupload", {"status": "301 Moved", "location": "/elsewhere"}, "Uploads from web pages", "do not follow"),
     ],
 )
-def test_what_a_proxy_takes_away_or_adds_is_named(
+def test_headers_removed_or_added_by_a_proxy_are_reported(
     browser: Browser, server: RunningServer, path: str, changes: dict[str, str | None], title: str, words: str
 ) -> None:
     def meddle(asked: str, headers: dict[str, str]) -> None:
@@ -529,7 +527,7 @@ def test_what_a_proxy_takes_away_or_adds_is_named(
     browser.complaints()
 
 
-def test_the_check_goes_without_a_key_too(browser: Browser, server: RunningServer) -> None:
+def test_the_check_works_without_a_key(browser: Browser, server: RunningServer) -> None:
     browser.open(server.port)
     browser.click("#check-without-key")
     found = checked(browser)
@@ -541,7 +539,7 @@ def test_the_check_goes_without_a_key_too(browser: Browser, server: RunningServe
 # --- For everybody ---
 
 
-def test_every_field_and_button_has_a_name_and_the_keyboard_reaches_all(page: Browser, server: RunningServer) -> None:
+def test_every_control_has_a_name_and_is_reachable_by_keyboard(page: Browser, server: RunningServer) -> None:
     server.upload("a.jpg", pictures.jpeg())
     server.upload("a.jpg", pictures.jpeg())
     nameless = (
@@ -567,7 +565,7 @@ def test_every_field_and_button_has_a_name_and_the_keyboard_reaches_all(page: Br
 
 
 @pytest.mark.parametrize("is_dark", [False, True])
-def test_texts_stand_out_from_what_is_behind_them(page: Browser, server: RunningServer, is_dark: bool) -> None:
+def test_text_has_sufficient_contrast(page: Browser, server: RunningServer, is_dark: bool) -> None:
     """At least 4.5 to 1, as WCAG 2.1 asks for (1.4.3, AA)."""
     server.upload("a.txt", b"x")
     server.delete("a.txt")

@@ -25,6 +25,7 @@ from tests.support import PROJECT
 PACKAGE = PROJECT / "assetstore"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PROGRAMS = [PROJECT / "server.py", PROJECT / "manage.py"]
+TESTS = PROJECT / "tests"
 
 #: The only modules directly in assetstore/. They import nothing of ours but each other.
 LEAVES = frozenset(("csv_io", "errors", "formats", "media_types", "names", "programs"))
@@ -133,7 +134,7 @@ def test_imports_have_no_cycle() -> None:
     TopologicalSorter({module_name(path): imported_modules(path) for path in MODULES}).prepare()
 
 
-def test_only_leaves_lie_directly_in_assetstore() -> None:
+def test_only_leaves_are_directly_in_assetstore() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", *LEAVES}
 
 
@@ -142,7 +143,7 @@ def test_the_leaves_import_only_each_other(name: str) -> None:
     assert package_imports()[name] <= LEAVES
 
 
-def test_the_architecture_page_shows_the_levels_of_import_as_they_are() -> None:
+def test_the_architecture_page_shows_the_current_import_levels() -> None:
     [shown] = re.findall(r"```text\n( ?\d+  .*?)```", architecture(), re.S)
     assert shown == drawing()
 
@@ -171,7 +172,7 @@ def test_the_functions_on_the_architecture_page_exist() -> None:
     assert set(named) <= defined
 
 
-def test_the_architecture_page_stays_one_page() -> None:
+def test_the_architecture_page_stays_short() -> None:
     assert architecture().count("\n") <= 200
 
 
@@ -192,7 +193,7 @@ def words(identifier: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", [*PROGRAMS, *MODULES], ids=lambda path: str(path.relative_to(PROJECT)))
-def test_words_that_were_replaced_do_not_come_back_as_names(path: Path) -> None:
+def test_names_contain_no_replaced_words(path: Path) -> None:
     replaced = REPLACED_WORDS - ({"exchange"} if str(path).endswith(EXCHANGES_FILES) else set())
     for identifier in identifiers(path):
         parts = words(identifier)
@@ -218,13 +219,22 @@ def sentences(path: Path) -> list[str]:
     ],
     ids=lambda path: str(path.relative_to(PROJECT)),
 )
-def test_words_that_were_replaced_do_not_come_back_in_sentences(path: Path) -> None:
+def test_sentences_contain_no_replaced_words(path: Path) -> None:
     for text in sentences(path):
         assert not REPLACED_IN_TEXTS.search(text), text
 
 
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_test_names_contain_no_replaced_words(path: Path) -> None:
+    replaced = REPLACED_WORDS - {"alone"}  # "is left alone" is plain English
+    for node in nodes(path):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            assert not replaced.intersection(words(node.name)), node.name
+            assert not REPLACED_IN_TEXTS.search(node.name.replace("_", " ")), node.name
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT)))
-def test_a_module_of_assetstore_knows_neither_the_routes_nor_the_settings_file(path: Path) -> None:
+def test_modules_of_assetstore_import_neither_the_programs_nor_the_settings_file(path: Path) -> None:
     forbidden = (
         {"server", "settings", "manage"} if path.parent.name == "routes" else {"bottle", "server", "settings", "manage"}
     )
@@ -240,7 +250,7 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
             assert (node.end_lineno or 0) - node.lineno < 40, node.name
 
 
-def test_importing_opens_no_file_no_tool_and_no_connection(tmp_path: Path) -> None:
+def test_importing_opens_no_files_processes_or_connections(tmp_path: Path) -> None:
     watcher = (
         "import importlib.util, sys\n"
         "def watch(event, arguments):\n"
@@ -264,7 +274,7 @@ def test_importing_opens_no_file_no_tool_and_no_connection(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
-def test_each_library_runs_under_every_python_for_which_it_is_asked(name: str) -> None:
+def test_each_required_library_supports_every_supported_python(name: str) -> None:
     lines = [line.split("#")[0] for line in (PROJECT / name).read_text(encoding="utf-8").splitlines()]
     asked = [Requirement(line) for line in lines if line.strip() and not line.startswith("-r")]
     for library in asked:

@@ -193,12 +193,14 @@ def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         assert not list(base.rglob("thumbnail-*")), "temporary files are left over"
 
 
-def test_the_zoo_is_large() -> None:
+def test_the_test_corpus_is_large() -> None:
     assert len(ZOO) >= 60
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_every_animal_gets_its_status_and_reason(request: pytest.FixtureRequest, client: Client, name: str) -> None:
+def test_every_hostile_file_gets_the_expected_status_and_reason(
+    request: pytest.FixtureRequest, client: Client, name: str
+) -> None:
     make, status, reason = ZOO[name]
     if "without libraries" in request.node.name and name in DRAWN_BY_LIBRARIES_ONLY:
         status, reason = 422, DAMAGED
@@ -219,7 +221,7 @@ def test_every_animal_gets_its_status_and_reason(request: pytest.FixtureRequest,
 
 @pytest.mark.parametrize("size", [(100, 75), (640, 480), (3, 200)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "HEIF", "WEBP"])
-def test_nothing_is_ever_enlarged(server: RunningServer, kind: str, size: tuple[int, int]) -> None:
+def test_thumbnails_are_never_enlarged(server: RunningServer, kind: str, size: tuple[int, int]) -> None:
     name = f"a.{kind.lower().replace('heif', 'heic')}"
     server.upload(name, pictures.encoded(pictures.scene(640, 480).resize(size), kind))
     for scale in (max(size) + 1, 2 * max(size), 4000):

@@ -13,7 +13,7 @@ from assetstore.errors import StorageFault
 from tests.file_operations import no_descriptor_left, path_of
 
 
-def test_the_first_start_makes_a_private_key_and_later_ones_use_it(tmp_path: Path) -> None:
+def test_the_first_start_creates_a_private_key_and_later_ones_use_it(tmp_path: Path) -> None:
     key, is_new = server_key.own_key(tmp_path)
     assert is_new
     assert len(key) == 48
@@ -21,7 +21,7 @@ def test_the_first_start_makes_a_private_key_and_later_ones_use_it(tmp_path: Pat
     assert stat.S_IMODE(server_key.key_path(tmp_path).stat().st_mode) == 0o600
 
 
-def test_of_many_that_start_at_once_one_makes_the_key_and_all_use_it(tmp_path: Path) -> None:
+def test_concurrent_starts_create_one_key_that_all_use(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as starters:
         made = list(starters.map(lambda _: server_key.own_key(tmp_path), range(8)))
     assert len({key for key, _ in made}) == 1
@@ -29,7 +29,7 @@ def test_of_many_that_start_at_once_one_makes_the_key_and_all_use_it(tmp_path: P
     assert [path.name for path in server_key.key_path(tmp_path).parent.iterdir()] == ["key"]
 
 
-def test_an_empty_key_file_is_no_key(tmp_path: Path) -> None:
+def test_an_empty_key_file_is_not_a_key(tmp_path: Path) -> None:
     server_key.own_key(tmp_path)
     server_key.key_path(tmp_path).write_text("\n")
     with pytest.raises(StorageFault, match="empty"):

@@ -78,7 +78,7 @@ def make_bag(folder: Path, files: dict[str, bytes], checksums: tuple[str, ...] =
     return folder
 
 
-def test_a_bag_is_valid_and_brings_everything_into_an_empty_store(
+def test_a_bag_is_valid_and_can_be_imported_into_an_empty_store(
     start: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
     source, target = start(COLLECTION_DIRS=FOLDERS), start(COLLECTION_DIRS={**FOLDERS, "KU Fish": "ichthyology"})
@@ -106,7 +106,7 @@ def test_a_bag_is_valid_and_brings_everything_into_an_empty_store(
     assert taking("import", bag, "--json").stdout.count("there already") == 18, "it can be repeated"
 
 
-def test_one_collection_can_be_exported(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+def test_a_single_collection_can_be_exported(start: Callable[..., RunningServer], tmp_path: Path) -> None:
     server = start(COLLECTION_DIRS=FOLDERS)
     for collection in FOLDERS:
         for name in ("a.jpg", "b.jpg"):
@@ -119,9 +119,7 @@ def test_one_collection_can_be_exported(start: Callable[..., RunningServer], tmp
     assert [path.read_bytes() for path in (bag / "data").rglob("*.jpg")] == [b"KU Fish", b"KU Fish"]
 
 
-def test_an_export_that_was_killed_goes_on_and_notices_what_has_changed(
-    server: RunningServer, manage: Manage, tmp_path: Path
-) -> None:
+def test_a_killed_export_resumes_and_detects_changes(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
     for number in range(6):
         server.upload(f"{number}.bin", bytes([number]) * 200_000)
     bag = tmp_path / "bag"
@@ -150,9 +148,7 @@ def test_an_export_that_was_killed_goes_on_and_notices_what_has_changed(
     assert is_valid(bag)
 
 
-def test_a_resumed_export_does_not_read_again_what_is_there(
-    server: RunningServer, manage: Manage, tmp_path: Path
-) -> None:
+def test_a_resumed_export_does_not_reread_finished_files(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
     server.upload("a.bin", b"x")
     server.upload("b.bin", b"y")
     bag = tmp_path / "bag"
@@ -168,7 +164,9 @@ def test_a_resumed_export_does_not_read_again_what_is_there(
     assert is_valid(bag)
 
 
-def test_a_file_that_is_not_what_was_stored_is_named(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+def test_a_file_that_differs_from_its_journaled_checksum_is_reported(
+    server: RunningServer, manage: Manage, tmp_path: Path
+) -> None:
     server.upload("a.txt", b"right")
     server.upload("b.txt", b"right")
     (server.originals / "a.txt").write_bytes(b"wrong")
@@ -184,7 +182,7 @@ def test_a_file_that_is_not_what_was_stored_is_named(server: RunningServer, mana
     assert (tmp_path / "bag/data/a.txt").read_bytes() == b"wrong"
 
 
-def test_a_bag_goes_into_an_empty_folder_outside_the_store_only(
+def test_a_bag_is_only_written_to_an_empty_folder_outside_the_store(
     server: RunningServer, manage: Manage, tmp_path: Path
 ) -> None:
     (tmp_path / "papers").mkdir()
@@ -196,7 +194,7 @@ def test_a_bag_goes_into_an_empty_folder_outside_the_store_only(
     assert (run.returncode, "must not be inside BASE_DIR" in run.stderr) == (2, True)
 
 
-def test_a_full_disk_says_so_and_the_export_goes_on_later(
+def test_a_full_disk_is_reported_and_the_export_can_be_resumed(
     server: RunningServer, manage: Manage, tmp_path: Path, mounted: Callable[[Path, str], None]
 ) -> None:
     server.upload("a.bin", os.urandom(600_000))
@@ -210,7 +208,7 @@ def test_a_full_disk_says_so_and_the_export_goes_on_later(
 
 
 @pytest.mark.parametrize("checksums", [("sha256",), ("sha512",), ("md5", "sha256")])
-def test_bags_of_other_systems_are_taken_in(
+def test_bags_of_other_systems_can_be_imported(
     start: Callable[..., RunningServer], tmp_path: Path, checksums: tuple[str, ...]
 ) -> None:
     server = start(COLLECTION_DIRS=FOLDERS)
@@ -222,7 +220,7 @@ def test_bags_of_other_systems_are_taken_in(
 
 
 @pytest.mark.parametrize(("on_disk", "in_manifest"), [("NFC", "NFD"), ("NFD", "NFC")])
-def test_accents_may_be_encoded_otherwise_on_the_disk_than_in_the_manifest(
+def test_unicode_normalisation_may_differ_between_disk_and_manifest(
     server: RunningServer, manage: Manage, tmp_path: Path, on_disk: str, in_manifest: str
 ) -> None:
     name = unicodedata.normalize(on_disk, "Stör.jpg")
@@ -234,7 +232,7 @@ def test_accents_may_be_encoded_otherwise_on_the_disk_than_in_the_manifest(
     assert server.get("/fileget", filename=unicodedata.normalize(in_manifest, name)).body == b"x"
 
 
-def test_an_unknown_collection_is_named_and_can_be_overruled(
+def test_an_unknown_collection_is_reported_and_can_be_overridden(
     start: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
     server = start(COLLECTION_DIRS=FOLDERS)
@@ -245,7 +243,7 @@ def test_an_unknown_collection_is_named_and_can_be_overruled(
     assert hashes(server) == {"fish/originals/a.jpg": hashlib.sha256(b"x").hexdigest()}
 
 
-def test_another_file_of_that_name_stays_unless_asked_for_and_then_goes_to_the_trash(
+def test_an_existing_file_is_replaced_only_on_request_and_moved_to_the_trash(
     server: RunningServer, manage: Manage, tmp_path: Path
 ) -> None:
     server.upload("a.jpg", b"ours!")
@@ -258,14 +256,14 @@ def test_another_file_of_that_name_stays_unless_asked_for_and_then_goes_to_the_t
     assert manage("trash", "list").stdout.count("a.jpg") == 1
 
 
-def test_nothing_is_replaced_where_there_is_no_trash(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+def test_without_a_trash_nothing_is_replaced(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
     server.upload("a.jpg", b"ours!")
     run = manage("import", make_bag(tmp_path / "bag", {"a.jpg": b"their"}), "--replace", TRASH_DAYS="0")
     assert (run.returncode, "TRASH_DAYS = 0" in run.stderr) == (2, True)
     assert (server.originals / "a.jpg").read_bytes() == b"ours!"
 
 
-def test_a_file_of_the_store_that_cannot_be_read_is_named(
+def test_an_unreadable_file_of_the_store_is_reported(
     server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class BadSector(io.BytesIO):
@@ -282,7 +280,7 @@ def test_a_file_of_the_store_that_cannot_be_read_is_named(
         list(bag.import_files(originals, thumbnails, "test", rate_limit, replace=False, dry_run=True))
 
 
-def test_a_file_whose_bytes_the_manifest_did_not_foretell_is_not_imported(
+def test_a_file_that_does_not_match_the_manifest_is_not_imported(
     server: RunningServer, manage: Manage, tmp_path: Path
 ) -> None:
     bag = make_bag(tmp_path / "bag", {"a.jpg": b"right", "b.jpg": b"right"})
@@ -355,7 +353,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_bag_is_refused_as_a_whole(server: RunningServer, manage: Manage, tmp_path: Path, kind: str) -> None:
+def test_a_hostile_bag_is_rejected_as_a_whole(server: RunningServer, manage: Manage, tmp_path: Path, kind: str) -> None:
     bag = make_bag(tmp_path / "bag", {"a.jpg": b"content"})
     harm, reason = HOSTILE[kind]
     harm(bag)
@@ -365,12 +363,12 @@ def test_a_hostile_bag_is_refused_as_a_whole(server: RunningServer, manage: Mana
     assert hashes(server) == {}
 
 
-def test_a_bag_with_forgeable_checksums_only_is_refused(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+def test_a_bag_with_only_weak_checksums_is_rejected(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
     run = manage("import", make_bag(tmp_path / "bag", {"a.jpg": b"x"}, ("md5",)))
     assert (run.returncode, "no SHA-256 or SHA-512" in run.stderr) == (1, True)
 
 
-def test_the_commands_explain_themselves(manage: Manage) -> None:
+def test_the_commands_have_help(manage: Manage) -> None:
     for command in ("export", "import"):
         run = manage(command, "--help")
         assert (run.returncode, "Exit status 1" in run.stdout) == (0, True)

@@ -22,7 +22,7 @@ from assetstore.errors import BadRequest, RemoteFault
         ("http://[::1]:8080", Address("http", "::1", 8080), "http://[::1]:8080"),
     ],
 )
-def test_an_address_is_that_of_the_server_or_of_its_xml(text: str, address: Address, shown: str) -> None:
+def test_an_address_may_be_of_the_server_or_of_its_xml(text: str, address: Address, shown: str) -> None:
     assert Address.parse(text) == address
     assert str(address) == shown
 
@@ -32,7 +32,7 @@ NO_ADDRESSES += ["http://m.org/?a", "http://m.org/#a", "http://user:secret@m.org
 
 
 @pytest.mark.parametrize("text", NO_ADDRESSES)
-def test_anything_else_is_no_address(text: str) -> None:
+def test_anything_else_is_not_a_valid_address(text: str) -> None:
     with pytest.raises(BadRequest, match="is not the address of a server"):
         Address.parse(text)
 
@@ -60,7 +60,7 @@ def answering(data: bytes) -> Callable[[], str]:
     return ask_it
 
 
-def test_an_answer_is_read_whole() -> None:
+def test_a_response_is_read_completely() -> None:
     assert answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")() == "hi"
 
 
@@ -74,7 +74,7 @@ def test_an_answer_is_read_whole() -> None:
     ],
     ids=["nothing", "a mail server", "less than announced", "a chunk that is cut off"],
 )
-def test_what_is_no_whole_answer_takes_one_sentence(data: bytes, sentence: str) -> None:
+def test_an_incomplete_response_is_reported_in_one_sentence(data: bytes, sentence: str) -> None:
     with pytest.raises(RemoteFault, match=sentence) as fault:
         answering(data)()
     assert fault.value.may_pass

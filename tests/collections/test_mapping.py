@@ -23,12 +23,12 @@ def test_without_a_mapping_names_are_ignored() -> None:
     assert Collections(None).collection_dirs() == [""]
 
 
-def test_a_mapped_name_gives_its_folder() -> None:
+def test_a_mapped_name_has_its_folder() -> None:
     assert Collections(FOLDERS).collection_dir("KU Fish") == "fish"
     assert Collections(FOLDERS).collection_dirs() == ["a", "b", "fish", "herps"]
 
 
-def test_letters_that_specify_6_squeezes_into_latin_1_are_guessed_if_only_one_collection_fits() -> None:
+def test_names_damaged_by_latin_1_in_specify_6_match_if_unambiguous() -> None:
     assert Collections(FOLDERS).collection_dir("Herpetología ?? & más") == "herps"
     with pytest.raises(NotFound):
         Collections(FOLDERS).collection_dir("Ictiología ?")
@@ -66,7 +66,7 @@ def test_any_other_name_is_unknown(name: str) -> None:
         Collections(FOLDERS).collection_dir(name)
 
 
-def test_no_name_is_unknown_too() -> None:
+def test_a_missing_name_is_unknown() -> None:
     with pytest.raises(NotFound):
         Collections(FOLDERS).collection_dir(None)
 

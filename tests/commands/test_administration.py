@@ -38,7 +38,9 @@ def masked(text: str) -> str:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.splitlines()[0][2:])
-def test_the_examples_print_what_is_shown(start: Callable[..., RunningServer], tmp_path: Path, example: str) -> None:
+def test_the_documented_examples_print_what_is_shown(
+    start: Callable[..., RunningServer], tmp_path: Path, example: str
+) -> None:
     own = {"COLLECTION_DIRS": {"KU Birds": "birds"}} if "collections" in example else {}
     server = start(**own)
     (tmp_path / "specimen.jpg").write_bytes(pictures.jpeg())
@@ -61,7 +63,7 @@ def test_the_examples_print_what_is_shown(start: Callable[..., RunningServer], t
 
 
 @pytest.mark.parametrize("name", DOCS)
-def test_links_lead_somewhere(name: str) -> None:
+def test_links_have_targets(name: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", DOCS[name]):
         if "://" in target:
             continue

@@ -137,7 +137,7 @@ def receipt(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_file_goes_there_and_back_under_the_name_that_put_prints(
+def test_a_file_can_be_put_and_got_under_the_printed_name(
     server: RunningServer, manage: Manage, tmp_path: Path
 ) -> None:
     (tmp_path / "Käfer 植物.JPG").write_bytes(pictures.jpeg())
@@ -156,7 +156,7 @@ def test_a_file_goes_there_and_back_under_the_name_that_put_prints(
     assert visible_files(server.originals) == []
 
 
-def test_by_default_it_is_the_program_s_own_server(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+def test_commands_use_the_local_server_by_default(start: Callable[..., RunningServer], tmp_path: Path) -> None:
     server = start(KEY="")
     (tmp_path / "a.txt").write_bytes(b"x")
     variables = {"BASE_DIR": str(server.base), "PORT": str(server.port)}
@@ -167,7 +167,7 @@ def test_by_default_it_is_the_program_s_own_server(start: Callable[..., RunningS
     assert visible_files(server.originals) == [run.stdout.strip()]
 
 
-def test_the_own_key_is_not_used_for_another_server(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+def test_the_local_key_is_not_used_for_another_server(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x")
     run = manage("put", "a.txt", ASSET_SERVER_KEY="", KEY=KEY)
     assert run.returncode == 1
@@ -176,7 +176,7 @@ def test_the_own_key_is_not_used_for_another_server(server: RunningServer, manag
     assert (run.returncode, run.stdout) == (2, "")
 
 
-def test_the_key_may_be_in_a_file_and_is_never_printed(manage: Manage, tmp_path: Path) -> None:
+def test_the_key_can_be_read_from_a_file_and_is_never_printed(manage: Manage, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{KEY}\n")
     (tmp_path / "a.txt").write_bytes(b"x")
     run = manage("put", "a.txt", "--key-file", "key", "--receipt", "r.csv", "--json", ASSET_SERVER_KEY="")
@@ -184,7 +184,7 @@ def test_the_key_may_be_in_a_file_and_is_never_printed(manage: Manage, tmp_path:
     assert KEY not in run.stdout + run.stderr + (tmp_path / "r.csv").read_text()
 
 
-def test_a_token_fits_the_server_s_clock_also_when_ours_is_wrong(
+def test_tokens_follow_the_clock_of_the_server(
     start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, real_time = start(), time.time
@@ -199,7 +199,7 @@ def test_a_token_fits_the_server_s_clock_also_when_ours_is_wrong(
     assert server.get("/testkey", random="ä", token=server.token("ä", 7200)).status == 403, "by our clock"
 
 
-def test_a_receipt_says_what_became_of_each_file_and_spares_the_second_upload(
+def test_a_receipt_records_each_upload_and_prevents_a_second_one(
     server: RunningServer, manage: Manage, tmp_path: Path
 ) -> None:
     (tmp_path / "a.txt").write_bytes(b"first")
@@ -225,9 +225,7 @@ def test_a_receipt_says_what_became_of_each_file_and_spares_the_second_upload(
 
 
 @pytest.mark.parametrize("name", ["=1+1.txt", "@a.txt", "'a.txt", "+a.txt", "a\r\nb.txt"])
-def test_names_that_a_spreadsheet_would_take_for_formulas_are_written_as_texts(
-    manage: Manage, tmp_path: Path, name: str
-) -> None:
+def test_names_that_resemble_formulas_are_escaped_in_receipts(manage: Manage, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
     first = manage("put", name, "--receipt", "r.csv")
     assert first.returncode == 0
@@ -236,9 +234,7 @@ def test_names_that_a_spreadsheet_would_take_for_formulas_are_written_as_texts(
     assert manage("put", name, "--receipt", "r.csv").stdout == first.stdout, "and found again"
 
 
-def test_a_changed_file_replaces_its_former_version_under_the_same_name(
-    server: RunningServer, manage: Manage, tmp_path: Path
-) -> None:
+def test_a_changed_file_replaces_its_previous_version(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"old")
     first = manage("put", "a.txt", "--receipt", "r.csv").stdout
     (tmp_path / "a.txt").write_bytes(b"new")
@@ -247,9 +243,7 @@ def test_a_changed_file_replaces_its_former_version_under_the_same_name(
     assert len(visible_files(server.originals)) == 1
 
 
-def test_after_a_kill_the_same_command_goes_on_and_nothing_is_there_twice(
-    server: RunningServer, tmp_path: Path, manage: Manage
-) -> None:
+def test_a_killed_upload_resumes_without_duplicates(server: RunningServer, tmp_path: Path, manage: Manage) -> None:
     for number in range(30):
         (tmp_path / f"{number}.bin").write_bytes(bytes([number]) * MEGABYTE)
     files = [f"{number}.bin" for number in range(30)]
@@ -272,7 +266,7 @@ def test_after_a_kill_the_same_command_goes_on_and_nothing_is_there_twice(
         assert (server.originals / line["store name"]).read_bytes() == (tmp_path / line["local name"]).read_bytes()
 
 
-def test_a_cut_upload_is_tried_again(
+def test_an_interrupted_upload_is_retried(
     server: RunningServer, manage: Manage, tmp_path: Path, obstacle: Callable[..., Obstacle]
 ) -> None:
     content = os.urandom(3 * MEGABYTE)
@@ -295,7 +289,7 @@ def test_two_commands_cannot_use_one_receipt(manage: Manage, tmp_path: Path) -> 
     assert "Another command is using the receipt" in run.stderr
 
 
-def test_a_file_that_is_no_receipt_stays_as_it_is(manage: Manage, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_receipt_is_not_changed(manage: Manage, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x")
     (tmp_path / "records.csv").write_text("Catalog Number,Remarks\n1,mine\n")
     run = manage("put", "a.txt", "--receipt", "records.csv")
@@ -304,9 +298,7 @@ def test_a_file_that_is_no_receipt_stays_as_it_is(manage: Manage, tmp_path: Path
     assert (tmp_path / "records.csv").read_text() == "Catalog Number,Remarks\n1,mine\n"
 
 
-def test_a_chosen_name_does_not_replace_a_file_unless_told(
-    server: RunningServer, manage: Manage, tmp_path: Path
-) -> None:
+def test_a_chosen_name_replaces_a_file_only_on_request(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
     server.upload("a.txt", b"old")
     (tmp_path / "a.txt").write_bytes(b"new")
     for choice in (("--local-names",), ("--name", "a.txt")):
@@ -318,7 +310,7 @@ def test_a_chosen_name_does_not_replace_a_file_unless_told(
     assert (server.originals / "a.txt").read_bytes() == b"new"
 
 
-def test_a_refusal_of_one_file_does_not_stop_the_others_a_wrong_key_does(
+def test_a_rejected_file_does_not_stop_the_others_but_a_wrong_key_does(
     start: Callable[..., RunningServer], manage: Manage, tmp_path: Path
 ) -> None:
     server = start(MAX_UPLOAD_BYTES=1000)
@@ -334,7 +326,7 @@ def test_a_refusal_of_one_file_does_not_stop_the_others_a_wrong_key_does(
     assert "Stopped" in run.stderr
 
 
-def test_an_interrupted_download_goes_on_where_it_ended(
+def test_an_interrupted_download_resumes(
     server: RunningServer, manage: Manage, tmp_path: Path, obstacle: Callable[..., Obstacle]
 ) -> None:
     content = os.urandom(3 * MEGABYTE)
@@ -349,7 +341,7 @@ def test_an_interrupted_download_goes_on_where_it_ended(
     assert not list(tmp_path.glob(".part-*"))
 
 
-def test_a_file_that_another_command_finishes_meanwhile_is_never_written_to_again(
+def test_a_download_completed_by_another_command_is_not_overwritten(
     server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.upload("a", b"whole")
@@ -365,7 +357,7 @@ def test_a_file_that_another_command_finishes_meanwhile_is_never_written_to_agai
         downloads.fetch(remote, "a", None, target, lambda _bytes, _end: None)
 
 
-def test_what_changed_in_between_is_fetched_anew(
+def test_a_file_changed_since_the_interruption_is_downloaded_from_the_start(
     server: RunningServer, manage: Manage, tmp_path: Path, obstacle: Callable[..., Obstacle]
 ) -> None:
     server.upload("a.bin", os.urandom(5 * MEGABYTE))
@@ -381,7 +373,7 @@ def test_what_changed_in_between_is_fetched_anew(
         assert (tmp_path / "a.bin").read_bytes() == content
 
 
-def test_a_second_get_fetches_nothing_again_and_replaces_nothing_else(
+def test_a_second_get_downloads_nothing_and_replaces_no_other_file(
     server: RunningServer, manage: Manage, tmp_path: Path
 ) -> None:
     server.upload("a.txt", b"on the server")
@@ -397,14 +389,16 @@ def test_a_second_get_fetches_nothing_again_and_replaces_nothing_else(
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "a\nb", ""])
-def test_names_that_are_none_are_refused_before_anything_is_asked(manage: Manage, name: str) -> None:
+def test_invalid_names_are_rejected_before_any_request(manage: Manage, name: str) -> None:
     for arguments in (("get", name), ("delete", name, "--yes"), ("metadata", name)):
         run = manage(*arguments, ASSET_SERVER_URL="http://127.0.0.1:1")
         assert run.returncode == 1
         assert "file name" in run.stderr
 
 
-def test_deleting_asks_first_shows_what_it_would_do_and_can_be_repeated(server: RunningServer, manage: Manage) -> None:
+def test_deleting_asks_for_confirmation_has_a_dry_run_and_can_be_repeated(
+    server: RunningServer, manage: Manage
+) -> None:
     server.upload("a.txt", b"x")
     assert manage("delete", "a.txt").returncode == 1, "nobody answered the question"
     assert manage("delete", "a.txt", "b.txt", "--dry-run").stdout == "would be deleted\ta.txt\nwas not there\tb.txt\n"
@@ -414,7 +408,7 @@ def test_deleting_asks_first_shows_what_it_would_do_and_can_be_repeated(server: 
     assert (run.returncode, run.stdout) == (0, "was not there\ta.txt\n")
 
 
-def test_collections_and_guarded_reading_work(
+def test_commands_work_with_collections_and_tokens_for_reading(
     start: Callable[..., RunningServer], manage: Manage, tmp_path: Path
 ) -> None:
     server = start(COLLECTION_DIRS={"KU Fish": "fish"}, REQUIRE_KEY_FOR_GET=True)
@@ -436,14 +430,14 @@ def test_collections_and_guarded_reading_work(
         ("ftp://assets.museum.org", "is not the address of a server"),
     ],
 )
-def test_what_is_wrong_with_the_address_takes_one_sentence(manage: Manage, url: str, sentence: str) -> None:
+def test_an_invalid_address_is_explained_in_one_sentence(manage: Manage, url: str, sentence: str) -> None:
     run = manage("delete", "a", "--yes", ASSET_SERVER_URL=url)
     assert run.returncode == 1
     assert sentence in run.stdout + run.stderr
     assert "Traceback" not in run.stderr
 
 
-def test_what_is_no_attachment_server_is_told(manage: Manage) -> None:
+def test_other_kinds_of_servers_are_recognised(manage: Manage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -475,7 +469,7 @@ def test_what_is_no_attachment_server_is_told(manage: Manage) -> None:
         (["get", "a"], 403, "X-A: b", b"\x1b]0;name\x07", "?]0;name?"),
     ],
 )
-def test_whatever_a_server_answers_there_is_a_sentence_that_cannot_steer_the_terminal(
+def test_messages_of_a_server_cannot_control_the_terminal(
     manage: Manage, tmp_path: Path, arguments: list[str], status: int, header: str, body: bytes, sentence: str
 ) -> None:
     head = f"HTTP/1.1 {status} X\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -518,7 +512,7 @@ def peak_of_put(server: RunningServer, path: Path) -> int:
     return int(run.stdout)
 
 
-def test_memory_stays_flat_whatever_the_size(server: RunningServer, tmp_path: Path) -> None:
+def test_memory_use_does_not_grow_with_file_size(server: RunningServer, tmp_path: Path) -> None:
     peaks = []
     for name, size in (("small.bin", MEGABYTE), ("large.bin", 300 * MEGABYTE)):
         with open(tmp_path / name, "wb") as file:
@@ -528,7 +522,7 @@ def test_memory_stays_flat_whatever_the_size(server: RunningServer, tmp_path: Pa
     assert peaks[1] - peaks[0] < 8 * 1024
 
 
-def test_a_slow_upload_shows_a_bar_on_a_terminal_only(server: RunningServer, tmp_path: Path) -> None:
+def test_a_slow_upload_shows_progress_on_a_terminal_only(server: RunningServer, tmp_path: Path) -> None:
     with open(tmp_path / "a.bin", "wb") as file:
         file.truncate(24 * MEGABYTE)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -566,7 +560,7 @@ def _slow_server(listener: socket.socket, upstream: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["put", "get", "delete", "metadata", "token"])
-def test_every_command_explains_itself(manage: Manage, name: str) -> None:
+def test_every_command_has_help(manage: Manage, name: str) -> None:
     run = manage(name, "--help")
     assert run.returncode == 0
     assert "ASSET_SERVER_URL" in run.stdout

@@ -36,7 +36,7 @@ def manage(base: Path) -> Manage:
     return run
 
 
-def test_an_added_collection_works_at_once_in_every_process(start: Start, manage: Manage) -> None:
+def test_an_added_collection_works_immediately_in_every_process(start: Start, manage: Manage) -> None:
     server = start(COLLECTION_DIRS=STATIC)
     other = server.restarted()
     try:
@@ -81,7 +81,7 @@ def test_commands_and_trash_know_added_collections(start: Start, manage: Manage,
     assert server.get("/fileget", filename="a", coll="KU Plants").body == b"x"
 
 
-def test_uploads_go_on_while_collections_come_and_go(start: Start, manage: Manage) -> None:
+def test_uploads_continue_while_collections_are_added_and_removed(start: Start, manage: Manage) -> None:
     server = start(COLLECTION_DIRS=STATIC)
     ending, statuses = threading.Event(), []
 
@@ -110,7 +110,7 @@ def test_uploads_go_on_while_collections_come_and_go(start: Start, manage: Manag
         (("add", "KU Plants", "plants"), None, {}),
     ],
 )
-def test_an_upload_whose_folder_is_given_up_in_its_last_moment_is_not_called_stored(
+def test_an_upload_to_a_folder_being_removed_is_not_reported_as_stored(
     start: Start,
     manage: Manage,
     monkeypatch: pytest.MonkeyPatch,
@@ -139,7 +139,7 @@ def test_an_upload_whose_folder_is_given_up_in_its_last_moment_is_not_called_sto
     assert "collection was removed from the asset server" in answers[0].text
 
 
-def test_the_first_collection_ends_the_common_folder_only_if_that_is_empty(start: Start, manage: Manage) -> None:
+def test_the_first_collection_requires_an_empty_shared_folder(start: Start, manage: Manage) -> None:
     server = start()
     server.upload("old", b"x", coll="KU Fish")
     run = manage("add", "KU Fish", "fish")
@@ -150,7 +150,7 @@ def test_the_first_collection_ends_the_common_folder_only_if_that_is_empty(start
     assert server.upload("new", b"x").status == 200, "nothing has changed"
 
 
-def test_the_first_collection_and_the_last_one(start: Start, manage: Manage) -> None:
+def test_the_first_collection_can_be_added_and_the_last_one_removed(start: Start, manage: Manage) -> None:
     server = start()
     run = manage("add", "KU Fish", "fish")
     assert run.returncode == 0
@@ -201,7 +201,7 @@ def test_the_first_collection_and_the_last_one(start: Start, manage: Manage) -> 
         ("A\nB", "other", "one line of text"),
     ],
 )
-def test_what_would_hide_files_is_refused_and_changes_nothing(
+def test_changes_that_would_hide_files_are_rejected(
     base: Path, manage: Manage, name: str, folder: str, sentence: str
 ) -> None:
     for made in ("fish/originals", "loose", "filled/originals"):
@@ -219,7 +219,7 @@ def test_what_would_hide_files_is_refused_and_changes_nothing(
     assert added_collections.read(added_collections.location(base)) == {"KU Birds": "birds/all"}
 
 
-def test_a_folder_that_a_collection_had_before_is_taken_over_when_asked_for(base: Path, manage: Manage) -> None:
+def test_an_existing_folder_is_adopted_on_request(base: Path, manage: Manage) -> None:
     (base / "plants/originals").mkdir(parents=True)
     (base / "plants/originals/a").write_bytes(b"x")
     assert manage("add", "KU Plants", "plants", "--existing", static=STATIC).returncode == 0
@@ -227,7 +227,7 @@ def test_a_folder_that_a_collection_had_before_is_taken_over_when_asked_for(base
     assert (base / "plants/originals/a").read_bytes() == b"x"
 
 
-def test_the_list_says_where_each_collection_comes_from(base: Path, manage: Manage) -> None:
+def test_the_list_shows_where_each_collection_is_defined(base: Path, manage: Manage) -> None:
     base.mkdir()
     run = manage("list")
     assert (run.returncode, run.stdout) == (0, "")
@@ -248,7 +248,7 @@ def test_the_list_says_where_each_collection_comes_from(base: Path, manage: Mana
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"KU Fish": "../fish"}', '{"KU Fish": 5}', '{"": "x"}', '{"X": ""}', "\xff"]
 )
-def test_a_broken_file_keeps_the_old_mapping_and_is_logged(
+def test_a_broken_file_preserves_the_old_mapping_and_is_logged(
     start: Start, manage: Manage, caplog: pytest.LogCaptureFixture, content: str
 ) -> None:
     server = start(COLLECTION_DIRS=STATIC)
@@ -269,7 +269,7 @@ def test_a_broken_file_keeps_the_old_mapping_and_is_logged(
     assert server.upload("a", b"x", coll="KU Moss").status == 200
 
 
-def test_a_file_that_vanishes_keeps_the_old_mapping(start: Start, manage: Manage) -> None:
+def test_a_removed_file_preserves_the_old_mapping(start: Start, manage: Manage) -> None:
     server = start(COLLECTION_DIRS=STATIC)
     assert manage("add", "KU Plants", "plants", static=STATIC).returncode == 0
     assert server.upload("a", b"x", coll="KU Plants").status == 200
@@ -277,7 +277,7 @@ def test_a_file_that_vanishes_keeps_the_old_mapping(start: Start, manage: Manage
     assert server.get("/fileget", filename="a", coll="KU Plants").status == 200
 
 
-def test_a_folder_that_cannot_be_used_keeps_the_old_mapping(start: Start) -> None:
+def test_an_unusable_folder_preserves_the_old_mapping(start: Start) -> None:
     server = start(COLLECTION_DIRS=STATIC)
     (server.base / "file").write_bytes(b"x")
     added_collections.write(added_collections.location(server.base), {"New": "file"})
@@ -285,7 +285,7 @@ def test_a_folder_that_cannot_be_used_keeps_the_old_mapping(start: Start) -> Non
     assert server.upload("a", b"x", coll="KU Fish").status == 200
 
 
-def test_two_additions_at_the_same_time_are_both_there(base: Path) -> None:
+def test_two_concurrent_additions_both_succeed(base: Path) -> None:
     base.mkdir()
     variables = {"BASE_DIR": str(base), "COLLECTION_DIRS": json.dumps(STATIC), "KEY": KEY}
     command = [sys.executable, str(PROJECT / "manage.py"), "collections", "add"]
@@ -298,7 +298,7 @@ def test_two_additions_at_the_same_time_are_both_there(base: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_root_is_told_to_be_the_server_s_user(base: Path, manage: Manage) -> None:
+def test_root_is_advised_to_run_as_the_user_of_the_server(base: Path, manage: Manage) -> None:
     base.mkdir()
     os.chown(base, 65534, 65534)
     run = manage("add", "KU Plants", "plants", static=STATIC)

@@ -39,7 +39,7 @@ def now() -> str:
     return timestamp
 
 
-def test_deleted_files_come_back_by_name(server: RunningServer, manage: Manage) -> None:
+def test_deleted_files_can_be_restored_by_name(server: RunningServer, manage: Manage) -> None:
     server.upload("a.jpg", pictures.jpeg())
     server.upload("b.txt", b"b")
     server.delete("a.jpg")
@@ -53,7 +53,7 @@ def test_deleted_files_come_back_by_name(server: RunningServer, manage: Manage) 
     assert [row["name"] for row in rows(manage("trash", "list", "--json"))] == ["b.txt"]
 
 
-def test_a_time_window_brings_back_what_went_in_it_and_nothing_else(server: RunningServer, manage: Manage) -> None:
+def test_a_time_window_restores_only_what_was_deleted_in_it(server: RunningServer, manage: Manage) -> None:
     for name in ("before", "within", "after"):
         server.upload(name, name.encode())
     server.delete("before")
@@ -65,7 +65,7 @@ def test_a_time_window_brings_back_what_went_in_it_and_nothing_else(server: Runn
     assert visible_files(server.originals) == ["within"]
 
 
-def test_of_several_versions_the_last_comes_back_or_the_one_until_a_time(server: RunningServer, manage: Manage) -> None:
+def test_the_latest_version_or_the_latest_before_a_time_is_restored(server: RunningServer, manage: Manage) -> None:
     server.upload("a", b"first")
     server.upload("a", b"second")
     until = now()
@@ -78,7 +78,7 @@ def test_of_several_versions_the_last_comes_back_or_the_one_until_a_time(server:
     assert sorted(row["size"] for row in rows(manage("trash", "list", "a", "--json"))) == [5, 6]
 
 
-def test_a_thousand_files_deleted_by_mistake_come_back_byte_for_byte(server: RunningServer, manage: Manage) -> None:
+def test_a_thousand_files_deleted_by_mistake_are_restored_byte_for_byte(server: RunningServer, manage: Manage) -> None:
     contents = {f"specimen {number}.bin": bytes([number % 251]) * (number + 1) for number in range(1000)}
     for name, content in contents.items():
         assert server.upload(name, content).status == 200
@@ -93,7 +93,7 @@ def test_a_thousand_files_deleted_by_mistake_come_back_byte_for_byte(server: Run
     assert manage("verify").stdout.startswith("1000 files, 500500 bytes: no problems found")
 
 
-def test_a_file_that_is_there_is_not_replaced_unless_asked_for(server: RunningServer, manage: Manage) -> None:
+def test_an_existing_file_is_replaced_only_on_request(server: RunningServer, manage: Manage) -> None:
     server.upload("a", b"old")
     server.upload("a", b"new")
     run = manage("trash", "restore", "a")
@@ -114,7 +114,7 @@ def test_a_dry_run_changes_nothing(server: RunningServer, manage: Manage) -> Non
     assert visible_files(server.originals) == []
 
 
-def test_purging_asks_first_and_is_for_good(server: RunningServer, manage: Manage) -> None:
+def test_purging_asks_for_confirmation_and_is_permanent(server: RunningServer, manage: Manage) -> None:
     server.upload("a", b"x")
     server.delete("a")
     assert manage("trash", "purge", "a").returncode == 1, "nobody answered the question"
@@ -124,7 +124,7 @@ def test_purging_asks_first_and_is_for_good(server: RunningServer, manage: Manag
     assert manage("journal", "a").stdout.splitlines()[-1].split("\t")[1] == "purged"
 
 
-def test_nothing_is_restored_or_purged_without_saying_what(manage: Manage) -> None:
+def test_restore_and_purge_require_a_selection(manage: Manage) -> None:
     for command in ("restore", "purge"):
         run = manage("trash", command)
         assert run.returncode == 2
@@ -150,7 +150,7 @@ def test_as_of_shows_what_existed_and_where_it_is_now(server: RunningServer, man
         assert manage("as-of", nobody_lives).returncode == 0
 
 
-def test_the_journal_says_who_did_what(server: RunningServer, manage: Manage) -> None:
+def test_the_journal_shows_who_did_what(server: RunningServer, manage: Manage) -> None:
     server.upload("a", b"x", coll="KU Fish\x1b[31m")
     server.upload("b", b"y")
     server.delete("a")
@@ -164,7 +164,7 @@ def test_the_journal_says_who_did_what(server: RunningServer, manage: Manage) ->
     assert manage("journal", "[ab]", "--since", "1h").stdout.count("\n") == 3
 
 
-def test_collections_are_named_as_in_specify_or_by_their_folder(start: Callable[..., RunningServer]) -> None:
+def test_collections_are_selected_by_name_or_folder(start: Callable[..., RunningServer]) -> None:
     server = start(COLLECTION_DIRS={"KU Fish": "fish", "KU Herps": "herps"})
     for collection in ("KU Fish", "KU Herps"):
         server.upload("a", b"x", coll=collection)
@@ -181,7 +181,9 @@ def test_collections_are_named_as_in_specify_or_by_their_folder(start: Callable[
     assert "Collections: KU Fish, KU Herps." in collection_dirs("--collection", "KU Birds")[0]
 
 
-def test_verify_tells_by_its_exit_status_and_takes_notes_when_asked(server: RunningServer, manage: Manage) -> None:
+def test_verify_reports_by_exit_status_and_updates_the_journal_on_request(
+    server: RunningServer, manage: Manage
+) -> None:
     server.upload("a.txt", b"right")
     server.upload("gone.txt", b"x")
     assert manage("verify").returncode == 0
@@ -197,9 +199,7 @@ def test_verify_tells_by_its_exit_status_and_takes_notes_when_asked(server: Runn
     assert manage("verify").stdout == "2 files, 12 bytes: no problems found; 0 added to the journal.\n"
 
 
-def test_verify_says_where_a_file_is_whose_delete_a_crash_kept_from_the_journal(
-    server: RunningServer, manage: Manage
-) -> None:
+def test_verify_locates_files_whose_delete_was_not_journaled(server: RunningServer, manage: Manage) -> None:
     server.upload("a.txt", b"x")
     went = trash_names.stamp(time.time_ns())
     (server.originals / "a.txt").rename(server.originals / f".asset-server/trash/{went}-deleted-a.txt")
@@ -213,13 +213,13 @@ def test_verify_says_where_a_file_is_whose_delete_a_crash_kept_from_the_journal(
 
 
 @pytest.mark.parametrize("timestamp", ["yesterday", "2026-13-01", "2026-11-24 25:00", "5x", ""])
-def test_a_time_that_is_none_says_what_was_expected(manage: Manage, timestamp: str) -> None:
+def test_an_invalid_time_is_rejected_with_the_expected_format(manage: Manage, timestamp: str) -> None:
     run = manage("as-of", timestamp)
     assert run.returncode == 2
     assert "expected 2026-11-24" in run.stderr
 
 
-def test_settings_that_cannot_be_used_take_one_line(manage: Manage, tmp_path: Path) -> None:
+def test_invalid_settings_are_reported_in_one_line(manage: Manage, tmp_path: Path) -> None:
     run = manage("trash", "list", BASE_DIR=str(tmp_path / "nowhere"))
     assert run.returncode == 1
     assert run.stderr.startswith("The settings cannot be used. BASE_DIR: there is no folder")
@@ -229,7 +229,7 @@ def test_settings_that_cannot_be_used_take_one_line(manage: Manage, tmp_path: Pa
 @pytest.mark.parametrize(
     "command", ["", "trash", "trash list", "trash restore", "trash purge", "as-of", "journal", "verify"]
 )
-def test_every_command_explains_itself(manage: Manage, command: str) -> None:
+def test_every_command_has_help(manage: Manage, command: str) -> None:
     run = manage(*command.split(), "--help")
     assert run.returncode == 0
     assert f"Usage: python {PROJECT}/manage.py {command}" in run.stdout

@@ -67,7 +67,7 @@ def test_thumbnails_are_pruned_in_the_bucket(server: RunningServer, manage: Mana
     assert server.thumbnail("a.jpg", 200, coll="KU Fish").status == 200, "whoever asks gets it anew"
 
 
-def test_what_was_deleted_or_replaced_is_listed_and_comes_back(server: RunningServer, manage: Manage) -> None:
+def test_deleted_and_replaced_objects_are_listed_and_can_be_restored(server: RunningServer, manage: Manage) -> None:
     for content in (b"first", b"second"):
         server.upload("a.txt", content, coll="KU Fish")
     server.delete("a.txt", coll="KU Fish")
@@ -85,7 +85,7 @@ def test_what_was_deleted_or_replaced_is_listed_and_comes_back(server: RunningSe
     assert "no problems found" in manage("verify").stdout
 
 
-def test_a_bag_goes_from_one_bucket_into_another(
+def test_a_bag_can_be_exported_from_one_bucket_and_imported_into_another(
     server: RunningServer, manage: Manage, tmp_path: Path, s3_settings: dict[str, object]
 ) -> None:
     for number, collection in enumerate(FOLDERS):
@@ -106,7 +106,7 @@ def test_a_bag_goes_from_one_bucket_into_another(
     )
 
 
-def test_an_interrupted_export_does_not_read_again_what_has_not_changed(server: RunningServer, tmp_path: Path) -> None:
+def test_an_interrupted_export_does_not_reread_unchanged_objects(server: RunningServer, tmp_path: Path) -> None:
     for name in ("a.bin", "b.bin", "c.bin"):
         server.upload(name, name.encode(), coll="KU Fish")
     ending = threading.Event()
@@ -138,7 +138,7 @@ class Replacing(RateLimit):
             self._way.cut()
 
 
-def test_a_file_that_is_replaced_while_it_is_read_is_read_anew(
+def test_an_object_replaced_while_it_is_read_is_read_again(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], way: Way, tmp_path: Path
 ) -> None:
     server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint}, COLLECTION_DIRS=FOLDERS)

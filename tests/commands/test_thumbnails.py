@@ -54,7 +54,7 @@ def prune(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     return run
 
 
-def test_what_was_warmed_is_served_without_being_made_again(
+def test_warmed_thumbnails_are_served_without_rendering(
     server: RunningServer, manage: Manage, renders: list[str]
 ) -> None:
     server.upload("a.jpg", pictures.jpeg())
@@ -77,7 +77,7 @@ def test_it_makes_the_previews_of_originals_that_exist_already(server: RunningSe
     assert visible_files(server.thumbnails) == ["a_300.jpg", "a_301.jpg"]
 
 
-def test_only_what_is_new_is_looked_at(server: RunningServer, manage: Manage) -> None:
+def test_only_new_files_are_processed(server: RunningServer, manage: Manage) -> None:
     for name, age in (("old.jpg", 10 * 86_400), ("new.jpg", 3600)):
         server.upload(name, pictures.jpeg())
         timestamp = time.time() - age
@@ -86,7 +86,7 @@ def test_only_what_is_new_is_looked_at(server: RunningServer, manage: Manage) ->
     assert visible_files(server.thumbnails) == ["new_100.jpg"]
 
 
-def test_what_cannot_be_shown_is_named_and_the_others_are_made(server: RunningServer, manage: Manage) -> None:
+def test_unrenderable_files_are_reported_and_the_others_are_processed(server: RunningServer, manage: Manage) -> None:
     server.upload("broken.jpg", pictures.jpeg()[:300])
     server.upload("liar.png", b"no picture at all")
     server.upload("good.jpg", pictures.jpeg())
@@ -127,7 +127,7 @@ def test_sizes_that_are_not_to_be_kept_make_room(server: RunningServer, manage: 
     assert visible_files(server.thumbnails) == [], "sizes that are kept are known"
 
 
-def test_it_gives_way_to_everybody() -> None:
+def test_warming_yields_to_requests() -> None:
     code = (
         "import os, subprocess; from assetstore.thumbnails.warm import yield_to_others; yield_to_others()\n"
         "print(os.nice(0), subprocess.run(['ionice', '-p', str(os.getpid())], capture_output=True).stdout)"
@@ -136,7 +136,7 @@ def test_it_gives_way_to_everybody() -> None:
     assert run.stdout.startswith("19 b'idle")
 
 
-def test_orphans_go_and_what_shows_an_original_stays(
+def test_only_orphaned_thumbnails_are_pruned(
     server: RunningServer, prune: Callable[..., list[tuple[str, str]]]
 ) -> None:
     long_name = "x" * 250 + ".jpg"
@@ -155,12 +155,12 @@ def test_orphans_go_and_what_shows_an_original_stays(
     assert prune(orphans=True) == []
 
 
-def test_a_young_thumbnail_is_no_orphan(server: RunningServer, manage: Manage) -> None:
+def test_a_recent_thumbnail_is_not_an_orphan(server: RunningServer, manage: Manage) -> None:
     (server.thumbnails / "its original comes_100.jpg").write_bytes(b"x")
     assert manage("prune", "--orphans").stdout == "1 thumbnail, 1 byte left.\n"
 
 
-def test_pages_that_earlier_servers_left_go(server: RunningServer, manage: Manage) -> None:
+def test_pages_left_by_earlier_servers_are_pruned(server: RunningServer, manage: Manage) -> None:
     for name in ("b.tif", "c-0.jpg", "d_100-0.jpg"):
         server.upload(name, pictures.tiff() if name == "b.tif" else pictures.jpeg())
         server.thumbnail(name, 100)
@@ -172,7 +172,9 @@ def test_pages_that_earlier_servers_left_go(server: RunningServer, manage: Manag
     assert visible_files(server.thumbnails) == ["b_100.png", "c-0_100.jpg", "d_100-0_100.jpg"]
 
 
-def test_by_age_and_by_total_the_oldest_go(server: RunningServer, prune: Callable[..., list[tuple[str, str]]]) -> None:
+def test_the_oldest_thumbnails_are_pruned_by_age_and_by_total_size(
+    server: RunningServer, prune: Callable[..., list[tuple[str, str]]]
+) -> None:
     server.upload("a.jpg", pictures.jpeg())
     moments = []
     for size in (90, 100, 123):
@@ -191,7 +193,7 @@ def test_by_age_and_by_total_the_oldest_go(server: RunningServer, prune: Callabl
     assert server.thumbnail("a.jpg", 90).status == 200, "whoever asks gets it anew"
 
 
-def test_a_thumbnail_that_was_renewed_meanwhile_stays(server: RunningServer) -> None:
+def test_a_thumbnail_renewed_during_pruning_is_not_removed(server: RunningServer) -> None:
     server.upload("a.jpg", pictures.jpeg())
     server.thumbnail("a.jpg", 100)
     store = server.context.thumbnails.store
@@ -214,18 +216,20 @@ def test_a_thumbnail_that_was_renewed_meanwhile_stays(server: RunningServer) -> 
         (("warm", "--size", "1", "--collection", "x"), "no collection"),
     ],
 )
-def test_a_wrong_call_says_what_is_missing(manage: Manage, arguments: tuple[str, ...], reason: str) -> None:
+def test_an_incomplete_command_names_what_is_missing(manage: Manage, arguments: tuple[str, ...], reason: str) -> None:
     run = manage(*arguments)
     assert (run.returncode, reason in run.stderr) == (2, True)
 
 
-def test_the_commands_explain_themselves(manage: Manage) -> None:
+def test_the_commands_have_help(manage: Manage) -> None:
     for command in ((), ("warm",), ("prune",)):
         run = manage(*command, "--help")
         assert (run.returncode, "manage.py thumbnails" in run.stdout) == (0, True)
 
 
-def test_pictures_are_made_beside_uploads_and_deletes(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+def test_warming_runs_concurrently_with_uploads_and_deletes(
+    server: RunningServer, manage: Manage, tmp_path: Path
+) -> None:
     for number in range(30):
         server.upload(f"{number}.jpg", pictures.jpeg())
     command = [sys.executable, str(PROJECT / "manage.py"), "thumbnails", "warm", "--size", "100"]

@@ -18,7 +18,7 @@ def done(tmp_path: Path, work: Callable[[threading.Event], object]) -> None:
 
 
 @pytest.mark.parametrize("fault", [BlockingIOError("a pipe is full"), ValueError("a mistake"), OSError("a disk")])
-def test_a_task_that_fails_is_in_the_log_and_goes_on(
+def test_a_failed_task_is_logged_and_runs_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Exception
 ) -> None:
     rounds = []
@@ -35,7 +35,7 @@ def test_a_task_that_fails_is_in_the_log_and_goes_on(
     assert caplog.text.count(str(fault)) >= 2
 
 
-def test_a_task_that_another_process_does_is_left_to_it_and_taken_over_when_that_ends(tmp_path: Path) -> None:
+def test_a_task_of_another_process_is_taken_over_when_that_process_ends(tmp_path: Path) -> None:
     at_work, may_end = threading.Event(), threading.Event()
     first = PeriodicTask("tidying", tmp_path, 3600, lambda _: (at_work.set(), may_end.wait(60)))
     first.start()

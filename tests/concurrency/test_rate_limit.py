@@ -8,7 +8,7 @@ import pytest
 from assetstore.concurrency.rate_limit import RateLimit
 
 
-def test_a_rate_limit_spreads_the_reading_and_ends_at_once_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rate_limit_spreads_reads_and_stops_immediately_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)  # however long it takes to come here
     ending = threading.Event()
     slept: list[float] = []

@@ -9,7 +9,7 @@ from assetstore.concurrency import single_flight
 from assetstore.concurrency.single_flight import SingleFlight
 
 
-def test_one_works_and_all_get_its_result_or_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_caller_does_the_work_and_all_get_its_result_or_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = threading.Semaphore(0)
 
     class Watched(Future[str]):
@@ -53,13 +53,13 @@ def test_different_keys_do_not_wait_for_each_other() -> None:
     assert flight.do("a", lambda: flight.do("b", lambda: "inner", 1), 1) == "inner"
 
 
-def test_work_that_is_done_is_done_anew_when_asked_again() -> None:
+def test_finished_work_is_repeated_for_the_next_caller() -> None:
     flight: SingleFlight[int] = SingleFlight()
     numbers = iter(range(9))
     assert [flight.do("key", lambda: next(numbers), 1) for _ in range(3)] == [0, 1, 2]
 
 
-def test_the_timeout_ends() -> None:
+def test_waiting_ends_at_the_timeout() -> None:
     flight: SingleFlight[None] = SingleFlight()
     gate, begun = threading.Event(), threading.Event()
 

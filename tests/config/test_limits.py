@@ -28,14 +28,14 @@ def test_all_processes_together_render_one_thumbnail_per_core(tmp_path: Path) ->
     assert derived(tmp_path, processes=200).render_workers == 1
 
 
-def test_fewer_thumbnails_are_rendered_at_a_time_if_the_memory_is_not_enough_for_all(tmp_path: Path) -> None:
+def test_little_memory_reduces_the_number_of_concurrent_renders(tmp_path: Path) -> None:
     nearly_4_gib = Machine(4, int(3.8 * GIB))
     assert derived(tmp_path, nearly_4_gib).render_workers == 4
     assert derived(tmp_path, nearly_4_gib, render_memory=2048).render_workers == 2
     assert derived(tmp_path, nearly_4_gib, render_memory=16_384).render_workers == 1
 
 
-def test_larger_pictures_may_take_longer(tmp_path: Path) -> None:
+def test_larger_images_have_a_longer_time_limit(tmp_path: Path) -> None:
     assert derived(tmp_path, render_memory=256).render_seconds == 60
     assert derived(tmp_path, render_memory=4096).render_seconds == 240
 
@@ -73,7 +73,7 @@ def test_however_many_requests_wait_for_thumbnails_some_may_wait_for_metadata_an
         assert sum(other.acquire("client") for _ in range(100)) == 28
 
 
-def test_uploads_without_a_known_token_may_store_20_gb_or_together_a_tenth_of_a_large_disk(
+def test_unverified_uploads_may_store_20_gb_or_a_tenth_of_a_large_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_a_disk(monkeypatch, 30 * 10**9)
@@ -92,7 +92,7 @@ def test_temporary_copies_of_all_processes_together_may_take_half_of_the_disk(
     assert derived(tmp_path, processes=4).spool_bytes == 125 * 10**9
 
 
-def test_the_disk_of_a_folder_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
+def test_a_missing_folder_is_on_the_disk_of_its_parent(tmp_path: Path) -> None:
     assert limits.disk_bytes(tmp_path / "not" / "created") == shutil.disk_usage(tmp_path).total
 
 
@@ -114,7 +114,7 @@ class Groups:
         return this_machine(self.names, self.folder)
 
 
-def test_the_limits_of_a_container_count(tmp_path: Path) -> None:
+def test_container_limits_are_respected(tmp_path: Path) -> None:
     groups = Groups(tmp_path, "/")
     groups.limit("", "100000 100000", str(GIB))
     assert groups.machine() == Machine(1, GIB)
@@ -122,7 +122,7 @@ def test_the_limits_of_a_container_count(tmp_path: Path) -> None:
     assert groups.machine().cores == 1, "half a core is a core"
 
 
-def test_the_limits_of_a_service_and_of_its_slice_both_count(tmp_path: Path) -> None:
+def test_limits_of_a_service_and_its_slice_are_both_respected(tmp_path: Path) -> None:
     groups = Groups(tmp_path, "/system.slice/web-asset-server.service")
     groups.limit("system.slice", "100000 100000", "max")
     groups.limit("system.slice/web-asset-server.service", "max 100000", str(2 * GIB))
@@ -132,7 +132,7 @@ def test_the_limits_of_a_service_and_of_its_slice_both_count(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", ["max 100000", "", "a lot", "1 2 3"])
-def test_without_limits_the_whole_machine_counts(tmp_path: Path, content: str) -> None:
+def test_without_limits_the_whole_machine_is_used(tmp_path: Path, content: str) -> None:
     groups = Groups(tmp_path, "/")
     groups.limit("", content, "max")
     whole = Machine(len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -65,7 +65,7 @@ def test_the_shipped_settings_are_the_defaults() -> None:
     assert load(own) == load({})
 
 
-def test_every_setting_comes_from_the_environment_too() -> None:
+def test_every_setting_can_be_set_in_the_environment() -> None:
     examples = {
         "DEBUG": ("true", True),
         "KEY": ("secret key", ("secret key",)),
@@ -121,7 +121,7 @@ def test_sizes_of_previews_may_be_written_in_several_ways(text: str) -> None:
     assert load(PREVIEW_SIZES="[]").preview_sizes == load(PREVIEW_SIZES="None").preview_sizes == frozenset()
 
 
-def test_a_collection_may_have_a_bucket_of_its_own() -> None:
+def test_a_collection_may_have_its_own_bucket() -> None:
     folders = {"KU Fish": "fish", "KU Herps": "s3://herps-files/all/"}
     settings = load({"STORAGE_URL": "s3://museum-files", "COLLECTION_DIRS": folders})
     assert settings.collection_dirs == {"KU Fish": "fish", "KU Herps": "s3://herps-files/all"}
@@ -129,7 +129,7 @@ def test_a_collection_may_have_a_bucket_of_its_own() -> None:
         load({"COLLECTION_DIRS": folders})
 
 
-def test_each_bucket_may_be_at_a_service_of_its_own() -> None:
+def test_each_bucket_may_be_on_its_own_service() -> None:
     mapping = {"museum-files": "https://s3.museum.org", "herps-files": "http://10.0.0.7:9000"}
     assert load({"STORAGE_ENDPOINT": mapping}).storage_endpoint == mapping
     assert load(STORAGE_ENDPOINT=json.dumps(mapping)).storage_endpoint == mapping
@@ -138,11 +138,11 @@ def test_each_bucket_may_be_at_a_service_of_its_own() -> None:
     assert load(STORAGE_REGION=json.dumps(regions)).storage_region == regions
 
 
-def test_the_name_of_the_bucket_may_be_in_the_host_name_of_the_service() -> None:
+def test_the_bucket_name_may_be_part_of_the_host_name() -> None:
     assert load(STORAGE_ENDPOINT="https://{bucket}.s3.museum.org").storage_endpoint == "https://{bucket}.s3.museum.org"
 
 
-def test_keys_in_the_address_of_a_bucket_are_refused_and_never_shown() -> None:
+def test_keys_in_bucket_addresses_are_rejected_and_never_shown() -> None:
     for name, value in (
         ("STORAGE_URL", "s3://AKIA:hidden@museum-files"),
         ("STORAGE_ENDPOINT", "https://a:hidden@s3.org"),
@@ -152,12 +152,12 @@ def test_keys_in_the_address_of_a_bucket_are_refused_and_never_shown() -> None:
         assert "hidden" not in str(error.value)
 
 
-def test_the_trash_of_a_bucket_has_a_folder_of_its_own() -> None:
+def test_the_trash_of_a_bucket_has_its_own_folder() -> None:
     with pytest.raises(SettingsError, match="where deleted files go"):
         load({"STORAGE_URL": "s3://museum-files", "ORIG_DIR": "trash"})
 
 
-def test_the_container_s_variables_work() -> None:
+def test_the_environment_variables_of_the_container_work() -> None:
     settings = load(
         SERVER_NAME="assets.museum.org", SERVER_PORT="80", ATTACHMENT_KEY="container key", DEBUG_MODE="True", PORT=""
     )
@@ -166,26 +166,26 @@ def test_the_container_s_variables_work() -> None:
     assert settings.debug
 
 
-def test_name_and_port_are_advertised_as_they_are_unless_said_otherwise() -> None:
+def test_name_and_port_are_advertised_unless_overridden() -> None:
     settings = load({"HOST": "museum.org", "PORT": 8081})
     assert (settings.server_name, settings.server_port, settings.development_port) == ("museum.org", 8081, 8081)
 
 
-def test_two_keys_are_valid_while_one_replaces_the_other() -> None:
+def test_two_keys_are_valid_during_a_key_change() -> None:
     assert load(ATTACHMENT_KEY="new", ATTACHMENT_KEY_PREVIOUS="old").key == ("new", "old")
     assert load({"KEY": ["new", "old"]}).key == ("new", "old")
     with pytest.raises(SettingsError, match="no new key"):
         load(ATTACHMENT_KEY_PREVIOUS="old")
 
 
-def test_no_key_and_no_checking_are_different_things() -> None:
+def test_a_missing_key_differs_from_key_none() -> None:
     assert load().key == ()
     assert load({"KEY": ""}).key == ()
     assert load({"KEY": None}).key is None
     assert "anyone" in announcement.warnings(load({"KEY": None}), {}, {})[0]
 
 
-def test_collections_may_be_left_out_in_every_way() -> None:
+def test_collections_may_be_omitted_in_every_form() -> None:
     assert load().collection_dirs is None
     assert load({"COLLECTION_DIRS": {}}).collection_dirs is None
     assert load(COLLECTION_DIRS="").collection_dirs is None
@@ -252,7 +252,7 @@ def test_collections_may_be_left_out_in_every_way() -> None:
         ("PREVIEW_SIZES", {"1": 2, "x": 3}),
     ],
 )
-def test_a_bad_value_stops_the_start_by_name_value_and_expectation(name: str, value: object) -> None:
+def test_an_invalid_value_stops_the_start_with_name_value_and_expectation(name: str, value: object) -> None:
     with pytest.raises(SettingsError) as error:
         load({name: value})
     message = str(error.value)
@@ -263,27 +263,27 @@ def test_a_bad_value_stops_the_start_by_name_value_and_expectation(name: str, va
     assert "\n" not in message
 
 
-def test_a_bad_variable_is_named_as_such() -> None:
+def test_an_invalid_environment_variable_is_reported_as_such() -> None:
     with pytest.raises(SettingsError, match="the environment variable DEBUG_MODE is 'perhaps'; expected True or False"):
         load(DEBUG_MODE="perhaps")
 
 
-def test_variables_that_contradict_each_other_are_refused() -> None:
+def test_contradictory_environment_variables_are_rejected() -> None:
     with pytest.raises(SettingsError, match="contradict"):
         load(KEY="one", ATTACHMENT_KEY="another")
 
 
-def test_originals_and_thumbnails_need_different_folders() -> None:
+def test_originals_and_thumbnails_require_different_folders() -> None:
     with pytest.raises(SettingsError, match="different"):
         load({"ORIG_DIR": "thumbnails"})
 
 
-def test_other_servers_than_granian_have_one_process() -> None:
+def test_only_granian_can_have_several_processes() -> None:
     with pytest.raises(SettingsError, match="PROCESSES is 2 and SERVER 'wsgiref'; expected SERVER = 'granian'"):
         load({"PROCESSES": 2, "SERVER": "wsgiref!"})
 
 
-def test_the_settings_are_shown_with_stars_for_secrets() -> None:
+def test_the_settings_are_shown_with_masked_secrets() -> None:
     lines = announcement.describe(load({"KEY": ["first secret", "second secret"]}))
     assert "KEY = ['*****', '*****']" in lines
     assert not any("secret" in line for line in lines)
@@ -292,7 +292,7 @@ def test_the_settings_are_shown_with_stars_for_secrets() -> None:
     assert limits.startswith("Limits of each process: render_workers = 4, render_seconds = 60, ")
 
 
-def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
+def test_risky_and_misspelt_settings_are_warned_about() -> None:
     own = {"REQUIRE_KEY_FOR_GETS": True, "KEY": "a key of the museum", "CAN_THUMBNAIL": {"image/x-fits"}, "lower": 1}
     found = announcement.warnings(load({**own, "REQUIRE_KEY_FOR_GET": True}), own, {})
     assert [warning.split()[0] for warning in found] == ["REQUIRE_KEY_FOR_GET", "CAN_THUMBNAIL", "settings.py"]
@@ -300,7 +300,7 @@ def test_the_administrator_hears_of_what_is_risky_or_misspelt() -> None:
     assert "lower" not in found[2]
 
 
-def test_settings_of_one_kind_of_storage_are_told_to_have_no_effect_on_the_other() -> None:
+def test_settings_without_effect_on_the_chosen_storage_are_warned_about() -> None:
     bucket = {"STORAGE_URL": "s3://bucket", "KEY": "a key of the museum"}
     assert announcement.warnings(load({"STORAGE_REDIRECT_SECONDS": 60}), {}, {}) == [
         "STORAGE_REDIRECT_SECONDS has no effect without STORAGE_URL."
@@ -313,7 +313,7 @@ def test_settings_of_one_kind_of_storage_are_told_to_have_no_effect_on_the_other
 
 @pytest.mark.parametrize("source", ["settings.py", "environment", "environment with our prefix"])
 @pytest.mark.parametrize("name", REMOVED)
-def test_a_removed_setting_is_named_with_what_happens_now(name: str, source: str) -> None:
+def test_a_removed_setting_is_reported_with_the_current_behaviour(name: str, source: str) -> None:
     given = {f"ASSETSTORE_{name}" if source.endswith("prefix") else name: "any value"}
     own, environ = (given, {}) if source == "settings.py" else ({}, given)
     assert load(own, **environ) == load()
@@ -331,7 +331,7 @@ def test_a_removed_setting_is_named_with_what_happens_now(name: str, source: str
         ("path", None, "https://s3.eu-north-1.amazonaws.com"),
     ],
 )
-def test_the_removed_addressing_of_buckets_is_still_followed(
+def test_the_removed_setting_for_bucket_addressing_still_works(
     addressing: str, endpoint: object, effective: object
 ) -> None:
     own = {"STORAGE_ADDRESSING": addressing, "STORAGE_ENDPOINT": endpoint, "STORAGE_REGION": "eu-north-1"}
@@ -340,17 +340,17 @@ def test_the_removed_addressing_of_buckets_is_still_followed(
     assert load(elsewhere, ASSETSTORE_STORAGE_ADDRESSING=addressing).storage_endpoint == effective
 
 
-def test_no_setting_is_both_removed_and_there() -> None:
+def test_no_setting_is_both_removed_and_current() -> None:
     assert not set(REMOVED) & set(SETTINGS)
 
 
-def test_one_percent_of_the_disk_is_reserved_for_deletes_but_never_more_than_5_gb(tmp_path: Path) -> None:
+def test_one_percent_of_the_disk_but_at_most_5_gb_is_reserved_for_deletes(tmp_path: Path) -> None:
     total = shutil.disk_usage(tmp_path).total
     assert load({"BASE_DIR": str(tmp_path / "not made yet")}).reserved_bytes == min(5 * 10**9, total // 100)
     assert load({"RESERVED_BYTES": 0}).reserved_bytes == 0
 
 
-def test_a_variable_with_our_prefix_wins_over_every_other() -> None:
+def test_prefixed_environment_variables_take_precedence() -> None:
     given = {"PORT": "1", "ASSETSTORE_PORT": "2", "ATTACHMENT_KEY": "old", "KEY": "other", "ASSETSTORE_KEY": "new"}
     settings = load({"PORT": 3}, **given)
     assert (settings.port, settings.key) == (2, ("new",))
@@ -359,7 +359,7 @@ def test_a_variable_with_our_prefix_wins_over_every_other() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("SERVER_PORT", "tcp://10.0.0.7:80"), ("PORT", "tcp://10.0.0.7:80"), ("DEBUG", "release")]
 )
-def test_variables_of_other_programs_are_ignored_with_a_warning(name: str, value: str) -> None:
+def test_environment_variables_of_other_programs_are_ignored_with_a_warning(name: str, value: str) -> None:
     settings = load({}, **{name: value})
     assert (settings.port, settings.server_port, settings.debug) == (8080, 8080, False)
     [warning] = announcement.warnings(settings, {}, {name: value})
@@ -367,7 +367,7 @@ def test_variables_of_other_programs_are_ignored_with_a_warning(name: str, value
     assert announcement.warnings(settings, {}, {name: value, f"ASSETSTORE_{name}": "1"}) == []
 
 
-def test_a_wrong_value_behind_our_prefix_stops_the_start_with_its_name() -> None:
+def test_an_invalid_prefixed_variable_stops_the_start_and_is_named() -> None:
     with pytest.raises(SettingsError, match="ASSETSTORE_PORT is 'tcp:"):
         load({}, ASSETSTORE_PORT="tcp://10.0.0.7:80")
 

@@ -19,7 +19,7 @@ from assetstore.config import loading, public_urls
         ({"PUBLIC_URL": "https://museum.org/assets/", "SERVER_PORT": 1}, "http", "https://museum.org/assets"),
     ],
 )
-def test_the_base_is_the_public_url_or_made_of_name_and_port(own: dict[str, object], scheme: str, url: str) -> None:
+def test_the_base_url_is_public_url_or_built_from_name_and_port(own: dict[str, object], scheme: str, url: str) -> None:
     settings = loading.load(own, {}, Path("/program"), 1)
     assert public_urls.base_url(settings, scheme) == url
 

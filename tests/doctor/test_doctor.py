@@ -72,12 +72,12 @@ def diagnose(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return run
 
 
-def test_a_good_set_up_raises_no_alarm(diagnose: Diagnose, base: Path) -> None:
+def test_a_correct_installation_passes_all_checks(diagnose: Diagnose, base: Path) -> None:
     assert diagnose() == []
     assert list(base.iterdir()) == [], "and nothing is left behind"
 
 
-def test_a_store_in_use_raises_no_alarm_and_stays_as_it_is(
+def test_a_store_in_use_passes_all_checks_and_is_not_changed(
     start: Callable[..., RunningServer], diagnose: Diagnose
 ) -> None:
     server = start(KEY=KEY, COLLECTION_DIRS={"KU Fish": "fish"})
@@ -88,7 +88,7 @@ def test_a_store_in_use_raises_no_alarm_and_stays_as_it_is(
     assert sorted(server.base.rglob("*")) == before
 
 
-def test_a_folder_of_originals_that_cannot_be_listed_is_named(diagnose: Diagnose, base: Path) -> None:
+def test_an_unlistable_folder_of_originals_is_reported(diagnose: Diagnose, base: Path) -> None:
     (base / "originals").touch()
     assert ("error", "originals") in diagnose("--only", "folders")
 
@@ -113,21 +113,21 @@ def test_a_folder_of_originals_that_cannot_be_listed_is_named(diagnose: Diagnose
     ],
     ids=str,
 )
-def test_a_wrong_setting_is_named(diagnose: Diagnose, variables: dict[str, str], alarm: tuple[str, str]) -> None:
+def test_an_invalid_setting_is_reported(diagnose: Diagnose, variables: dict[str, str], alarm: tuple[str, str]) -> None:
     assert diagnose("--only", "settings", **variables) == [alarm]
 
 
-def test_a_misspelt_setting_is_named(diagnose: Diagnose, tmp_path: Path) -> None:
+def test_a_misspelt_setting_is_reported(diagnose: Diagnose, tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text("COLECTION_DIRS = {}\n")
     assert diagnose("--only", "settings", folder=tmp_path) == [("warning", "settings")]
 
 
-def test_a_settings_file_that_is_no_python_is_named(diagnose: Diagnose, tmp_path: Path) -> None:
+def test_a_settings_file_with_a_syntax_error_is_reported(diagnose: Diagnose, tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text("KEY = 'unfinished\n")
     assert diagnose("--only", "settings", folder=tmp_path) == [("error", "settings")]
 
 
-def test_a_key_file_that_others_can_read_is_named(diagnose: Diagnose, base: Path) -> None:
+def test_a_key_file_readable_by_others_is_reported(diagnose: Diagnose, base: Path) -> None:
     (base / ".asset-server").mkdir()
     (base / ".asset-server/key").write_text(KEY)
     (base / ".asset-server/key").chmod(0o644)
@@ -139,35 +139,33 @@ def test_a_key_file_that_others_can_read_is_named(diagnose: Diagnose, base: Path
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_folder_is_named(diagnose: Diagnose, base: Path) -> None:
+def test_a_missing_folder_is_reported(diagnose: Diagnose, base: Path) -> None:
     assert diagnose("--only", "folders", BASE_DIR=str(base / "nowhere")) == [("error", "folder")]
 
 
-def test_a_broken_file_of_collections_is_named(diagnose: Diagnose, base: Path) -> None:
+def test_a_broken_file_of_added_collections_is_reported(diagnose: Diagnose, base: Path) -> None:
     (base / ".asset-server").mkdir()
     (base / ".asset-server/collections.json").write_text('{"KU Fish": ')
     assert diagnose("--only", "folders") == [("error", "collections")]
 
 
-def test_a_broken_journal_is_named(diagnose: Diagnose, base: Path) -> None:
+def test_a_damaged_journal_is_reported(diagnose: Diagnose, base: Path) -> None:
     (base / ".asset-server/journal").mkdir(parents=True)
     (base / ".asset-server/journal/journal.sqlite").write_bytes(b"no database at all" * 100)
     assert diagnose("--only", "folders") == [("error", "journal")]
 
 
-def test_a_reserve_larger_than_what_is_free_is_named(diagnose: Diagnose, base: Path) -> None:
+def test_a_reserve_larger_than_the_free_space_is_reported(diagnose: Diagnose, base: Path) -> None:
     reserve = str(shutil.disk_usage(base).free * 2)
     assert diagnose("--only", "folders", RESERVED_BYTES=reserve) == [("error", "space")]
 
 
-def test_a_full_disk_is_named(diagnose: Diagnose, tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
+def test_a_full_disk_is_reported(diagnose: Diagnose, tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     mounted(tmp_path / "disk", "20m")
     assert diagnose("--only", "folders", BASE_DIR=str(tmp_path / "disk")) == [("error", "space")]
 
 
-def test_a_disk_that_is_mounted_for_reading_only_is_named(
-    diagnose: Diagnose, tmp_path: Path, mounted: Callable[[Path, str], None]
-) -> None:
+def test_a_read_only_disk_is_reported(diagnose: Diagnose, tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     mounted(tmp_path / "disk", "400m")
     (tmp_path / "disk/originals").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True)
@@ -216,12 +214,12 @@ def open_base() -> Iterator[Path]:
         yield base
 
 
-def test_a_good_store_of_an_ordinary_user_raises_no_alarm(open_base: Path) -> None:
+def test_a_correct_store_of_an_unprivileged_user_passes_all_checks(open_base: Path) -> None:
     assert as_nobody(open_base) == []
 
 
 @pytest.mark.parametrize("folder", ["originals", "thumbnails"])
-def test_an_unwritable_folder_is_named(open_base: Path, folder: str) -> None:
+def test_an_unwritable_folder_is_reported(open_base: Path, folder: str) -> None:
     (open_base / folder).chmod(0o555)
     alarms = as_nobody(open_base)
     (open_base / folder).chmod(0o755)
@@ -229,7 +227,7 @@ def test_an_unwritable_folder_is_named(open_base: Path, folder: str) -> None:
     assert any(f"{open_base / folder} is not writable" in finding["found"] for finding in alarms)
 
 
-def test_originals_that_cannot_be_read_are_named(open_base: Path) -> None:
+def test_unreadable_originals_are_reported(open_base: Path) -> None:
     (open_base / "originals/secret.jpg").write_bytes(b"x")
     (open_base / "originals/secret.jpg").chmod(0)
     alarms = as_nobody(open_base)
@@ -238,7 +236,7 @@ def test_originals_that_cannot_be_read_are_named(open_base: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_root_is_told_that_the_report_may_be_too_good(diagnose: Diagnose, open_base: Path) -> None:
+def test_root_is_warned_that_the_report_may_be_too_optimistic(diagnose: Diagnose, open_base: Path) -> None:
     assert diagnose("--only", "folders", BASE_DIR=str(open_base)) == [("warning", "user")]
 
 
@@ -252,15 +250,15 @@ def alarms_of_clock(base: Path, ahead: float) -> Alarms:
 
 
 @pytest.mark.parametrize("ahead", [-3600, -10, 10, 3600])
-def test_a_file_server_with_another_time_is_named(base: Path, ahead: float) -> None:
+def test_a_file_server_with_a_different_clock_is_reported(base: Path, ahead: float) -> None:
     assert alarms_of_clock(base, ahead) == [("error", "disk's clock")]
 
 
-def test_a_clock_in_the_distant_past_is_named(base: Path) -> None:
+def test_a_clock_in_the_distant_past_is_reported(base: Path) -> None:
     assert ("error", "system clock") in alarms_of_clock(base, -time.time() + 1000)
 
 
-def test_a_clock_that_was_set_back_is_named(diagnose: Diagnose, base: Path) -> None:
+def test_a_clock_that_was_set_back_is_reported(diagnose: Diagnose, base: Path) -> None:
     (base / "originals").mkdir()
     later = time.time() + 4000
     os.utime(base / "originals", (later, later))
@@ -342,7 +340,7 @@ def crashing(name: str) -> Break:
         "no fonts",
     ],
 )
-def test_a_machine_without_what_pictures_need_is_named(
+def test_missing_tools_and_libraries_for_thumbnails_are_reported(
     diagnose: Diagnose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_machine: Break, alarms: Alarms
 ) -> None:
     monkeypatch.setattr(engines.Engine, "is_installed", lambda engine: engine.library is None)
@@ -364,13 +362,13 @@ def test_a_machine_without_what_pictures_need_is_named(
     ],
     ids=["no ImageMagick", "no Ghostscript", "neither"],
 )
-def test_the_libraries_alone_draw_every_sample(
+def test_the_libraries_render_every_sample_without_tools(
     diagnose: Diagnose, tmp_path: Path, break_machine: Break, alarms: Alarms
 ) -> None:
     assert diagnose("--only", "tools", **break_machine(tmp_path)) == alarms
 
 
-def test_the_samples_are_what_they_say() -> None:
+def test_each_sample_has_the_format_of_its_name() -> None:
     types = {sample.media_type for sample in samples.ALL} | {"image/heif"}
     raw = {media_type for media_type in loading.SETTINGS["CAN_THUMBNAIL"].default if media_type.startswith("image/x-")}
     assert types | raw == loading.SETTINGS["CAN_THUMBNAIL"].default
@@ -420,7 +418,7 @@ def test_a_server_that_is_down_is_an_error_at_the_address_that_was_given(diagnos
     assert diagnose("--only", "public", "--url", address) == [("error", "address")]
 
 
-def test_another_program_on_the_port_is_named(diagnose: Diagnose) -> None:
+def test_another_program_on_the_port_is_reported(diagnose: Diagnose) -> None:
     program = subprocess.Popen(
         [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", "/var/empty"],
         stdout=subprocess.PIPE,
@@ -436,7 +434,7 @@ def test_another_program_on_the_port_is_named(diagnose: Diagnose) -> None:
         program.communicate()
 
 
-def test_an_address_of_another_machine_is_named() -> None:
+def test_a_listening_address_of_another_machine_is_reported() -> None:
     settings = loading.load({"BIND_ADDRESS": "203.0.113.1", "PORT": 18080, "KEY": KEY}, {}, PROJECT, 1)
     found = list(network.examine(settings, Address("http", "127.0.0.1", int(free_port())), KEY))
     assert [(finding.status, finding.found) for finding in found] == [
@@ -444,13 +442,15 @@ def test_an_address_of_another_machine_is_named() -> None:
     ]
 
 
-def test_a_running_server_with_another_key_is_named(start: Callable[..., RunningServer], diagnose: Diagnose) -> None:
+def test_a_running_server_with_a_different_key_is_reported(
+    start: Callable[..., RunningServer], diagnose: Diagnose
+) -> None:
     server = start(KEY="the key before the settings were changed")
     assert diagnose("--only", "network", PORT=str(server.port)) == [("warning", "running server")]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user who may not")
-def test_a_port_that_needs_rights_is_named(open_base: Path) -> None:
+def test_a_privileged_port_is_reported(open_base: Path) -> None:
     limit = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if limit < 100:
         pytest.skip("every user may listen on every port here")
@@ -461,7 +461,7 @@ def test_a_port_that_needs_rights_is_named(open_base: Path) -> None:
 # --- how it reports --------------------------------------------------------------------------------------------------
 
 
-def test_people_read_what_it_means_and_what_to_do(base: Path) -> None:
+def test_the_report_explains_each_problem_and_its_remedy(base: Path) -> None:
     command = [sys.executable, str(PROJECT / "manage.py"), "doctor", "--only", "settings"]
     variables = {"BASE_DIR": str(base), "KEY": "test_attachment_key"}
     run = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
@@ -473,12 +473,12 @@ def test_people_read_what_it_means_and_what_to_do(base: Path) -> None:
     assert run.stdout.splitlines()[-1] == "1 error, 1 warning, 1 ok."
 
 
-def test_the_public_theme_needs_an_address(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_public_checks_require_an_address(capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.main(["doctor", "--only", "public"], PROJECT) == 2
     assert "requires --url" in capsys.readouterr().err
 
 
-def test_a_certificate_that_is_not_for_the_server_s_name_is_an_error(diagnose: Diagnose, tmp_path: Path) -> None:
+def test_a_certificate_for_another_host_name_is_an_error(diagnose: Diagnose, tmp_path: Path) -> None:
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     names = "subjectAltName=DNS:assets.museum.org,DNS:*.example.org"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "100", "-subj", "/CN=x"]

@@ -148,7 +148,7 @@ def tidy(start: Start) -> Iterator[Start]:
 # --- good ones -------------------------------------------------------------------------------------------------------
 
 
-def test_deploy_nginx_conf_as_it_stands_raises_no_alarm_and_nothing_is_left(
+def test_the_shipped_nginx_conf_passes_all_checks_and_no_file_remains(
     tidy: Start,
     tmp_path: Path,
     museum_certificate: Path,
@@ -186,7 +186,7 @@ def test_deploy_nginx_conf_as_it_stands_raises_no_alarm_and_nothing_is_left(
     assert [entry for entry in server.context.originals.trash() if entry.size] == [], "not even in the trash"
 
 
-def test_a_server_without_anything_in_front_raises_no_alarm(tidy: Start) -> None:
+def test_a_server_without_a_proxy_passes_all_checks(tidy: Start) -> None:
     server = tidy(COLLECTION_DIRS={"KU Fish": "fish"}, REQUIRE_KEY_FOR_GET=True)
     with client_of(f"http://127.0.0.1:{server.port}", collection="KU Fish") as client:
         assert alarms(specify.key(client, KEY)) == []
@@ -195,7 +195,7 @@ def test_a_server_without_anything_in_front_raises_no_alarm(tidy: Start) -> None
         assert alarms(proxy.body_limit(client, 2)) == []
 
 
-def test_a_path_before_the_server_s_own_addresses_raises_no_alarm(tidy: Start, behind: Callable[..., Site]) -> None:
+def test_a_server_under_a_path_prefix_passes_all_checks(tidy: Start, behind: Callable[..., Site]) -> None:
     server = tidy()
     prefix = f"location /assets/ {{ proxy_pass http://127.0.0.1:{server.port}/; {GOOD} }}"
     site = behind(server.port, "return 404;", prefix)
@@ -218,7 +218,7 @@ def test_a_path_before_the_server_s_own_addresses_raises_no_alarm(tidy: Start, b
     ],
     ids=["http sends to https", "the server is down", "a welcome page", "half an XML", "X-Timestamp is lost"],
 )
-def test_an_address_that_is_no_asset_server_s_is_named(
+def test_an_address_of_another_kind_of_server_is_reported(
     tidy: Start, behind: Callable[..., Site], lines: str, server_lines: str, alarm: str
 ) -> None:
     site = behind(tidy().port, lines, server_lines)
@@ -227,12 +227,12 @@ def test_an_address_that_is_no_asset_server_s_is_named(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-machine.invalid"])
-def test_an_address_where_nobody_listens_is_named(host: str) -> None:
+def test_an_address_that_refuses_connections_is_reported(host: str) -> None:
     with client_of(f"http://{host}:{free_port()}") as client:
         assert alarms(address.examine(client)) == [("error", "address")]
 
 
-def test_a_server_that_stops_answering_is_named_once(
+def test_a_server_that_stops_responding_is_reported_once(
     start: Start, behind: Callable[..., Site], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = behind(start(KEY=KEY).port, GOOD, "location /fileupload { return 444; }")
@@ -242,7 +242,7 @@ def test_a_server_that_stops_answering_is_named_once(
     assert [finding["check"] for finding in found if "closed the connection" in finding["found"]] == ["connection"]
 
 
-def test_an_xml_out_of_a_cache_is_named(tidy: Start, behind: Callable[..., Site]) -> None:
+def test_a_cached_xml_is_reported(tidy: Start, behind: Callable[..., Site]) -> None:
     lines = "proxy_cache store; proxy_cache_valid 200 1h; proxy_ignore_headers Cache-Control Expires;"
     server = tidy()
     site = behind(server.port, lines)
@@ -261,7 +261,7 @@ def test_an_xml_out_of_a_cache_is_named(tidy: Start, behind: Callable[..., Site]
     ],
     ids=["good", "nobody trusts it", "expired", "ends soon", "another name"],
 )
-def test_a_certificate_that_clients_refuse_is_named(
+def test_an_untrusted_certificate_is_reported(
     tidy: Start, behind: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, days: int,
     is_trusted: bool, alarm: tuple[str, str] | None,
 ) -> None:  # fmt: skip
@@ -274,7 +274,7 @@ def test_a_certificate_that_clients_refuse_is_named(
     assert (None if finding.status == OK else (finding.status, finding.check)) == alarm, finding.found
 
 
-def test_https_where_http_is_spoken_is_named(tidy: Start) -> None:
+def test_https_on_a_port_for_http_is_reported(tidy: Start) -> None:
     with client_of(f"https://127.0.0.1:{tidy().port}") as client:
         assert ("error", "certificate") in alarms(address.examine(client))
 
@@ -289,7 +289,7 @@ def test_https_where_http_is_spoken_is_named(tidy: Start) -> None:
     ],
     ids=["http behind https", "localhost", "an unknown name", "a port where nobody listens"],
 )
-def test_wrong_addresses_in_the_xml_are_named(
+def test_wrong_addresses_in_the_xml_are_reported(
     tidy: Start, behind: Callable[..., Site], told: str, alarm: tuple[str, str]
 ) -> None:
     site = behind(tidy(PUBLIC_URL=told).port)
@@ -297,7 +297,7 @@ def test_wrong_addresses_in_the_xml_are_named(
         assert alarms(address.examine(client)) == [alarm]
 
 
-def test_another_address_that_works_is_a_warning(tidy: Start, behind: Callable[..., Site]) -> None:
+def test_a_working_address_that_differs_is_a_warning(tidy: Start, behind: Callable[..., Site]) -> None:
     site = behind(tidy(PUBLIC_URL=behind(tidy().port).http).port)
     with client_of(site.http) as client:
         assert alarms(address.examine(client)) == [("warning", "advertised address")]
@@ -339,7 +339,7 @@ def test_addresses_that_the_server_does_not_answer_are_named(
 
 
 @pytest.mark.parametrize(("ahead", "status"), [(-600, "error"), (600, "error"), (-40, "warning")])
-def test_a_server_with_a_wrong_clock_is_named(tmp_path: Path, ahead: int, status: str) -> None:
+def test_a_server_with_a_wrong_clock_is_reported(tmp_path: Path, ahead: int, status: str) -> None:
     (tmp_path / "a").mkdir()
     script = (
         f"import sys, time; sys.path.insert(0, {str(PROJECT)!r}); real = time.time\n"
@@ -381,14 +381,14 @@ def test_a_server_with_a_wrong_clock_is_named(tmp_path: Path, ahead: int, status
     ],
     ids=["another key", "no key known", "the server takes any", "tokens never age"],
 )
-def test_what_is_wrong_with_the_key_is_named(
+def test_problems_with_the_key_are_reported(
     tidy: Start, own: dict[str, object], key: str | None, alarm: tuple[str, str]
 ) -> None:
     with client_of(f"http://127.0.0.1:{tidy(**own).port}", key) as client:
         assert alarms(specify.key(client, key)) == [alarm]
 
 
-def test_refusals_without_a_reason_are_named(tidy: Start, behind: Callable[..., Site]) -> None:
+def test_rejections_without_a_reason_are_reported(tidy: Start, behind: Callable[..., Site]) -> None:
     lines = GOOD + "proxy_intercept_errors on; error_page 403 = @empty;"
     site = behind(tidy().port, lines, "location @empty { default_type text/plain; return 403 ' '; }")
     with client_of(site.http) as client:
@@ -405,7 +405,7 @@ def test_refusals_without_a_reason_are_named(tidy: Start, behind: Callable[..., 
     ],
     ids=["the header twice", "the header lost", "OPTIONS answered by the proxy", "OPTIONS forbidden"],
 )
-def test_a_proxy_that_keeps_browsers_from_uploading_is_named(
+def test_a_proxy_that_blocks_uploads_from_browsers_is_reported(
     tidy: Start, behind: Callable[..., Site], lines: str
 ) -> None:
     site = behind(tidy().port, GOOD + lines)
@@ -427,7 +427,7 @@ def test_a_proxy_that_keeps_browsers_from_uploading_is_named(
     ],
     ids=["uploads are redirected", "POST is forbidden", "no ranges", "bytes are changed", "the type is lost"],
 )
-def test_a_proxy_that_spoils_what_specify_does_is_named(
+def test_a_proxy_that_breaks_requests_of_specify_is_reported(
     tidy: Start, behind: Callable[..., Site], lines: str, alarm: tuple[str, str]
 ) -> None:
     site = behind(tidy().port, GOOD + lines)
@@ -435,7 +435,7 @@ def test_a_proxy_that_spoils_what_specify_does_is_named(
         assert alarm in set(alarms(specify.uploads(client)))
 
 
-def test_a_cache_that_shows_what_was_deleted_is_named(tidy: Start, behind: Callable[..., Site]) -> None:
+def test_a_cache_that_serves_deleted_files_is_reported(tidy: Start, behind: Callable[..., Site]) -> None:
     lines = "proxy_cache store; proxy_cache_valid 200 1h; proxy_ignore_headers Cache-Control Expires;"
     lines += "proxy_cache_key $arg_filename$request_method$http_range;"
     site = behind(tidy().port, GOOD + lines)
@@ -443,7 +443,7 @@ def test_a_cache_that_shows_what_was_deleted_is_named(tidy: Start, behind: Calla
         assert ("error", "delete") in alarms(specify.uploads(client))
 
 
-def test_a_collection_that_the_server_does_not_know_is_named(tidy: Start) -> None:
+def test_an_unknown_collection_is_reported(tidy: Start) -> None:
     server = tidy(COLLECTION_DIRS={"KU Fish": "fish"})
     with client_of(f"http://127.0.0.1:{server.port}", collection="KU Fisch") as client:
         found = [finding for finding in specify.uploads(client) if finding.status != OK]
@@ -451,7 +451,7 @@ def test_a_collection_that_the_server_does_not_know_is_named(tidy: Start) -> Non
     assert "--collection" in found[0].remedy
 
 
-def test_formats_without_thumbnails_are_named(tidy: Start) -> None:
+def test_formats_without_thumbnails_are_reported(tidy: Start) -> None:
     server = tidy(CAN_THUMBNAIL={"image/jpeg", "image/png"})
     with client_of(f"http://127.0.0.1:{server.port}") as client:
         found = list(specify.thumbnails(client, lambda media_type: media_type in ("image/jpeg", "application/pdf")))
@@ -459,7 +459,7 @@ def test_formats_without_thumbnails_are_named(tidy: Start) -> None:
     assert said == [("ok", "JPEG"), ("warning", "PDF")]
 
 
-def test_thumbnails_that_cannot_be_made_are_named(tidy: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thumbnails_that_cannot_be_generated_are_reported(tidy: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("PYTHONPATH", WITHOUT_LIBRARIES)
     with client_of(f"http://127.0.0.1:{tidy().port}") as client:
@@ -474,13 +474,13 @@ def test_thumbnails_that_cannot_be_made_are_named(tidy: Start, monkeypatch: pyte
 @pytest.mark.parametrize(
     "lines", ["proxy_request_buffering off;", "proxy_request_buffering on; client_max_body_size 2m;"]
 )
-def test_a_body_limit_of_the_proxy_is_named(tidy: Start, behind: Callable[..., Site], lines: str) -> None:
+def test_a_body_size_limit_of_the_proxy_is_reported(tidy: Start, behind: Callable[..., Site], lines: str) -> None:
     site = behind(tidy().port, lines)
     with client_of(site.http) as client:
         assert alarms(proxy.body_limit(client, 3)) == [("error", "body limit")]
 
 
-def test_a_limit_of_the_server_is_named(tidy: Start) -> None:
+def test_an_upload_limit_of_the_server_is_reported(tidy: Start) -> None:
     with client_of(f"http://127.0.0.1:{tidy(MAX_UPLOAD_BYTES=2**20).port}") as client:
         assert alarms(proxy.body_limit(client, 3)) == [("error", "body limit")]
 
@@ -494,7 +494,7 @@ def test_a_limit_of_the_server_is_named(tidy: Start) -> None:
     ],
     ids=["collected, and the server knows for how long", "collected, and nobody says for how long", "streamed"],
 )
-def test_a_proxy_that_lets_tokens_get_old_is_named(
+def test_a_proxy_that_lets_tokens_expire_is_reported(
     tidy: Start, behind: Callable[..., Site], lines: str, trusted: list[str], expected: Alarms
 ) -> None:
     site = behind(tidy(TIME_TOLERANCE=4, TRUSTED_PROXIES=trusted).port, lines)
@@ -519,7 +519,7 @@ def test_the_lines_that_specify_7_s_own_nginx_lacks_are_printed_to_be_copied(
 # --- nothing stays behind --------------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_deleted_is_named(
+def test_a_test_file_that_cannot_be_deleted_is_reported(
     start: Start, behind: Callable[..., Site], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start(KEY=KEY)
@@ -536,7 +536,7 @@ def test_what_cannot_be_deleted_is_named(
     assert all(name in left["found"] for name in names)
 
 
-def test_an_interrupted_visit_leaves_nothing_behind(tidy: Start, tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_no_test_file(tidy: Start, tmp_path: Path) -> None:
     server = tidy()
     environ = {"ASSET_SERVER_KEY": KEY, "BASE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, str(PROJECT / "manage.py"), "doctor", "--only", "public"]

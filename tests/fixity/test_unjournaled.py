@@ -47,7 +47,7 @@ def killed_in(act: str, base: Path) -> None:
 
 
 @pytest.mark.parametrize("act", ["delete", "replace"])
-def test_what_a_crash_kept_from_the_journal_is_found_in_the_trash(
+def test_a_change_unjournaled_because_of_a_crash_is_found_in_the_trash(
     originals: Originals, tmp_path: Path, act: str
 ) -> None:
     put(originals, "a", b"old")
@@ -66,7 +66,7 @@ def test_what_a_crash_kept_from_the_journal_is_found_in_the_trash(
     assert found(originals) == {}
 
 
-def test_a_delete_that_is_journaled_late_bears_the_time_at_which_it_was(originals: Originals, tmp_path: Path) -> None:
+def test_a_delete_journaled_late_has_the_original_time(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"old")
     killed_in("delete", tmp_path)
     (entry,) = originals.trash()
@@ -78,7 +78,7 @@ def test_a_delete_that_is_journaled_late_bears_the_time_at_which_it_was(original
     assert list(point_in_time.existed(originals, entry.removed_ns)) == []
 
 
-def test_what_existed_at_a_time_does_not_hang_on_the_note(originals: Originals, tmp_path: Path) -> None:
+def test_listings_of_a_past_time_do_not_depend_on_the_late_event(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"old")
     killed_in("delete", tmp_path)
     (entry,) = originals.trash()
@@ -87,23 +87,21 @@ def test_what_existed_at_a_time_does_not_hang_on_the_note(originals: Originals, 
     assert list(point_in_time.existed(originals, entry.removed_ns)) == []
 
 
-def test_a_file_that_somebody_removes_by_hand_is_missing_whatever_the_trash_has_of_it(
-    originals: Originals, tmp_path: Path
-) -> None:
+def test_a_file_removed_by_hand_is_missing_whatever_is_in_the_trash(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"old")
     put(originals, "a", b"newer")
     (tmp_path / "originals/a").unlink()
     assert found(originals, adopt=True) == {"/a": (fixity.MISSING,)}
 
 
-def test_a_file_whose_bytes_rot_is_changed_whatever_the_trash_has_of_it(originals: Originals, tmp_path: Path) -> None:
+def test_a_corrupted_file_is_changed_whatever_is_in_the_trash(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"old")
     put(originals, "a", b"newer")
     (tmp_path / "originals/a").write_bytes(b"Newer")
     assert found(originals, adopt=True) == {"/a": (fixity.CHANGED,)}
 
 
-def test_an_entry_that_a_crash_left_before_a_replacement_hides_no_change(originals: Originals, tmp_path: Path) -> None:
+def test_an_entry_left_by_a_crash_before_a_replacement_hides_no_change(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"old")
     file = tmp_path / "originals/a"
     in_trash = tmp_path / "originals/.asset-server/trash/2199-11-24T10.31.07.123456789-replaced-a"

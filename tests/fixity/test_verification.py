@@ -47,14 +47,14 @@ def found(originals: Originals, resume: bool = False, **options: bool) -> dict[s
     return {f"{finding.collection_dir}/{finding.name}": finding.kinds for finding in run.run(resume)}
 
 
-def test_what_was_stored_and_not_touched_is_right(originals: Originals) -> None:
+def test_untouched_files_pass_verification(originals: Originals) -> None:
     put(originals, "a.jpg", pictures.jpeg())
     put(originals, "b.pdf", pictures.pdf())
     put(originals, "c", b"anything", "fish")
     assert found(originals) == {}
 
 
-def test_each_fault_has_its_name(originals: Originals, tmp_path: Path) -> None:
+def test_each_kind_of_problem_is_reported_by_name(originals: Originals, tmp_path: Path) -> None:
     folder = tmp_path / "originals"
     for name in ("changed", "same size", "missing", "fine"):
         put(originals, name, b"stored")
@@ -76,7 +76,7 @@ def test_each_fault_has_its_name(originals: Originals, tmp_path: Path) -> None:
     }
 
 
-def test_a_file_that_cannot_be_read_is_reported_and_the_rest_goes_on(
+def test_an_unreadable_file_is_reported_and_the_others_are_verified(
     originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(originals, "bad sector", b"x")
@@ -102,7 +102,7 @@ def test_a_deleted_file_is_not_missing_and_one_copied_back_by_hand_is_unknown(
     assert found(originals) == {"/a": (fixity.UNKNOWN,)}
 
 
-def test_without_a_journal_everything_is_unknown_until_it_is_adopted(originals: Originals, tmp_path: Path) -> None:
+def test_without_a_journal_every_file_is_unknown_until_it_is_adopted(originals: Originals, tmp_path: Path) -> None:
     import shutil
 
     put(originals, "a", b"a")
@@ -115,7 +115,7 @@ def test_without_a_journal_everything_is_unknown_until_it_is_adopted(originals: 
     assert found(originals, adopt=True) == {"/a": (fixity.CHANGED,)}, "a change is not adopted"
 
 
-def test_an_interrupted_run_goes_on_where_it_was(originals: Originals, tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes(originals: Originals, tmp_path: Path) -> None:
     for number in range(10):
         put(originals, f"{number}", b"x")
     for number in range(10):
@@ -138,7 +138,7 @@ def test_an_interrupted_run_goes_on_where_it_was(originals: Originals, tmp_path:
     assert last["ended"] is not None
 
 
-def test_files_that_change_meanwhile_are_never_reported(originals: Originals) -> None:
+def test_files_that_change_during_the_run_are_not_reported(originals: Originals) -> None:
     for number in range(5):
         put(originals, f"{number}", bytes(200_000))
     done = threading.Event()
@@ -162,7 +162,7 @@ def test_files_that_change_meanwhile_are_never_reported(originals: Originals) ->
         changer.join()
 
 
-def test_the_server_verifies_when_it_is_time_and_not_before(
+def test_the_server_verifies_when_the_interval_has_passed(
     originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(originals, "a", b"a")
@@ -184,7 +184,7 @@ def test_the_server_verifies_when_it_is_time_and_not_before(
     assert "the content does not match the stored checksum" in caplog.text
 
 
-def test_an_event_without_checksum_is_as_good_as_unknown(originals: Originals, tmp_path: Path) -> None:
+def test_a_file_whose_event_has_no_checksum_is_unknown(originals: Originals, tmp_path: Path) -> None:
     (tmp_path / "originals/a").write_bytes(b"x")
     originals.journal.record(Event("restored", "", "a"))
     assert found(originals, adopt=True) == {}

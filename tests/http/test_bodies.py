@@ -16,7 +16,7 @@ def test_an_absurd_content_length_is_a_bad_request(length: str) -> None:
         body_length({**REQUEST, "CONTENT_LENGTH": length})
 
 
-def test_a_body_of_unknown_length_is_refused_whatever_the_web_server_could_decode() -> None:
+def test_a_body_of_unknown_length_is_rejected_even_if_the_web_server_could_decode_it() -> None:
     for more in ({"HTTP_TRANSFER_ENCODING": "chunked"}, {"SERVER_PROTOCOL": "HTTP/2"}):
         with pytest.raises(LengthRequired):
             body_length({**REQUEST, **more, "wsgi.input_terminated": True})
@@ -27,7 +27,7 @@ def test_requests_without_a_body_need_no_length() -> None:
     assert body_length({"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/2"}) == 0
 
 
-def test_nothing_behind_the_body_is_read() -> None:
+def test_nothing_beyond_the_body_is_read() -> None:
     stream = io.BytesIO(b"bodynext request")
     body = RequestBody(stream, 4)
     assert body.read(100) == b"body"
@@ -36,14 +36,14 @@ def test_nothing_behind_the_body_is_read() -> None:
     assert stream.read() == b"next request"
 
 
-def test_an_end_that_comes_too_early_is_no_end() -> None:
+def test_a_truncated_body_is_an_error() -> None:
     body = RequestBody(io.BytesIO(b"ab"), 4)
     assert body.read(2) == b"ab"
     with pytest.raises(BadRequest, match="interrupted"):
         body.read(2)
 
 
-def test_reading_past_what_was_refused_ends_by_itself() -> None:
+def test_draining_a_rejected_body_is_bounded() -> None:
     class Endless(io.RawIOBase):
         def __init__(self) -> None:
             self.taken = 0
@@ -57,7 +57,7 @@ def test_reading_past_what_was_refused_ends_by_itself() -> None:
     assert endless.taken < 10**9
 
 
-def test_a_client_that_hangs_up_while_its_refused_body_is_read_is_no_fault() -> None:
+def test_a_client_that_disconnects_while_its_rejected_body_is_drained_is_not_an_error() -> None:
     class Broken(io.RawIOBase):
         def read(self, size: int = -1) -> bytes:
             raise ConnectionResetError

@@ -14,7 +14,7 @@ def working_threads() -> list[threading.Thread]:
 
 
 @given(st.lists(st.integers(0, 700_000), max_size=8))
-def test_any_pieces_give_the_checksum_of_the_whole(sizes: list[int]) -> None:
+def test_the_checksum_does_not_depend_on_how_the_content_is_split(sizes: list[int]) -> None:
     pieces = [bytes([number % 256]) * size for number, size in enumerate(sizes, 1)]
     with Checksum() as checksum:
         for piece in pieces:
@@ -23,7 +23,7 @@ def test_any_pieces_give_the_checksum_of_the_whole(sizes: list[int]) -> None:
         assert checksum.hexdigest() == hashlib.sha256(b"".join(pieces)).hexdigest()
 
 
-def test_bytes_may_follow_after_the_checksum_was_asked_for() -> None:
+def test_bytes_may_be_added_after_reading_the_checksum() -> None:
     with Checksum() as checksum:
         checksum.update(b"a" * 2_000_000)
         checksum.hexdigest()
@@ -31,7 +31,7 @@ def test_bytes_may_follow_after_the_checksum_was_asked_for() -> None:
         assert checksum.hexdigest() == hashlib.sha256(b"a" * 2_000_000 + b"b" * 2_000_000).hexdigest()
 
 
-def test_small_files_need_no_thread_and_no_thread_is_left_behind() -> None:
+def test_small_files_use_no_thread_and_no_thread_is_left_running() -> None:
     before = working_threads()
     with Checksum() as small:
         small.update(b"x" * 1000)

@@ -34,9 +34,7 @@ VERSION = Version(1000, MODIFIED * 10**9 + 5, MODIFIED * 10**9 + 5, '"abc"')
         (None, None, False),
     ],
 )
-def test_a_client_that_has_this_version_need_not_get_it_again(
-    tags: str | None, date: str | None, unchanged: bool
-) -> None:
+def test_a_client_with_the_current_version_gets_304(tags: str | None, date: str | None, unchanged: bool) -> None:
     assert file_response.is_unchanged(VERSION, tags, date) is unchanged
 
 
@@ -62,14 +60,14 @@ def test_a_client_that_has_this_version_need_not_get_it_again(
         ("bytes=٣-٤", None),
     ],
 )
-def test_a_single_range_gets_its_bytes_and_all_else_the_whole_file(
+def test_a_single_range_is_served_and_any_other_range_header_gets_the_whole_file(
     header: str | None, part: tuple[int, int] | None
 ) -> None:
     assert file_response.byte_range(VERSION, header, None) == part
 
 
 @pytest.mark.parametrize("header", ["bytes=1000-", "bytes=1000-2000", f"bytes={'9' * 3000}-", "bytes=-0"])
-def test_a_range_behind_the_end_cannot_be_satisfied(header: str) -> None:
+def test_a_range_beyond_the_end_cannot_be_satisfied(header: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as error:
         file_response.byte_range(VERSION, header, None)
     assert error.value.size == 1000
@@ -84,12 +82,12 @@ def test_an_empty_file_has_no_ranges() -> None:
     ("if_range", "applies"),
     [('"abc"', True), ('W/"abc"', False), ('"x"', False), (AT, True), (AFTER, False), (BEFORE, False), ("x", False)],
 )
-def test_if_range_needs_exactly_this_version(if_range: str, applies: bool) -> None:
+def test_if_range_requires_the_exact_version(if_range: str, applies: bool) -> None:
     assert (file_response.byte_range(VERSION, "bytes=0-9", if_range) is not None) is applies
 
 
 @given(st.integers(0, 2000), st.integers(0, 2000))
-def test_a_range_never_leaves_the_file(first: int, last: int) -> None:
+def test_a_range_never_exceeds_the_file(first: int, last: int) -> None:
     try:
         part = file_response.byte_range(VERSION, f"bytes={first}-{last}", None)
     except RangeNotSatisfiable:
@@ -144,16 +142,16 @@ def test_a_long_download_name_is_shortened_and_keeps_its_extension(letter: str) 
 @pytest.mark.parametrize(
     "harmful", ["text/html; charset=UTF-8", "image/svg+xml", "text/xml", "application/octet-stream"]
 )
-def test_what_browsers_would_run_is_sandboxed(harmful: str) -> None:
+def test_active_content_is_sandboxed(harmful: str) -> None:
     assert "sandbox" in file_response.safe_headers(harmful)["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(
     "harmless", ["image/jpeg", "audio/mpeg", "video/mp4", "application/pdf", "text/plain; charset=UTF-8"]
 )
-def test_what_browsers_only_show_is_left_alone(harmless: str) -> None:
+def test_passive_content_is_not_sandboxed(harmless: str) -> None:
     assert file_response.safe_headers(harmless) == {}
 
 
-def test_a_file_from_the_future_was_changed_now_at_the_latest() -> None:
+def test_a_modification_time_in_the_future_is_sent_as_the_current_time() -> None:
     assert "2100" not in file_response.http_date(4_102_444_800 * 10**9 + 10**17)

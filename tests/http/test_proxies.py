@@ -30,12 +30,12 @@ def received_at(connection: str, said: str | None, *networks: str) -> float:
 # Who the client is.
 
 
-def test_without_trusted_proxies_it_is_who_connects() -> None:
+def test_without_trusted_proxies_the_client_is_the_peer_address() -> None:
     assert client(STRANGER, None) == STRANGER
     assert client(PROXY, "192.0.2.1") == PROXY
 
 
-def test_what_strangers_say_of_themselves_does_not_count() -> None:
+def test_forwarding_headers_from_untrusted_peers_are_ignored() -> None:
     assert client(STRANGER, "127.0.0.1", "10.0.0.0/8") == STRANGER
     assert client("11.0.0.1", "192.0.2.1", "10.0.0.0/8") == "11.0.0.1"
 
@@ -52,7 +52,7 @@ def test_what_strangers_say_of_themselves_does_not_count() -> None:
         (f"{SECOND_PROXY}, {PROXY}", SECOND_PROXY),
     ],
 )
-def test_each_trusted_proxy_passes_on_whom_it_saw(forwarded: str | None, address: str) -> None:
+def test_each_trusted_proxy_in_the_chain_is_followed(forwarded: str | None, address: str) -> None:
     assert client(PROXY, forwarded, "10.0.0.0/8") == address
 
 
@@ -67,7 +67,7 @@ def test_each_trusted_proxy_passes_on_whom_it_saw(forwarded: str | None, address
         "unknown, 203.0.113.5, 192.0.2.1",
     ],
 )
-def test_what_stands_before_the_nearest_stranger_may_be_invented(forwarded: str) -> None:
+def test_entries_before_the_nearest_untrusted_address_are_ignored(forwarded: str) -> None:
     assert client(PROXY, forwarded, "10.0.0.0/8") == "192.0.2.1"
 
 
@@ -77,7 +77,7 @@ def test_what_stands_before_the_nearest_stranger_may_be_invented(forwarded: str)
      "[2001:db8::1]:443", "192.0.2.0/24", "١.٢.٣.٤", "192.0.2.1;192.0.2.2", "12345", "\x00", "evil\nline",
      "fe80::1%\x1b[31m 200 OK"],
 )  # fmt: skip
-def test_at_what_is_no_address_the_nearest_proxy_stands_for_the_client(garbage: str) -> None:
+def test_an_invalid_entry_makes_the_nearest_proxy_the_client(garbage: str) -> None:
     assert client(PROXY, garbage, "10.0.0.0/8") == PROXY
     assert client(PROXY, f"192.0.2.1, {garbage}, {SECOND_PROXY}", "10.0.0.0/8") == SECOND_PROXY
 
@@ -94,7 +94,7 @@ def test_at_what_is_no_address_the_nearest_proxy_stands_for_the_client(garbage: 
         ("fe80::1%eth0", "192.0.2.1", ["10.0.0.0/8"], "fe80::1%eth0"),
     ],
 )
-def test_addresses_may_be_of_either_version(connection: str, forwarded: str, networks: list[str], address: str) -> None:
+def test_addresses_may_be_ipv4_or_ipv6(connection: str, forwarded: str, networks: list[str], address: str) -> None:
     assert client(connection, forwarded, *networks) == address
 
 
@@ -108,16 +108,16 @@ def test_addresses_may_be_of_either_version(connection: str, forwarded: str, net
         ("::10.0.0.1", "192.0.2.1", "::10.0.0.1"),
     ],
 )
-def test_a_socket_for_both_versions_shows_the_same_proxies(connection: str, forwarded: str, address: str) -> None:
+def test_ipv4_mapped_addresses_match_ipv4_proxies(connection: str, forwarded: str, address: str) -> None:
     assert client(connection, forwarded, "10.0.0.0/8") == address
 
 
 @pytest.mark.parametrize("connection", [None, "", "/run/server.sock", "localhost"])
-def test_a_connection_without_an_address_is_trusted_by_nobody(connection: str | None) -> None:
+def test_a_connection_without_an_address_is_never_trusted(connection: str | None) -> None:
     assert client(connection, "192.0.2.1", "0.0.0.0/0", "::/0") == (connection or "-")
 
 
-def test_if_everybody_is_trusted_the_first_of_the_chain_is_the_client() -> None:
+def test_if_all_addresses_are_trusted_the_first_in_the_chain_is_the_client() -> None:
     assert client(STRANGER, "192.0.2.1, 203.0.113.5", "0.0.0.0/0", "::/0") == "192.0.2.1"
 
 
@@ -128,13 +128,13 @@ def test_if_everybody_is_trusted_the_first_of_the_chain_is_the_client() -> None:
     ("said", "seconds"),
     [("0", 0), ("0.000", 0), ("12", 12), ("12.345", 12.345), ("007", 7), ("999999.999999", 999_999.999999)],
 )
-def test_a_trusted_proxy_says_how_long_it_has_been_receiving(said: str, seconds: float) -> None:
+def test_a_trusted_proxy_reports_how_long_it_received_the_request(said: str, seconds: float) -> None:
     assert received_at(PROXY, said, "10.0.0.0/8") == SEEN_AT - seconds
     assert received_at("::ffff:10.0.0.1", said, "10.0.0.0/8") == SEEN_AT - seconds
 
 
 @pytest.mark.parametrize("networks", [[], ["10.0.0.0/8"], ["::/0"]])
-def test_from_strangers_that_does_not_count(networks: list[str]) -> None:
+def test_the_receiving_time_from_untrusted_peers_is_ignored(networks: list[str]) -> None:
     assert received_at(STRANGER, "3600", *networks) == SEEN_AT
 
 
@@ -143,7 +143,7 @@ def test_from_strangers_that_does_not_count(networks: list[str]) -> None:
     [None, "", " ", "-1", "+1", "1e3", "inf", "nan", ".5", "5.", "1,5", "1 ", " 1", "1\n", "1, 2", "0x10", "1_0", "٣",
      "1000000", "1.0000000", "1.2.3", "12s", "\x00"],
 )  # fmt: skip
-def test_what_is_no_number_of_seconds_is_passed_over(said: str | None) -> None:
+def test_an_invalid_receiving_time_is_ignored(said: str | None) -> None:
     assert received_at(PROXY, said, "10.0.0.0/8") == SEEN_AT
 
 
@@ -156,7 +156,7 @@ NETWORKS = st.lists(st.sampled_from(["10.0.0.0/8", "::1/128", "0.0.0.0/0", "::/0
 
 @given(connection=LIKELY | st.text(max_size=30) | st.ip_addresses().map(str), forwarded=HEADERS, networks=NETWORKS)
 @example(connection="\ud800", forwarded="\udcff", networks=["0.0.0.0/0"])
-def test_the_client_is_who_connects_or_stands_in_the_header(
+def test_the_client_is_the_peer_or_an_address_from_the_header(
     connection: str, forwarded: str, networks: list[str]
 ) -> None:
     address = client(connection, forwarded, *networks)
@@ -168,7 +168,7 @@ def test_the_client_is_who_connects_or_stands_in_the_header(
 
 
 @given(before=HEADERS, networks=st.just(["10.0.0.0/8"]), stranger=st.ip_addresses().map(str))
-def test_nothing_that_a_client_sends_changes_whom_the_proxy_saw(
+def test_headers_sent_by_a_client_do_not_change_the_address_the_proxy_adds(
     before: str, networks: list[str], stranger: str
 ) -> None:
     if not proxies(*networks).trusts(stranger):
@@ -176,9 +176,7 @@ def test_nothing_that_a_client_sends_changes_whom_the_proxy_saw(
 
 
 @given(connection=LIKELY, said=st.text(max_size=20) | st.from_regex(r"[0-9.eE+-]{0,15}"), networks=NETWORKS)
-def test_a_request_never_began_after_it_was_seen_nor_weeks_before(
-    connection: str, said: str, networks: list[str]
-) -> None:
+def test_the_start_of_a_request_is_in_the_recent_past(connection: str, said: str, networks: list[str]) -> None:
     moment = received_at(connection, said, *networks)
     assert SEEN_AT - 1_000_000 <= moment <= SEEN_AT
     if not proxies(*networks).trusts(connection):
@@ -187,7 +185,7 @@ def test_a_request_never_began_after_it_was_seen_nor_weeks_before(
 
 @pytest.mark.parametrize("ask", [Proxies.client, Proxies.scheme, Proxies.request_id])
 @given(values=st.lists(st.text(max_size=20), min_size=5, max_size=5))
-def test_no_header_makes_it_fail(ask: Callable[[Proxies, dict[str, str]], str], values: list[str]) -> None:
+def test_no_header_raises_an_error(ask: Callable[[Proxies, dict[str, str]], str], values: list[str]) -> None:
     headers = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_REQUEST_ID", RECEIVING_SECONDS)
     for connection in (PROXY, values[4]):
         assert isinstance(

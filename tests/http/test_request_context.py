@@ -7,7 +7,7 @@ from assetstore.http import middleware
 from tests.support import RunningServer
 
 
-def test_many_threads_at_once_get_request_ids_of_their_own() -> None:
+def test_concurrent_threads_get_distinct_request_ids() -> None:
     ids = middleware.RequestIds()
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -19,7 +19,7 @@ def test_many_threads_at_once_get_request_ids_of_their_own() -> None:
     assert len({name for names in given for name in names}) == 16 * 5000
 
 
-def test_a_request_id_comes_from_a_trusted_proxy_only(start: object) -> None:
+def test_a_request_id_is_accepted_from_trusted_proxies_only(start: object) -> None:
     for trusted, is_taken in ((("127.0.0.1",), True), ((), False)):
         server: RunningServer = start(TRUSTED_PROXIES=trusted)  # type: ignore[operator]
         answer = server.get("/healthz", {"X-Request-Id": "from-the-proxy-1"})

@@ -6,7 +6,7 @@ from assetstore.errors import TooLarge, Unavailable
 from assetstore.http.unverified_uploads import UnverifiedUploads
 
 
-def test_one_client_may_have_half_and_all_together_no_more_than_the_limit() -> None:
+def test_one_client_may_use_half_of_the_limit_and_all_clients_together_the_whole() -> None:
     uploads = UnverifiedUploads(100)
     with uploads.of("a") as first, uploads.of("a") as second, uploads.of("b") as third, uploads.of("c") as fourth:
         first(30)
@@ -23,7 +23,7 @@ def test_an_upload_that_can_never_fit_is_too_large() -> None:
         count(51)
 
 
-def test_bytes_are_forgotten_when_the_upload_has_ended_however_it_ends() -> None:
+def test_bytes_stop_counting_when_the_upload_ends() -> None:
     uploads = UnverifiedUploads(100)
     for _ in range(10):
         with pytest.raises(ValueError, match="broken"), uploads.of("a") as count:

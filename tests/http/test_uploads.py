@@ -64,7 +64,7 @@ FORM = [("type", "O"), ("store", "a.jpg"), ("token", "x:1"), ("coll", "KU Fish")
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 4, 1, 0, 3]])
-def test_parts_come_in_any_order(order: list[int]) -> None:
+def test_parts_may_arrive_in_any_order(order: list[int]) -> None:
     upload = received(*multipart_body([FORM[index] for index in order]))
     assert [upload.fields.get(name) for name in ("type", "store", "token", "coll")] == ["O", "a.jpg", "x:1", "KU Fish"]
     assert isinstance(upload.incoming, MemoryIncoming)
@@ -77,7 +77,9 @@ def test_parts_come_in_any_order(order: list[int]) -> None:
     st.lists(st.integers(1, 400)),
     st.permutations(range(5)),
 )
-def test_however_the_bytes_are_cut_the_result_is_the_same(content: bytes, sizes: list[int], order: list[int]) -> None:
+def test_the_result_does_not_depend_on_how_the_bytes_are_split(
+    content: bytes, sizes: list[int], order: list[int]
+) -> None:
     form = [*FORM[:4], ("file", ("l.jpg", content))]
     body, content_type = multipart_body([form[index] for index in order])
     upload = received(body, content_type, Pieces(body, iter(sizes)))
@@ -87,7 +89,7 @@ def test_however_the_bytes_are_cut_the_result_is_the_same(content: bytes, sizes:
 
 
 @given(st.binary(max_size=2000))
-def test_no_body_gets_anything_but_a_result_or_a_sentence(body: bytes) -> None:
+def test_every_body_gives_a_result_or_a_public_error(body: bytes) -> None:
     try:
         received(body, "multipart/form-data; boundary=x")
     except AssetError as error:
@@ -95,7 +97,7 @@ def test_no_body_gets_anything_but_a_result_or_a_sentence(body: bytes) -> None:
         assert error.public
 
 
-def test_a_text_part_says_its_own_charset() -> None:
+def test_a_text_part_may_declare_its_charset() -> None:
     body = (
         b'--b\r\nContent-Disposition: form-data; name="coll"\r\nContent-Type: text/plain; charset=ISO-8859-1\r\n\r\n'
         b"Herpetolog\xeda\r\n--b--\r\n"
@@ -138,7 +140,7 @@ def test_a_broken_body_is_a_bad_request(content_type: str, body: bytes) -> None:
         received(body, content_type)
 
 
-def test_a_field_in_an_odd_charset_is_refused_only_if_it_matters() -> None:
+def test_a_field_in_an_unknown_charset_is_rejected_only_if_it_is_used() -> None:
     odd = "Content-Type: text/plain; charset=utf-7"
     body = f'--b\r\nContent-Disposition: form-data; name="coll"\r\n{odd}\r\n\r\n+AC8-\r\n--b--\r\n'.encode()
     fields = received(body, "multipart/form-data; boundary=b").fields
@@ -197,7 +199,7 @@ def test_a_stalled_connection_is_a_bad_request() -> None:
         received(b"", "multipart/form-data; boundary=b", Stalled(), length=10)
 
 
-def test_the_file_may_be_refused_as_soon_as_it_begins() -> None:
+def test_the_file_may_be_rejected_when_its_part_begins() -> None:
     def refuse(fields: Parameters) -> None:
         assert fields.get("store") == "a.jpg"
         raise TooLarge("no")
@@ -207,7 +209,7 @@ def test_the_file_may_be_refused_as_soon_as_it_begins() -> None:
         upload.receive(environ(body, content_type), refuse)
 
 
-def test_a_token_that_comes_first_is_judged_before_much_is_read() -> None:
+def test_a_token_before_the_file_is_checked_before_much_is_read() -> None:
     def refuse(fields: Parameters) -> None:
         raise BadRequest("no")
 
@@ -218,7 +220,7 @@ def test_a_token_that_comes_first_is_judged_before_much_is_read() -> None:
     assert stream.tell() <= 4096
 
 
-def test_whoever_counts_the_bytes_of_a_file_may_end_the_upload() -> None:
+def test_the_byte_counter_may_abort_the_upload() -> None:
     counted: list[int] = []
 
     def count(size: int) -> None:

@@ -54,20 +54,20 @@ def timed(journal: Journal, *rows: tuple[str, str, int]) -> None:
 # What it keeps, and what it finds.
 
 
-def test_an_event_comes_back_as_it_was_with_a_number_and_a_time(journal: Journal) -> None:
+def test_a_recorded_event_is_returned_with_a_number_and_a_time(journal: Journal) -> None:
     event = Event(events.REPLACED, "nested/fish", "ü 🐟.jpg", "KU Fish", 2**53, "ab" * 32, "2001:db8::1", time_ns=17)
     assert journal.record(event) is True
     assert list(journal.search()) == [Event(**{**vars(event), "identifier": 1})]
 
 
-def test_an_event_without_a_time_happens_now(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_without_a_time_gets_the_current_time(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("assetstore.journal.journal.time.time_ns", lambda: 1_795_000_000_123_456_789)
     record(journal, "a")
     (event,) = journal.search()
     assert event.time_ns == 1_795_000_000_123_456_789
 
 
-def test_the_latest_event_of_a_name_is_that_of_its_collection_folder(journal: Journal) -> None:
+def test_the_latest_event_of_a_name_is_specific_to_its_collection_folder(journal: Journal) -> None:
     record(journal, "a", collection_dir="fish")
     record(journal, "a", operation=events.DELETED, collection_dir="birds")
     latest = journal.latest("fish", "a")
@@ -77,7 +77,7 @@ def test_the_latest_event_of_a_name_is_that_of_its_collection_folder(journal: Jo
     assert journal.latest("fish", "A") is None
 
 
-def test_what_leaves_the_trash_is_not_the_latest_of_a_name(journal: Journal) -> None:
+def test_purging_a_trash_entry_is_not_the_latest_event_of_its_name(journal: Journal) -> None:
     timed(journal, (events.STORED, "a", 1), (events.REPLACED, "a", 2), (events.PURGED, "a", 3))
     latest = journal.latest("p", "a")
     assert latest is not None
@@ -85,7 +85,7 @@ def test_what_leaves_the_trash_is_not_the_latest_of_a_name(journal: Journal) -> 
     assert [event.time_ns for event in journal.state("p")] == [2]
 
 
-def test_the_order_is_that_of_recording_also_when_the_clock_goes_back(journal: Journal) -> None:
+def test_events_stay_in_recording_order_when_the_clock_goes_back(journal: Journal) -> None:
     timed(journal, (events.STORED, "a", 100), (events.REPLACED, "a", 50))
     latest = journal.latest("p", "a")
     assert latest is not None
@@ -93,7 +93,7 @@ def test_the_order_is_that_of_recording_also_when_the_clock_goes_back(journal: J
     assert [event.time_ns for event in journal.search()] == [100, 50]
 
 
-def test_what_was_there_at_a_time_is_what_was_made_last_until_then(journal: Journal) -> None:
+def test_the_state_at_a_time_is_the_last_event_before_it(journal: Journal) -> None:
     rows = [(events.STORED, 10), (events.DELETED, 20), (events.RESTORED, 30), (events.PURGED, 35), (events.GONE, 40)]
     timed(journal, *[(operation, "a", time_ns) for operation, time_ns in rows], (events.ADOPTED, "a", 50))
     expected = {9: None, 10: 10, 19: 10, 25: 10, 30: 30, 39: 30, 45: 30, 50: 50, 10**19 // 10: 50}
@@ -102,7 +102,7 @@ def test_what_was_there_at_a_time_is_what_was_made_last_until_then(journal: Jour
         assert (found.time_ns if found else None) == time_ns
 
 
-def test_the_state_is_the_last_event_of_every_name_by_name(journal: Journal) -> None:
+def test_the_state_is_the_last_event_of_every_name_sorted_by_name(journal: Journal) -> None:
     timed(journal, (events.STORED, "b", 1), (events.STORED, "a", 2), (events.DELETED, "b", 3), (events.STORED, "c", 4))
     record(journal, "d", collection_dir="elsewhere")
     assert [(event.name, event.operation, event.time_ns) for event in journal.state("p")] == [
@@ -115,7 +115,7 @@ def test_the_state_is_the_last_event_of_every_name_by_name(journal: Journal) -> 
     assert list(journal.state("nowhere")) == []
 
 
-def test_a_search_takes_any_terms_together(journal: Journal) -> None:
+def test_search_conditions_can_be_combined(journal: Journal) -> None:
     timed(journal, (events.STORED, "a", 1), (events.DELETED, "a", 2), (events.STORED, "b", 3), (events.STORED, "a", 4))
     record(journal, "a", collection_dir="elsewhere")
     assert names(journal) == ["a", "a", "b", "a", "a"]
@@ -141,12 +141,12 @@ def test_a_search_takes_any_terms_together(journal: Journal) -> None:
         ("[", []),
     ],
 )
-def test_a_pattern_is_a_glob_and_knows_upper_from_lower_case(journal: Journal, pattern: str, found: list[str]) -> None:
+def test_a_pattern_is_a_case_sensitive_glob(journal: Journal, pattern: str, found: list[str]) -> None:
     record(journal, "sp1.jpg", "sp10.jpg", "SP1.JPG", "a[1].jpg", "100%_.jpg", "ü.jpg", "it's")
     assert names(journal, pattern=pattern) == found
 
 
-def test_times_beyond_all_events_can_be_asked_for(journal: Journal) -> None:
+def test_times_before_and_after_all_events_can_be_queried(journal: Journal) -> None:
     timed(journal, (events.STORED, "a", 10), (events.STORED, "late", 10**20))
     year_1, year_9999 = -62_135_596_800 * 10**9, 253_402_300_799 * 10**9
     assert names(journal, since_ns=year_1, until_ns=year_9999) == ["a", "late"]
@@ -157,7 +157,7 @@ def test_times_beyond_all_events_can_be_asked_for(journal: Journal) -> None:
     assert journal.latest_present("p", "a", year_9999) is not None
 
 
-def test_a_long_search_sees_one_moment_and_holds_up_nobody(journal: Journal) -> None:
+def test_a_long_search_reads_one_snapshot_and_does_not_block_writers(journal: Journal) -> None:
     record(journal, *[str(number) for number in range(500)])
     found = []
     for event in journal.search():
@@ -167,14 +167,14 @@ def test_a_long_search_sees_one_moment_and_holds_up_nobody(journal: Journal) -> 
     assert len(names(journal)) == 1000
 
 
-def test_a_probe_leaves_nothing(journal: Journal) -> None:
+def test_a_write_probe_leaves_no_event(journal: Journal) -> None:
     journal.probe()
     record(journal, "a")
     journal.probe()
     assert names(journal) == ["a"]
 
 
-def test_a_journal_that_was_closed_opens_again(journal: Journal) -> None:
+def test_a_closed_journal_can_be_opened_again(journal: Journal) -> None:
     record(journal, "a")
     journal.close()
     journal.close()
@@ -182,7 +182,7 @@ def test_a_journal_that_was_closed_opens_again(journal: Journal) -> None:
     assert names(journal) == ["a", "b"]
 
 
-def test_nobody_else_may_look_into_the_folder(journal: Journal, folder: Path) -> None:
+def test_the_journal_folder_is_private(journal: Journal, folder: Path) -> None:
     record(journal, "a")
     assert folder.stat().st_mode & 0o077 == 0
     assert folder.parent.stat().st_mode & 0o077 == 0
@@ -216,7 +216,7 @@ REMOVALS = [remove_folder, remove_private_folder, remove_database, remove_files,
 
 
 @pytest.mark.parametrize("remove", REMOVALS)
-def test_a_journal_that_is_removed_while_it_is_open_begins_anew(
+def test_a_journal_removed_while_open_is_created_again(
     journal: Journal, folder: Path, remove: Callable[[Path], None]
 ) -> None:
     for turn in range(3):
@@ -232,7 +232,7 @@ def test_a_journal_that_is_removed_while_it_is_open_begins_anew(
 
 
 @pytest.mark.parametrize("remove", REMOVALS)
-def test_reading_a_journal_that_is_removed_finds_nothing(
+def test_reading_a_removed_journal_finds_nothing(
     journal: Journal, folder: Path, remove: Callable[[Path], None]
 ) -> None:
     record(journal, "a")
@@ -241,7 +241,7 @@ def test_reading_a_journal_that_is_removed_finds_nothing(
     assert journal.latest("", "a") is None
 
 
-def test_a_file_that_is_deleted_while_it_is_opened_is_not_used_for_ever(
+def test_a_file_deleted_while_it_is_being_opened_is_replaced(
     journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect = database._connect
@@ -259,7 +259,7 @@ def test_a_file_that_is_deleted_while_it_is_opened_is_not_used_for_ever(
     assert names(journal) == ["kept"]
 
 
-def test_a_file_that_another_process_begins_anew_right_after_the_opening_is_used_from_then_on(
+def test_a_file_created_by_another_process_right_after_opening_is_used(
     journal: Journal, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close, other = os.close, Journal(tmp_path)
@@ -277,7 +277,7 @@ def test_a_file_that_another_process_begins_anew_right_after_the_opening_is_used
     other.close()
 
 
-def test_two_open_journals_go_on_in_one_new_file(journal: Journal, folder: Path, tmp_path: Path) -> None:
+def test_two_open_journals_continue_in_one_new_file(journal: Journal, folder: Path, tmp_path: Path) -> None:
     other = Journal(tmp_path)
     record(journal, "a")
     record(other, "b")
@@ -291,7 +291,7 @@ def test_two_open_journals_go_on_in_one_new_file(journal: Journal, folder: Path,
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_the_log_of_a_deleted_database_is_not_played_into_the_new_one(
+def test_the_write_ahead_log_of_a_deleted_database_is_not_replayed(
     journal: Journal, folder: Path, tmp_path: Path
 ) -> None:
     # The log and the index as a process that was killed leaves them.
@@ -307,7 +307,7 @@ def test_the_log_of_a_deleted_database_is_not_played_into_the_new_one(
     assert not (folder / "journal.sqlite-wal").read_bytes().startswith(left["journal.sqlite-wal"])
 
 
-def test_what_a_killed_process_recorded_is_there(tmp_path: Path) -> None:
+def test_events_recorded_before_a_kill_are_preserved(tmp_path: Path) -> None:
     killed = (
         "import os, pathlib, sys\n"
         "from assetstore.journal.events import Event\n"
@@ -341,7 +341,7 @@ DAMAGES = [overwrite, overwrite_the_first_page, cut]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_journal_is_put_aside_and_begun_anew(
+def test_a_damaged_journal_is_set_aside_and_replaced(
     journal: Journal, folder: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     record(journal, *[f"{number:0200}" for number in range(300)])
@@ -356,7 +356,7 @@ def test_a_damaged_journal_is_put_aside_and_begun_anew(
 
 
 @pytest.mark.parametrize("damage", [overwrite, overwrite_the_first_page])
-def test_damage_under_an_open_journal_costs_an_event_at_most(
+def test_damage_to_an_open_journal_loses_one_event_at_most(
     journal: Journal, folder: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     record(journal, *[f"{number:0200}" for number in range(300)])
@@ -370,7 +370,7 @@ def test_damage_under_an_open_journal_costs_an_event_at_most(
     assert names(journal)[-1] == "new"
 
 
-def test_damage_inside_does_not_stop_the_journal_for_good(journal: Journal, folder: Path) -> None:
+def test_a_journal_recovers_from_internal_damage(journal: Journal, folder: Path) -> None:
     record(journal, *[f"{number * 7919 % 1000:0200}" for number in range(1000)])
     journal.close()
     path = folder / "journal.sqlite"
@@ -393,7 +393,7 @@ def test_an_empty_file_is_a_journal_without_events(journal: Journal, folder: Pat
 # What goes wrong is logged, and never stops what it would have noted.
 
 
-def test_a_fault_is_logged_and_the_event_counts_as_not_recorded(
+def test_an_error_is_logged_and_the_event_is_reported_as_not_recorded(
     journal: Journal, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder.parent.mkdir()
@@ -409,7 +409,7 @@ def test_a_fault_is_logged_and_the_event_counts_as_not_recorded(
     record(journal, "a")
 
 
-def test_a_folder_in_place_of_the_file_is_a_fault_and_stays(journal: Journal, folder: Path) -> None:
+def test_a_folder_at_the_path_of_the_journal_is_an_error_and_is_not_removed(journal: Journal, folder: Path) -> None:
     (folder / "journal.sqlite").mkdir(parents=True)
     assert journal.record(Event(events.STORED, "", "a")) is False
     assert (folder / "journal.sqlite").is_dir()
@@ -440,9 +440,7 @@ def record_many(base: Path, who: int, number: int, threads: int = 1) -> None:
     journal.close()
 
 
-def test_processes_and_threads_that_record_at_once_lose_nothing_and_keep_their_order(
-    journal: Journal, tmp_path: Path
-) -> None:
+def test_concurrent_processes_and_threads_lose_no_events_and_preserve_order(journal: Journal, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=record_many, args=(tmp_path, who, 50, 4)) for who in range(3)]
     for process in processes:
@@ -457,7 +455,7 @@ def test_processes_and_threads_that_record_at_once_lose_nothing_and_keep_their_o
         assert [event.size for event in found if event.name == name] == list(range(50))
 
 
-def test_processes_go_on_in_the_new_file_when_it_is_deleted_under_them(journal: Journal, tmp_path: Path) -> None:
+def test_processes_continue_in_a_new_file_when_the_journal_is_deleted(journal: Journal, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=record_many, args=(tmp_path, who, 300)) for who in range(2)]
     for process in processes:
@@ -484,7 +482,7 @@ def record_when_told(base: Path, told: Connection) -> None:
     journal.close()
 
 
-def test_two_processes_that_begin_anew_when_the_folder_goes_do_not_take_each_other_s_log(
+def test_processes_that_recreate_a_removed_folder_do_not_share_a_write_ahead_log(
     journal: Journal, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = multiprocessing.get_context("spawn")
@@ -531,7 +529,7 @@ journal.record(Event("stored", "", "after"))
 """
 
 
-def test_children_of_a_process_record_beside_it(journal: Journal, tmp_path: Path) -> None:
+def test_forked_children_can_record_alongside_their_parent(journal: Journal, tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", FORKING, str(tmp_path)], cwd=PROJECT, capture_output=True, check=False)
     assert (run.returncode, run.stderr) == (0, b"")
     expected = {"before": 1, "after": 1, "parent": 29, **{f"child {child}": 25 for child in range(4)}}

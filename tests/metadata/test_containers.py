@@ -112,11 +112,11 @@ WITH_EXIF: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", WITH_EXIF)
-def test_exif_is_found_wherever_it_is(name: str) -> None:
+def test_exif_is_found_in_every_container(name: str) -> None:
     assert reading.read(io.BytesIO(WITH_EXIF[name]())).date == DATE
 
 
-def test_canon_keeps_each_directory_in_a_box_of_its_own() -> None:
+def test_all_directory_boxes_of_canon_cr3_are_read() -> None:
     def directory(tag: int, text: bytes) -> bytes:
         return b"II*\0" + struct.pack("<IHHHIII", 8, 1, tag, 2, len(text), 26, 0) + text
 
@@ -151,7 +151,7 @@ WITH_XMP: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", WITH_XMP)
-def test_xmp_is_a_group_after_those_of_exif(name: str) -> None:
+def test_xmp_is_listed_after_the_exif_groups(name: str) -> None:
     found = read(WITH_XMP[name]())
     assert list(found)[-1] == "XMP"
     assert found["XMP"]["dc:source"] == "Herbarium"
@@ -171,22 +171,22 @@ def test_xmp_is_a_group_after_those_of_exif(name: str) -> None:
     ],
     ids=["jpeg", "jpeg, two segments", "png", "tiff"],
 )
-def test_iptc_is_a_group_of_its_own(data: Callable[[], bytes]) -> None:
+def test_iptc_is_listed_as_a_separate_group(data: Callable[[], bytes]) -> None:
     assert read(data())["IPTC"] == {"By-line": "Müller", "Keywords": "moss; fern"}
 
 
-def test_iptc_without_a_character_set_is_read_as_western_programs_wrote_it() -> None:
+def test_iptc_without_a_character_set_is_decoded_as_latin_1() -> None:
     found = read(jpeg((0xED, b"Photoshop 3.0\0" + resource(0x0404, b"\x1c\x02\x50\0\6M\xfcller"))))
     assert found["IPTC"] == {"By-line": "Müller"}
 
 
-def test_of_thousands_of_blocks_only_the_first_are_read() -> None:
+def test_only_the_first_of_thousands_of_blocks_are_read() -> None:
     packet = XMP_URI + PACKET.replace(b"</rdf:RDF>", b"<rdf:Description/>" * 3000 + b"</rdf:RDF>")
     began = time.process_time()
     assert read(jpeg(*[(0xE1, packet)] * 1900))["XMP"]["dc:source"] == "Herbarium"
     assert time.process_time() - began < 8
 
 
-def test_compressed_text_is_not_unpacked_without_end() -> None:
+def test_decompression_of_text_is_bounded() -> None:
     bomb = zlib.compress(b"\nexif\n 1\n" + b"0" * (50 << 20))
     assert read(png(*[(b"zTXt", b"Raw profile type exif\0\0" + bomb)] * 3)) == {}

@@ -54,21 +54,21 @@ def read(metadata: MetadataService, data: bytes) -> str | None:
     return metadata.read(io.BytesIO(data), len(data), CLIENT).date
 
 
-def test_groups_and_date_come_from_a_worker_process(metadata: MetadataService) -> None:
+def test_groups_and_date_are_read_in_a_worker_process(metadata: MetadataService) -> None:
     data = pictures.jpeg()
     found = metadata.read(io.BytesIO(data), len(data), CLIENT)
     assert found.date == "2009:05:30 12:34:56"
     assert {"Make": "Canon"}.items() <= found.groups[0]["Fields"].items()  # type: ignore[attr-defined]
 
 
-def test_of_a_large_file_only_the_parts_with_metadata_are_read(metadata: MetadataService) -> None:
+def test_only_the_parts_of_a_large_file_with_metadata_are_read(metadata: MetadataService) -> None:
     data = pictures.jpeg() + bytes(50 << 20)
     file = Counted(data)
     assert metadata.read(file, len(data), CLIENT).date == "2009:05:30 12:34:56"
     assert file.count < 200_000
 
 
-def test_a_worker_that_was_killed_is_started_again(metadata: MetadataService) -> None:
+def test_a_killed_worker_is_restarted(metadata: MetadataService) -> None:
     read(metadata, pictures.jpeg())
     for worker in metadata._all:
         if worker._process is not None:
@@ -76,7 +76,7 @@ def test_a_worker_that_was_killed_is_started_again(metadata: MetadataService) ->
     assert read(metadata, pictures.jpeg()) == "2009:05:30 12:34:56"
 
 
-def test_what_takes_too_long_is_given_up_and_the_next_file_read(
+def test_a_file_that_takes_too_long_is_given_up_and_the_next_one_is_read(
     metadata: MetadataService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "TIMEOUT_SECONDS", 2)
@@ -111,7 +111,7 @@ def test_one_slow_file_does_not_stop_the_others(metadata: MetadataService) -> No
         assert waiting.result().date == "2009:05:30 12:34:56"
 
 
-def test_more_than_may_wait_are_told_to_come_back() -> None:
+def test_requests_beyond_the_queue_limit_are_asked_to_retry() -> None:
     metadata, slow = MetadataService(ElasticLimit(1)), Held(pictures.jpeg())
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(metadata.read, slow, len(pictures.jpeg()), CLIENT)
@@ -145,7 +145,7 @@ def test_a_client_with_many_slow_files_leaves_room_for_another() -> None:
     metadata.close()
 
 
-def test_a_disk_that_does_not_give_the_bytes_is_no_file_without_metadata(metadata: MetadataService) -> None:
+def test_a_read_error_is_not_reported_as_missing_metadata(metadata: MetadataService) -> None:
     class Failing(io.BytesIO):
         def read(self, _size: int | None = -1) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -155,7 +155,7 @@ def test_a_disk_that_does_not_give_the_bytes_is_no_file_without_metadata(metadat
     assert read(metadata, pictures.jpeg()) == "2009:05:30 12:34:56"
 
 
-def test_a_closed_service_reads_no_more(metadata: MetadataService) -> None:
+def test_a_closed_service_reads_nothing(metadata: MetadataService) -> None:
     read(metadata, pictures.jpeg())
     metadata.close()
     assert not any(worker.is_running for worker in metadata._all)

@@ -26,7 +26,7 @@ def test_properties_are_attributes_or_elements() -> None:
     assert read("<dc:source>Lund</dc:source>", "own:number='7'") == {"own:number": "7", "dc:source": "Lund"}
 
 
-def test_lists_are_joined_and_of_languages_the_default_one_is_taken() -> None:
+def test_lists_are_joined_and_the_default_language_is_used() -> None:
     found = read(
         "<dc:subject><rdf:Bag><rdf:li>moss</rdf:li><rdf:li>fern</rdf:li></rdf:Bag></dc:subject>"
         "<dc:title><rdf:Alt><rdf:li xml:lang='de'>Moos</rdf:li><rdf:li xml:lang='x-default'>Moss</rdf:li></rdf:Alt>"
@@ -44,11 +44,11 @@ def test_lists_are_joined_and_of_languages_the_default_one_is_taken() -> None:
         "<own:at><rdf:Bag><rdf:li rdf:parseType='Resource'><own:city>Lund</own:city></rdf:li></rdf:Bag></own:at>",
     ],
 )
-def test_structures_give_their_fields(structure: str) -> None:
+def test_the_fields_of_structures_are_listed(structure: str) -> None:
     assert read(structure) == {"own:at/own:city": "Lund"}
 
 
-def test_packets_in_utf_16_are_read_too() -> None:
+def test_utf_16_packets_are_read() -> None:
     text = f"<rdf:RDF {NAMESPACES}><rdf:Description dc:source='Kyōto'/></rdf:RDF>"
     assert xmp.read(text.encode("utf-16"))["dc:source"] == "Kyōto"
 
@@ -56,11 +56,11 @@ def test_packets_in_utf_16_are_read_too() -> None:
 @pytest.mark.parametrize(
     "packet", [b"", b"not XML", b"<a>", b"\xff\xfe", b"<?xml version='1.0' encoding='nonsense'?><a/>"]
 )
-def test_broken_packets_give_nothing(packet: bytes) -> None:
+def test_broken_packets_are_ignored(packet: bytes) -> None:
     assert xmp.read(packet) == {}
 
 
-def test_entities_are_refused_and_files_are_not_read() -> None:
+def test_xml_entities_are_rejected_and_no_file_is_read() -> None:
     bomb = (
         '<!DOCTYPE a [<!ENTITY b "'
         + "x" * 1000
@@ -76,7 +76,7 @@ def test_entities_are_refused_and_files_are_not_read() -> None:
         assert time.process_time() - began < 1
 
 
-def test_huge_deep_and_numerous_properties_are_bounded() -> None:
+def test_size_depth_and_number_of_properties_are_limited() -> None:
     assert xmp.read(b"<a>" + b" " * (3 << 20) + b"</a>") == {}
     read("<own:deep>" * 20_000 + "</own:deep>" * 20_000)
     assert len(read("".join(f"<own:p{n}>x</own:p{n}>" for n in range(5000)))) <= 1000

@@ -148,7 +148,7 @@ def test_receipts_of_one_second_do_not_replace_each_other(between: Callable[[str
 
 
 @pytest.mark.parametrize("way", ["disk to s3", "s3 to disk", "s3 to s3"])
-def test_everything_arrives_with_its_date_and_the_receipt_proves_it(
+def test_every_file_is_copied_with_its_date_and_listed_in_the_receipt(
     between: Callable[[str], Migration], way: str
 ) -> None:
     migrate = between(way)
@@ -164,7 +164,7 @@ def test_everything_arrives_with_its_date_and_the_receipt_proves_it(
     assert set(migrate.outcomes("--compare-all").values()) == {"unchanged"}
 
 
-def test_a_bucket_keeps_the_checksum_of_large_files_too(between: Callable[[str], Migration]) -> None:
+def test_a_bucket_stores_the_checksum_of_large_files(between: Callable[[str], Migration]) -> None:
     migrate = between("disk to s3")
     migrate.put("source", FILES)
     migrate.rows()
@@ -172,7 +172,7 @@ def test_a_bucket_keeps_the_checksum_of_large_files_too(between: Callable[[str],
         assert migrate.storage("target").open_original("", name).sha256 == sha256(content)
 
 
-def test_the_checksum_that_a_bucket_makes_itself_saves_reading_back(between: Callable[[str], Migration]) -> None:
+def test_a_checksum_computed_by_the_bucket_avoids_reading_back(between: Callable[[str], Migration]) -> None:
     migrate = between("disk to s3")
     migrate.put("source", FILES)
     rows = migrate.rows("--trust-checksums")
@@ -181,7 +181,7 @@ def test_the_checksum_that_a_bucket_makes_itself_saves_reading_back(between: Cal
 
 
 @pytest.mark.parametrize("way", ["disk to s3", "s3 to disk"])
-def test_after_a_kill_it_goes_on_where_it_was(between: Callable[[str], Migration], way: str) -> None:
+def test_a_killed_migration_resumes(between: Callable[[str], Migration], way: str) -> None:
     migrate = between(way)
     files = {f"file-{number:03}": f"file {number} ".encode() * 10_000 for number in range(60)}
     migrate.put("source", files)
@@ -200,7 +200,7 @@ def test_after_a_kill_it_goes_on_where_it_was(between: Callable[[str], Migration
     assert migrate.contents("target") == migrate.contents("source") == files
 
 
-def test_passes_beside_a_running_server_take_what_changes_and_tell_what_is_gone(
+def test_repeated_passes_copy_changes_and_report_deletions_while_the_server_runs(
     between: Callable[[str], Migration], server: RunningServer
 ) -> None:
     migrate = between("disk to s3")
@@ -228,7 +228,7 @@ def test_passes_beside_a_running_server_take_what_changes_and_tell_what_is_gone(
     assert set(target) - set(expected) == gone <= {f"old-{39 - number}.txt" for number in range(15)}
 
 
-def test_a_museum_moves_to_a_bucket_and_back_as_the_recipe_says(
+def test_a_store_moves_to_a_bucket_and_back_as_documented(
     between: Callable[[str], Migration], start: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
     migrate = between("disk to s3")
@@ -264,7 +264,7 @@ def test_a_museum_moves_to_a_bucket_and_back_as_the_recipe_says(
         after.stop()
 
 
-def test_when_the_bucket_goes_away_it_gives_up_and_goes_on_later(
+def test_a_storage_outage_stops_the_migration_and_it_resumes_later(
     between: Callable[[str], Migration], object_store: ObjectStore
 ) -> None:
     migrate = between("disk to s3")
@@ -288,7 +288,7 @@ def test_when_the_bucket_goes_away_it_gives_up_and_goes_on_later(
     assert migrate.contents("target") == files
 
 
-def test_new_replaced_and_deleted_files_are_told_apart(between: Callable[[str], Migration]) -> None:
+def test_new_replaced_and_deleted_files_are_distinguished(between: Callable[[str], Migration]) -> None:
     migrate = between("s3 to disk")
     migrate.put("source", {"same": b"same", "old": b"old", "gone": b"gone"})
     migrate.rows()
@@ -304,7 +304,7 @@ def test_new_replaced_and_deleted_files_are_told_apart(between: Callable[[str], 
 
 
 @pytest.mark.parametrize("way", ["disk to s3", "disk to disk"])
-def test_what_another_hand_put_at_the_target_is_left_alone(between: Callable[[str], Migration], way: str) -> None:
+def test_files_put_at_the_target_by_others_are_left_alone(between: Callable[[str], Migration], way: str) -> None:
     migrate = between(way)
     migrate.put("source", {"a": b"source", "b": b"same", "c": b"copied", "d": b"copied"})
     migrate.put("target", {"a": b"target", "b": b"same", "z": b"only here"})
@@ -369,7 +369,7 @@ def damaging(tmp_path: Path) -> tuple[Unreliable, Callable[[], dict[str, Result]
     return unreliable, run
 
 
-def test_a_target_that_gives_back_other_bytes_is_found_out(
+def test_a_target_that_returns_different_bytes_is_detected(
     damaging: tuple[Unreliable, Callable[[], dict[str, Result]]],
 ) -> None:
     target, run = damaging
@@ -379,7 +379,7 @@ def test_a_target_that_gives_back_other_bytes_is_found_out(
     assert results["a"].detail == "The target returns different content from what was stored."
 
 
-def test_what_rots_at_the_target_is_found_by_comparing_all_and_copied_anew(
+def test_corruption_at_the_target_is_found_by_a_full_comparison_and_copied_again(
     damaging: tuple[Unreliable, Callable[[], dict[str, Result]]],
 ) -> None:
     target, run = damaging
@@ -390,7 +390,7 @@ def test_what_rots_at_the_target_is_found_by_comparing_all_and_copied_anew(
     assert {result.outcome for result in run().values()} == {migration_outcomes.UNCHANGED}
 
 
-def test_an_unreachable_bucket_gives_one_clear_line(between: Callable[[str], Migration]) -> None:
+def test_an_unreachable_bucket_is_reported_in_one_line(between: Callable[[str], Migration]) -> None:
     pytest.importorskip("obstore", reason="obstore is not to be had for this system")
     migrate = between("disk to disk")
     migrate.put("source", FILES)
@@ -404,7 +404,7 @@ def test_an_unreachable_bucket_gives_one_clear_line(between: Callable[[str], Mig
     assert "OFTHETEST" not in run.stderr + run.stdout
 
 
-def test_a_key_of_one_side_only_is_taken_for_that_side(
+def test_a_key_given_for_one_side_is_used_for_that_side_only(
     between: Callable[[str], Migration], object_store: ObjectStore
 ) -> None:
     migrate = between("disk to s3")
@@ -417,7 +417,7 @@ def test_a_key_of_one_side_only_is_taken_for_that_side(
     assert migrate.outcomes() == {"a": "copied"}
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(between: Callable[[str], Migration]) -> None:
+def test_a_dry_run_reports_what_would_be_done_and_changes_nothing(between: Callable[[str], Migration]) -> None:
     migrate = between("disk to disk")
     migrate.put("source", {"a": b"a"})
     run = migrate.run("--dry-run")
@@ -427,7 +427,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(between: Callable[[s
     assert row == {"would": "copy", "place": "", "name": "a", "size": 1}
 
 
-def test_only_a_terminal_gets_a_progress_bar_with_bytes(between: Callable[[str], Migration]) -> None:
+def test_a_progress_bar_is_shown_on_a_terminal_only(between: Callable[[str], Migration]) -> None:
     migrate = between("disk to disk")
     migrate.put("source", FILES)
     ours, theirs = pty.openpty()
@@ -443,7 +443,7 @@ def test_only_a_terminal_gets_a_progress_bar_with_bytes(between: Callable[[str],
     assert migrate.run().stderr == ""
 
 
-def test_collections_are_moved_into_folders_and_buckets_of_their_own(
+def test_collections_are_moved_into_their_own_folders_and_buckets(
     between: Callable[[str], Migration], tmp_path: Path
 ) -> None:
     migrate = between("disk to s3")
@@ -464,7 +464,7 @@ def test_collections_are_moved_into_folders_and_buckets_of_their_own(
     assert (wrong.returncode, "There is no collection folder 'birds'" in wrong.stderr) == (2, True)
 
 
-def test_a_collection_that_was_added_later_is_moved_too(between: Callable[[str], Migration]) -> None:
+def test_a_collection_added_later_is_moved(between: Callable[[str], Migration]) -> None:
     migrate = between("disk to disk")
     migrate.source = str(migrate.base)
     migrate.environ["COLLECTION_DIRS"] = json.dumps({"Fish": "fish"})
@@ -477,7 +477,7 @@ def test_a_collection_that_was_added_later_is_moved_too(between: Callable[[str],
     assert (Path(migrate.target) / "birds/originals/birds.txt").read_text() == "birds"
 
 
-def test_a_source_that_is_suddenly_empty_is_no_reason_to_believe_that_all_was_deleted(
+def test_a_suddenly_empty_source_is_not_mistaken_for_deletions(
     between: Callable[[str], Migration],
 ) -> None:
     migrate = between("disk to disk")
@@ -498,7 +498,7 @@ def test_a_source_that_is_suddenly_empty_is_no_reason_to_believe_that_all_was_de
         ("{folder}/missing", "{folder}", "There is no folder"),
     ],
 )
-def test_wrong_calls_say_what_is_wrong(
+def test_invalid_arguments_are_explained(
     between: Callable[[str], Migration], source: str, target: str, message: str
 ) -> None:
     migrate = between("disk to disk")
@@ -511,7 +511,7 @@ def test_wrong_calls_say_what_is_wrong(
     assert "Traceback" not in run.stderr
 
 
-def test_notes_that_cannot_be_written_give_one_clear_line(
+def test_an_unwritable_state_file_is_reported_in_one_line(
     between: Callable[[str], Migration], mounted: Callable[[Path, str], None]
 ) -> None:
     migrate = between("disk to disk")
@@ -526,7 +526,7 @@ def test_notes_that_cannot_be_written_give_one_clear_line(
     assert migrate.contents("target") == migrate.contents("source")
 
 
-def test_the_same_migration_does_not_run_twice_at_once(between: Callable[[str], Migration]) -> None:
+def test_the_same_migration_cannot_run_twice_at_once(between: Callable[[str], Migration]) -> None:
     migrate = between("disk to disk")
     migrate.put("source", {"a": b"a" * 3_000_000})
     # A shell that starts the tests in the background has them ignore SIGINT.

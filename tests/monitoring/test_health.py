@@ -17,7 +17,7 @@ CHECKS = ("store", "thumbnails", "space", "journal", "tools", "rendering", "veri
 OKAY = {"status": "ok"}
 
 
-def test_a_good_server_is_ready_and_says_why(server: RunningServer) -> None:
+def test_a_healthy_server_is_ready_and_lists_its_checks(server: RunningServer) -> None:
     answer = server.get("/readyz")
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
@@ -35,7 +35,7 @@ def test_only_a_valid_token_gets_the_reasons(server: RunningServer) -> None:
     assert "are free" not in answer.text
 
 
-def test_a_store_that_cannot_be_written_is_not_ready_but_alive(server: RunningServer) -> None:
+def test_an_unwritable_store_is_not_ready_but_alive(server: RunningServer) -> None:
     shutil.rmtree(server.originals)
     answer = server.get("/readyz")
     assert answer.status == 503
@@ -44,20 +44,20 @@ def test_a_store_that_cannot_be_written_is_not_ready_but_alive(server: RunningSe
     assert server.get("/healthz").status == 200
 
 
-def test_less_free_space_than_the_reserve_is_not_ready(start: Callable[..., RunningServer]) -> None:
+def test_free_space_below_the_reserve_is_not_ready(start: Callable[..., RunningServer]) -> None:
     checks = start(RESERVED_BYTES=10**15).readiness()["checks"]
     assert checks["space"] == {"status": "error", "reason": "The disk is full, so uploads are rejected."}
     assert checks["store"]["status"] == "ok"
 
 
-def test_a_journal_that_cannot_be_written_is_named(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+def test_an_unwritable_journal_is_reported(start: Callable[..., RunningServer], tmp_path: Path) -> None:
     server = start()
     shutil.rmtree(server.base / ".asset-server/journal")
     (server.base / ".asset-server/journal").write_text("in the way")
     assert server.readiness()["checks"]["journal"]["status"] == "error"
 
 
-def test_a_missing_tool_is_named_with_its_package(
+def test_a_missing_tool_is_reported_with_its_package(
     server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -76,7 +76,9 @@ def test_without_tools_and_libraries_there_are_no_thumbnails(
     assert "PDFium (Python package pypdfium2)" in tools["reason"]
 
 
-def test_what_a_verification_found_is_a_warning_and_no_reason_to_stop(start: Callable[..., RunningServer]) -> None:
+def test_findings_of_a_verification_are_a_warning_and_do_not_affect_readiness(
+    start: Callable[..., RunningServer],
+) -> None:
     server = start()
     server.upload("a.txt", b"x")
     (server.originals / "a.txt").write_bytes(b"y")
@@ -89,7 +91,7 @@ def test_what_a_verification_found_is_a_warning_and_no_reason_to_stop(start: Cal
     assert "read 1 files: 1 changed" in page["checks"]["verification"]["reason"]
 
 
-def test_a_check_that_hangs_is_told_and_not_waited_for_nor_begun_twice() -> None:
+def test_a_hanging_check_is_reported_without_waiting_or_starting_it_again() -> None:
     hanging, begun = threading.Event(), []
 
     def hang() -> Result:
@@ -109,7 +111,7 @@ def test_a_check_that_hangs_is_told_and_not_waited_for_nor_begun_twice() -> None
     assert patient.report()["disk"] == Result(OK, "Back again.")
 
 
-def test_a_fault_of_a_check_is_its_result(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_in_a_check_is_its_result(caplog: pytest.LogCaptureFixture) -> None:
     def fault() -> Result:
         raise StorageFault("The disk is broken.", "/secret/path")
 

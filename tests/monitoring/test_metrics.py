@@ -90,11 +90,11 @@ def test_the_health_checks_with_their_reasons_are_at_the_same_address(
     assert Client(free_port).get("/readyz").status == 503
 
 
-def test_clients_cannot_ask_for_them(measured: RunningServer) -> None:
+def test_metrics_are_not_served_to_clients(measured: RunningServer) -> None:
     assert measured.get("/metrics").status == 404
 
 
-def test_an_address_that_is_taken_is_named_and_the_server_serves_all_the_same(
+def test_a_metrics_address_in_use_is_logged_and_does_not_stop_the_server(
     start: Callable[..., RunningServer], caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:

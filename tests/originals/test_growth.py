@@ -32,7 +32,7 @@ def left_for_good(journal: Journal, keeps_trash: bool) -> list[tuple[str, int, i
     return [(month.month, month.uploads, month.stored, month.freed) for month in months]
 
 
-def test_months_have_uploads_and_what_left_for_good(journal: Journal) -> None:
+def test_months_show_uploads_and_permanent_removals(journal: Journal) -> None:
     note(journal, STORED, 60, 1000)
     note(journal, REPLACED, 1, 300)
     note(journal, DELETED, 1, 300)
@@ -51,18 +51,18 @@ def test_growth_is_the_average_of_the_last_ninety_days(journal: Journal) -> None
     assert growth.measure(journal, True, NOW).daily == pytest.approx(1000)
 
 
-def test_a_younger_journal_gives_the_average_of_its_days(journal: Journal) -> None:
+def test_a_younger_journal_averages_over_its_own_days(journal: Journal) -> None:
     note(journal, STORED, 10, 60_000)
     assert growth.measure(journal, True, NOW).daily == pytest.approx(6000)
 
 
-def test_a_journal_of_less_than_a_week_gives_none_and_so_does_an_empty_one(journal: Journal) -> None:
+def test_a_journal_younger_than_a_week_or_empty_gives_no_growth(journal: Journal) -> None:
     assert growth.measure(journal, True, NOW).daily is None
     note(journal, STORED, 6, 60_000)
     assert growth.measure(journal, True, NOW).daily is None
 
 
-def test_events_from_a_clock_in_the_future_do_not_count(journal: Journal) -> None:
+def test_events_dated_in_the_future_are_ignored(journal: Journal) -> None:
     note(journal, STORED, 10, 10_000)
     note(journal, STORED, -4000, 10**12)
     assert growth.measure(journal, True, NOW).daily == pytest.approx(1000)
@@ -80,5 +80,7 @@ def test_events_from_a_clock_in_the_future_do_not_count(journal: Journal) -> Non
         (1000, None, None),
     ],
 )
-def test_the_room_lasts_as_long_as_growth_goes_on(room: int | None, daily: float | None, days: float | None) -> None:
+def test_the_time_until_the_disk_is_full_follows_from_growth(
+    room: int | None, daily: float | None, days: float | None
+) -> None:
     assert growth.days_until_full(room, daily) == days

@@ -461,11 +461,11 @@ QUICK = settings(
 )
 
 
-def test_whatever_happens_nothing_that_was_acknowledged_is_lost() -> None:
+def test_no_acknowledged_version_is_ever_lost() -> None:
     run_state_machine_as_test(Histories, settings=QUICK)
 
 
-def test_without_trash_names_hold_the_old_or_the_new_all_the_same() -> None:
+def test_without_a_trash_a_name_still_has_the_old_or_the_new_version() -> None:
     run_state_machine_as_test(HistoriesWithoutTrash, settings=settings(QUICK, max_examples=30, stateful_step_count=25))
 
 
@@ -554,9 +554,7 @@ def outcomes(operation: str, key: Key, disk: Disk, fails_with: int) -> Iterator[
 @ON_ALL_DISKS
 @NAMES
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_wherever_the_process_dies_the_name_is_whole_and_no_version_is_lost(
-    operation: str, key: Key, disk: Disk
-) -> None:
+def test_a_crash_at_any_step_loses_no_version(operation: str, key: Key, disk: Disk) -> None:
     before, after = OPERATIONS[operation]
     is_gone_between = disk.leaves_gaps and operation in ("replace", "restore over")
     right = {before[0], after[0], *([None] if is_gone_between else [])}
@@ -578,7 +576,7 @@ def test_wherever_the_process_dies_the_name_is_whole_and_no_version_is_lost(
 @ON_ALL_DISKS
 @NAMES
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_whichever_call_fails_no_version_is_lost(operation: str, key: Key, disk: Disk) -> None:
+def test_a_failure_of_any_system_call_loses_no_version(operation: str, key: Key, disk: Disk) -> None:
     after = OPERATIONS[operation][1]
     for _, outcome in outcomes(operation, key, disk, fails_with=errno.EIO):
         assert outcome.has_all(operation), outcome
@@ -587,7 +585,7 @@ def test_whichever_call_fails_no_version_is_lost(operation: str, key: Key, disk:
 
 @ON_ALL_DISKS
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_after_a_failure_all_is_as_before_or_done_and_journaled(operation: str, disk: Disk) -> None:
+def test_a_failed_change_is_undone_or_complete_and_journaled(operation: str, disk: Disk) -> None:
     before, after = OPERATIONS[operation]
     for _, outcome in outcomes(operation, KEYS[0], disk, errno.EIO):
         if outcome.is_journaled:
@@ -600,6 +598,6 @@ def test_after_a_failure_all_is_as_before_or_done_and_journaled(operation: str, 
 
 @ON_ALL_DISKS
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_failure_always_has_its_sentence(operation: str, disk: Disk) -> None:
+def test_every_failure_has_a_public_message(operation: str, disk: Disk) -> None:
     for _, outcome in outcomes(operation, KEYS[0], disk, errno.EIO):
         assert outcome.error is None or isinstance(outcome.error, AssetError), outcome

@@ -111,14 +111,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     opened.originals.journal.close()
 
 
-def test_what_was_stored_is_there_from_then_on(store: Store) -> None:
+def test_a_stored_file_exists_from_then_on(store: Store) -> None:
     store.at(10).put(b"first")
     assert [store.told(second) for second in (9, 11, 99)] == [None, IN_PLACE, IN_PLACE]
     (past,) = store.existed(50)
     assert (past.size, past.sha256, past.entry) == (5, hashlib.sha256(b"first").hexdigest(), None)
 
 
-def test_what_was_replaced_later_is_in_the_trash(store: Store) -> None:
+def test_a_version_replaced_later_is_in_the_trash(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).put(b"second version")
     store.at(30).put(b"third")
@@ -127,7 +127,7 @@ def test_what_was_replaced_later_is_in_the_trash(store: Store) -> None:
     assert [past.size for second in (15, 25, 35) for past in store.existed(second)] == [5, 14, 5]
 
 
-def test_what_was_deleted_later_is_in_the_trash_and_after_that_there_was_nothing(store: Store) -> None:
+def test_a_file_deleted_later_is_in_the_trash_and_does_not_exist_afterwards(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).delete()
     assert [store.told(second) for second in (9, 15, 25)] == [None, IN_TRASH, None]
@@ -136,14 +136,14 @@ def test_what_was_deleted_later_is_in_the_trash_and_after_that_there_was_nothing
     assert [store.told(second) for second in (15, 25, 35)] == [IN_TRASH, None, IN_PLACE]
 
 
-def test_what_was_restored_is_in_place_for_all_the_time_that_it_was_there(store: Store) -> None:
+def test_a_restored_file_is_in_place_for_the_whole_time_it_existed(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).delete()
     store.at(30).restore(0)
     assert [store.told(second) for second in (9, 15, 25, 35)] == [None, IN_PLACE, None, IN_PLACE]
 
 
-def test_what_was_restored_and_deleted_again_is_in_the_trash(store: Store) -> None:
+def test_a_file_restored_and_deleted_again_is_in_the_trash(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).delete()
     store.at(30).restore(0)
@@ -152,7 +152,7 @@ def test_what_was_restored_and_deleted_again_is_in_the_trash(store: Store) -> No
     assert store.bytes_of(15) == store.bytes_of(35) == b"first"
 
 
-def test_what_was_purged_is_lost(store: Store) -> None:
+def test_a_purged_file_is_lost(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).put(b"second")
     store.at(30).purge(0)
@@ -162,7 +162,7 @@ def test_what_was_purged_is_lost(store: Store) -> None:
     assert past.sha256 == hashlib.sha256(b"first").hexdigest()
 
 
-def test_what_was_purged_is_lost_also_when_a_later_version_is_in_the_trash(store: Store) -> None:
+def test_a_purged_version_is_lost_even_if_a_later_one_is_in_the_trash(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).put(b"second")
     store.at(30).put(b"third")
@@ -170,7 +170,7 @@ def test_what_was_purged_is_lost_also_when_a_later_version_is_in_the_trash(store
     assert [store.told(second) for second in (15, 25, 35)] == [LOST, IN_TRASH, IN_PLACE]
 
 
-def test_what_was_restored_over_later_versions_is_in_place_again(store: Store) -> None:
+def test_a_version_restored_over_later_ones_is_in_place_again(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).put(b"second")
     store.at(30).put(b"third")
@@ -179,7 +179,9 @@ def test_what_was_restored_over_later_versions_is_in_place_again(store: Store) -
     assert [store.bytes_of(second) for second in (15, 25, 35, 45)] == [b"first", b"second", b"third", b"first"]
 
 
-def test_what_went_without_trash_is_lost_also_when_a_later_version_is_in_it(store: Store, tmp_path: Path) -> None:
+def test_a_version_deleted_without_a_trash_is_lost_even_if_a_later_one_is_in_the_trash(
+    store: Store, tmp_path: Path
+) -> None:
     without = Store(tmp_path, store.clock, keeps_trash=False)
     without.at(10).put(b"first")
     without.at(20).put(b"second")
@@ -188,7 +190,7 @@ def test_what_went_without_trash_is_lost_also_when_a_later_version_is_in_it(stor
     assert [store.told(second) for second in (15, 25, 35)] == [LOST, IN_TRASH, IN_PLACE]
 
 
-def test_the_same_bytes_stored_again_are_in_place(store: Store) -> None:
+def test_identical_content_stored_again_is_in_place(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).delete()
     store.at(30).purge(0)
@@ -196,7 +198,7 @@ def test_the_same_bytes_stored_again_are_in_place(store: Store) -> None:
     assert [store.told(second) for second in (15, 35, 45)] == [IN_PLACE, None, IN_PLACE]
 
 
-def test_a_file_copied_in_by_hand_was_there_since_its_last_change(store: Store) -> None:
+def test_a_file_copied_in_by_hand_exists_since_its_modification_time(store: Store) -> None:
     store.copy_in_by_hand(b"by hand", changed_at=10)
     assert [store.told(second) for second in (9, 10, 11)] == [
         None,
@@ -207,7 +209,7 @@ def test_a_file_copied_in_by_hand_was_there_since_its_last_change(store: Store) 
     assert (past.size, past.sha256) == (7, None)
 
 
-def test_a_file_copied_in_by_hand_was_there_also_if_it_was_replaced_or_deleted_later(store: Store) -> None:
+def test_a_file_copied_in_by_hand_is_found_after_a_replacement_or_delete(store: Store) -> None:
     store.copy_in_by_hand(b"by hand", changed_at=10)
     store.at(20).put(b"uploaded")
     assert [store.told(second) for second in (9, 15, 25)] == [None, f"{IN_TRASH} by its date", IN_PLACE]
@@ -217,7 +219,7 @@ def test_a_file_copied_in_by_hand_was_there_also_if_it_was_replaced_or_deleted_l
     assert [store.bytes_of(second) for second in (15, 25)] == [b"by hand", b"uploaded"]
 
 
-def test_a_file_copied_in_by_hand_was_there_also_if_it_was_deleted_and_restored_since(store: Store) -> None:
+def test_a_file_copied_in_by_hand_is_found_after_a_delete_and_restore(store: Store) -> None:
     store.copy_in_by_hand(b"by hand", changed_at=10)
     store.at(20).delete()
     assert store.told(15) == f"{IN_TRASH} by its date"
@@ -225,7 +227,7 @@ def test_a_file_copied_in_by_hand_was_there_also_if_it_was_deleted_and_restored_
     assert store.told(15) == f"{IN_PLACE} by its date"
 
 
-def test_an_adopted_file_was_there_before_the_journal_knew_it(store: Store) -> None:
+def test_an_adopted_file_exists_before_its_first_event(store: Store) -> None:
     store.copy_in_by_hand(b"by hand", changed_at=10)
     checksum = hashlib.sha256(b"by hand").hexdigest()
     store.at(20).originals.journal.record(Event("adopted", "", "a", size=7, sha256=checksum))
@@ -233,7 +235,7 @@ def test_an_adopted_file_was_there_before_the_journal_knew_it(store: Store) -> N
     assert store.existed(15)[0].sha256 == checksum
 
 
-def test_an_old_date_does_not_make_an_upload_older_than_the_journal_says(store: Store) -> None:
+def test_an_old_modification_time_does_not_predate_the_upload_event(store: Store) -> None:
     store.at(20).put(b"uploaded")
     os.utime(store.base / "originals/a", (BEGIN + 5, BEGIN + 5))
     assert [store.told(second) for second in (10, 25)] == [None, IN_PLACE]
@@ -245,14 +247,14 @@ def test_a_file_removed_by_hand_is_lost(store: Store) -> None:
     assert store.told(15) == LOST
 
 
-def test_a_file_that_was_found_missing_and_accepted_was_gone_from_then_on(store: Store) -> None:
+def test_a_file_accepted_as_missing_does_not_exist_from_then_on(store: Store) -> None:
     store.at(10).put(b"first")
     (store.base / "originals/a").unlink()
     store.at(20).originals.journal.record(Event("gone", "", "a"))
     assert [store.told(second) for second in (15, 25)] == [LOST, None]
 
 
-def test_the_time_of_an_event_itself_is_after_it(store: Store) -> None:
+def test_the_time_of_an_event_counts_as_after_it(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).delete()
     stored, deleted = store.originals.journal.search()
@@ -261,7 +263,7 @@ def test_the_time_of_an_event_itself_is_after_it(store: Store) -> None:
     assert found == [["a"], ["a"], []]
 
 
-def test_without_a_journal_the_dates_of_files_and_trash_tell(store: Store) -> None:
+def test_without_a_journal_the_dates_of_files_and_trash_entries_are_used(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).put(b"second version")
     store.at(30).delete()
@@ -282,7 +284,7 @@ def test_all_collection_folders_are_listed_by_folder_and_name(store: Store) -> N
     assert found == [("", "a"), ("", "b"), ("", "ü"), ("fish", "a"), ("fish", "b"), ("fish", "ü")]
 
 
-def test_before_everything_there_was_nothing(store: Store) -> None:
+def test_nothing_existed_before_the_first_event(store: Store) -> None:
     store.at(10).put(b"first")
     store.at(20).delete()
     assert list(point_in_time.existed(store.originals, 0)) == []
@@ -309,7 +311,7 @@ def do(store: Store, what: str, number: int) -> None:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(steps=STEPS)
-def test_the_answer_leads_to_the_bytes_of_that_time_wherever_they_still_are(steps: list[tuple[str, int]]) -> None:
+def test_each_result_leads_to_the_content_of_that_time(steps: list[tuple[str, int]]) -> None:
     clock = Clock()
     with mock.patch.object(time, "time_ns", clock.time_ns), tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         store = Store(Path(folder), clock)

@@ -70,7 +70,7 @@ def break_journal(base: Path) -> None:
 # One at a time.
 
 
-def test_each_change_has_its_event(originals: Originals) -> None:
+def test_each_change_is_recorded_as_one_event(originals: Originals) -> None:
     assert put(originals, "a", b"one") is False
     assert put(originals, "a", b"three") is True
     assert originals.delete("", "a", ORIGIN) is True
@@ -90,7 +90,7 @@ def test_each_change_has_its_event(originals: Originals) -> None:
     assert read(originals, "a") == b"three"
 
 
-def test_events_say_who_where_and_of_which_collection(originals: Originals) -> None:
+def test_events_name_the_client_the_folder_and_the_collection(originals: Originals) -> None:
     put(originals, "a", b"x", "fish")
     originals.delete("fish", "a", ORIGIN)
     (entry,) = originals.trash()
@@ -105,7 +105,7 @@ def test_events_say_who_where_and_of_which_collection(originals: Originals) -> N
     }
 
 
-def test_what_changes_nothing_is_not_journaled(originals: Originals) -> None:
+def test_requests_that_change_nothing_are_not_journaled(originals: Originals) -> None:
     put(originals, "a", b"x")
     put(originals, "a", b"y")
     (entry,) = originals.trash()
@@ -120,7 +120,7 @@ def test_what_changes_nothing_is_not_journaled(originals: Originals) -> None:
     assert read(originals, "a") == b"y"
 
 
-def test_a_deleted_file_that_the_journal_did_not_know_has_no_checksum(originals: Originals, tmp_path: Path) -> None:
+def test_deleting_an_unjournaled_file_records_no_checksum(originals: Originals, tmp_path: Path) -> None:
     (tmp_path / "originals/a").write_bytes(b"by hand")
     originals.delete("", "a", ORIGIN)
     (entry,) = originals.trash()
@@ -129,7 +129,9 @@ def test_a_deleted_file_that_the_journal_did_not_know_has_no_checksum(originals:
     assert noted(originals) == [(events.DELETED, "a", None, None), (events.RESTORED, "a", 7, None)]
 
 
-def test_a_file_of_another_size_than_the_journal_knows_has_no_checksum(originals: Originals, tmp_path: Path) -> None:
+def test_deleting_a_file_whose_size_differs_from_the_journal_records_no_checksum(
+    originals: Originals, tmp_path: Path
+) -> None:
     put(originals, "a", b"stored")
     (tmp_path / "originals/a").write_bytes(b"changed by hand")
     put(originals, "a", b"new")
@@ -137,9 +139,7 @@ def test_a_file_of_another_size_than_the_journal_knows_has_no_checksum(originals
     assert originals.sha256_of(entry) is None
 
 
-def test_a_file_of_the_same_size_that_changed_later_has_no_checksum_either(
-    originals: Originals, tmp_path: Path
-) -> None:
+def test_deleting_a_file_modified_after_its_event_records_no_checksum(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"stored")
     (tmp_path / "originals/a").write_bytes(b"Stored")
     put(originals, "a", b"new")
@@ -156,7 +156,7 @@ def test_each_version_in_the_trash_has_its_own_checksum(originals: Originals) ->
     assert [originals.sha256_of(entry) for entry in originals.trash()] == [sha256(content) for content in contents[:-1]]
 
 
-def test_without_trash_what_goes_is_gone(tmp_path: Path) -> None:
+def test_without_a_trash_deleted_and_replaced_files_are_removed(tmp_path: Path) -> None:
     originals = opened(tmp_path, keeps_trash=False)
     put(originals, "a", b"1")
     put(originals, "a", b"2")
@@ -166,7 +166,7 @@ def test_without_trash_what_goes_is_gone(tmp_path: Path) -> None:
     originals.journal.close()
 
 
-def test_without_trash_entries_of_former_times_can_still_come_back(tmp_path: Path) -> None:
+def test_with_the_trash_disabled_existing_entries_can_still_be_restored(tmp_path: Path) -> None:
     before = opened(tmp_path)
     put(before, "a", b"1")
     put(before, "a", b"2")
@@ -179,7 +179,7 @@ def test_without_trash_entries_of_former_times_can_still_come_back(tmp_path: Pat
     originals.journal.close()
 
 
-def test_a_journal_that_cannot_be_used_stops_nothing(
+def test_changes_succeed_when_the_journal_is_unusable(
     originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     break_journal(tmp_path)
@@ -196,7 +196,7 @@ def test_a_journal_that_cannot_be_used_stops_nothing(
     assert sum("not recorded in the journal" in line for line in lines) == 6
 
 
-def test_a_change_that_fails_is_not_journaled(originals: Originals, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_change_is_not_journaled(originals: Originals, monkeypatch: pytest.MonkeyPatch) -> None:
     put(originals, "a", b"1")
 
     def fail(*arguments: object) -> None:
@@ -211,7 +211,7 @@ def test_a_change_that_fails_is_not_journaled(originals: Originals, monkeypatch:
     assert list(originals.trash()) == []
 
 
-def test_a_lock_that_cannot_be_removed_is_let_go_all_the_same(
+def test_a_lock_is_released_even_if_its_file_cannot_be_removed(
     originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(originals, "a", b"1")
@@ -231,7 +231,7 @@ def test_a_lock_that_cannot_be_removed_is_let_go_all_the_same(
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_sizes_and_trash_are_those_of_all_collection_folders(originals: Originals, tmp_path: Path) -> None:
+def test_sizes_and_trash_cover_all_collection_folders(originals: Originals, tmp_path: Path) -> None:
     put(originals, "a", b"1")
     put(originals, "a", b"22")
     put(originals, "b", b"333", "fish")
@@ -281,7 +281,7 @@ def content_of(entry: TrashEntry, base: Path) -> bytes:
     return DiskTrash(entry.collection_dir, base / entry.collection_dir / "originals").path(entry).read_bytes()
 
 
-def test_of_versions_that_come_at_once_all_but_the_last_are_in_the_trash_once(
+def test_concurrent_uploads_of_one_name_leave_all_but_the_last_version_in_the_trash_once(
     originals: Originals, tmp_path: Path
 ) -> None:
     run_processes(replace_often, tmp_path)
@@ -316,9 +316,7 @@ def change_often(base: Path, process: int) -> None:
     originals.journal.close()
 
 
-def test_whatever_is_done_at_once_each_version_is_somewhere_and_only_there(
-    originals: Originals, tmp_path: Path
-) -> None:
+def test_concurrent_changes_leave_each_version_in_exactly_one_location(originals: Originals, tmp_path: Path) -> None:
     run_processes(change_often, tmp_path)
     there = [path.read_bytes() for path in (tmp_path / "originals").iterdir() if path.is_file()]
     versions = Counter([*there, *(content_of(entry, tmp_path) for entry in originals.trash())])
@@ -336,7 +334,7 @@ def agree(originals: Originals, path: Path) -> None:
     assert latest.sha256 == sha256(path.read_bytes()) if path.exists() else True
 
 
-def test_an_entry_is_restored_or_purged_by_one_only(originals: Originals) -> None:
+def test_an_entry_is_restored_or_purged_only_once(originals: Originals) -> None:
     put(originals, "a", b"x")
     originals.delete("", "a", ORIGIN)
     (entry,) = originals.trash()
@@ -357,7 +355,7 @@ def test_an_entry_is_restored_or_purged_by_one_only(originals: Originals) -> Non
     assert len(noted(originals)) == 3
 
 
-def test_a_file_is_deleted_by_one_only(originals: Originals) -> None:
+def test_only_one_of_concurrent_deletes_succeeds(originals: Originals) -> None:
     put(originals, "a", b"x")
     outcomes: list[bool] = []
     run_threads(16, lambda _thread: outcomes.append(originals.delete("", "a", ORIGIN)))
@@ -366,7 +364,7 @@ def test_a_file_is_deleted_by_one_only(originals: Originals) -> None:
     assert noted(originals)[1:] == [(events.DELETED, "a", 1, sha256(b"x"))]
 
 
-def test_readers_find_the_name_at_every_moment_while_it_is_replaced(originals: Originals) -> None:
+def test_a_name_stays_readable_throughout_a_replacement(originals: Originals) -> None:
     put(originals, "a", b"0" * 1000)
     done = threading.Event()
 
@@ -384,7 +382,7 @@ def test_readers_find_the_name_at_every_moment_while_it_is_replaced(originals: O
     writer.join()
 
 
-def test_an_event_of_the_trash_is_no_word_on_the_original(originals: Originals) -> None:
+def test_purging_an_old_version_does_not_affect_the_checksum_of_the_original(originals: Originals) -> None:
     put(originals, "a", b"1")
     put(originals, "a", b"2")
     (entry,) = originals.trash()

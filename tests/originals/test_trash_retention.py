@@ -60,22 +60,22 @@ def kept(originals: Originals) -> list[str]:
 # What is due.
 
 
-def test_entries_leave_when_they_are_older_than_so_many_days(originals: Originals) -> None:
+def test_entries_older_than_the_limit_are_purged(originals: Originals) -> None:
     assert leaving(entry("young", 89.9), entry("old", 90.1), entry("ancient", 1000)) == ["ancient", "old"]
 
 
-def test_an_entry_of_exactly_so_many_days_stays() -> None:
+def test_an_entry_exactly_as_old_as_the_limit_is_not_purged() -> None:
     to_the_second = TrashEntry("a", "", "a", int(NOW - 90 * DAY) * SECOND, DELETED, 1, 0)
     one_later = TrashEntry("b", "", "b", int(NOW - 90 * DAY - 1) * SECOND, DELETED, 1, 0)
     assert leaving(to_the_second, one_later) == ["b"]
 
 
-def test_what_went_while_the_clock_stood_in_1970_is_as_old_as_its_last_change() -> None:
+def test_an_entry_deleted_under_a_clock_in_1970_is_dated_by_its_last_change() -> None:
     in_1970 = NOW / DAY
     assert leaving(entry("a", in_1970, changed_days=10), entry("b", in_1970, changed_days=100)) == ["b"]
 
 
-def test_the_oldest_leave_until_the_rest_fits() -> None:
+def test_the_oldest_entries_are_purged_until_the_rest_fits() -> None:
     entries = [entry("newest", 1, 40), entry("oldest", 4, 10), entry("middle", 2, 30), entry("old", 3, 20)]
     assert leaving(*entries, most_bytes=100) == []
     assert leaving(*entries, most_bytes=99) == ["oldest"]
@@ -85,13 +85,13 @@ def test_the_oldest_leave_until_the_rest_fits() -> None:
     assert leaving(*entries, most_bytes=0) == ["oldest", "old", "middle", "newest"]
 
 
-def test_what_leaves_by_age_makes_room_for_the_rest() -> None:
+def test_entries_purged_by_age_count_towards_the_size_limit() -> None:
     entries = [entry("old", 100, 50), entry("young", 2, 30), entry("newest", 1, 30)]
     assert leaving(*entries, most_bytes=60) == ["old"]
     assert leaving(*entries, most_bytes=59) == ["old", "young"]
 
 
-def test_a_single_file_larger_than_the_limit_does_not_stay() -> None:
+def test_a_single_file_larger_than_the_limit_is_purged() -> None:
     assert leaving(entry("huge", 0.1, 1000), most_bytes=999) == ["huge"]
 
 
@@ -100,7 +100,7 @@ def test_a_single_file_larger_than_the_limit_does_not_stay() -> None:
     days=st.integers(1, 200),
     most_bytes=st.none() | st.integers(0, 5000),
 )
-def test_what_stays_is_young_fits_and_is_newer_than_what_leaves_for_its_size(
+def test_remaining_entries_fit_both_limits_and_are_newer_than_those_purged_by_size(
     items: list[tuple[int, int]], days: int, most_bytes: int | None
 ) -> None:
     entries = [entry(str(number), age, size) for number, (age, size) in enumerate(items)]
@@ -122,7 +122,7 @@ def test_what_stays_is_young_fits_and_is_newer_than_what_leaves_for_its_size(
 # Who purges.
 
 
-def test_what_is_due_leaves_all_collection_folders_and_is_journaled(
+def test_expired_entries_of_all_collection_folders_are_purged_and_journaled(
     originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -141,7 +141,7 @@ def test_what_is_due_leaves_all_collection_folders_and_is_journaled(
     assert keeper.purge(NOW) == 0
 
 
-def test_the_limit_of_size_holds_for_all_collection_folders_together(originals: Originals, tmp_path: Path) -> None:
+def test_the_size_limit_covers_all_collection_folders_together(originals: Originals, tmp_path: Path) -> None:
     lay(tmp_path, "a", 1, 60)
     lay(tmp_path, "b", 2, 60, "fish")
     lay(tmp_path, "c", 3, 60)
@@ -149,14 +149,14 @@ def test_the_limit_of_size_holds_for_all_collection_folders_together(originals: 
     assert kept(originals) == ["a", "b"]
 
 
-def test_with_0_days_what_is_there_stays(originals: Originals, tmp_path: Path) -> None:
+def test_with_0_days_existing_entries_are_not_purged(originals: Originals, tmp_path: Path) -> None:
     lay(tmp_path, "old", 1000, 100)
     assert TrashKeeper(originals, tmp_path, 0, 1).purge(NOW) == 0
     assert kept(originals) == ["old"]
 
 
 @pytest.mark.parametrize("leap", [3.1 * DAY, 365 * DAY, -3.1 * DAY, -NOW])
-def test_after_a_leap_of_the_clock_nothing_leaves_until_the_next_round(
+def test_after_a_clock_jump_nothing_is_purged_until_the_next_run(
     originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture, leap: float
 ) -> None:
     keeper = TrashKeeper(originals, tmp_path, 90, None)
@@ -168,7 +168,7 @@ def test_after_a_leap_of_the_clock_nothing_leaves_until_the_next_round(
     assert keeper.purge(NOW + leap + 3600) == 1
 
 
-def test_a_clock_that_leaps_there_and_back_empties_nothing(originals: Originals, tmp_path: Path) -> None:
+def test_a_clock_that_jumps_forward_and_back_purges_nothing(originals: Originals, tmp_path: Path) -> None:
     keeper = TrashKeeper(originals, tmp_path, 90, 1000)
     lay(tmp_path, "young", 1, 10)
     for now in (NOW, NOW + 3650 * DAY, NOW + 3600, 0.0, NOW + 7200, NOW + 10_800):
@@ -177,14 +177,16 @@ def test_a_clock_that_leaps_there_and_back_empties_nothing(originals: Originals,
 
 
 @pytest.mark.parametrize("pause", [3600, 2.9 * DAY, -2.9 * DAY, 0])
-def test_a_pause_of_less_than_three_days_is_no_leap(originals: Originals, tmp_path: Path, pause: float) -> None:
+def test_a_pause_of_less_than_three_days_is_not_a_clock_jump(
+    originals: Originals, tmp_path: Path, pause: float
+) -> None:
     keeper = TrashKeeper(originals, tmp_path, 90, None)
     keeper.purge(NOW)
     lay(tmp_path, "old", 100)
     assert keeper.purge(NOW + pause) == 1
 
 
-def test_a_leap_is_seen_by_the_next_process_too(originals: Originals, tmp_path: Path) -> None:
+def test_a_clock_jump_is_also_detected_by_the_next_process(originals: Originals, tmp_path: Path) -> None:
     TrashKeeper(originals, tmp_path, 90, None).purge(NOW)
     lay(tmp_path, "young", 1)
     assert TrashKeeper(originals, tmp_path, 90, None).purge(NOW + 400 * DAY) == 0
@@ -192,7 +194,7 @@ def test_a_leap_is_seen_by_the_next_process_too(originals: Originals, tmp_path: 
 
 
 @pytest.mark.parametrize("note", [b"", b"yesterday", b"\xff\xfe", b"1e400", b"nan"])
-def test_a_note_that_says_nothing_stops_nobody_for_longer_than_a_round(
+def test_an_unreadable_record_of_the_last_run_delays_purging_by_one_run_at_most(
     originals: Originals, tmp_path: Path, note: bytes
 ) -> None:
     lay(tmp_path, "old", 100)
@@ -202,7 +204,7 @@ def test_a_note_that_says_nothing_stops_nobody_for_longer_than_a_round(
     assert keeper.purge(NOW) + keeper.purge(NOW + 3600) == 1
 
 
-def test_a_note_that_cannot_be_written_is_logged(
+def test_a_failure_to_record_the_run_is_logged(
     originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / ".asset-server/trash-purged").mkdir(parents=True)
@@ -211,7 +213,7 @@ def test_a_note_that_cannot_be_written_is_logged(
     assert "cannot be recorded" in caplog.text
 
 
-def test_an_entry_that_cannot_leave_does_not_keep_the_others(
+def test_an_entry_that_cannot_be_purged_does_not_stop_the_others(
     originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("a", "b", "c"):
@@ -229,14 +231,14 @@ def test_an_entry_that_cannot_leave_does_not_keep_the_others(
     assert "-deleted-b" in caplog.text
 
 
-def test_a_name_that_is_no_text_does_not_keep_the_others(originals: Originals, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_does_not_stop_the_others(originals: Originals, tmp_path: Path) -> None:
     lay(tmp_path, "\udcff", 200)
     lay(tmp_path, "old", 100)
     TrashKeeper(originals, tmp_path, 90, None).purge(NOW)
     assert "old" not in kept(originals)
 
 
-def test_what_is_restored_while_the_keeper_looks_is_no_fault(
+def test_an_entry_restored_during_a_purge_is_not_an_error(
     originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     lay(tmp_path, "old", 100)

@@ -53,7 +53,7 @@ def manage(server: RunningServer, *arguments: str) -> subprocess.CompletedProces
     return done
 
 
-def test_it_tells_what_there_is_by_folder_and_type_and_what_is_there_twice(start: Callable[..., RunningServer]) -> None:
+def test_usage_is_reported_by_folder_and_type_with_duplicates(start: Callable[..., RunningServer]) -> None:
     server = start(COLLECTION_DIRS=FOLDERS)
     server.upload("a.jpg", b"x" * 1000, coll="KU Fish")
     server.upload("b.JPG", b"x" * 1000, coll="KU Fish")
@@ -80,7 +80,7 @@ def test_it_tells_what_there_is_by_folder_and_type_and_what_is_there_twice(start
     assert "no forecast, because the journal is less than 7 days old" in shown[4]
 
 
-def test_a_replacement_comes_and_goes_and_what_was_adopted_is_no_growth(originals: Originals) -> None:
+def test_replacements_count_both_ways_and_adopted_files_are_not_growth(originals: Originals) -> None:
     note(originals, "adopted", "moved here.jpg", 10**9, 40)
     note(originals, "stored", "a.jpg", 100, 40)
     note(originals, "replaced", "a.jpg", 150, 40)
@@ -98,7 +98,7 @@ def test_a_replacement_comes_and_goes_and_what_was_adopted_is_no_growth(original
     assert growth.removed(originals.journal) == {("fish", month_of(40)): Removed(5, went)}
 
 
-def test_only_the_months_asked_for_are_shown(originals: Originals) -> None:
+def test_only_the_requested_months_are_shown(originals: Originals) -> None:
     for days in (0, 70, 400):
         note(originals, "stored", f"{days}.jpg", 1, days)
     assert [month.month for month in months(originals, 1)] == [month_of(0)]
@@ -110,7 +110,7 @@ def test_only_the_months_asked_for_are_shown(originals: Originals) -> None:
     ]
 
 
-def test_the_forecast_is_the_room_by_the_growth_of_the_last_ninety_days(originals: Originals) -> None:
+def test_the_forecast_divides_free_space_by_the_growth_of_the_last_ninety_days(originals: Originals) -> None:
     note(originals, "stored", "long ago.jpg", 10**15, 200)
     note(originals, "stored", "a.jpg", 200 * 10**6, 50)
     note(originals, "deleted", "a.jpg", 110 * 10**6, 20)
@@ -123,7 +123,7 @@ def test_the_forecast_is_the_room_by_the_growth_of_the_last_ninety_days(original
     assert forecast_of(originals, 10**18).days == 0, "what is reserved is no room"
 
 
-def test_a_young_journal_or_a_shrinking_store_gives_no_day(originals: Originals) -> None:
+def test_a_young_journal_or_a_shrinking_store_gives_no_forecast(originals: Originals) -> None:
     assert forecast_of(originals, 0).window_days == 0
     note(originals, "stored", "a.jpg", 100, 6)
     assert forecast_of(originals, 0).window_days == 0
@@ -137,7 +137,7 @@ def test_a_young_journal_or_a_shrinking_store_gives_no_day(originals: Originals)
     assert (forecast.window_days, forecast.bytes_per_day, forecast.days) == (20, 0.0, None)
 
 
-def test_files_that_changed_by_hand_or_went_are_no_duplicates(originals: Originals, tmp_path: Path) -> None:
+def test_files_modified_or_removed_by_hand_are_not_duplicates(originals: Originals, tmp_path: Path) -> None:
     for name, content in {"a": b"same", "b": b"same", "c": b"other", "empty 1": b"", "empty 2": b""}.items():
         (tmp_path / "fish/originals" / name).write_bytes(content)
     for name, size in {"a": 4, "b": 4, "c": 4, "gone": 4, "empty 1": 0, "empty 2": 0}.items():
@@ -157,5 +157,5 @@ def test_files_that_changed_by_hand_or_went_are_no_duplicates(originals: Origina
         (10**19, "10000 PB"),
     ],
 )
-def test_sizes_are_shown_as_people_read_them(size: int, text: str) -> None:
+def test_sizes_are_shown_in_readable_units(size: int, text: str) -> None:
     assert size_text(size) == text

@@ -27,7 +27,7 @@ def with_token(client: Client, text: str, address: str = "/status/data/trash", m
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_no_data_without_the_key(server: RunningServer, part: str) -> None:
+def test_data_requires_the_key(server: RunningServer, part: str) -> None:
     address = f"/status/data/{part}"
     stranger = Client(server.port, "another key")
     for answer in (server.get(address), with_token(stranger, token(stranger, f"GET {address}"), address)):
@@ -45,20 +45,20 @@ def test_a_token_is_for_one_request_only(server: RunningServer) -> None:
     assert with_token(server, good, "/status/data/trash?search=a", "HEAD").status == 403
 
 
-def test_a_token_of_the_page_is_out_of_time_as_all_are(server: RunningServer) -> None:
+def test_tokens_of_the_page_expire_like_all_tokens(server: RunningServer) -> None:
     for age, status_code in ((149, 200), (150, 403), (-160, 403)):
         answer = with_token(server, token(server, "GET /status/data/trash", age))
         assert answer.status == status_code, age
     assert "TIME_TOLERANCE" in answer.text
 
 
-def test_where_tokens_have_no_time_those_of_the_page_have(start: Start) -> None:
+def test_tokens_of_the_page_expire_even_without_a_time_tolerance(start: Start) -> None:
     server = start(TIME_TOLERANCE=None)
     assert with_token(server, token(server, "GET /status/data/trash", 149)).status == 200
     assert with_token(server, token(server, "GET /status/data/trash", 151)).status == 403
 
 
-def test_no_token_that_clients_send_opens_the_page_and_no_token_of_the_page_does_anything_else(
+def test_tokens_of_clients_and_of_the_page_are_not_interchangeable(
     server: RunningServer,
 ) -> None:
     request = "GET /status/data/trash"
@@ -72,7 +72,7 @@ def test_no_token_that_clients_send_opens_the_page_and_no_token_of_the_page_does
     assert (answer.status, (server.originals / "a.txt").exists()) == (403, True)
 
 
-def test_without_a_key_of_its_own_the_server_shows_nothing(start: Start) -> None:
+def test_with_key_none_the_page_shows_no_data(start: Start) -> None:
     server = start(KEY=None)
     assert server.get("/status").status == 200
     for key in ("", "None", KEY):
@@ -81,15 +81,13 @@ def test_without_a_key_of_its_own_the_server_shows_nothing(start: Start) -> None
         assert "KEY is None" in answer.text
 
 
-def test_each_of_several_keys_opens_the_page(start: Start) -> None:
+def test_each_of_several_keys_unlocks_the_page(start: Start) -> None:
     server = start(KEY=["new", "old"])
     for key, status_code in (("new", 200), ("old", 200), ("older", 403)):
         assert ask(Client(server.port, key), "GET", "data/overview").status == status_code
 
 
-def test_wrong_keys_are_counted_with_all_refused_tokens(
-    server: RunningServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_wrong_keys_are_counted_with_rejected_tokens(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     stranger = Client(server.port, "another key")
     forged = token(stranger, "GET /status/data/overview")
@@ -100,7 +98,7 @@ def test_wrong_keys_are_counted_with_all_refused_tokens(
     assert forged.partition(":")[0] not in caplog.text
 
 
-def test_switched_off_there_is_nothing(start: Start) -> None:
+def test_a_disabled_page_is_404(start: Start) -> None:
     server = start(STATUS_PAGE=False)
     for path in ("/status", "/status/view/main.js", "/status/data/overview", "/status/restore"):
         assert server.get(path).text == "There is nothing at this address."
@@ -111,7 +109,7 @@ def test_switched_off_there_is_nothing(start: Start) -> None:
 # --- The page and its files ---
 
 
-def test_the_page_may_run_nothing_but_its_own_files_and_be_framed_by_nobody(server: RunningServer) -> None:
+def test_the_page_runs_only_its_own_files_and_cannot_be_framed(server: RunningServer) -> None:
     first, second = server.get("/status"), server.get("/status")
     assert 'href="status"' in server.get("/").text
     for answer in (first, second):
@@ -140,7 +138,7 @@ def test_the_page_may_run_nothing_but_its_own_files_and_be_framed_by_nobody(serv
         ("https://a;script-src", "https://a"),
     ],
 )
-def test_the_page_may_ask_the_advertised_origin_and_no_setting_adds_more_to_its_policy(
+def test_the_page_may_contact_only_the_advertised_origin_whatever_the_settings(
     start: Start, url: str, asked: str
 ) -> None:
     policy = start(PUBLIC_URL=url).get("/status").headers["content-security-policy"]
@@ -148,7 +146,7 @@ def test_the_page_may_ask_the_advertised_origin_and_no_setting_adds_more_to_its_
     assert policy.count("script-src") == 1
 
 
-def test_the_files_of_the_page_are_all_served_and_nothing_else_is(server: RunningServer) -> None:
+def test_exactly_the_files_of_the_page_are_served(server: RunningServer) -> None:
     folder = PROJECT / "views/status"
     assert {path.name for path in folder.iterdir()} == set(status.FILES)
     for name, media_type in status.FILES.items():
@@ -167,7 +165,7 @@ def test_the_files_of_the_page_are_all_served_and_nothing_else_is(server: Runnin
         assert server.get(f"/status/view/{path}").status in (400, 404), path
 
 
-def test_the_page_holds_no_markup_of_its_own_making_and_asks_nobody_else() -> None:
+def test_the_page_generates_no_markup_and_contacts_no_other_host() -> None:
     for path in sorted((PROJECT / "views/status").glob("*.js")):
         text = path.read_text(encoding="utf-8")
         for word in (
@@ -190,7 +188,7 @@ def test_the_page_holds_no_markup_of_its_own_making_and_asks_nobody_else() -> No
 # --- The data ---
 
 
-def test_the_overview_tells_health_versions_queue_and_limits(start: Start) -> None:
+def test_the_overview_shows_health_versions_queue_and_limits(start: Start) -> None:
     server = start(MAX_UPLOAD_BYTES=5000, TRASH_DAYS=7, THREADS=40, limits={"render_workers": 3})
     told = data(server, "overview")
     assert told["ready"] is True
@@ -204,13 +202,13 @@ def test_the_overview_tells_health_versions_queue_and_limits(start: Start) -> No
     assert told["verification"] == {**plan, "last": None, "findings": [], "fault": None}
 
 
-def test_a_waiting_request_shows_in_the_queue(server: RunningServer) -> None:
+def test_a_waiting_request_is_shown_in_the_queue(server: RunningServer) -> None:
     server.context.thumbnails._waiting.acquire("a")
     assert data(server, "overview")["rendering"]["waiting"] == 1
     server.context.thumbnails._waiting.release("a")
 
 
-def test_the_overview_tells_what_the_last_verification_found(server: RunningServer) -> None:
+def test_the_overview_shows_the_findings_of_the_last_verification(server: RunningServer) -> None:
     import threading
 
     from assetstore.concurrency.rate_limit import RateLimit
@@ -238,7 +236,7 @@ def surveyed(client: Client) -> dict[str, object]:
     raise AssertionError("no survey")
 
 
-def test_the_storage_is_counted_by_collection_with_the_trash_and_the_room_that_is_left(start: Start) -> None:
+def test_the_storage_report_shows_collections_trash_and_free_space(start: Start) -> None:
     server = start(COLLECTION_DIRS={"KU Fish": "fish", "KU Herps": "herps"}, RESERVED_BYTES=1000)
     server.upload("a", bytes(1000), coll="KU Fish")
     server.upload("b", bytes(500), coll="KU Herps")
@@ -257,13 +255,13 @@ def test_the_storage_is_counted_by_collection_with_the_trash_and_the_room_that_i
     assert {"place": "fish", "name": "KU Fish"} in data(server, "overview")["collections"]
 
 
-def test_a_store_that_cannot_be_counted_says_so(server: RunningServer) -> None:
+def test_a_store_that_cannot_be_counted_is_reported(server: RunningServer) -> None:
     server.originals.rename(server.base / "elsewhere")
     assert surveyed(server)["fault"] == "The folder of originals cannot be read."
     (server.base / "elsewhere").rename(server.originals)
 
 
-def test_the_activity_tells_changes_and_refusals_newest_first(server: RunningServer) -> None:
+def test_the_activity_lists_changes_and_rejections_newest_first(server: RunningServer) -> None:
     server.upload("a.txt", b"one")
     server.delete("a.txt")
     server.get("/fileget", filename="missing.txt")
@@ -282,7 +280,7 @@ def test_the_activity_tells_changes_and_refusals_newest_first(server: RunningSer
     assert ask(server, "GET", "data/activity", operation="x").status == 400
 
 
-def test_many_of_one_kind_do_not_push_the_others_out(server: RunningServer) -> None:
+def test_many_events_of_one_kind_do_not_displace_the_others(server: RunningServer) -> None:
     server.get("/testkey", random="1", token="x")
     for number in range(60):
         server.get("/fileget", filename=f"{number}.txt")
@@ -296,7 +294,7 @@ def names(client: Client, **parameters: str) -> list[str]:
     return [original["name"] for original in data(client, "originals", **parameters)["originals"]]
 
 
-def test_files_are_found_by_a_part_of_their_name_also_those_that_were_copied_in_by_hand(server: RunningServer) -> None:
+def test_files_are_found_by_part_of_their_name_even_if_copied_in_by_hand(server: RunningServer) -> None:
     server.upload("Fish-1.jpg", pictures.jpeg())
     server.upload("fish-2.txt", b"two")
     (server.originals / "FISH by hand.txt").write_bytes(b"three")
@@ -309,7 +307,7 @@ def test_files_are_found_by_a_part_of_their_name_also_those_that_were_copied_in_
     assert (found["type"], found["has_thumbnail"], found["size"]) == ("image/jpeg", True, len(pictures.jpeg()))
 
 
-def test_signs_that_mean_something_to_databases_mean_themselves_in_a_search(server: RunningServer) -> None:
+def test_database_wildcards_are_literal_in_a_search(server: RunningServer) -> None:
     for name in ("100%.txt", "100 a.txt", "x_y.txt", "x-y.txt", "it's.txt"):
         server.upload(name, b"x")
     assert names(server, search="100%") == ["100%.txt"]
@@ -319,7 +317,7 @@ def test_signs_that_mean_something_to_databases_mean_themselves_in_a_search(serv
     assert names(server, search="*") == []
 
 
-def test_a_search_goes_without_the_journal(server: RunningServer) -> None:
+def test_a_search_works_without_the_journal(server: RunningServer) -> None:
     server.upload("fish.txt", b"x")
     server.delete("fish.txt")
     server.upload("other fish.txt", b"x")
@@ -333,13 +331,13 @@ def test_a_search_goes_without_the_journal(server: RunningServer) -> None:
     assert surveyed(server)["files"] == 1
 
 
-def test_what_stands_first_is_what_is_named_so_exactly(server: RunningServer) -> None:
+def test_exact_matches_come_first(server: RunningServer) -> None:
     for name in ("a.txt.1", "a.txt", "a.txt.2"):
         server.upload(name, b"x")
     assert names(server, search="a.txt")[0] == "a.txt"
 
 
-def test_without_a_search_the_latest_uploads_that_are_still_there_are_shown(server: RunningServer) -> None:
+def test_without_a_search_the_latest_existing_uploads_are_shown(server: RunningServer) -> None:
     for name in ("a", "b", "c"):
         server.upload(name, b"x")
     server.upload("a", b"again")
@@ -347,7 +345,7 @@ def test_without_a_search_the_latest_uploads_that_are_still_there_are_shown(serv
     assert names(server) == ["a", "c"]
 
 
-def test_of_many_files_the_first_are_shown_and_the_page_hears_that_there_are_more(server: RunningServer) -> None:
+def test_a_long_result_is_truncated_and_marked(server: RunningServer) -> None:
     for number in range(70):
         (server.originals / f"{number}.txt").write_bytes(b"x")
     told = data(server, "originals", search=".txt")
@@ -356,7 +354,7 @@ def test_of_many_files_the_first_are_shown_and_the_page_hears_that_there_are_mor
     assert (len(told["originals"]), told["is_all"]) == (1, True)
 
 
-def test_a_search_can_be_for_one_collection(start: Start) -> None:
+def test_a_search_can_be_limited_to_one_collection(start: Start) -> None:
     server = start(COLLECTION_DIRS={"KU Fish": "fish", "KU Herps": "herps"})
     server.upload("a", b"1", coll="KU Fish")
     server.upload("a", b"22", coll="KU Herps")
@@ -368,7 +366,7 @@ def test_a_search_can_be_for_one_collection(start: Start) -> None:
 # --- Trash ---
 
 
-def test_what_was_deleted_is_in_the_trash_and_comes_back(server: RunningServer) -> None:
+def test_a_deleted_file_is_in_the_trash_and_can_be_restored(server: RunningServer) -> None:
     server.upload("täg.txt", b"one")
     server.delete("täg.txt")
     [entry] = data(server, "trash", search="TÄG")["entries"]
@@ -383,7 +381,7 @@ def test_what_was_deleted_is_in_the_trash_and_comes_back(server: RunningServer) 
     assert (again.status, again.text) == (404, "The file is no longer in the trash.")
 
 
-def test_a_file_that_is_there_is_replaced_only_on_request_and_then_is_in_the_trash_itself(
+def test_an_existing_file_is_replaced_only_on_request_and_trashed(
     server: RunningServer,
 ) -> None:
     server.upload("a.txt", b"old")
@@ -398,7 +396,7 @@ def test_a_file_that_is_there_is_replaced_only_on_request_and_then_is_in_the_tra
     assert [entry["size"] for entry in data(server, "trash")["entries"]] == [3]
 
 
-def test_without_a_trash_nothing_is_restored_over_a_file_that_would_be_lost(server: RunningServer) -> None:
+def test_without_a_trash_a_restore_never_overwrites_a_file(server: RunningServer) -> None:
     server.upload("a.txt", b"old")
     server.upload("a.txt", b"new")
     other = server.restarted(TRASH_DAYS=0)
@@ -412,7 +410,7 @@ def test_without_a_trash_nothing_is_restored_over_a_file_that_would_be_lost(serv
         other.stop()
 
 
-def test_restoring_needs_a_token_for_just_this_and_no_get_does_it(server: RunningServer) -> None:
+def test_restoring_requires_a_dedicated_token_and_post(server: RunningServer) -> None:
     server.upload("a.txt", b"a")
     server.delete("a.txt")
     [entry] = data(server, "trash")["entries"]
@@ -427,13 +425,13 @@ def test_restoring_needs_a_token_for_just_this_and_no_get_does_it(server: Runnin
 
 
 @pytest.mark.parametrize("entry", ["", "..", "../../key", "/etc/passwd", "2026-11-24T10.31.07.123456789-deleted-a"])
-def test_only_what_is_in_the_trash_is_restored(server: RunningServer, entry: str) -> None:
+def test_only_trash_entries_can_be_restored(server: RunningServer, entry: str) -> None:
     answer = ask(server, "POST", "restore", place="", entry=entry)
     assert answer.status == 404
     assert ask(server, "POST", "restore", place="../x", entry=entry).status == 404
 
 
-def test_data_is_json_that_nobody_keeps(server: RunningServer) -> None:
+def test_data_is_uncacheable_json(server: RunningServer) -> None:
     server.upload("<img src=x onerror=alert(1)>.txt", b"x")
     answer = ask(server, "GET", "data/originals")
     assert answer.headers["content-type"] == "application/json"
@@ -443,7 +441,7 @@ def test_data_is_json_that_nobody_keeps(server: RunningServer) -> None:
     assert str(server.base) not in answer.text
 
 
-def test_no_part_of_the_data_holds_a_path_or_the_key(server: RunningServer, tmp_path: Path) -> None:
+def test_the_data_contains_neither_paths_nor_the_key(server: RunningServer, tmp_path: Path) -> None:
     server.upload("a.txt", b"x")
     server.delete("a.txt")
     surveyed(server)

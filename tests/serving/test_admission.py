@@ -70,7 +70,7 @@ def test_small_responses_and_head_do_not_count(admission: Admission) -> None:
         assert Call(admission, "a", method="HEAD", QUERY_STRING="999999999").status == 200
 
 
-def test_forms_have_a_limit_of_their_own_and_use_the_other_when_it_is_reached(admission: Admission) -> None:
+def test_forms_have_their_own_limit_and_then_use_the_general_one(admission: Admission) -> None:
     for _ in range(admission.slow.per_client):
         Call(admission, "a", LARGE)
     for _ in range(admission.forms.per_client):
@@ -102,14 +102,14 @@ def test_a_request_stops_counting_whatever_the_application_does(fails: bool) -> 
             assert fails
 
 
-def test_what_is_left_of_a_body_is_read(admission: Admission) -> None:
+def test_the_rest_of_a_body_is_drained(admission: Admission) -> None:
     call = Call(admission, "a", LARGE)
     assert call.stream.tell() == 0, "the response goes first"
     call.finish()
     assert call.stream.read() == b""
 
 
-def test_a_client_that_waits_to_be_asked_for_its_body_is_not_asked_when_it_is_refused(admission: Admission) -> None:
+def test_a_rejected_client_is_not_sent_100_continue(admission: Admission) -> None:
     call = Call(admission, "a", LARGE, HTTP_EXPECT="100-continue")
     call.finish()
     assert call.stream.tell() == 0
@@ -125,7 +125,7 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_not_asked_when_it_is_re
         ({"CONTENT_LENGTH": "-1"}, 400),
     ],
 )
-def test_bodies_whose_length_is_not_known_are_refused(
+def test_bodies_without_a_length_are_rejected_at_admission(
     admission: Admission, environ: dict[str, Any], status: int
 ) -> None:
     started: list[Any] = []
@@ -136,7 +136,7 @@ def test_bodies_whose_length_is_not_known_are_refused(
     assert b"Content-Length" in b"".join(body)
 
 
-def test_refusals_are_logged_once_a_minute(admission: Admission, caplog: pytest.LogCaptureFixture) -> None:
+def test_rejections_are_logged_once_a_minute(admission: Admission, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         for _ in range(50):
             Call(admission, "a", LARGE)

@@ -71,7 +71,7 @@ def test_http_1_0_from_a_proxy_is_answered(server: RunningServer) -> None:
         (b"GET /%zz%FF HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     ],
 )
-def test_malformed_requests_are_refused_and_the_server_goes_on(
+def test_malformed_requests_are_rejected_and_the_server_continues(
     server: RunningServer, web_server: str, request_bytes: bytes, status: int
 ) -> None:
     response = server.raw(request_bytes, finish=False)
@@ -84,7 +84,7 @@ def test_malformed_requests_are_refused_and_the_server_goes_on(
 
 
 @pytest.mark.parametrize("path", [b"/fileupload", b"/filedelete"])
-def test_bodies_of_unknown_length_are_refused_before_they_are_read(server: RunningServer, path: bytes) -> None:
+def test_bodies_of_unknown_length_are_rejected_before_they_are_read(server: RunningServer, path: bytes) -> None:
     head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     response = server.raw(head, finish=False)  # nothing of the body has been sent
     assert response.status == 411
@@ -92,7 +92,7 @@ def test_bodies_of_unknown_length_are_refused_before_they_are_read(server: Runni
     assert response.headers["access-control-allow-origin"] == "*"
 
 
-def test_an_address_may_name_the_server_too(server: RunningServer) -> None:
+def test_absolute_request_targets_are_accepted(server: RunningServer) -> None:
     request = b"GET http://museum.org/web_asset_store.xml?x=1 HTTP/1.1\r\nHost: museum.org\r\n\r\n"
     assert server.raw(request, finish=False).status == 200
 
@@ -104,7 +104,7 @@ def test_a_path_is_not_normalised(server: RunningServer) -> None:
     assert server.raw(b"GET /nothing/../testkey HTTP/1.1\r\nHost: x\r\n\r\n", finish=False).status == 404
 
 
-def test_non_ascii_paths_arrive_whole(server: RunningServer) -> None:
+def test_non_ascii_paths_are_passed_on_unchanged(server: RunningServer) -> None:
     server.upload("植物.txt", b"x")
     assert server.get("/static/originals/%E6%A4%8D%E7%89%A9.txt").body == b"x"
     raw = "GET /static/originals/植物.txt HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -116,18 +116,18 @@ def test_non_ascii_paths_arrive_whole(server: RunningServer) -> None:
 
 
 @pytest.mark.paste_only
-def test_an_address_that_is_none_is_refused(server: RunningServer) -> None:
+def test_an_invalid_request_target_is_rejected(server: RunningServer) -> None:
     assert server.raw(b"GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n", finish=False).status == 400
 
 
 @pytest.mark.paste_only
-def test_headers_that_look_like_those_of_a_proxy_do_not_count(start: Start) -> None:
+def test_headers_with_underscores_are_ignored(start: Start) -> None:
     server = start(TRUSTED_PROXIES=("127.0.0.1",))
     request = b"GET /web_asset_store.xml HTTP/1.1\r\nHost: x\r\nX_Forwarded_Proto: https\r\n\r\n"
     assert "https" not in server.raw(request, finish=False).text
 
 
-def test_a_refused_upload_is_read_on_so_that_the_client_sees_why(server: RunningServer) -> None:
+def test_a_rejected_upload_is_drained_so_that_the_client_reads_the_reason(server: RunningServer) -> None:
     body, content_type = multipart_body([("store", "a"), ("token", "bad"), ("f", ("f", bytes(30_000_000)))])
     response = server.request("POST", "/fileupload", body, {"Content-Type": content_type})
     assert response.status == 403
@@ -135,7 +135,7 @@ def test_a_refused_upload_is_read_on_so_that_the_client_sees_why(server: Running
     assert visible_files(server.originals) == []
 
 
-def test_a_token_that_comes_first_is_judged_before_the_file_is_read(server: RunningServer) -> None:
+def test_a_token_before_the_file_is_checked_before_the_file_is_read(server: RunningServer) -> None:
     body, content_type = multipart_body([("store", "a"), ("token", "bad:1"), ("f", ("f", bytes(100_000)))])
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         # Only a part of the file comes; the answer of a server that waited for more would not.
@@ -151,7 +151,7 @@ def wait_for_refusal(server: RunningServer) -> None:
         time.sleep(0.02)
 
 
-def test_a_client_that_waits_for_permission_gets_it(server: RunningServer) -> None:
+def test_a_client_that_expects_100_continue_gets_it(server: RunningServer) -> None:
     body, content_type = multipart_body([("store", "a"), ("token", server.token("a")), ("f", ("f", b"content"))])
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(head_of_upload(content_type, len(body), "Expect: 100-continue"))
@@ -170,7 +170,7 @@ def test_a_long_upload_does_not_outlive_its_token(start: Start) -> None:
     assert response.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_the_pause_before_a_request_does_not_count(start: Start) -> None:
+def test_the_idle_time_before_a_request_does_not_age_its_token(start: Start) -> None:
     server = start(TIME_TOLERANCE=2)
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         time.sleep(3.2)
@@ -179,7 +179,7 @@ def test_the_pause_before_a_request_does_not_count(start: Start) -> None:
         assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_long_heads_are_read(server: RunningServer) -> None:
+def test_long_request_heads_are_accepted(server: RunningServer) -> None:
     assert server.get("/", headers={"Cookie": "x" * 60_000}).status == 200
 
 
@@ -189,7 +189,7 @@ def test_the_longest_names_fit_into_a_request(server: RunningServer) -> None:
     assert server.get("/fileget", filename=name, downloadname=name, coll=name).body == b"x"
 
 
-def test_a_refusal_of_head_has_no_body(server: RunningServer) -> None:
+def test_an_error_response_to_head_has_no_body(server: RunningServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(b"HEAD /fileget?filename=absent HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         response = b""
@@ -199,7 +199,7 @@ def test_a_refusal_of_head_has_no_body(server: RunningServer) -> None:
     assert response.endswith(b"\r\n\r\n")
 
 
-def test_a_file_that_is_shortened_while_it_is_sent_ends_the_connection(server: RunningServer) -> None:
+def test_a_file_truncated_while_it_is_sent_ends_the_connection(server: RunningServer) -> None:
     server.upload("a.bin", bytes(50_000_000))
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(b"GET /fileget?filename=a.bin HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -215,7 +215,7 @@ def test_a_file_that_is_shortened_while_it_is_sent_ends_the_connection(server: R
     assert ask_testkey(server) == 200
 
 
-def test_an_upload_that_is_cut_off_leaves_the_old_version(server: RunningServer) -> None:
+def test_an_aborted_upload_preserves_the_old_version(server: RunningServer) -> None:
     server.upload("a", b"old")
     body, content_type = multipart_body([("store", "a"), ("token", server.token("a")), ("f", ("f", bytes(500_000)))])
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
@@ -231,7 +231,7 @@ def test_an_upload_that_is_cut_off_leaves_the_old_version(server: RunningServer)
     assert server.get("/fileget", filename="a").body == b"old"
 
 
-def test_a_file_that_comes_before_its_token_may_not_fill_the_disk(start: Start) -> None:
+def test_a_file_sent_before_its_token_cannot_fill_the_disk(start: Start) -> None:
     server = start(limits={"unverified_bytes": 2_000_000})
     file, token = ("f", ("f", bytes(1_500_000))), ("token", server.token("a"))
     refused = server.post_parts([file, ("store", "a"), token])
@@ -260,20 +260,20 @@ def test_one_address_with_stalled_uploads_and_readers_does_not_stop_another(serv
         assert b"access-control-allow-origin: *" in response
 
 
-def test_connections_that_stay_open_are_normal(server: RunningServer) -> None:
+def test_idle_open_connections_do_not_block_others(server: RunningServer) -> None:
     with connections(server, 200, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") as clients:
         for client in clients:
             assert b"200 OK" in client.recv(1000)
         assert ask_testkey(server) == 200
 
 
-def test_a_client_that_falls_silent_in_its_head_is_cut_off(start: Start) -> None:
+def test_a_client_that_stalls_in_its_request_head_is_disconnected(start: Start) -> None:
     server = start(limits={"silence_seconds": 1})
     with connections(server, 1, b"GET / HTTP/1.1\r\n") as (client,):
         assert re.fullmatch(rb"|HTTP/1.1 408 .*", client.recv(1000), re.DOTALL)
 
 
-def test_a_steady_reader_of_10_kb_a_second_gets_all(start: Start) -> None:
+def test_a_steady_reader_of_10_kb_a_second_gets_the_whole_file(start: Start) -> None:
     # Shortened: a reader far slower than the limit of silence allows for the whole file.
     server = start(limits={"silence_seconds": 2})
     content = bytes(range(256)) * 4000
@@ -290,7 +290,7 @@ def test_a_steady_reader_of_10_kb_a_second_gets_all(start: Start) -> None:
     assert received.partition(b"\r\n\r\n")[2] == content
 
 
-def test_stopping_does_not_wait_for_clients_that_said_nothing(server: RunningServer) -> None:
+def test_shutdown_does_not_wait_for_silent_clients(server: RunningServer) -> None:
     with connections(server, 50, b"") as clients:
         ask_testkey(server)
         server.stop()
@@ -300,7 +300,7 @@ def test_stopping_does_not_wait_for_clients_that_said_nothing(server: RunningSer
 
 
 @pytest.mark.paste_only
-def test_each_response_closes_its_connection_and_says_so(server: RunningServer) -> None:
+def test_each_response_announces_that_it_closes_the_connection(server: RunningServer) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("GET", "/healthz")
     response = connection.getresponse()
@@ -309,7 +309,7 @@ def test_each_response_closes_its_connection_and_says_so(server: RunningServer) 
     connection.close()
 
 
-def test_a_wrong_token_that_comes_first_is_answered_before_the_file_is_sent(server: RunningServer) -> None:
+def test_a_wrong_token_before_the_file_is_rejected_before_the_file_is_sent(server: RunningServer) -> None:
     body, content_type = multipart_body([("token", "0:0"), ("store", "a"), ("f", ("f", bytes(1_000_000)))])
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(head_of_upload(content_type, len(body)) + body[: 64 * 1024])

@@ -28,7 +28,7 @@ stopped.wait()
 """
 
 
-def test_a_signal_is_handled_while_the_main_thread_does_not_hear_it_and_after_one_that_failed() -> None:
+def test_a_signal_is_handled_while_the_main_thread_is_blocked_and_after_a_failure() -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM],
         cwd=PROJECT,

@@ -131,7 +131,7 @@ def serve(tmp_path: Path, authority: Authority) -> Iterator[Callable[..., HttpsS
         server.stop()
 
 
-def test_a_certificate_says_until_when_and_for_whom_it_is_valid(signed: tuple[Path, Path]) -> None:
+def test_expiry_and_host_names_of_a_certificate_are_read(signed: tuple[Path, Path]) -> None:
     certificate = tls.check(*signed)
     assert certificate.names == ("localhost", "*.museum.org", "127.0.0.1")
     assert certificate.days_left in (364, 365)
@@ -155,7 +155,7 @@ def test_a_certificate_says_until_when_and_for_whom_it_is_valid(signed: tuple[Pa
         ("garbage", "cannot be used together"),
     ],
 )
-def test_a_certificate_that_cannot_be_used_stops_the_start_with_one_line(
+def test_an_unusable_certificate_stops_the_start_with_one_line(
     tmp_path: Path, authority: Authority, signed: tuple[Path, Path], kind: str, words: str
 ) -> None:
     certificate, key = signed
@@ -186,14 +186,16 @@ def test_a_certificate_that_cannot_be_used_stops_the_start_with_one_line(
         ({"SERVER": "granian", "TLS_CERTIFICATE": "a"}, "expected both or neither"),
     ],
 )
-def test_settings_that_do_not_fit_together_name_what_does(tmp_path: Path, environ: dict[str, str], words: str) -> None:
+def test_incompatible_tls_settings_are_rejected_with_a_remedy(
+    tmp_path: Path, environ: dict[str, str], words: str
+) -> None:
     status, printed = Program({"BASE_DIR": str(tmp_path), "KEY": KEY, **environ}).ended()
     assert status == 1
     assert words in printed.splitlines()[-1]
 
 
 @pytest.mark.parametrize("client", ["sp6-", "sp7fe-"])
-def test_the_recorded_clients_work_over_https(
+def test_recorded_client_requests_work_over_https(
     serve: Callable[..., HttpsServer], signed: tuple[Path, Path], client: str
 ) -> None:
     server = serve(signed)
@@ -209,7 +211,7 @@ def test_advertised_addresses_are_https(serve: Callable[..., HttpsServer], signe
     assert "https://assets.museum.org:8443/fileget" in server.get("/web_asset_store.xml").text
 
 
-def test_http_2_serves_uploads_pictures_and_ranges(
+def test_uploads_thumbnails_and_ranges_work_over_http_2(
     serve: Callable[..., HttpsServer], authority: Authority, signed: tuple[Path, Path], tmp_path: Path
 ) -> None:
     server = serve(signed)
@@ -225,7 +227,7 @@ def test_http_2_serves_uploads_pictures_and_ranges(
 
 
 @needs_chromium
-def test_chromium_gets_the_page_by_http_2(
+def test_chromium_loads_the_page_over_http_2(
     serve: Callable[..., HttpsServer], signed: tuple[Path, Path], tmp_path: Path
 ) -> None:
     server = serve(signed)
@@ -236,7 +238,7 @@ def test_chromium_gets_the_page_by_http_2(
         assert set(browser.script(loaded)) == {"h2"}
 
 
-def test_a_body_of_unknown_length_is_refused_over_http_2_too(
+def test_a_body_of_unknown_length_is_rejected_over_http_2(
     serve: Callable[..., HttpsServer], authority: Authority, signed: tuple[Path, Path]
 ) -> None:
     server = serve(signed)
@@ -260,7 +262,7 @@ def test_a_body_of_unknown_length_is_refused_over_http_2_too(
     assert server.get("/healthz").status == 200
 
 
-def test_old_java_clients_get_tls_1_2_and_nothing_older(
+def test_old_java_clients_get_tls_1_2_but_nothing_older(
     serve: Callable[..., HttpsServer], signed: tuple[Path, Path]
 ) -> None:
     server = serve(signed)
@@ -270,7 +272,7 @@ def test_old_java_clients_get_tls_1_2_and_nothing_older(
     assert subprocess.run(older, input=b"", capture_output=True, check=False).returncode == 1
 
 
-def test_readyz_names_the_day_on_which_the_certificate_expires(
+def test_readyz_shows_the_expiry_date_of_the_certificate(
     serve: Callable[..., HttpsServer], authority: Authority
 ) -> None:
     files = authority.sign("short", days="5")
@@ -279,7 +281,7 @@ def test_readyz_names_the_day_on_which_the_certificate_expires(
     assert tls.check(*files).expiry_date in check["reason"]
 
 
-def test_a_certificate_file_that_became_unusable_is_a_warning_while_the_loaded_one_serves(
+def test_a_certificate_file_that_became_unusable_is_a_warning(
     serve: Callable[..., HttpsServer], authority: Authority, tmp_path: Path
 ) -> None:
     files = tuple(shutil.copy(path, tmp_path) for path in authority.sign("first"))
@@ -290,7 +292,7 @@ def test_a_certificate_file_that_became_unusable_is_a_warning_while_the_loaded_o
     assert json.loads(response.text)["checks"]["certificate"]["status"] == "warning"
 
 
-def test_sighup_brings_a_new_certificate_without_a_lost_request(
+def test_sighup_loads_a_new_certificate_without_losing_a_request(
     serve: Callable[..., HttpsServer], authority: Authority, tmp_path: Path
 ) -> None:
     files = tuple(shutil.copy(path, tmp_path) for path in authority.sign("first"))
@@ -326,7 +328,7 @@ def test_sighup_brings_a_new_certificate_without_a_lost_request(
     assert len(statuses) > 100
 
 
-def test_sighup_with_a_certificate_that_cannot_be_used_changes_nothing_and_says_why(
+def test_sighup_with_an_unusable_certificate_changes_nothing_and_logs_why(
     serve: Callable[..., HttpsServer], authority: Authority, tmp_path: Path
 ) -> None:
     files = tuple(shutil.copy(path, tmp_path) for path in authority.sign("kept"))
@@ -354,7 +356,7 @@ def _children(process: int) -> list[str]:
     return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
-def test_a_client_without_our_authority_does_not_trust_the_server(
+def test_a_client_without_our_ca_does_not_trust_the_server(
     serve: Callable[..., HttpsServer], signed: tuple[Path, Path]
 ) -> None:
     server = serve(signed)
@@ -363,9 +365,7 @@ def test_a_client_without_our_authority_does_not_trust_the_server(
         server.get("/healthz")
 
 
-def test_plain_http_on_the_port_of_https_is_no_danger(
-    serve: Callable[..., HttpsServer], signed: tuple[Path, Path]
-) -> None:
+def test_plain_http_on_the_https_port_is_harmless(serve: Callable[..., HttpsServer], signed: tuple[Path, Path]) -> None:
     server = serve(signed)
     with pytest.raises((http.client.HTTPException, OSError)):
         Client(server.port).get("/healthz")

@@ -52,7 +52,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield client, server
 
 
-def test_both_directions_carry_everything(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_all_bytes_are_transferred_in_both_directions(pair: tuple[socket.socket, socket.socket]) -> None:
     client, server = pair
     connection = MonitoredConnection(server, silence=30)
     content = bytes(range(256)) * 40_000
@@ -68,14 +68,14 @@ def test_both_directions_carry_everything(pair: tuple[socket.socket, socket.sock
     assert buffer[: connection.readinto(buffer)] == b"answer"
 
 
-def test_a_reader_that_stops_is_disconnected_although_the_send_buffer_is_large(
+def test_a_reader_that_stops_is_disconnected_despite_a_large_send_buffer(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     with pytest.raises(TimeoutError):
         MonitoredConnection(pair[1], silence=2).write(bytes(50_000_000))
 
 
-def test_a_deadline_holds_however_the_bytes_are_spread(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_deadline_holds_however_the_bytes_arrive(pair: tuple[socket.socket, socket.socket]) -> None:
     connection = MonitoredConnection(pair[1], silence=30)
     connection.deadline = 0.0
     with pytest.raises(TimeoutError, match="in time"):

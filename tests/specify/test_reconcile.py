@@ -93,7 +93,7 @@ def edited(plan: Path, **actions: str) -> None:
         writer.writerows(lines)
 
 
-def test_every_planted_fault_is_found_in_an_export_and_nothing_else(
+def test_exactly_the_planted_problems_are_found_in_an_export(
     server: RunningServer, museum: Specify, manage: Manage, tmp_path: Path
 ) -> None:
     before = specify.fingerprint(server.base)
@@ -113,7 +113,7 @@ def test_every_planted_fault_is_found_in_an_export_and_nothing_else(
     assert specify.fingerprint(server.base) == before, "nothing has changed"
 
 
-def test_every_planted_fault_is_found_in_a_database_and_nothing_else(
+def test_exactly_the_planted_problems_are_found_in_a_database(
     server: RunningServer, museum: Specify, manage: Manage, database: Database
 ) -> None:
     museum.load(database)
@@ -127,7 +127,7 @@ def test_every_planted_fault_is_found_in_a_database_and_nothing_else(
     assert (specify.fingerprint(server.base), database.run("CHECKSUM TABLE attachment")) == (before, table_before)
 
 
-def test_every_planted_fault_is_found_in_the_export_that_the_documentation_shows(
+def test_every_planted_problem_is_found_with_the_documented_export(
     museum: Specify, manage: Manage, database: Database, tmp_path: Path
 ) -> None:
     shown = re.search(r"mariadb (--batch .*?) specify >attachments.csv <<'SQL'\n(.*?)\nSQL", DOCUMENTATION, re.S)
@@ -140,7 +140,7 @@ def test_every_planted_fault_is_found_in_the_export_that_the_documentation_shows
     assert specify.faults(rows(run)) == museum.faults
 
 
-def test_the_database_itself_holds_us_to_reading_whatever_the_account_may(database: Database) -> None:
+def test_the_database_session_is_read_only_whatever_the_account_permits(database: Database) -> None:
     address = f"mysql://{getpass.getuser()}@localhost/specify?unix_socket={database.socket}"
     for statement in (
         "DELETE FROM attachment",
@@ -155,9 +155,7 @@ def test_the_database_itself_holds_us_to_reading_whatever_the_account_may(databa
         assert "READ ONLY" in refusal.value.detail
 
 
-def test_a_database_that_is_not_there_or_lets_nobody_in_is_named_without_the_password(
-    manage: Manage, database: Database
-) -> None:
+def test_an_unreachable_database_is_reported_without_the_password(manage: Manage, database: Database) -> None:
     for address, reason in {
         f"mysql://{mariadb.READER}:wrong-secret@127.0.0.1:{database.port}/specify": "Access denied",
         f"mysql://{mariadb.READER}:wrong-secret@127.0.0.1:1/specify": "cannot be reached",
@@ -174,13 +172,15 @@ def test_a_database_that_is_not_there_or_lets_nobody_in_is_named_without_the_pas
     assert "Specify's tables could not be read" in run.stderr
 
 
-def test_a_sound_collection_fits_together(server: RunningServer, manage: Manage, table: Callable[..., Path]) -> None:
+def test_an_intact_collection_has_no_differences(
+    server: RunningServer, manage: Manage, table: Callable[..., Path]
+) -> None:
     put(server, "a.jpg")
     run = manage("reconcile", table("a.jpg"))
     assert (run.returncode, run.stdout) == (0, "1 record, 1 file: no problems found.\n")
 
 
-def test_a_new_file_waits_for_its_form_to_be_saved(
+def test_a_new_file_without_a_record_is_not_reported_yet(
     server: RunningServer, manage: Manage, table: Callable[..., Path]
 ) -> None:
     put(server, "a.jpg")
@@ -193,7 +193,7 @@ def test_a_new_file_waits_for_its_form_to_be_saved(
     assert found(run) == set(), "the file came after the export"
 
 
-def test_a_file_that_was_deleted_after_the_export_is_no_fault(
+def test_a_file_deleted_after_the_export_is_not_reported(
     server: RunningServer, manage: Manage, table: Callable[..., Path]
 ) -> None:
     put(server, "a.jpg")
@@ -235,7 +235,7 @@ def test_a_plan_restores_and_moves_to_the_trash_and_can_be_undone(
     assert manage("trash", "restore", "=HYPERLINK(0).jpg").returncode == 0
 
 
-def test_what_a_curator_takes_out_of_a_plan_is_left_alone(
+def test_rows_removed_from_a_plan_are_not_applied(
     server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
 ) -> None:
     for name in ("a.jpg", "nobody's.jpg"):
@@ -248,7 +248,7 @@ def test_what_a_curator_takes_out_of_a_plan_is_left_alone(
     assert server.get("/fileget", filename="nobody's.jpg", coll="KU Fish").status == 200
 
 
-def test_a_file_that_changed_or_got_a_record_since_the_plan_is_left_alone(
+def test_a_file_changed_or_recorded_since_the_plan_is_left_alone(
     server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
 ) -> None:
     for name in ("a.jpg", "b.jpg", "replaced.jpg", "now with a record.jpg"):
@@ -265,7 +265,7 @@ def test_a_file_that_changed_or_got_a_record_since_the_plan_is_left_alone(
     assert server.get("/fileget", filename="replaced.jpg", coll="KU Fish").body == b"another"
 
 
-def test_a_file_that_came_since_the_plan_is_not_replaced_by_a_restored_one(
+def test_a_file_stored_since_the_plan_is_not_overwritten_by_a_restore(
     server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
 ) -> None:
     put(server, "a.jpg", b"old")
@@ -290,7 +290,7 @@ def test_a_file_that_came_since_the_plan_is_not_replaced_by_a_restored_one(
         ("trash entry", "entry", "has no column trash entry"),
     ],
 )
-def test_a_plan_that_asks_for_what_cannot_be_is_refused_as_a_whole(
+def test_a_plan_with_an_impossible_row_is_rejected_as_a_whole(
     server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path, old: str, new: str, reason: str
 ) -> None:
     for name in ("a.jpg", "b.jpg", "nobody's.jpg", "nobody's, too.jpg"):
@@ -307,7 +307,9 @@ def test_a_plan_that_asks_for_what_cannot_be_is_refused_as_a_whole(
     assert len(list((server.base / "fish" / "originals").glob("*.jpg"))) == 4
 
 
-def test_a_plan_is_never_written_over(manage: Manage, server: RunningServer, table: Callable[..., Path]) -> None:
+def test_an_existing_plan_is_never_overwritten(
+    manage: Manage, server: RunningServer, table: Callable[..., Path]
+) -> None:
     put(server, "a.jpg")
     path = table("a.jpg")
     run = manage("reconcile", path, "--plan", path)
@@ -315,7 +317,7 @@ def test_a_plan_is_never_written_over(manage: Manage, server: RunningServer, tab
     assert path.read_text().startswith("AttachmentID")
 
 
-def test_the_wrong_table_does_not_send_everything_to_the_trash(
+def test_comparing_the_wrong_table_does_not_plan_to_trash_everything(
     server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
 ) -> None:
     for name in ("a.jpg", "b.jpg", "c.jpg"):
@@ -327,7 +329,7 @@ def test_the_wrong_table_does_not_send_everything_to_the_trash(
     assert manage("reconcile", "--apply", tmp_path / "plan.csv").stdout == "0 of 0 files.\n"
 
 
-def test_without_a_trash_nothing_goes_there(
+def test_without_a_trash_a_plan_trashes_nothing(
     server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
 ) -> None:
     for name in ("a.jpg", "b.jpg", "nobody's.jpg"):
@@ -351,9 +353,7 @@ def test_several_databases_may_share_a_server(
     assert run.returncode == 0, run.stdout
 
 
-def test_one_collection_can_be_compared_by_itself(
-    server: RunningServer, manage: Manage, table: Callable[..., Path]
-) -> None:
+def test_a_single_collection_can_be_compared(server: RunningServer, manage: Manage, table: Callable[..., Path]) -> None:
     put(server, "a.jpg")
     put(server, "egg.jpg", collection="KU Eggs")
     time.sleep(0.01)
@@ -376,7 +376,9 @@ def test_one_collection_can_be_compared_by_itself(
         'sep=\t\nAttachmentID\tOrigFilename\tAttachmentLocation\tScopeType\tScopeID\n1\t"6"" a"\ta.jpg\t0\t32768\n',
     ],
 )
-def test_exports_of_all_kinds_are_understood(server: RunningServer, manage: Manage, tmp_path: Path, text: str) -> None:
+def test_exports_in_all_dialects_are_understood(
+    server: RunningServer, manage: Manage, tmp_path: Path, text: str
+) -> None:
     put(server, "a.jpg")
     path = tmp_path / "export"
     path.write_text(text, encoding="utf-8")
@@ -417,7 +419,9 @@ def test_a_plan_that_begins_with_a_line_for_the_delimiter_is_applied(
         (b'AttachmentID,AttachmentLocation\n1,"' + b"x" * (17 << 20), "is not a valid CSV table"),
     ],
 )
-def test_a_file_that_is_no_export_says_why(manage: Manage, tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_file_that_is_not_an_export_is_rejected_with_a_reason(
+    manage: Manage, tmp_path: Path, content: bytes, reason: str
+) -> None:
     path = tmp_path / "export.csv"
     path.write_bytes(content)
     run = manage("reconcile", path)
@@ -434,19 +438,19 @@ def test_a_file_that_is_no_export_says_why(manage: Manage, tmp_path: Path, conte
         (("x.csv", "--collection", "KU Mammals"), "There is no collection"),
     ],
 )
-def test_a_wrong_call_says_what_is_missing(manage: Manage, arguments: tuple[str, ...], reason: str) -> None:
+def test_an_incomplete_command_names_what_is_missing(manage: Manage, arguments: tuple[str, ...], reason: str) -> None:
     run = manage("reconcile", *arguments)
     assert (run.returncode, reason in run.stderr) == (2, True), run.stderr
 
 
-def test_it_explains_itself(manage: Manage) -> None:
+def test_the_command_has_help(manage: Manage) -> None:
     run = manage("reconcile", "--help")
     assert run.returncode == 0
     for word in ("Exit status", *plan.POSSIBLE, *comparison.KINDS):
         assert word in run.stdout
 
 
-def test_the_documentation_shows_what_is_printed(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
+def test_the_documentation_shows_the_actual_output(server: RunningServer, manage: Manage, tmp_path: Path) -> None:
     put(server, "sp61.att.jpg")
     server.delete("sp61.att.jpg", coll="KU Fish")
     put(server, "sp62.att.jpg", b"7 bytes")

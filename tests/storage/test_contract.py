@@ -81,7 +81,7 @@ def names(storage: OriginalStorage, collection_dir: str = FISH) -> list[str]:
 
 @pytest.mark.parametrize("way", ["name first", "file first"])
 @pytest.mark.parametrize("size", [0, 1, 70_000, 9 * MEGABYTE, 25 * MEGABYTE + 1])
-def test_an_upload_is_stored_as_it_came(originals: Originals, size: int, way: str) -> None:
+def test_an_upload_is_stored_unchanged(originals: Originals, size: int, way: str) -> None:
     content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
     assert put(originals, "a.bin", content, way=way) is False
     assert read(originals.storage, "a.bin") == content
@@ -94,7 +94,7 @@ def test_an_upload_is_stored_as_it_came(originals: Originals, size: int, way: st
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_name_is_never_more_than_a_name(originals: Originals, name: str) -> None:
+def test_a_name_is_never_interpreted_as_a_path(originals: Originals, name: str) -> None:
     put(originals, name, name.encode())
     assert read(originals.storage, name) == name.encode()
     assert names(originals.storage) == [name]
@@ -107,7 +107,7 @@ def test_a_name_is_never_more_than_a_name(originals: Originals, name: str) -> No
     assert list(originals.trash()) == []
 
 
-def test_collection_folders_have_nothing_to_do_with_each_other(originals: Originals) -> None:
+def test_collection_folders_are_independent(originals: Originals) -> None:
     put(originals, "a", b"fish")
     put(originals, "a", b"herps", HERPS)
     originals.delete(FISH, "a", ORIGIN)
@@ -115,7 +115,7 @@ def test_collection_folders_have_nothing_to_do_with_each_other(originals: Origin
     assert [entry.collection_dir for entry in originals.trash()] == [FISH]
 
 
-def test_what_is_not_there_is_not_found(storage: OriginalStorage, thumbnails: ThumbnailStore) -> None:
+def test_a_missing_file_is_not_found(storage: OriginalStorage, thumbnails: ThumbnailStore) -> None:
     for fail in (
         lambda: storage.open_original(FISH, "a"),
         lambda: storage.version(FISH, "a"),
@@ -142,7 +142,7 @@ def test_an_upload_that_is_not_committed_leaves_nothing(originals: Originals, si
     assert list(originals.trash()) == []
 
 
-def test_every_version_has_a_tag_of_its_own(originals: Originals) -> None:
+def test_every_version_has_its_own_tag(originals: Originals) -> None:
     tags = set()
     for content in (b"1", b"2", b"3"):
         put(originals, "a", content)
@@ -153,7 +153,7 @@ def test_every_version_has_a_tag_of_its_own(originals: Originals) -> None:
     assert all(tag.startswith('"') and tag.endswith('"') and tag.count('"') == 2 for tag in tags)
 
 
-def test_a_reader_gets_one_version_or_hears_that_it_was_replaced(originals: Originals) -> None:
+def test_a_reader_gets_one_version_or_learns_that_it_was_replaced(originals: Originals) -> None:
     versions = [bytes([letter]) * 3_000_000 for letter in b"ab"]
     put(originals, "a", versions[0])
     ended = threading.Event()
@@ -178,7 +178,7 @@ def test_a_reader_gets_one_version_or_hears_that_it_was_replaced(originals: Orig
     assert seen
 
 
-def test_reading_a_part_gives_that_part(originals: Originals) -> None:
+def test_reading_a_range_returns_that_range(originals: Originals) -> None:
     content = b"".join(number.to_bytes(4, "big") for number in range(500_000))
     put(originals, "a", content)
     for first, length in ((0, 1), (0, 2_000_000), (1_999_999, 1), (777_777, 600_000), (262_143, 2)):
@@ -221,7 +221,7 @@ def test_a_small_original_that_is_replaced_while_it_is_open_is_read_as_it_was(or
     assert read(originals.storage, "a") == b"newer"
 
 
-def test_what_is_deleted_or_replaced_is_in_the_trash_exactly_once(originals: Originals) -> None:
+def test_deleted_and_replaced_versions_are_in_the_trash_exactly_once(originals: Originals) -> None:
     before = time.time_ns()
     put(originals, "a", b"first")
     assert put(originals, "a", b"second") is True
@@ -246,7 +246,7 @@ def test_what_is_deleted_or_replaced_is_in_the_trash_exactly_once(originals: Ori
     assert read(originals.storage, "a") == b"first"
 
 
-def test_a_large_original_goes_to_the_trash_and_back(originals: Originals) -> None:
+def test_a_large_original_can_be_trashed_and_restored(originals: Originals) -> None:
     content = b"large" * 4_000_000
     put(originals, "a.tif", content)
     originals.delete(FISH, "a.tif", ORIGIN)
@@ -255,7 +255,7 @@ def test_a_large_original_goes_to_the_trash_and_back(originals: Originals) -> No
     assert read(originals.storage, "a.tif") == content
 
 
-def test_without_a_trash_nothing_is_kept(originals: Originals) -> None:
+def test_without_a_trash_no_old_version_remains(originals: Originals) -> None:
     storage = originals.storage
     for content in (b"first", b"second"):
         with storage.receive(FISH, None, "a") as incoming:
@@ -267,7 +267,7 @@ def test_without_a_trash_nothing_is_kept(originals: Originals) -> None:
     assert names(storage) == []
 
 
-def test_of_all_that_change_one_name_at_once_each_version_ends_in_its_place_or_in_the_trash(
+def test_concurrent_changes_of_one_name_leave_each_version_in_place_or_in_the_trash(
     originals: Originals,
 ) -> None:
     contents = [f"version {number}".encode() for number in range(8)]
@@ -283,7 +283,7 @@ def test_of_all_that_change_one_name_at_once_each_version_ends_in_its_place_or_i
     assert sorted(found) == sorted(contents)
 
 
-def test_fixity_finds_nothing_wrong_with_what_was_stored(originals: Originals) -> None:
+def test_verification_finds_no_fault_in_stored_files(originals: Originals) -> None:
     put(originals, "small.txt", b"small")
     put(originals, "large.bin", bytes(10 * MEGABYTE))
     run = Verification(originals, RateLimit(None, threading.Event()), adopt=False, accept=False, client="test")
@@ -306,20 +306,20 @@ def shown(thumbnails: ThumbnailStore, name: str, modified_ns: int | None = None)
 STAMP = 500_000_000_123_456_000
 
 
-def test_a_thumbnail_is_cached_with_its_time_of_change(thumbnails: ThumbnailStore) -> None:
+def test_a_thumbnail_is_cached_with_its_modification_time(thumbnails: ThumbnailStore) -> None:
     make(thumbnails, "a_100.jpg", b"picture", STAMP)
     for wanted in (None, STAMP, STAMP + 1000):
         assert shown(thumbnails, "a_100.jpg", wanted) == (b"picture", STAMP)
 
 
-def test_a_large_thumbnail_is_as_good_as_a_small_one(thumbnails: ThumbnailStore) -> None:
+def test_large_thumbnails_are_cached_like_small_ones(thumbnails: ThumbnailStore) -> None:
     picture = b"".join(number.to_bytes(4, "big") for number in range(200_000))
     make(thumbnails, "a_5000.png", picture, STAMP)
     for wanted in (None, STAMP):
         assert shown(thumbnails, "a_5000.png", wanted) == (picture, STAMP)
 
 
-def test_a_thumbnail_that_another_server_made_anew_is_seen(originals: Originals, thumbnails: ThumbnailStore) -> None:
+def test_a_thumbnail_regenerated_by_another_server_is_noticed(originals: Originals, thumbnails: ThumbnailStore) -> None:
     make(thumbnails, "a_100.jpg", b"old", STAMP)
     assert shown(thumbnails, "a_100.jpg", STAMP) == (b"old", STAMP)
     make(originals.storage.thumbnails(SizeRules(3)), "a_100.jpg", b"new", STAMP + 1000)
@@ -334,7 +334,7 @@ def test_a_thumbnail_that_is_not_published_leaves_nothing(thumbnails: ThumbnailS
         thumbnails.open(FISH, "a_100.jpg")
 
 
-def test_an_original_s_own_thumbnails_are_removed_and_no_other_s(thumbnails: ThumbnailStore) -> None:
+def test_only_the_thumbnails_of_the_original_itself_are_removed(thumbnails: ThumbnailStore) -> None:
     own = ["sp61.att_1.jpg", "sp61.att_20.jpg"]
     others = ["sp61.att_20.png", "sp612.att_20.jpg", "sp61_20.jpg", "sp61.att_1_20.jpg", "sp61.att_20.JPG"]
     for name in own + others:
@@ -346,7 +346,7 @@ def test_an_original_s_own_thumbnails_are_removed_and_no_other_s(thumbnails: Thu
     assert [shown(thumbnails, name)[0] for name in others] == [b"picture"] * len(others)
 
 
-def test_a_namesake_s_thumbnails_are_spared(thumbnails: ThumbnailStore) -> None:
+def test_thumbnails_of_an_original_with_the_same_root_are_left_alone(thumbnails: ThumbnailStore) -> None:
     for size, stamp in ((1, STAMP), (20, STAMP + 7_000)):
         make(thumbnails, f"a_{size}.png", b"picture", stamp)
     thumbnails.delete(FISH, "a", ".png", lambda: frozenset([STAMP]))
@@ -429,7 +429,7 @@ def test_thumbnails_can_be_listed_and_removed_and_sizes_retired(thumbnails: Prun
     assert [thumbnails.add_size(FISH, size, replaces=False) for size in (40, 10, 30)] == [True, True, False]
 
 
-def test_locks_keep_others_out(storage: OriginalStorage) -> None:
+def test_locks_are_exclusive(storage: OriginalStorage) -> None:
     order: list[str] = []
     inside = threading.Event()
 
@@ -448,7 +448,7 @@ def test_locks_keep_others_out(storage: OriginalStorage) -> None:
     assert order == ["first", "second"]
 
 
-def test_a_store_can_be_tried_without_a_trace(originals: Originals, tmp_path: Path) -> None:
+def test_a_store_can_be_probed_without_a_trace(originals: Originals, tmp_path: Path) -> None:
     originals.space.probe()
     assert names(originals.storage) == []
     free: Callable[[], int | None] = originals.space.free_bytes

@@ -27,7 +27,7 @@ def failed() -> tuple[Unrenderable, "weakref.ref[Large]"]:
         return error, weakref.ref(large)
 
 
-def test_the_sentence_is_repeated_for_the_same_version_only() -> None:
+def test_a_failure_is_cached_for_the_same_version_only() -> None:
     failures = Failures()
     failures.check(request())
     failures.remember(request(), Unrenderable("The image is damaged.", "a detail"))

@@ -40,7 +40,7 @@ MADE = [
 ]
 
 
-def test_every_format_becomes_the_right_picture_of_its_first_page(server: RunningServer) -> None:
+def test_every_format_is_rendered_correctly_from_its_first_page(server: RunningServer) -> None:
     for name, make, kind, content_type in MADE:
         server.upload(name, make())
         answer = server.thumbnail(name, 200)
@@ -53,7 +53,7 @@ def test_every_format_becomes_the_right_picture_of_its_first_page(server: Runnin
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.jpg", "JPEG"), ("a.png", "PNG"), ("a.tif", "TIFF"), ("a.heic", "HEIF")])
-def test_the_quick_way_looks_like_the_slow_way(server: RunningServer, name: str, kind: str) -> None:
+def test_fast_decoding_looks_like_full_decoding(server: RunningServer, name: str, kind: str) -> None:
     # Fine noise under a gradient shows at once where pixels were just left out.
     noise = Image.effect_noise((1200, 900), 120)
     picture = Image.merge("RGB", (noise, Image.linear_gradient("L").resize((1200, 900)), noise))
@@ -81,14 +81,14 @@ def test_a_thumbnail_is_never_larger_than_the_original(server: RunningServer) ->
     assert pictures.opened(server.thumbnail("small.png", 2000).body).size == (30, 20)
 
 
-def test_a_wish_beyond_the_largest_size_gets_that(start: Callable[..., RunningServer]) -> None:
+def test_a_scale_beyond_the_largest_size_gets_the_largest_size(start: Callable[..., RunningServer]) -> None:
     server = start(limits={"largest_thumbnail": 200})
     server.upload("a.jpg", pictures.jpeg())
     assert pictures.opened(server.thumbnail("a.jpg", 99_999).body).size == (200, 150)
     assert visible_files(server.thumbnails) == ["a_200.jpg"]
 
 
-def test_pdf_pages_are_drawn_as_large_as_wanted_on_white(server: RunningServer) -> None:
+def test_pdf_pages_are_rendered_at_the_requested_size_on_white(server: RunningServer) -> None:
     blank = b"""%PDF-1.4
 1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
 3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]>>endobj
@@ -103,7 +103,7 @@ trailer<</Root 1 0 R>>"""
     assert pictures.opened(server.thumbnail("tiny.pdf", 800).body).size == (800, 400)
 
 
-def test_metadata_does_not_leave_with_the_thumbnail(server: RunningServer) -> None:
+def test_thumbnails_contain_no_metadata(server: RunningServer) -> None:
     for name, data in (("a.jpg", pictures.jpeg()), ("a.png", pictures.png()), ("a.tif", pictures.tiff())):
         server.upload(name, data)
         thumbnail = server.thumbnail(name).body
@@ -111,12 +111,12 @@ def test_metadata_does_not_leave_with_the_thumbnail(server: RunningServer) -> No
         assert not pictures.opened(thumbnail).getexif()
 
 
-def test_transparency_is_kept(server: RunningServer) -> None:
+def test_transparency_is_preserved(server: RunningServer) -> None:
     server.upload("clear.png", pictures.encoded(Image.new("RGBA", (300, 300), (255, 0, 0, 0)), "PNG"))
     assert pictures.opened(server.thumbnail("clear.png").body).convert("RGBA").getpixel((5, 5))[3] == 0  # type: ignore[index]
 
 
-def test_a_thumbnail_is_made_once_however_many_ask(server: RunningServer) -> None:
+def test_concurrent_requests_generate_a_thumbnail_once(server: RunningServer) -> None:
     server.upload("a.jpg", pictures.jpeg())
     with ThreadPoolExecutor(16) as clients:
         answers = list(clients.map(lambda _: server.thumbnail("a.jpg"), range(16)))
@@ -125,7 +125,7 @@ def test_a_thumbnail_is_made_once_however_many_ask(server: RunningServer) -> Non
     assert len({answer.headers["etag"] for answer in answers}) == 1, "a second one would be another file"
 
 
-def test_a_replaced_original_shows_its_new_picture(server: RunningServer) -> None:
+def test_a_replaced_original_gets_a_new_thumbnail(server: RunningServer) -> None:
     server.upload("a.png", pictures.png())
     server.thumbnail("a.png")
     server.upload("a.png", pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))
@@ -134,7 +134,7 @@ def test_a_replaced_original_shows_its_new_picture(server: RunningServer) -> Non
 
 
 @pytest.mark.parametrize("change", ["replaced", "deleted"])
-def test_a_picture_of_an_original_that_changed_while_it_was_made_is_never_cached(
+def test_a_thumbnail_of_an_original_that_changed_during_rendering_is_not_cached(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     # nginx may show what is kept without asking, so it must not be there even for a moment.
@@ -167,7 +167,7 @@ def test_a_picture_of_an_original_that_changed_while_it_was_made_is_never_cached
         assert (first.status, second.status, published) == (404, 404, [])
 
 
-def test_an_original_replaced_by_hand_shows_its_new_picture(server: RunningServer) -> None:
+def test_an_original_replaced_by_hand_gets_a_new_thumbnail(server: RunningServer) -> None:
     server.upload("a.png", pictures.png())
     server.thumbnail("a.png")
     replacement = server.originals / "a.png"
@@ -264,7 +264,7 @@ def test_a_change_of_the_file_but_not_of_its_bytes_costs_one_rendering(
     assert made == ["png"]
 
 
-def test_a_thumbnail_is_dated_by_when_it_was_made(server: RunningServer) -> None:
+def test_a_thumbnail_is_dated_by_its_generation(server: RunningServer) -> None:
     server.upload("a.png", pictures.png())
     for path in ("/fileget?filename=a.png&type=T&scale=100", "/static/thumbnails/a_100.png"):
         answer = server.get(path)
@@ -272,7 +272,7 @@ def test_a_thumbnail_is_dated_by_when_it_was_made(server: RunningServer) -> None
         assert server.get(path, {"If-None-Match": answer.headers["etag"]}).status == 304
 
 
-def test_file_systems_that_keep_whole_seconds_keep_thumbnails_too(server: RunningServer) -> None:
+def test_thumbnails_are_cached_on_file_systems_with_whole_second_timestamps(server: RunningServer) -> None:
     server.upload("a.png", pictures.png())
     before = server.thumbnail("a.png", 100)
     kept = server.thumbnails / "a_100.png"
@@ -282,7 +282,7 @@ def test_file_systems_that_keep_whole_seconds_keep_thumbnails_too(server: Runnin
     assert kept.stat().st_ino == inode
 
 
-def test_two_originals_with_one_root_never_share_a_picture(server: RunningServer) -> None:
+def test_two_originals_with_the_same_root_never_share_a_thumbnail(server: RunningServer) -> None:
     dimensions = {"x.png": (100, 100), "x.tif": (100, 50), "x.pdf": (50, 100)}
     for name, size in dimensions.items():
         kind = {"x.png": "PNG", "x.tif": "TIFF", "x.pdf": "PDF"}[name]
@@ -298,7 +298,7 @@ def test_two_originals_with_one_root_never_share_a_picture(server: RunningServer
     assert "x_123.png" not in visible_files(server.thumbnails), "it was of x.tif"
 
 
-def test_a_picture_overtaken_by_that_of_another_original_with_its_root_is_not_mixed_up(
+def test_concurrent_thumbnails_of_originals_with_the_same_root_are_not_mixed_up(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.upload("x.png", pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))
@@ -333,7 +333,7 @@ def test_thumbnails_of_an_earlier_server_are_used(server: RunningServer) -> None
 
 
 @pytest.mark.parametrize("spoil", ["truncated", "empty", "older", "namesake", "not a picture"])
-def test_thumbnails_of_an_earlier_server_are_made_anew_if_there_is_doubt(server: RunningServer, spoil: str) -> None:
+def test_ambiguous_thumbnails_of_an_earlier_server_are_regenerated(server: RunningServer, spoil: str) -> None:
     name, kept = "old.jpg", server.thumbnails / "old_100.jpg"
     thumbnail = legacy_tree(server)
     if spoil == "truncated":
@@ -369,7 +369,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_file_that_is_no_picture_gets_a_reason(server: RunningServer, name: str) -> None:
+def test_a_file_that_is_not_an_image_gets_a_reason(server: RunningServer, name: str) -> None:
     content, reason = DAMAGED[name]
     server.upload(name, content)
     answer = server.thumbnail(name)
@@ -378,7 +378,7 @@ def test_a_file_that_is_no_picture_gets_a_reason(server: RunningServer, name: st
     assert visible_files(server.thumbnails) == []
 
 
-def test_what_can_be_read_of_a_cut_file_is_drawn_with_a_note_in_the_log(
+def test_the_readable_part_of_a_truncated_file_is_rendered_and_logged(
     server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.upload("half.jpg", pictures.jpeg()[: len(pictures.jpeg()) // 2])
@@ -395,7 +395,7 @@ def test_what_can_be_read_of_a_cut_file_is_drawn_with_a_note_in_the_log(
         "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
     ],
 )
-def test_a_browser_that_wants_a_picture_gets_the_reason_drawn(server: RunningServer, accept: str) -> None:
+def test_a_browser_that_expects_an_image_gets_the_reason_as_an_image(server: RunningServer, accept: str) -> None:
     server.upload("cut.jpg", DAMAGED["cut.jpg"][0])
     server.upload("notes.txt", b"text")
     for name, status, words in (("cut.jpg", 422, "damaged"), ("notes.txt", 415, "no thumbnails")):
@@ -410,7 +410,7 @@ def test_a_browser_that_wants_a_picture_gets_the_reason_drawn(server: RunningSer
     assert missing.headers["content-type"] == "text/plain; charset=UTF-8"
 
 
-def test_types_without_thumbnails_say_so(start: Callable[..., RunningServer]) -> None:
+def test_types_without_thumbnails_get_a_reason(start: Callable[..., RunningServer]) -> None:
     server = start(CAN_THUMBNAIL={"image/png"})
     for name in ("a.txt", "a", "a.jpg"):
         server.upload(name, pictures.jpeg())
@@ -421,7 +421,7 @@ def test_types_without_thumbnails_say_so(start: Callable[..., RunningServer]) ->
 @pytest.mark.parametrize(
     "name", ["*.jpg", "?[a-z]{x,y}.jpg", "@x.jpg", "-write x.jpg", "svg:x.jpg", "a%d.jpg", "a[0].jpg"]
 )
-def test_a_stored_name_means_nothing_to_the_tools(server: RunningServer, name: str) -> None:
+def test_stored_names_are_never_interpreted_by_the_tools(server: RunningServer, name: str) -> None:
     trap = b"-write " + str(server.base / "written").encode() + b" xc:red"
     server.upload("x", trap)
     server.upload(name, pictures.jpeg())
@@ -431,7 +431,7 @@ def test_a_stored_name_means_nothing_to_the_tools(server: RunningServer, name: s
     assert visible_files(server.originals) == ["x"]
 
 
-def test_a_missing_tool_is_named_with_its_package_and_all_else_goes_on(
+def test_a_missing_tool_is_reported_with_its_package_and_the_rest_works(
     start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tools = tmp_path / "tools"
@@ -463,7 +463,7 @@ def tool_in_place_of_imagemagick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PYTHONPATH", WITHOUT_LIBRARIES)
 
 
-def test_a_hung_tool_is_stopped_and_costs_one_picture(
+def test_a_hanging_tool_is_stopped_and_fails_one_thumbnail(
     start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool_in_place_of_imagemagick(tmp_path, monkeypatch, "exec sleep 1000")
@@ -480,7 +480,7 @@ def test_a_hung_tool_is_stopped_and_costs_one_picture(
     assert server.thumbnail("a.jpg").status == 200
 
 
-def test_a_worker_that_dies_costs_one_picture(
+def test_a_worker_that_dies_fails_one_thumbnail(
     start: Callable[..., RunningServer],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -497,7 +497,7 @@ def test_a_worker_that_dies_costs_one_picture(
     assert server.thumbnail("a.jpg").status == 200
 
 
-def test_when_the_queue_is_full_clients_are_asked_to_come_back(
+def test_when_the_queue_is_full_clients_are_asked_to_retry(
     start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = tmp_path / "gate"
@@ -568,7 +568,7 @@ def test_a_thumbnail_of_a_size_that_is_retired_while_it_is_made_is_shown_but_not
     assert visible_files(server.thumbnails) == ["a_100.png"]
 
 
-def test_a_link_leads_to_a_cached_thumbnail_that_fits(start: Callable[..., RunningServer]) -> None:
+def test_a_link_leads_to_a_matching_cached_thumbnail(start: Callable[..., RunningServer]) -> None:
     server = start(limits={"cached_sizes": 3})
     server.upload("a.png", pictures.png())
     for scale, linked in ((50, 50), (100, 100), (200, 200), (111, 100), (70, 50), (50, 50)):
@@ -580,7 +580,7 @@ def test_a_link_leads_to_a_cached_thumbnail_that_fits(start: Callable[..., Runni
     assert server.get("/getfileref", type="T", filename="absent.png", scale=50).status == 404
 
 
-def test_a_broken_file_costs_one_render_until_it_changes(
+def test_a_broken_file_is_rendered_once_until_it_changes(
     start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counter = tmp_path / "renders"
@@ -596,7 +596,7 @@ def test_a_broken_file_costs_one_render_until_it_changes(
     assert len(counter.read_text().split()) == 2
 
 
-def test_two_server_processes_make_a_thumbnail_once(
+def test_two_server_processes_generate_a_thumbnail_once(
     start: Callable[..., RunningServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counter = tmp_path / "renders"
@@ -613,7 +613,7 @@ def test_two_server_processes_make_a_thumbnail_once(
     assert len(counter.read_text().split()) == 1
 
 
-def test_colours_are_those_of_the_profile(server: RunningServer) -> None:
+def test_colours_are_converted_by_the_embedded_profile(server: RunningServer) -> None:
     # A profile that swaps red and blue shows at once whether it is applied.
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     swapped = profile.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
@@ -627,7 +627,7 @@ def test_colours_are_those_of_the_profile(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L", "1", "I;16", "LA", "P"])
-def test_every_kind_of_pixel_becomes_a_picture_of_eight_bits(server: RunningServer, mode: str) -> None:
+def test_every_pixel_format_is_converted_to_eight_bits(server: RunningServer, mode: str) -> None:
     picture = Image.new(mode, (300, 200), 0 if mode != "CMYK" else (0, 255, 255, 0))  # type: ignore[arg-type]
     server.upload("a.tif", pictures.encoded(picture, "TIFF" if mode != "P" else "PNG"))
     shown = pictures.opened(server.thumbnail("a.tif", 90).body)
@@ -638,19 +638,19 @@ def test_every_kind_of_pixel_becomes_a_picture_of_eight_bits(server: RunningServ
         assert red > 150 > max(green, blue)
 
 
-def test_transparency_in_a_jpeg_s_name_becomes_white(server: RunningServer) -> None:
+def test_transparency_in_a_file_named_jpeg_becomes_white(server: RunningServer) -> None:
     server.upload("a.jpg", pictures.encoded(Image.new("RGBA", (300, 300), (255, 0, 0, 0)), "PNG"))
     assert pictures.opened(server.thumbnail("a.jpg").body).convert("RGB").getpixel((9, 9)) == (255, 255, 255)
 
 
-def test_a_percent_sign_in_a_folder_s_name_is_no_pattern(start: Callable[..., RunningServer]) -> None:
+def test_a_percent_sign_in_a_folder_name_is_not_interpreted(start: Callable[..., RunningServer]) -> None:
     server = start(COLLECTION_DIRS={"KU": "100%d %s"})
     for name, make in (("a.jpg", pictures.jpeg), ("a.pdf", pictures.pdf)):
         server.upload(name, make(), coll="KU")
         assert server.thumbnail(name, coll="KU").status == 200
 
 
-def test_a_thumbnail_folder_that_somebody_removed_comes_back(server: RunningServer) -> None:
+def test_a_removed_thumbnail_folder_is_created_again(server: RunningServer) -> None:
     server.upload("a.jpg", pictures.jpeg())
     shutil.rmtree(server.thumbnails)
     assert server.thumbnail("a.jpg").status == 200

@@ -40,14 +40,14 @@ def leftovers(base: Path) -> list[Path]:
     return [path for path in base.rglob(".asset-server/*") if path.is_file()]
 
 
-def test_folders_are_made_also_nested_ones(store: Store, tmp_path: Path) -> None:
+def test_missing_folders_are_created_with_their_parents(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "nested/fish/originals").is_dir()
     assert (tmp_path / "nested/fish/thumbnails").is_dir()
     assert put(store, "a", b"1", "nested/fish") is False
     assert (tmp_path / "nested/fish/originals/a").read_bytes() == b"1"
 
 
-def test_a_committed_file_replaces_the_old_one_whole(store: Store, tmp_path: Path) -> None:
+def test_a_committed_file_replaces_the_old_one_atomically(store: Store, tmp_path: Path) -> None:
     put(store, "a", b"old")
     with store.originals.open_original("", "a") as old:
         assert put(store, "a", b"new version") is True
@@ -65,13 +65,13 @@ def test_an_upload_that_is_not_committed_leaves_nothing(store: Store, tmp_path: 
     assert leftovers(tmp_path) == []
 
 
-def test_new_files_have_the_usual_rights(store: Store, tmp_path: Path) -> None:
+def test_new_files_have_the_usual_permissions(store: Store, tmp_path: Path) -> None:
     put(store, "a", b"")
     (tmp_path / "plain").touch()
     assert stat.S_IMODE((tmp_path / "originals/a").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
-def test_every_version_has_its_own_tag_even_at_one_time_and_size(store: Store, tmp_path: Path) -> None:
+def test_versions_of_the_same_time_and_size_have_different_tags(store: Store, tmp_path: Path) -> None:
     tags = set()
     for content in (b"1", b"2", b"3"):
         put(store, "a", content)
@@ -80,7 +80,7 @@ def test_every_version_has_its_own_tag_even_at_one_time_and_size(store: Store, t
     assert len(tags) == 3
 
 
-def test_a_reader_never_sees_a_mix(store: Store) -> None:
+def test_a_reader_never_sees_a_mix_of_versions(store: Store) -> None:
     versions = [bytes([letter]) * 300_000 for letter in b"abcd"]
     put(store, "a", versions[0])
     done = threading.Event()
@@ -107,7 +107,7 @@ def test_a_reader_never_sees_a_mix(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["absent", "folder", "pipe", "socket"])
-def test_what_is_not_a_regular_file_is_not_found(store: Store, tmp_path: Path, name: str) -> None:
+def test_anything_but_a_regular_file_is_not_found(store: Store, tmp_path: Path, name: str) -> None:
     (tmp_path / "originals/folder").mkdir()
     os.mkfifo(tmp_path / "originals/pipe")
     os.mknod(tmp_path / "originals/socket", stat.S_IFSOCK | 0o600)
@@ -115,7 +115,7 @@ def test_what_is_not_a_regular_file_is_not_found(store: Store, tmp_path: Path, n
         store.originals.open_original("", name)
 
 
-def test_links_are_followed_inside_the_store_only(store: Store, tmp_path: Path) -> None:
+def test_symbolic_links_are_followed_within_the_store_only(store: Store, tmp_path: Path) -> None:
     put(store, "real", b"shared", "nested/fish")
     outside = tmp_path.parent / f"{tmp_path.name}-secret"
     outside.write_bytes(b"secret")
@@ -147,7 +147,7 @@ def test_an_upload_over_a_link_replaces_the_link_not_its_target(store: Store, tm
     assert outside.read_bytes() == b"untouched"
 
 
-def test_deleting_says_whether_there_was_something(store: Store) -> None:
+def test_deleting_reports_whether_the_file_existed(store: Store) -> None:
     put(store, "a", b"")
     assert store.originals.delete_original("", "a", keep_old=False) is True
     assert store.originals.delete_original("", "a", keep_old=False) is False
@@ -165,7 +165,7 @@ def test_deleting_says_whether_there_was_something(store: Store) -> None:
         (".", ".jpg", []),
     ],
 )
-def test_a_root_s_own_thumbnails_are_removed_and_no_other_s(
+def test_only_thumbnails_of_the_same_root_are_removed(
     store: Store, tmp_path: Path, root: str, extension: str, own: list[str]
 ) -> None:
     names = [
@@ -179,7 +179,7 @@ def test_a_root_s_own_thumbnails_are_removed_and_no_other_s(
     assert sorted(set(names) - set(visible_files(tmp_path / "thumbnails"))) == sorted(own)
 
 
-def test_leftovers_are_swept_at_the_start_and_what_has_an_owner_is_not(store: Store, tmp_path: Path) -> None:
+def test_temporary_files_without_an_owner_are_removed_at_start(store: Store, tmp_path: Path) -> None:
     private = tmp_path / "originals/.asset-server"
     for name in ("upload-of-nobody", "lock-old", "lock-free"):
         (private / name).touch()
@@ -204,7 +204,7 @@ def test_leftovers_are_swept_at_the_start_and_what_has_an_owner_is_not(store: St
         (errno.ENAMETOOLONG, BadRequest),
     ],
 )
-def test_the_system_s_errors_have_sentences_without_paths(
+def test_system_errors_have_public_messages_without_paths(
     store: Store, monkeypatch: pytest.MonkeyPatch, number: int, kind: type
 ) -> None:
     def fail(*arguments: object) -> None:
@@ -219,7 +219,7 @@ def test_the_system_s_errors_have_sentences_without_paths(
     assert "/secret" in error.value.detail
 
 
-def test_a_full_disk_leaves_the_old_version(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
+def test_a_full_disk_preserves_the_old_version(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     base = tmp_path / "small"
     mounted(base, "2m")
     store = disk_store(base, "originals", "thumbnails", [""])
@@ -232,7 +232,7 @@ def test_a_full_disk_leaves_the_old_version(tmp_path: Path, mounted: Callable[[P
     put(store, "b", bytes(1_000_000))
 
 
-def test_a_collection_may_lie_on_a_file_system_of_its_own(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
+def test_a_collection_may_be_on_its_own_file_system(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     mounted(tmp_path / "fish", "8m")
     store = disk_store(tmp_path, "originals", "thumbnails", ["birds", "fish"])
     store.space.prepare()
@@ -243,7 +243,7 @@ def test_a_collection_may_lie_on_a_file_system_of_its_own(tmp_path: Path, mounte
     assert leftovers(tmp_path) == []
 
 
-def test_a_copy_to_another_file_system_has_an_owner_and_does_not_stay_when_that_is_full(
+def test_a_copy_to_another_file_system_is_not_swept_and_leaves_nothing_on_failure(
     tmp_path: Path, mounted: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounted(tmp_path / "fish", "2m")
@@ -268,7 +268,7 @@ def test_a_copy_to_another_file_system_has_an_owner_and_does_not_stay_when_that_
     assert leftovers(tmp_path) == []
 
 
-def test_nothing_is_written_where_a_disk_was_unmounted(store: Store, tmp_path: Path) -> None:
+def test_nothing_is_written_to_the_mount_point_of_an_unmounted_disk(store: Store, tmp_path: Path) -> None:
     put(store, "a", b"x", "nested/fish")
     (tmp_path / "nested").rename(tmp_path / "gone")
     (tmp_path / "nested").mkdir()
@@ -286,14 +286,14 @@ def test_nothing_is_written_where_a_disk_was_unmounted(store: Store, tmp_path: P
     assert list((tmp_path / "nested").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "originals").write_text("a file in the way")
     with pytest.raises(StorageFault) as error:
         disk_store(tmp_path, "originals", "thumbnails", [""]).space.prepare()
     assert "originals" in error.value.detail
 
 
-def test_files_come_to_a_union_of_two_file_systems(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
+def test_files_can_be_stored_in_a_union_file_system(tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     mounted(tmp_path / "memory", "8m")
     for name in ("memory/upper", "memory/work", "lower", "base"):
         (tmp_path / name).mkdir()

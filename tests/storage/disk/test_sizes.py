@@ -219,7 +219,7 @@ def test_processes_keep_the_limit_together(tmp_path: Path) -> None:
         assert sum(processes.map(add, options)) == 5
 
 
-def test_many_may_take_stock_at_once(tmp_path: Path) -> None:
+def test_concurrent_counting_of_sizes_is_safe(tmp_path: Path) -> None:
     (tmp_path / "a_100.jpg").touch()
     with ThreadPoolExecutor(8) as threads:
         known = list(threads.map(lambda _: sizes_of(tmp_path, 5).known(), range(8)))
@@ -227,7 +227,7 @@ def test_many_may_take_stock_at_once(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / ".asset-server").iterdir()] == ["sizes"]
 
 
-def test_a_second_stock_taking_does_not_replace_the_folder_of_the_first(tmp_path: Path) -> None:
+def test_a_second_count_does_not_replace_the_folder_of_the_first(tmp_path: Path) -> None:
     early, late = sizes_of(tmp_path, 1), sizes_of(tmp_path, 1)
     early._take_stock()
     folder = tmp_path / ".asset-server/sizes"
@@ -239,7 +239,7 @@ def test_a_second_stock_taking_does_not_replace_the_folder_of_the_first(tmp_path
     assert not late.add(30, replaces=False)
 
 
-def test_a_file_where_the_folder_has_to_be_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_file_at_the_path_of_the_folder_is_reported_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / ".asset-server").mkdir()
     (tmp_path / ".asset-server/sizes").touch()
     with pytest.raises(NotADirectoryError):

@@ -76,20 +76,20 @@ def there_and_back(store: Store, name: str) -> None:
 
 @pytest.mark.parametrize("length", [1, 215, 216, 217, 218, 219, 254, 255])
 @pytest.mark.parametrize("letter", ["a", "ü", "🐟"])
-def test_names_of_every_length_come_back(store: Store, trash: Path, letter: str, length: int) -> None:
+def test_names_of_every_length_can_be_restored(store: Store, trash: Path, letter: str, length: int) -> None:
     width = len(letter.encode())
     there_and_back(store, letter * (length // width) + "x" * (length % width))
     assert list(trash.iterdir()) == [], "no folder of a long name is left"
 
 
 @pytest.mark.parametrize("name", ["-", "-deleted-", f"{STAMP}-deleted-a", f"{STAMP}-replaced", ".a", " ", "a b", "*"])
-def test_names_that_look_like_something_else_come_back(store: Store, name: str) -> None:
+def test_names_that_resemble_trash_entries_can_be_restored(store: Store, name: str) -> None:
     there_and_back(store, name)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(min_size=1, max_size=255).filter(is_store_name))
-def test_any_name_comes_back(store: Store, name: str) -> None:
+def test_any_name_can_be_restored(store: Store, name: str) -> None:
     there_and_back(store, name)
     store.originals.delete_original("", name, keep_old=False)
 
@@ -102,7 +102,7 @@ def test_long_names_work_without_hard_links(store: Store, without_links: None) -
     there_and_back(store, LONG)
 
 
-def test_the_date_of_the_last_change_stays_with_the_file(store: Store, tmp_path: Path) -> None:
+def test_the_modification_time_of_the_file_is_preserved(store: Store, tmp_path: Path) -> None:
     put(store, "a", b"x")
     os.utime(tmp_path / "originals/a", ns=(10**18 + 1, 10**18 + 1))
     store.originals.delete_original("", "a", keep_old=True)
@@ -112,7 +112,7 @@ def test_the_date_of_the_last_change_stays_with_the_file(store: Store, tmp_path:
     assert (tmp_path / "originals/a").stat().st_mtime_ns == 10**18 + 1
 
 
-def test_entries_of_one_nanosecond_do_not_meet(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_of_the_same_nanosecond_do_not_collide(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = [b"1", b"22", b"333", b"4444"]
     put(store, "b", b"another name")
     monkeypatch.setattr(time, "time_ns", lambda: 1_795_000_000_999_999_999)
@@ -125,7 +125,7 @@ def test_entries_of_one_nanosecond_do_not_meet(store: Store, monkeypatch: pytest
     assert len({entry.identifier for entry in entries(store)}) == 5
 
 
-def test_long_names_of_one_nanosecond_do_not_meet_either(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_names_of_the_same_nanosecond_do_not_collide(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_795_000_000_999_999_999)
     for content in (b"1", b"22", b"333"):
         put(store, LONG, content)
@@ -134,7 +134,7 @@ def test_long_names_of_one_nanosecond_do_not_meet_either(store: Store, monkeypat
     assert sorted((entry.name[0], entry.size) for entry in entries(store)) == [("b", 4), ("ü", 1), ("ü", 2)]
 
 
-def test_entries_come_oldest_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_are_listed_oldest_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time_ns()
     for name, age in (("young", 1), ("old", 400 * 86_400), ("middle", 3600)):
         put(store, name, b"x")
@@ -170,7 +170,7 @@ STRANGE: list[tuple[str, Callable[[Path], None]]] = [
 
 
 @pytest.mark.parametrize(("name", "make"), STRANGE, ids=[name for name, _ in STRANGE])
-def test_what_else_lies_in_the_folder_is_passed_over(
+def test_other_files_in_the_trash_folder_are_ignored(
     store: Store, trash: Path, name: str, make: Callable[[Path], None]
 ) -> None:
     make(trash / name)
@@ -178,20 +178,20 @@ def test_what_else_lies_in_the_folder_is_passed_over(
     assert [path.name for path in trash.iterdir()] == [name]
 
 
-def test_a_file_where_the_folder_of_a_long_name_would_be_is_passed_over(store: Store, trash: Path) -> None:
+def test_a_file_at_the_path_of_a_folder_for_a_long_name_is_ignored(store: Store, trash: Path) -> None:
     (trash / f"{STAMP}-deleted").touch()
     there_and_back(store, "a")
 
 
 @pytest.mark.parametrize("name", [b"\xff", b".asset-server", b"a\nb", b"a\\b"])
-def test_entries_under_a_name_that_nobody_can_ask_for_are_passed_over(store: Store, trash: Path, name: bytes) -> None:
+def test_entries_with_an_invalid_name_are_ignored(store: Store, trash: Path, name: bytes) -> None:
     path = os.fsencode(trash / f"{STAMP}-deleted-") + name
     with open(path, "wb"):
         pass
     assert entries(store) == []
 
 
-def test_a_link_to_a_folder_goes_to_the_trash_and_nothing_behind_it_is_touched(store: Store, tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_trashed_without_touching_its_target(store: Store, tmp_path: Path) -> None:
     outside = tmp_path / "elsewhere"
     outside.mkdir()
     (outside / "a").write_bytes(b"precious")
@@ -203,7 +203,7 @@ def test_a_link_to_a_folder_goes_to_the_trash_and_nothing_behind_it_is_touched(s
     assert entries(store) == []
 
 
-def test_links_to_files_go_and_come_back_as_links(store: Store, tmp_path: Path) -> None:
+def test_links_to_files_are_trashed_and_restored_as_links(store: Store, tmp_path: Path) -> None:
     target = tmp_path / "originals/real"
     target.write_bytes(b"x")
     (tmp_path / "originals/a").symlink_to(target)
@@ -214,7 +214,7 @@ def test_links_to_files_go_and_come_back_as_links(store: Store, tmp_path: Path) 
     assert read(store, "real") == b"x"
 
 
-def test_a_trash_folder_that_was_removed_is_empty_and_made_anew(store: Store, trash: Path) -> None:
+def test_a_removed_trash_folder_is_created_again(store: Store, trash: Path) -> None:
     trash.rmdir()
     assert entries(store) == []
     there_and_back(store, "a")
@@ -232,7 +232,7 @@ def test_entries_can_be_moved_back_by_hand(store: Store, trash: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["a", LONG], ids=["short", "long"])
-def test_restoring_over_a_file_keeps_that_one(store: Store, name: str) -> None:
+def test_restoring_over_a_file_moves_that_file_to_the_trash(store: Store, name: str) -> None:
     put(store, name, b"old")
     put(store, name, b"newer")
     (entry,) = entries(store)
@@ -243,7 +243,7 @@ def test_restoring_over_a_file_keeps_that_one(store: Store, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", LONG], ids=["short", "long"])
-def test_what_was_restored_or_purged_is_gone_the_second_time(store: Store, name: str) -> None:
+def test_restoring_or_purging_an_entry_twice_fails(store: Store, name: str) -> None:
     put(store, name, b"1")
     put(store, name, b"2")
     put(store, name, b"3")
@@ -259,7 +259,7 @@ def test_what_was_restored_or_purged_is_gone_the_second_time(store: Store, name:
 
 
 @pytest.mark.parametrize("name", ["a", LONG], ids=["short", "long"])
-def test_an_entry_that_a_crash_left_of_today_s_original_can_be_restored_as_well(
+def test_an_entry_left_by_a_crash_for_the_current_original_can_be_restored(
     store: Store, trash: Path, tmp_path: Path, name: str
 ) -> None:
     put(store, name, b"x")
@@ -275,7 +275,9 @@ def test_an_entry_that_a_crash_left_of_today_s_original_can_be_restored_as_well(
 
 
 @pytest.mark.parametrize("keep_old", [True, False])
-def test_a_folder_of_that_name_is_not_restored_over(store: Store, tmp_path: Path, keep_old: bool) -> None:
+def test_a_folder_of_the_same_name_is_not_overwritten_by_a_restore(
+    store: Store, tmp_path: Path, keep_old: bool
+) -> None:
     put(store, "a", b"x")
     store.originals.delete_original("", "a", keep_old=True)
     make_folder(tmp_path / "originals/a")
@@ -306,7 +308,7 @@ def replace_in_vain(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("links", ["with_links", "without_links"])
-def test_a_replacement_that_a_file_server_makes_and_calls_failed_keeps_the_old_version(
+def test_a_replacement_that_succeeds_with_an_error_preserves_the_old_version(
     store: Store, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, links: str
 ) -> None:
     def made_but_failed(real: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
@@ -331,25 +333,25 @@ def test_a_replacement_that_a_file_server_makes_and_calls_failed_keeps_the_old_v
     assert read(store, "a") == b"old"
 
 
-def test_what_cannot_be_replaced_is_not_in_the_trash(
-    store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_replacement_leaves_no_trash_entry(store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_in_vain(store, "a", monkeypatch)
     assert list(trash.iterdir()) == []
 
 
-def test_what_cannot_be_replaced_is_put_back_where_there_are_no_hard_links(
+def test_a_failed_replacement_without_hard_links_puts_the_original_back(
     store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch, without_links: None
 ) -> None:
     replace_in_vain(store, "a", monkeypatch)
     assert list(trash.iterdir()) == []
 
 
-def test_what_cannot_be_replaced_stays_also_under_a_long_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_replacement_of_a_long_name_leaves_the_original_in_place(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     replace_in_vain(store, LONG, monkeypatch)
 
 
-def test_the_undo_leaves_no_empty_folder(store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undoing_a_change_leaves_no_empty_folder(store: Store, trash: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_in_vain(store, LONG, monkeypatch)
     assert list(trash.iterdir()) == []
 
@@ -394,7 +396,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return noted
 
 
-def test_the_old_version_is_safe_before_the_new_one_takes_its_name(
+def test_the_old_version_is_synced_before_the_new_one_takes_its_name(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(store, "a", b"old")
@@ -403,7 +405,7 @@ def test_the_old_version_is_safe_before_the_new_one_takes_its_name(
     assert noted[1:] == ["link to trash", "sync trash", "rename to originals", "sync originals"]
 
 
-def test_without_hard_links_all_is_safe_before_the_answer(
+def test_without_hard_links_everything_is_synced_before_the_response(
     store: Store, monkeypatch: pytest.MonkeyPatch, without_links: None
 ) -> None:
     put(store, "a", b"old")
@@ -417,7 +419,7 @@ def test_without_hard_links_all_is_safe_before_the_answer(
     assert noted == ["rename to trash", "sync trash", "sync originals"]
 
 
-def test_where_names_cannot_be_exchanged_either_the_old_version_is_safe_first(
+def test_without_hard_links_and_exchange_the_old_version_is_synced_first(
     store: Store, monkeypatch: pytest.MonkeyPatch, without_links: None
 ) -> None:
     def refuse_exchange(one: Path, other: Path) -> None:
@@ -433,7 +435,7 @@ def test_where_names_cannot_be_exchanged_either_the_old_version_is_safe_first(
     assert before_the_name[-2:] == ["rename to trash", "sync trash"]
 
 
-def test_the_folder_of_a_long_name_is_safe_as_well(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_a_long_name_is_synced(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, LONG, b"old")
     noted = calls(monkeypatch)
     put(store, LONG, b"new")
@@ -442,7 +444,7 @@ def test_the_folder_of_a_long_name_is_safe_as_well(store: Store, monkeypatch: py
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
-def test_file_systems_that_cannot_sync_folders_have_a_trash_too(
+def test_the_trash_works_on_file_systems_that_cannot_sync_folders(
     store: Store, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     real = os.fsync
@@ -468,7 +470,7 @@ def fail_to_sync(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
 
 
 @pytest.mark.parametrize("links", ["with_links", "without_links"])
-def test_a_trash_that_cannot_be_synced_leaves_the_original_and_no_entry(
+def test_a_replacement_whose_trash_cannot_be_synced_changes_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, links: str
 ) -> None:
     if links == "without_links":
@@ -489,7 +491,7 @@ def test_a_delete_whose_trash_cannot_be_synced_changes_nothing(store: Store, mon
     assert read(store, "a") == b"old"
 
 
-def test_entries_know_their_collection_folder(tmp_path: Path) -> None:
+def test_entries_record_their_collection_folder(tmp_path: Path) -> None:
     store = disk_store(tmp_path, "originals", "thumbnails", ["fish", "birds"])
     store.space.prepare()
     (tmp_path / "fish/originals/a").write_bytes(b"x")

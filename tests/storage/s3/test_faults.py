@@ -77,7 +77,7 @@ def eventually(server: RunningServer, ask: Callable[[], Response], status: int =
 
 
 @pytest.mark.parametrize("weather", BAD)
-def test_while_the_storage_fails_the_answer_is_to_try_again_and_then_all_goes_on(
+def test_during_a_storage_outage_clients_are_asked_to_retry_and_service_resumes_afterwards(
     server: RunningServer, way: Way, weather: str
 ) -> None:
     picture = pictures.jpeg()
@@ -145,7 +145,7 @@ def test_the_server_starts_without_its_storage(
     assert server.get("/fileget", filename="a").body == b"x"
 
 
-def test_others_are_answered_while_requests_wait_for_the_storage(
+def test_other_requests_are_answered_while_some_wait_for_the_storage(
     start: Callable[..., RunningServer],
     s3_settings: dict[str, object],
     way: Way,
@@ -175,7 +175,7 @@ def test_others_are_answered_while_requests_wait_for_the_storage(
     assert all(ended.acquire(blocking=False) for _ in threads)
 
 
-def test_a_download_that_breaks_off_is_taken_up_again(server: RunningServer, way: Way) -> None:
+def test_an_interrupted_read_from_the_storage_is_resumed(server: RunningServer, way: Way) -> None:
     content = b"".join(number.to_bytes(4, "big") for number in range(2_000_000))
     server.upload("a.bin", content)
     way.breaks_after = 3_000_000
@@ -187,7 +187,7 @@ def test_a_download_that_breaks_off_is_taken_up_again(server: RunningServer, way
     assert way.broken == 2
 
 
-def test_a_download_that_cannot_go_on_is_seen_to_be_cut(server: RunningServer, way: Way) -> None:
+def test_a_download_that_cannot_be_resumed_is_visibly_truncated(server: RunningServer, way: Way) -> None:
     server.upload("a.bin", bytes(30 * MEGABYTE))
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("GET", "/fileget?filename=a.bin")
@@ -199,14 +199,14 @@ def test_a_download_that_cannot_go_on_is_seen_to_be_cut(server: RunningServer, w
     connection.close()
 
 
-def test_a_few_busy_answers_are_not_noticed(server: RunningServer, way: Way) -> None:
+def test_a_few_busy_responses_are_retried_unnoticed(server: RunningServer, way: Way) -> None:
     server.upload("a", b"x")
     way.turn(BUSY)
     threading.Timer(0.3, way.turn, (FAIR,)).start()
     assert server.get("/fileget", filename="a").body == b"x"
 
 
-def test_an_upload_that_its_client_cuts_off_leaves_nothing(server: RunningServer, object_store: ObjectStore) -> None:
+def test_an_upload_aborted_by_its_client_leaves_nothing(server: RunningServer, object_store: ObjectStore) -> None:
     server.upload("a.bin", b"old")
     before = object_store.unfinished_uploads()
     fields: list[tuple[str, str | tuple[str, bytes]]]
@@ -226,7 +226,7 @@ def test_an_upload_that_its_client_cuts_off_leaves_nothing(server: RunningServer
     assert local_files(server) == []
 
 
-def test_an_upload_whose_answer_is_lost_counts_as_made(server: RunningServer, way: Way) -> None:
+def test_an_upload_whose_response_from_the_storage_is_lost_succeeds(server: RunningServer, way: Way) -> None:
     content = bytes(range(256)) * 40_000
     assert server.upload("a.bin", content).status == 200
     way.breaks_after = 0  # the very next answer of the storage
@@ -236,7 +236,7 @@ def test_an_upload_whose_answer_is_lost_counts_as_made(server: RunningServer, wa
     assert event.sha256 == hashlib.sha256(b"short").hexdigest()
 
 
-def test_a_wrong_key_is_said_at_once_and_never_told(
+def test_a_wrong_key_is_reported_immediately_and_never_shown(
     start: Callable[..., RunningServer],
     s3_settings: dict[str, object],
     monkeypatch: pytest.MonkeyPatch,
@@ -252,7 +252,7 @@ def test_a_wrong_key_is_said_at_once_and_never_told(
     assert "403" in caplog.text, "the log says why"
 
 
-def test_a_bucket_that_is_not_there_is_not_taken_for_an_empty_one(
+def test_a_missing_bucket_is_not_mistaken_for_an_empty_one(
     start: Callable[..., RunningServer], s3_settings: dict[str, object]
 ) -> None:
     server = start(**{**s3_settings, "STORAGE_URL": "s3://no-such-bucket"})
@@ -313,7 +313,7 @@ def on_every_route(server: RunningServer, name: str) -> list[Response]:
     ]
 
 
-def test_a_process_that_was_forked_after_its_first_request_refuses_instead_of_hanging(
+def test_a_process_forked_after_its_first_request_fails_instead_of_hanging(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.upload("a", b"x")
@@ -322,7 +322,7 @@ def test_a_process_that_was_forked_after_its_first_request_refuses_instead_of_ha
     assert (answer.status, "the way it was started" in answer.text) == (500, True)
 
 
-def test_buckets_of_two_collections_fail_one_by_one(
+def test_buckets_of_two_collections_fail_independently(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], object_store: ObjectStore, way: Way
 ) -> None:
     folders = {"KU Fish": "fish", "KU Herps": f"s3://{BUCKETS[1]}/all"}

@@ -99,7 +99,7 @@ def test_the_bucket_has_the_layout_of_the_disk(start: Callable[..., RunningServe
 
 
 @pytest.mark.parametrize("size", [5_000, 9 * MEGABYTE])
-def test_an_object_says_what_it_is(server: RunningServer, prefix: Prefix, size: int) -> None:
+def test_an_object_has_its_media_type(server: RunningServer, prefix: Prefix, size: int) -> None:
     before, content = time.time(), os.urandom(size)
     assert server.upload("first.txt", content).status == 200
     assert post_file_first(server, "last.pdf", content) == 200
@@ -112,7 +112,7 @@ def test_an_object_says_what_it_is(server: RunningServer, prefix: Prefix, size: 
         assert prefix.get(f"originals/{name}") == content
 
 
-def test_what_others_copy_into_the_bucket_is_served(server: RunningServer, prefix: Prefix) -> None:
+def test_objects_copied_into_the_bucket_by_others_are_served(server: RunningServer, prefix: Prefix) -> None:
     prefix.put("originals/copied.jpg", picture(640, 480))
     prefix.put("originals/dated.jpg", picture(640, 480), **{"x-amz-meta-mtime": "1000000000.5"})
     prefix.put("originals/packed.txt.gz", gzip.compress(b"text"))
@@ -130,7 +130,7 @@ def test_what_others_copy_into_the_bucket_is_served(server: RunningServer, prefi
     assert Image.open(io.BytesIO(server.thumbnail("copied.jpg", 50).body)).size == (10, 10)
 
 
-def test_a_thumbnail_of_an_earlier_server_is_taken_over(server: RunningServer, prefix: Prefix) -> None:
+def test_thumbnails_of_an_earlier_server_are_reused(server: RunningServer, prefix: Prefix) -> None:
     prefix.put("originals/a.jpg", pictures.jpeg())
     seen_ns = server.context.originals.storage.version("", "a.jpg").changed_ns
     while time.time_ns() < seen_ns + 1e9:  # the service tells whole seconds only
@@ -140,7 +140,7 @@ def test_a_thumbnail_of_an_earlier_server_is_taken_over(server: RunningServer, p
     assert server.thumbnail("a.jpg", 50).body == earlier
 
 
-def test_two_servers_on_one_bucket_are_like_one(
+def test_two_servers_on_one_bucket_behave_like_one(
     start: Callable[..., RunningServer], s3_settings: dict[str, object]
 ) -> None:
     one, other = start(**s3_settings), start(**s3_settings)
@@ -224,7 +224,7 @@ def test_who_reads_an_original_while_it_is_replaced_gets_one_of_its_versions(
         writer.join()
 
 
-def test_conditions_and_ranges_are_those_of_the_disk(server: RunningServer) -> None:
+def test_conditional_requests_and_ranges_work_as_on_disk(server: RunningServer) -> None:
     content = bytes(range(256)) * 1000
     server.upload("a.wav", content)
     whole = server.get("/fileget", filename="a.wav")
@@ -244,7 +244,7 @@ def test_conditions_and_ranges_are_those_of_the_disk(server: RunningServer) -> N
     assert server.head("/fileget", filename="a.wav").headers["content-length"] == "256000"
 
 
-def test_of_a_large_file_only_the_part_that_is_asked_for_is_fetched(
+def test_only_the_requested_part_of_a_large_file_is_fetched(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], way: Way
 ) -> None:
     server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint})
@@ -255,7 +255,7 @@ def test_of_a_large_file_only_the_part_that_is_asked_for_is_fetched(
     assert way.broken == 0
 
 
-def test_a_small_original_is_one_request_and_who_has_it_already_costs_none_of_its_bytes(
+def test_a_small_original_is_one_request_and_a_304_transfers_none_of_its_bytes(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], way: Way
 ) -> None:
     server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint})
@@ -307,7 +307,7 @@ def test_a_service_that_ignores_the_condition_of_a_new_object_never_replaces_one
     assert (entry.name, entry.reason) == ("a.txt", "replaced")
 
 
-def test_no_call_for_a_small_file_may_hang_for_longer_than_a_request_may_lose(
+def test_calls_for_small_files_have_a_short_timeout(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits, new_store = [], client.Bucket._new_store
@@ -329,7 +329,7 @@ def test_no_call_for_a_small_file_may_hang_for_longer_than_a_request_may_lose(
     assert all(seconds <= retry_budget.ALLOWANCE_SECONDS for seconds in limits if seconds not in downloads)
 
 
-def test_what_is_too_large_for_a_copy_by_the_service_goes_through_the_server(
+def test_objects_too_large_for_a_server_side_copy_are_streamed(
     server: RunningServer, prefix: Prefix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "_LARGEST_COPY", 1000)
@@ -352,7 +352,7 @@ def test_what_is_too_large_for_a_copy_by_the_service_goes_through_the_server(
         ({"other-files": "https://s3.museum.org"}, "https://museum-files.s3.eu-central-1.amazonaws.com/originals/a"),
     ],
 )
-def test_the_name_of_the_bucket_goes_where_the_service_expects_it(
+def test_the_bucket_name_is_sent_where_the_service_expects_it(
     endpoint: str | dict[str, str] | None, expected: str, tmp_path: Path
 ) -> None:
     own = {"BASE_DIR": str(tmp_path), "STORAGE_URL": "s3://museum-files", "STORAGE_REGION": "eu-central-1"}
@@ -386,9 +386,7 @@ def test_each_bucket_may_have_a_key_and_a_region_of_its_own(
         start(**settings)
 
 
-def test_the_local_disk_is_used_within_its_bound_only(
-    start: Callable[..., RunningServer], s3_settings: dict[str, object]
-) -> None:
+def test_use_of_the_local_disk_is_bounded(start: Callable[..., RunningServer], s3_settings: dict[str, object]) -> None:
     server = start(**s3_settings, limits={"spool_bytes": 10 * MEGABYTE})
     assert post_file_first(server, "a.bin", bytes(12 * MEGABYTE)) == 413
     assert post_file_first(server, "a.bin", bytes(9 * MEGABYTE)) == 200
@@ -399,7 +397,7 @@ def test_the_local_disk_is_used_within_its_bound_only(
     assert list(spool.iterdir()) == []
 
 
-def test_what_a_crash_left_on_the_local_disk_is_swept(server: RunningServer) -> None:
+def test_temporary_files_left_by_a_crash_are_removed(server: RunningServer) -> None:
     spool = server.base / ".asset-server/spool"
     (spool / "upload-of-nobody").write_bytes(b"left over")
     with server.context.originals.storage.receive(None, None) as incoming:
@@ -451,7 +449,7 @@ def test_uploads_in_parts_that_nobody_completes_are_aborted(
     assert object_store.unfinished_uploads() == before + 1, "only those of this server"
 
 
-def test_damage_is_found_by_the_checksum_in_the_bucket_also_by_a_server_that_never_knew_the_file(
+def test_damage_is_found_by_the_checksum_in_the_bucket_even_by_a_new_server(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], prefix: Prefix, object_store: ObjectStore
 ) -> None:
     one = start(**s3_settings)
@@ -486,7 +484,7 @@ def test_one_of_two_servers_verifies_what_both_did(
     assert [status(), status("--adopt"), status()] == [1, 0, 0]
 
 
-def test_a_collection_that_is_added_later_is_in_the_bucket_at_once(
+def test_a_collection_added_later_is_usable_in_the_bucket_immediately(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], object_store: ObjectStore
 ) -> None:
     server = start(**s3_settings, COLLECTION_DIRS={"KU Fish": "fish"})
@@ -506,13 +504,15 @@ def doctor(object_store: ObjectStore, base: Path, **own: object) -> str:
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout
 
 
-def test_the_doctor_tries_the_bucket(s3_settings: dict[str, object], object_store: ObjectStore, tmp_path: Path) -> None:
+def test_the_doctor_checks_the_bucket(
+    s3_settings: dict[str, object], object_store: ObjectStore, tmp_path: Path
+) -> None:
     assert f"{s3_settings['STORAGE_URL']} is writable" in doctor(object_store, tmp_path, **s3_settings)
     told = doctor(object_store, tmp_path, **s3_settings, AWS_SECRET_ACCESS_KEY="wrong")
     assert "The file storage rejects this server's key" in told
 
 
-def test_the_program_serves_from_a_bucket_by_two_processes_and_shows_its_key_nowhere(
+def test_two_processes_serve_from_a_bucket_without_revealing_its_key(
     server: RunningServer, object_store: ObjectStore, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     environ = {**os.environ, "BASE_DIR": str(tmp_path), "KEY": KEY, "PORT": "0", "BIND_ADDRESS": "127.0.0.1"}
@@ -549,7 +549,7 @@ def test_the_program_serves_from_a_bucket_by_two_processes_and_shows_its_key_now
     assert object_store.access_key not in printed
 
 
-def test_browsers_are_sent_to_the_bucket_where_that_is_wished_and_nobody_else_is(
+def test_only_browsers_are_redirected_to_the_bucket_if_configured(
     start: Callable[..., RunningServer], s3_settings: dict[str, object]
 ) -> None:
     server = start(**s3_settings, STORAGE_REDIRECT_SECONDS=60, REQUIRE_KEY_FOR_GET=True)

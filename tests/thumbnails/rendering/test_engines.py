@@ -125,7 +125,7 @@ TIFFS = {
 
 
 @pytest.mark.parametrize("name", TIFFS)
-def test_the_numbers_of_a_tiff_mean_what_its_tags_say(tmp_path: Path, name: str) -> None:
+def test_tiff_samples_are_interpreted_by_their_tags(tmp_path: Path, name: str) -> None:
     data, color = TIFFS[name]
     drawn = draw(tmp_path, data)
     assert drawn.picture.size == (64, 48)
@@ -140,7 +140,7 @@ def test_a_tiff_in_planes_that_every_engine_would_mix_up_is_refused(tmp_path: Pa
         draw(tmp_path, data)
 
 
-def test_the_smallest_level_of_a_pyramid_that_is_large_enough_is_drawn(tmp_path: Path) -> None:
+def test_the_smallest_sufficient_level_of_a_pyramid_is_rendered(tmp_path: Path) -> None:
     # Each level has a grey of its own, so that it is seen which one was taken.
     full = (page(640, 480, (8,), 1), solid(0, pixels=640 * 480))
     levels = [
@@ -154,23 +154,23 @@ def test_the_smallest_level_of_a_pyramid_that_is_large_enough_is_drawn(tmp_path:
 
 
 @pytest.mark.parametrize("offset", [2**32, 2**63 - 1, 2**64 - 1])
-def test_a_directory_beyond_all_files_is_damage(tmp_path: Path, offset: int) -> None:
+def test_a_directory_offset_beyond_the_file_is_damage(tmp_path: Path, offset: int) -> None:
     with pytest.raises(refusals.Damaged):
         draw(tmp_path, struct.pack("<2sHHHQ", b"II", 43, 8, 0, offset) + bytes(100))
 
 
-def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:
+def test_non_square_pixels_are_corrected(tmp_path: Path) -> None:
     fax = page(96, 48, (8,), 1, t282=(RATIONAL, [204.0]), t283=(RATIONAL, [102.0]))
     assert draw(tmp_path, tiffs.tiff((fax, solid(9, pixels=96 * 48)))).picture.size == (48, 48)
 
 
-def test_a_compression_that_nothing_reads_is_called_by_its_name(tmp_path: Path) -> None:
+def test_an_unsupported_compression_is_named(tmp_path: Path) -> None:
     with pytest.raises(refusals.Refused, match=r"does not support the compression of this image \(JPEG XL\)"):
         draw(tmp_path, tiffs.tiff((page(64, 48, (8,), 1, t259=(SHORT, [50002])), solid(0))))
 
 
 @pytest.mark.parametrize("profile", [b"rubbish", in_profile("sRGB")[:200], in_profile("LAB"), b""])
-def test_a_profile_that_does_not_fit_counts_for_nothing(tmp_path: Path, profile: bytes) -> None:
+def test_a_mismatched_profile_is_ignored(tmp_path: Path, profile: bytes) -> None:
     for mode, color in (("RGB", RED), ("CMYK", (0, 255, 255, 0))):
         data = pictures.encoded(Image.new(mode, (64, 48), color), "JPEG", icc_profile=profile)
         assert pictures.alike(draw(tmp_path, data).color(), RED)
@@ -178,7 +178,7 @@ def test_a_profile_that_does_not_fit_counts_for_nothing(tmp_path: Path, profile:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_format_is_drawn_upright(tmp_path: Path, kind: str, orientation: int) -> None:
+def test_every_format_is_rendered_upright(tmp_path: Path, kind: str, orientation: int) -> None:
     turns = [None, 0, 3, 1, 5, 2, 6, 4]  # what makes a picture lie as EXIF says
     scene = pictures.scene(320, 240)
     turn = turns[orientation - 1]
@@ -189,7 +189,7 @@ def test_every_format_is_drawn_upright(tmp_path: Path, kind: str, orientation: i
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF", "HEIF", "TIFF"])
-def test_transparency_is_kept(tmp_path: Path, kind: str) -> None:
+def test_transparency_is_preserved(tmp_path: Path, kind: str) -> None:
     picture = Image.new("RGBA", (64, 48), (255, 0, 0, 0))
     picture.paste((255, 0, 0, 255), (0, 0, 32, 48))
     drawn = draw(tmp_path, pictures.encoded(picture, kind))
@@ -197,7 +197,7 @@ def test_transparency_is_kept(tmp_path: Path, kind: str) -> None:
     assert drawn.color(0.75) == WHITE
 
 
-def test_the_first_frame_of_a_gif_lies_on_its_canvas(tmp_path: Path) -> None:
+def test_the_first_frame_of_a_gif_is_placed_on_its_canvas(tmp_path: Path) -> None:
     small = pictures.encoded(Image.new("RGB", (40, 30), RED), "GIF")
     frame = small.index(b",")
     moved = small[:6] + struct.pack("<HH", 400, 300) + small[10:frame] + b"," + struct.pack("<HH", 300, 200)
@@ -207,7 +207,7 @@ def test_the_first_frame_of_a_gif_lies_on_its_canvas(tmp_path: Path) -> None:
     assert drawn.color(0.1, 0.1) == WHITE
 
 
-def test_lossless_jpeg_is_known_by_its_header_because_no_part_of_its_size_can_be_decoded(tmp_path: Path) -> None:
+def test_lossless_jpeg_is_recognised_by_its_header(tmp_path: Path) -> None:
     source = tmp_path / "a.jpg"
     for frame, is_lossless in ((b"\xff\xc0", False), (b"\xff\xc2", False), (b"\xff\xc3", True)):
         source.write_bytes(pictures.jpeg().replace(b"\xff\xc0", frame, 1))
@@ -216,7 +216,7 @@ def test_lossless_jpeg_is_known_by_its_header_because_no_part_of_its_size_can_be
 
 
 @pytest.mark.parametrize("sample", samples.ALL, ids=lambda sample: sample.title)
-def test_what_the_doctor_draws_is_drawn_without_a_complaint(tmp_path: Path, sample: samples.Sample) -> None:
+def test_the_samples_of_the_doctor_are_rendered_without_warnings(tmp_path: Path, sample: samples.Sample) -> None:
     assert draw(tmp_path, sample.read(), 32).note == ""
 
 
@@ -226,14 +226,14 @@ def test_a_photoshop_file_of_16_bits_is_drawn_although_pillow_reads_only_8(tmp_p
     assert pictures.alike(draw(tmp_path, header + bytes(2) + planes).color(), RED)
 
 
-def test_camera_raw_is_drawn_by_its_preview_as_the_camera_was_held(tmp_path: Path) -> None:
+def test_camera_raw_is_rendered_from_its_preview_with_its_orientation(tmp_path: Path) -> None:
     drawn = draw(tmp_path, tiffs.dng())
     assert drawn.picture.size == (75, 100)
     turned = pictures.scene().transpose(Image.Transpose.ROTATE_270)
     assert all(map(pictures.alike, pictures.corners(drawn.picture), pictures.corners(turned)))
 
 
-def test_a_pdf_is_drawn_within_its_crop_box_and_turned(tmp_path: Path) -> None:
+def test_a_pdf_is_rendered_within_its_crop_box_and_rotated(tmp_path: Path) -> None:
     content = b"1 0 0 rg 100 100 200 100 re f"
     for engine in (engines.PDFIUM, engines.GHOSTSCRIPT):
         data = pdf(page=b"/CropBox[100 100 300 200] /Rotate 90", content=content)
@@ -271,7 +271,7 @@ def test_a_pdf_is_drawn_with_everything_that_a_viewer_shows(tmp_path: Path, what
     assert all(pictures.alike(drawn.color(x, y), RED) for x in (0.1, 0.9) for y in (0.1, 0.9))
 
 
-def test_a_program_in_postscript_behind_which_a_pdf_begins_never_runs(tmp_path: Path) -> None:
+def test_postscript_before_the_start_of_a_pdf_never_runs(tmp_path: Path) -> None:
     program = b"0 0 300 300 rectfill showpage ".ljust(1015) + b"%PDF-1.4\n"
     with pytest.raises(refusals.Damaged):
         draw(tmp_path, program, only=[engines.GHOSTSCRIPT])
@@ -316,7 +316,7 @@ def crashes(_job: Job, _limits: Limits) -> str:
     return ""
 
 
-def test_one_engine_that_draws_is_enough_and_the_log_hears_of_the_others(
+def test_one_successful_engine_suffices_and_failures_of_others_are_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = engine(monkeypatch, None, says_damaged, crashes, says_too_large, draws, crashes)
@@ -327,7 +327,7 @@ def test_one_engine_that_draws_is_enough_and_the_log_hears_of_the_others(
     assert "engine 5" not in note
 
 
-def test_a_file_is_damaged_only_if_every_engine_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_damaged_only_if_every_engine_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(refusals.Damaged):
         draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, crashes))
     with pytest.raises(refusals.Refused, match="encrypted"):
@@ -336,7 +336,9 @@ def test_a_file_is_damaged_only_if_every_engine_says_so(tmp_path: Path, monkeypa
         draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, says_too_large, says_damaged))
 
 
-def test_a_blank_page_is_shown_if_no_other_engine_sees_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blank_page_is_rendered_if_no_other_engine_finds_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert draw(tmp_path, pdf()).color() == WHITE
 
     def sees_nothing(job: Job, _limits: Limits) -> str:
@@ -359,26 +361,24 @@ def test_the_engines_share_the_time_for_a_page(tmp_path: Path, monkeypatch: pyte
     assert "engine 1: no time was left" in raised.value.detail
 
 
-def test_a_format_without_an_installed_engine_names_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_format_without_an_engine_names_the_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unavailable, match=r"engine 0 is not installed \(Python package a-package\)"):
         draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, None))
 
 
-def test_more_pixels_than_allowed_are_refused_by_the_header(tmp_path: Path) -> None:
+def test_too_many_pixels_are_rejected_by_the_header(tmp_path: Path) -> None:
     data = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(data, "PNG")
     with pytest.raises(refusals.Refused, match="too large"):
         draw(tmp_path, data.getvalue())
 
 
-def test_every_row_of_the_table_is_known_to_its_engines() -> None:
+def test_every_format_in_the_table_is_supported_by_its_engines() -> None:
     for engine, known in ((engines.LIBVIPS, libvips._LOADERS), (engines.PILLOW, pillow._FORMATS)):
         assert {decoder for decoder, row in engines.TABLE.items() if engine in row} <= set(known)
 
 
-def test_texts_beside_a_png_take_no_memory_and_little_time(tmp_path: Path) -> None:
+def test_text_chunks_of_a_png_take_no_memory_and_little_time(tmp_path: Path) -> None:
     text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(200_000_000)))
     data = png(1, 1, *[text] * 20, rows=bytes(2))
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

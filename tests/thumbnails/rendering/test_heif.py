@@ -11,7 +11,7 @@ from tests import pictures
 
 
 @pytest.mark.parametrize(("wanted", "decoded"), [(100, 160), (160, 160), (161, 320), (640, 640), (641, None)])
-def test_the_smallest_preview_that_is_large_enough_is_decoded(
+def test_the_smallest_sufficient_preview_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: int, decoded: int | None
 ) -> None:
     source, target = tmp_path / "a.heic", tmp_path / "thumbnail"

@@ -16,11 +16,11 @@ from assetstore.thumbnails.rendering.job import Limits
 LIMITS = Limits(30, 64)
 
 
-def test_the_note_of_an_engine_comes_back(tmp_path: Path) -> None:
+def test_the_note_of_an_engine_is_returned(tmp_path: Path) -> None:
     assert isolation.run(lambda: "drawn in part", LIMITS, 5, tmp_path) == "drawn in part"
 
 
-def test_an_error_comes_back_as_it_was_raised(tmp_path: Path) -> None:
+def test_an_error_is_raised_again_unchanged(tmp_path: Path) -> None:
     def work() -> str:
         raise OutOfSpace("The disk is full.", "detail", retry_after=7)
 
@@ -30,18 +30,18 @@ def test_an_error_comes_back_as_it_was_raised(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
-def test_a_library_that_crashes_says_that_the_file_is_damaged(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_crash_of_a_library_marks_the_file_as_damaged(tmp_path: Path, number: signal.Signals) -> None:
     with pytest.raises(refusals.Damaged, match="damaged"):
         isolation.run(lambda: os.kill(os.getpid(), number) or "", LIMITS, 5, tmp_path)  # type: ignore[func-returns-value]
 
 
-def test_an_engine_gets_no_more_memory_than_its_limit(tmp_path: Path) -> None:
+def test_the_memory_of_an_engine_is_limited(tmp_path: Path) -> None:
     with pytest.raises(refusals.Refused, match="too large"):
         isolation.run(lambda: str(len(bytearray(300 << 20))), LIMITS, 5, tmp_path)
     assert isolation.run(lambda: str(len(bytearray(30 << 20))), LIMITS, 5, tmp_path) == str(30 << 20)
 
 
-def test_an_engine_that_never_ends_is_stopped_when_its_time_is_up(tmp_path: Path) -> None:
+def test_an_engine_is_stopped_at_its_time_limit(tmp_path: Path) -> None:
     def work() -> str:
         while True:
             pass
@@ -50,7 +50,7 @@ def test_an_engine_that_never_ends_is_stopped_when_its_time_is_up(tmp_path: Path
         isolation.run(work, LIMITS, 1, tmp_path)
 
 
-def test_an_engine_writes_no_file_longer_than_a_quarter_of_its_memory(tmp_path: Path) -> None:
+def test_an_engine_cannot_write_a_file_larger_than_a_quarter_of_its_memory(tmp_path: Path) -> None:
     def work() -> str:
         (tmp_path / "large").write_bytes(bytes(17 << 20))
         return "written"
@@ -93,6 +93,6 @@ def command_lines() -> Iterator[bytes]:
             yield (process / "cmdline").read_bytes()[-12:]
 
 
-def test_what_an_engine_prints_is_not_taken_for_an_answer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_output_of_an_engine_is_not_taken_for_its_result(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert isolation.run(lambda: os.write(1, b"{}") and "", LIMITS, 5, tmp_path) == ""
     assert capfd.readouterr().out == ""
