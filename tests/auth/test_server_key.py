@@ -36,7 +36,9 @@ def test_an_empty_key_file_is_not_a_key(tmp_path: Path) -> None:
         server_key.own_key(tmp_path)
 
 
-def test_the_key_is_synced_and_private_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_file_is_synced_and_private_before_it_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     synced: list[str] = []
     fsync, link = os.fsync, os.link
 

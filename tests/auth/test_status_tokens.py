@@ -27,11 +27,11 @@ def test_the_key_of_the_page_is_derived_from_the_attachment_key() -> None:
 
 
 @pytest.mark.parametrize("key", [KEY, "other key"])
-def test_a_token_of_any_attachment_key_is_good_for_its_request(key: str) -> None:
+def test_a_token_of_any_attachment_key_is_accepted_for_its_request(key: str) -> None:
     check([KEY, "other key"], made(key), REQUEST, NOW, 150)
 
 
-def test_a_token_of_another_request_or_key_is_not_good() -> None:
+def test_a_token_of_another_request_or_key_is_rejected() -> None:
     for token in (made(request="GET /status/data/trash"), made("wrong"), tokens.make(KEY, REQUEST, NOW), "nonsense"):
         assert refusal(token) == "This is not the key of this server."
 

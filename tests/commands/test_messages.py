@@ -142,7 +142,7 @@ def test_a_declined_question_deletes_nothing_and_exits_1(server: RunningServer) 
     assert (status, shown.endswith("Nothing was deleted.\n")) == (1, True)
 
 
-def test_a_question_that_nobody_can_answer_names_the_option_for_scripts(server: RunningServer, manage: Manage) -> None:
+def test_a_question_without_a_terminal_names_the_option_for_scripts(server: RunningServer, manage: Manage) -> None:
     server.upload("a.txt", b"x")
     server.delete("a.txt")
     run = manage("trash", "purge", "a.txt")

@@ -115,7 +115,7 @@ def test_more_sizes_than_are_cached_are_refused(server: RunningServer, manage: M
     assert (run.returncode, "Choose fewer sizes" in run.stderr) == (1, True)
 
 
-def test_sizes_that_are_not_to_be_kept_make_room(server: RunningServer, manage: Manage) -> None:
+def test_pruned_sizes_make_room_for_others(server: RunningServer, manage: Manage) -> None:
     server.upload("a.jpg", pictures.jpeg())
     assert manage("warm", "--size", 100, "--size", 300).returncode == 0
     (server.thumbnails / "b_100-0.png").write_bytes(b"page")

@@ -11,7 +11,7 @@ from assetstore.files import durable
 from tests.file_operations import fail_to_sync, no_descriptor_left, syncs_and_renames
 
 
-def test_a_text_is_synced_before_it_gets_its_name_and_the_folder_afterwards(
+def test_a_text_file_is_synced_before_it_is_renamed_and_its_folder_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = syncs_and_renames(monkeypatch)

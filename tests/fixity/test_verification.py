@@ -240,7 +240,7 @@ def test_findings_of_earlier_runs_do_not_stay(originals: Originals, tmp_path: Pa
 
 
 @pytest.mark.parametrize("change", ["upload", "delete"])
-def test_a_change_that_is_under_way_is_awaited_and_not_reported(
+def test_a_change_in_progress_is_awaited_and_not_reported(
     originals: Originals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     waits, flock, results = threading.Event(), fcntl.flock, []

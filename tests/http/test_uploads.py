@@ -115,7 +115,7 @@ def test_local_file_names_may_be_in_any_charset() -> None:
 LONG_BOUNDARY = b'--%s\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n--%s--\r\n'
 
 
-def test_a_boundary_of_the_greatest_length_is_good() -> None:
+def test_a_boundary_of_the_greatest_length_is_accepted() -> None:
     boundary = b"b" * 200
     body = LONG_BOUNDARY % (boundary, boundary)
     assert received(body, f"multipart/form-data; boundary={boundary.decode()}").fields.get("a") == "x"
@@ -238,7 +238,7 @@ def test_the_byte_counter_may_abort_the_upload() -> None:
 
 @pytest.mark.parametrize("name_first", [True, False])
 @pytest.mark.parametrize("size", [1000, 1001])
-def test_a_file_of_exactly_the_limit_is_good_and_one_byte_more_is_not(size: int, name_first: bool) -> None:
+def test_a_file_of_exactly_the_limit_is_accepted_and_one_byte_more_is_not(size: int, name_first: bool) -> None:
     parts: list[tuple[str, str | tuple[str, bytes]]] = [("store", "a"), ("f", ("f", bytes(size)))]
     body, content_type = multipart_body(parts if name_first else parts[::-1])
     incoming = MemoryIncoming()

@@ -574,7 +574,7 @@ def test_events_wait_for_a_locked_journal_and_are_added_in_order(journal: Journa
     assert not (folder / "pending.jsonl").exists()
 
 
-def test_what_waits_counts_as_the_latest_of_its_name(journal: Journal, folder: Path) -> None:
+def test_a_waiting_event_counts_as_the_latest_of_its_name(journal: Journal, folder: Path) -> None:
     timed(journal, (events.STORED, "a", 1), (events.STORED, "b", 1))
     with locked(folder):
         timed(journal, (events.REPLACED, "a", 2), (events.PURGED, "a", 3))
@@ -588,7 +588,7 @@ def test_what_waits_counts_as_the_latest_of_its_name(journal: Journal, folder: P
         assert before.time_ns == 1
 
 
-def test_whoever_reads_everything_sees_what_waits_or_hears_how_much_it_is(
+def test_reading_the_whole_journal_includes_waiting_events_or_reports_their_number(
     journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(journal, "a")

@@ -25,7 +25,7 @@ def test_one_read_is_not_larger_than_the_largest() -> None:
         assert Window(io.BytesIO(DATA)).read(size) == DATA[: Window.LARGEST_READ]
 
 
-def test_a_window_can_be_read_so_often_and_not_more() -> None:
+def test_the_number_of_reads_is_limited() -> None:
     window = Window(io.BytesIO(DATA), most_reads=3)
     for _ in range(3):
         window.seek(0)

@@ -151,7 +151,7 @@ def test_a_copy_that_a_client_changed_is_not_removed_when_the_source_loses_the_f
     assert sides.names("target") == ["before", "during", "stays"]
 
 
-def test_a_copy_that_was_only_begun_is_not_removed_with_its_source(sides: Sides) -> None:
+def test_an_unfinished_copy_is_not_removed_with_its_source(sides: Sides) -> None:
     sides.path("source", "a").write_bytes(b"ours")
     sides.path("source", "stays").write_bytes(b"ours")
     with contextlib.closing(MigrationState(sides.folder / "state.sqlite")) as state:

@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_140_odd_sizes_of_a_scan_stop_nobody_else(server: RunningServer) -> None:
+def test_many_unusual_sizes_of_a_scan_do_not_delay_other_clients(server: RunningServer) -> None:
     completed: list[tuple[str, int]] = []
     lock, pool = threading.Lock(), server.context.pool
 

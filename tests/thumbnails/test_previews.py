@@ -114,7 +114,7 @@ def test_a_file_that_is_replaced_or_deleted_while_its_preview_is_made_leaves_no_
     eventually(lambda: (server.context.previews.queued(), cached(server)), (0, ["last_200.png"]))
 
 
-def test_a_damaged_file_costs_the_others_nothing_and_is_not_called_damaged_for_that(start: Start) -> None:
+def test_a_failure_in_the_background_is_not_remembered_and_stops_no_other_preview(start: Start) -> None:
     server = start(PREVIEW_SIZES=[90, 200])
     made: list[str] = []
     server.context.pool.on_render = lambda _kind, outcome, _seconds: made.append(outcome)

@@ -208,7 +208,7 @@ def stamp_as_before(server: RunningServer, name: str, thumbnail: str) -> None:
     os.utime(server.thumbnails / thumbnail, ns=(former_ns, former_ns))
 
 
-def test_a_thumbnail_of_the_version_before_is_used_and_marked_anew(server: RunningServer) -> None:
+def test_a_thumbnail_of_the_previous_version_is_used_and_stamped_again(server: RunningServer) -> None:
     server.upload("a.png", pictures.png())
     before, made = server.thumbnail("a.png", 100).body, count_renders(server)
     stamp = (server.thumbnails / "a_100.png").stat().st_mtime_ns
@@ -220,7 +220,9 @@ def test_a_thumbnail_of_the_version_before_is_used_and_marked_anew(server: Runni
     assert made == []
 
 
-def test_a_thumbnail_of_the_version_before_is_made_anew_if_its_original_was_edited_later(server: RunningServer) -> None:
+def test_a_thumbnail_of_the_previous_version_is_rendered_again_if_its_original_was_edited_later(
+    server: RunningServer,
+) -> None:
     write_by_hand(server.originals / "a.bmp", "red")
     server.thumbnail("a.bmp", 90)
     time.sleep(0.02)

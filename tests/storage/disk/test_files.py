@@ -65,7 +65,7 @@ def test_the_tag_changes_with_the_bytes_even_if_size_and_time_are_restored(folde
     assert files.version(now).tag != files.version(before).tag
 
 
-def test_names_are_exchanged_or_nothing_is_changed(folder: Path) -> None:
+def test_two_names_are_swapped_or_nothing_changes(folder: Path) -> None:
     one, other = folder / "one", folder / "other"
     one.write_bytes(b"1")
     other.write_bytes(b"2")

@@ -419,7 +419,7 @@ def test_without_hard_links_everything_is_synced_before_the_response(
     assert noted == ["rename to trash", "sync trash", "sync originals"]
 
 
-def test_without_hard_links_and_exchange_the_old_version_is_synced_first(
+def test_without_hard_links_and_atomic_swaps_the_old_version_is_synced_first(
     store: Store, monkeypatch: pytest.MonkeyPatch, without_links: None
 ) -> None:
     def refuse_exchange(one: Path, other: Path) -> None:
@@ -523,7 +523,7 @@ def test_a_delete_without_trash_is_confirmed(store: Store, monkeypatch: pytest.M
         read(store, "a")
 
 
-def test_an_exchange_that_the_disk_does_not_confirm_is_unsynced_and_made(
+def test_a_swap_that_the_disk_does_not_confirm_is_reported_as_unsynced(
     store: Store, monkeypatch: pytest.MonkeyPatch, without_links: None
 ) -> None:
     put(store, "a", b"old")

@@ -146,7 +146,7 @@ def test_an_upload_whose_file_cannot_be_removed_is_closed_all_the_same(
     assert uploads(tmp_path) == []
 
 
-def test_a_copy_to_another_file_system_is_whole_dated_and_synced_before_it_gets_its_name(
+def test_a_copy_to_another_file_system_is_complete_and_synced_before_it_is_renamed(
     tmp_path: Path, mounted: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounted(tmp_path / "fish", "8m")

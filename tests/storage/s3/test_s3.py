@@ -194,7 +194,7 @@ def test_links_to_thumbnails_are_never_to_one_that_only_this_server_remembers(
         assert server.get(address.split(str(server.settings.server_port), 1)[1]).status == 200
 
 
-def test_who_reads_an_original_while_it_is_replaced_gets_one_of_its_versions(
+def test_a_client_that_reads_an_original_during_its_replacement_gets_one_of_its_versions(
     start: Callable[..., RunningServer], s3_settings: dict[str, object]
 ) -> None:
     one, other = start(**s3_settings), start(**s3_settings)
@@ -436,7 +436,7 @@ with spool.path() as path, spool.file() as file, locked(spool.base, "a.jpg"):
     assert found() == []
 
 
-def test_uploads_in_parts_that_nobody_completes_are_aborted(
+def test_abandoned_multipart_uploads_are_aborted(
     server: RunningServer, prefix: Prefix, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = object_store.unfinished_uploads()
