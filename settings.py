@@ -161,9 +161,10 @@ VERIFY_DAYS = 0
 # --- Web server ----------------------------------------------------------------------------------
 
 # The web server: "paste" has one process and works everywhere; "granian" is for production, with HTTPS and several
-# processes. The image, docker-compose.yml and the systemd unit set "granian" in the environment. You can also use
-# another adapter of Bottle that you install, or "wsgiref!" for development, which serves one request at a time. Without
-# the exclamation mark, as in files for the sample server, Paste is used. docs/serving.md compares them.
+# processes. The image and docker-compose.yml set "granian" in the environment, and deploy/settings.py for systemd.
+# You can also use another adapter of Bottle that you install, or "wsgiref!" for development, which serves one request
+# at a time. Without the exclamation mark, as in files for the sample server, Paste is used. docs/serving.md compares
+# them.
 SERVER = "paste"
 
 # The network address to listen on: "0.0.0.0" for all addresses of this machine, "127.0.0.1" if only programs on this

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import assetstore.commands
-from assetstore.config import loading
+from assetstore.config import loading, settings_file
 from assetstore.config.loading import SETTINGS
 from assetstore.serving import signals, sockets
 from tests import pictures
@@ -168,13 +169,14 @@ def test_the_limits_of_the_unit_fit_the_program() -> None:
 
 
 def test_the_unit_and_the_documents_agree_on_writable_paths() -> None:
-    [base] = re.findall(r"^Environment=BASE_DIR=(\S+)", UNIT, re.M)
+    base = runpy.run_path(str(PROJECT / "deploy/settings.py"))["BASE_DIR"]
     assert of_unit("ReadWritePaths") == of_unit("RequiresMountsFor") == [base]
     assert all(base in document for document in (OPERATIONS, INSTALL))
 
 
 def test_unit_and_image_use_granian_by_default() -> None:
-    assert re.search(r"^Environment=.*\bSERVER=granian\b", UNIT, re.M)
+    assert runpy.run_path(str(PROJECT / "deploy/settings.py"))["SERVER"] == "granian"
+    assert re.search(rf"^Environment={loading.SETTINGS_FILE_VARIABLE}={settings_file.SYSTEM_FILE}\b", UNIT, re.M)
     assert re.search(r"^ENV (?:.*\\\n)*\s+SERVER=granian\b", DOCKERFILE, re.M)
     assert "      - SERVER=${SERVER-granian}\n" in COMPOSE
 
