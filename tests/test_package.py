@@ -165,12 +165,14 @@ def test_the_administrators_command_has_its_own_name_in_its_help(installation: I
     assert "\n      asset-admin trash restore sp6847.att.jpg\n" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["server", "admin"])
-def test_the_commands_start_from_a_checkout_as_in_an_editable_installation(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "arguments"), [("server", []), ("admin", ["verify"])])
+def test_the_commands_start_from_a_checkout_as_in_an_editable_installation(
+    command: str, arguments: list[str], tmp_path: Path
+) -> None:
     code = f"import sys; from assetstore import programs; sys.exit(programs.{command}())"
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "ASSETSTORE_PORT": "none"}
     done = subprocess.run(
-        [sys.executable, "-c", code, "verify"],
+        [sys.executable, "-c", code, *arguments],
         cwd=tmp_path,
         env=variables,
         capture_output=True,

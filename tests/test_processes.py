@@ -323,7 +323,7 @@ def test_sighup_replaces_both_processes_and_lets_running_uploads_finish(tmp_path
 
 def test_all_processes_together_have_one_render_worker_per_core(tmp_path: Path) -> None:
     workers = max(1, this_machine().cores // PROCESSES)
-    with granian(tmp_path / "a") as (program, _):
+    with granian(tmp_path / "a", DEBUG="1") as (program, _):
         program.process.terminate()
         assert f"render_workers = {workers}," in program.ended()[1]
 

@@ -79,7 +79,8 @@ def test_a_bag_has_them_and_gives_them_names_that_clients_can_request(base: Path
     with open(tmp_path / "bag/attachments.csv", encoding="utf-8", newline="") as file:
         assert sorted(row["name"] for row in csv.DictReader(file)) == sorted([*SPELLED, "good.txt"])
     other = tmp_path / "b"
-    other.mkdir()
+    with originals_in(other, ""):
+        pass  # a new store
     done = run_manage(other, "import", tmp_path / "bag")
     assert done.returncode == 0, done.stdout + done.stderr
     assert names_in(other) == sorted([*BETTER, "good.txt"])

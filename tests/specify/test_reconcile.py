@@ -405,7 +405,7 @@ def test_a_plan_that_begins_with_a_line_for_the_delimiter_is_applied(
     manage("reconcile", table("a.jpg"), "--grace-days", 0, "--plan", plan)
     text = plan.read_text("utf-8-sig")
     plan.write_text(f"sep=,\r\n{text}", encoding="utf-8-sig", newline="")
-    assert manage("reconcile", "--apply", plan, "--dry-run").stdout.endswith("1 of 1 files.\n")
+    assert manage("reconcile", "--apply", plan, "--dry-run").stdout.endswith("1 of 1 file.\n")
     plan.write_text(f"sep=,\r\n{text.replace('trash,', 'burn,')}", encoding="utf-8-sig", newline="")
     assert "plan.csv, line 3: 'burn' is not an action" in manage("reconcile", "--apply", plan).stderr
 
