@@ -319,7 +319,7 @@ def assert_nothing_is_half_done(base: Path, client: Client, story: Story) -> Non
 
 
 @pytest.mark.parametrize("server", ["paste", "granian"])
-@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.acceptance)])
+@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.acceptance)])
 @pytest.mark.parametrize("kind", ["new", "replaced", "deleted"])
 def test_a_kill_at_any_time_leaves_each_name_with_one_complete_version_or_none(
     tmp_path: Path, kind: str, kills: int, server: str
