@@ -107,7 +107,7 @@ class AssetServer:
                 return plain("Ignoring thumbnail upload!")
             collection_dir, name = self._collection_dir_and_name(fields, "store")
             if upload.incoming is None:
-                raise BadRequest("The upload contains no file..")
+                raise BadRequest("The upload contains no file.")
             received = Received(upload.incoming, upload.size, upload.sha256)
             self.originals.store(received, collection_dir, name, self._origin(fields))
             # `manage.py collections` removes a collection first and checks for files afterwards. Here the file comes
@@ -283,6 +283,10 @@ class AssetServer:
         return public_urls.base_url(self.settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
 
 
+def _preflight(methods: tuple[str, ...], **_path: str) -> bottle.HTTPResponse:
+    return plain("", **cors.preflight(*methods))
+
+
 def make_app(context: AppContext) -> middleware.RequestMiddleware:
     """Returns the WSGI application for an open store."""
     server = AssetServer(context)
@@ -298,7 +302,7 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     app.route("/static/<path:path>", "GET", server.static)
     for route in list(app.routes):
         methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
-        app.route(route.rule, "OPTIONS", functools.partial(plain, "", **cors.preflight(*methods)))
+        app.route(route.rule, "OPTIONS", functools.partial(_preflight, methods))
     app.route("/healthz", "GET", server.healthz)
     app.route("/readyz", "GET", server.readyz)
     meters: list[middleware.Meter] = [AccessLog(context.settings.log_format)]

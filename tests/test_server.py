@@ -695,3 +695,9 @@ def test_an_existing_folder_is_used_in_place(start: Start) -> None:
     assert server.delete("sp6123.att.jpg", **in_it).status == 200
     assert visible_files(originals) == ["copied by hand.tif", "new.jpg"]
     assert visible_files(thumbnails) == ["copied by hand_100.png"]
+
+
+def test_a_preflight_request_says_nothing_about_the_path(server: RunningServer) -> None:
+    answer = server.request("OPTIONS", "/static/originals/a")
+    assert answer.status == 200
+    assert "path" not in answer.headers

@@ -228,7 +228,10 @@ def check_store(settings: Settings, collections: Collections, source: str) -> No
 def _not_writable(base: Path, error: StorageFault) -> str:
     """Why the store cannot be written, and the command for it if the folder belongs to another user."""
     reason = f"BASE_DIR: the server cannot write there: {error.detail}"
-    user, owner = os.geteuid(), base.stat().st_uid
+    try:
+        user, owner = os.geteuid(), base.stat().st_uid
+    except OSError:
+        return reason
     if user in (0, owner):
         return reason
     return (

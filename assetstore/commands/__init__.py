@@ -106,7 +106,10 @@ def main(arguments: Sequence[str], folder: Path) -> int:
         error.show()
         return error.exit_code
     except PermissionError as error:
-        user = pwd.getpwuid(os.geteuid()).pw_name
+        try:
+            user = pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:  # in a container
+            user = f"with ID {os.geteuid()}"
         remedy = "Run this command as the user of the server: runuser -u USER -- …"
         click.echo(f"The user {user} may not use {error.filename}. {remedy}", err=True)
     except SettingsError as error:

@@ -54,7 +54,7 @@ def warm(
 ) -> int:
     """Generates missing thumbnails in advance.
 
-    Galleries then load quickly.     Runs with low priority while the server is running. Thumbnails are cached as if
+    Galleries then load quickly. Runs with low priority while the server is running. Thumbnails are cached as if
     clients had requested them, in at most 32 sizes. Repeat the command to resume after an interruption.
 
     \b

@@ -40,7 +40,6 @@ class FairQueue(Generic[Worker]):
         #: Clients with waiting threads; the first one is next.
         self._waiting: dict[str, deque[_Wait[Worker]]] = {}
         self._in_background: deque[_Wait[Worker]] = deque()
-        self._lent_to_background = 0
 
     @contextmanager
     def lend(self, client: str, seconds: float, *, background: bool = False) -> Iterator[Worker]:
@@ -95,7 +94,6 @@ class FairQueue(Generic[Worker]):
                 self._withdraw(wait)
                 return
             self._free.append(wait.worker)
-            self._lent_to_background -= wait.background
             self._serve()
 
     def _withdraw(self, wait: "_Wait[Worker]") -> None:
@@ -110,7 +108,6 @@ class FairQueue(Generic[Worker]):
         """Hands free workers to waiting threads. The lock is held."""
         while self._free and (wait := self._next()) is not None:
             wait.worker = self._free.pop()
-            self._lent_to_background += wait.background
             wait.is_over.set()
 
     def _next(self) -> "_Wait[Worker] | None":
@@ -122,7 +119,7 @@ class FairQueue(Generic[Worker]):
             if of_client:
                 self._waiting[client] = of_client  # at the end: all other clients come first
             return wait
-        if self._in_background and self._lent_to_background < max(1, self._number - 1):
+        if self._in_background and (len(self._free) > 1 or self._number == 1):
             return self._in_background.popleft()
         return None
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from assetstore.files import locks
 from assetstore.files.private_folders import make_private
+
+_log = logging.getLogger(__name__)
 
 #: Prefix of the names of unfinished uploads.
 UPLOAD = "upload-"
@@ -34,6 +37,7 @@ def create_locked(path: Path) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
+                os.close(descriptor)
                 raise
             return descriptor  # without locks, `sweep` does not remove the file either
         if os.fstat(descriptor).st_nlink:
@@ -49,18 +53,23 @@ def rendering_folder(parent: Path) -> Iterator[Path]:
     """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=RENDERING, dir=parent))
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # `sweep` removed it just before it was locked
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
+                os.close(descriptor)
                 raise
         if folder.exists():
             break
-        os.close(descriptor)  # `sweep` removed it just before it was locked
+        os.close(descriptor)
     try:
         yield folder
     finally:
+        # A tool that was killed may still be closing files there. `sweep` removes what is left.
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
 
@@ -78,7 +87,7 @@ def sweep(private: Path, spared: Set[str]) -> None:
     sweep_locks(private)
     oldest = time.time() - _ABANDONED_AFTER_SECONDS
     for entry in private.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another server process may do the same
+        with _each(entry):
             if entry.name.startswith(UPLOAD) or (entry.name.startswith(RENDERING) and entry.is_dir()):
                 _remove_unless_locked(entry)
             elif entry.name in spared or entry.lstat().st_mtime >= oldest:
@@ -93,8 +102,21 @@ def sweep_locks(private: Path) -> None:
     """Removes the lock files that a crashed process left in a private folder. Raises OSError."""
     for entry in private.iterdir():
         if entry.name.startswith(locks.PREFIX):
-            with contextlib.suppress(FileNotFoundError):  # another server process may do the same
+            with _each(entry):
                 locks.remove_unless_held(entry)
+
+
+@contextlib.contextmanager
+def _each(entry: Path) -> Iterator[None]:
+    """Ignores that another server process has removed an entry, and logs that it may not be removed, or is a link."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP):
+            raise
+        _log.warning("%s is left over, but was not removed: %s", entry, error.strerror)
 
 
 def _remove_unless_locked(path: Path) -> None:

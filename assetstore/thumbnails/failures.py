@@ -10,11 +10,11 @@ from assetstore.thumbnails.request import ThumbnailRequest
 #: For how many seconds, and how many, failures are cached.
 _FAILURE_SECONDS, _MOST_FAILURES = 600, 10_000
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, int]
 
 
 class Failures:
-    """A cache of failures by version of the file, so that a damaged file in a gallery is rendered only once.
+    """A cache of failures by version of the file and size, so that a damaged file in a gallery is rendered only once.
 
     It keeps the public sentences: the errors would keep their tracebacks and all that these refer to.
     """
@@ -37,4 +37,4 @@ class Failures:
 
 
 def _key(request: ThumbnailRequest) -> _Key:
-    return request.collection_dir, request.name, request.version.etag
+    return request.collection_dir, request.name, request.version.etag, request.size

@@ -214,10 +214,8 @@ class Thumbnails:
             self._pool.lend(_BACKGROUND, background=True) as render,
             self._store.locked(request.collection_dir, request.thumbnail, waits=False),
         ):
-            try:
-                return self._flights.do(_key(request), lambda: self._produce(request, render), timeout=0)
-            except TimeoutError:
-                raise busy("a request is waiting for the same thumbnail") from None
+            # Not as a single flight: a request must not get an error that is due to the low priority.
+            return self._produce(request, render)
 
     def waiting(self) -> int:
         """Returns how many requests are waiting for thumbnails, including those whose thumbnail is being made."""

@@ -179,3 +179,9 @@ def test_no_worker_is_lost_and_none_is_lent_twice_when_many_threads_wait_and_som
     assert outcomes.total() == 3000
     assert outcomes["served"] >= 2000, "nobody who can wait is forgotten"
     assert queue.busy == queue.waiting == queue.waiting_in_background == 0
+
+
+def test_the_background_does_not_take_the_last_free_worker_while_others_are_lent() -> None:
+    queue = FairQueue([1, 2, 3])
+    with queue.lend("a", 30), queue.lend("b", 30), pytest.raises(NoneFree), queue.lend("c", 0.01, background=True):
+        pass

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 
 from assetstore.names import PRIVATE_FOLDER
-from assetstore.storage.thumbnail_sizes import LEAVING, PREVIEW, SizeRules, size_of, with_ending
+from assetstore.storage.thumbnail_sizes import LEAVING, PREVIEW, SPECIFY_SIZES, SizeRules, size_of, with_ending
 
 #: A file that prevents a rename from replacing the folder of sizes, because the folder is not empty. A process that
 #: removes the thumbnails of retired sizes holds its lock.
@@ -112,7 +112,7 @@ class DiskSizes:
             for size in self._rules.previews:
                 self._marker(size, PREVIEW).touch()
                 self._add(size, True)
-        self.retire(former)
+        self.retire(former - SPECIFY_SIZES)
         for size in former:
             self._marker(size, PREVIEW).unlink(missing_ok=True)
 

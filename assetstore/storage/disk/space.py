@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from assetstore.errors import StorageFault
+from assetstore.errors import AssetError, StorageFault
 from assetstore.files.faults import faults
 from assetstore.files.private_folders import private_folder
 from assetstore.files.unfinished import sweep
@@ -70,11 +70,14 @@ class DiskSpace:
                 DiskTrash(collection_dir, self._layout.originals(collection_dir)).fill_reserve()
 
     def sweep(self) -> None:
-        """Removes files that a crash left. Raises StorageFault."""
-        with faults():
-            for collection_dir in self._layout.collection_dirs:
-                for folder in (self._layout.originals(collection_dir), self._layout.thumbnails(collection_dir)):
-                    sweep(private_folder(folder), _SPARED)
+        """Removes files that a crash left. A folder that cannot be used is logged, and does not stop the others."""
+        for collection_dir in self._layout.collection_dirs:
+            for folder in (self._layout.originals(collection_dir), self._layout.thumbnails(collection_dir)):
+                try:
+                    with faults():
+                        sweep(private_folder(folder), _SPARED)
+                except AssetError as error:
+                    _log.warning("nothing was swept in %s: %s", folder, error.detail or error.public)
 
     def probe(self) -> None:
         """Writes and removes a small file in each folder of originals. Raises OutOfSpace, StorageFault."""

@@ -11,9 +11,7 @@ import contextlib
 import io
 import itertools
 import os
-import shutil
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Set
@@ -24,6 +22,7 @@ from assetstore.errors import StorageFault
 from assetstore.files.faults import faults
 from assetstore.files.locks import locked
 from assetstore.files.private_folders import make_private, private_folder
+from assetstore.files.unfinished import rendering_folder
 from assetstore.storage.disk.files import open_file, relative_path, version
 from assetstore.storage.disk.layout import DiskLayout
 from assetstore.storage.disk.sizes import DiskSizes
@@ -97,12 +96,10 @@ class DiskThumbnails:
         with faults():
             thumbnails.mkdir(exist_ok=True)  # the whole folder may have been deleted by hand
             make_private(private_folder(thumbnails))
-            folder = Path(tempfile.mkdtemp(prefix="thumbnail-", dir=private_folder(thumbnails)))
-        try:
+        with contextlib.ExitStack() as stack:
+            with faults():
+                folder = stack.enter_context(rendering_folder(private_folder(thumbnails)))
             yield DiskThumbnail(folder / "picture", thumbnails / name, self._sizes_of(collection_dir))
-        finally:
-            # A tool that was killed may still be closing files there. The next start removes what is left.
-            shutil.rmtree(folder, ignore_errors=True)
 
     def delete(self, collection_dir: str, root: str, extension: str, spared: Callable[[], Set[int]]) -> None:
         """Removes the thumbnails `ROOT_SCALE.EXT` of one root, except those with a modification time in *spared*.

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from assetstore.names import PRIVATE_FOLDER, is_store_name
 from assetstore.storage.s3.layout import Folder
-from assetstore.storage.thumbnail_sizes import LEAVING, PREVIEW, SizeRules, size_of, with_ending
+from assetstore.storage.thumbnail_sizes import LEAVING, PREVIEW, SPECIFY_SIZES, SizeRules, size_of, with_ending
 
 #: For how many seconds the list of sizes is cached.
 _SECONDS = 10
@@ -93,7 +93,7 @@ class S3Sizes:
                 folder.bucket.put(_key(folder, size, PREVIEW), b"", {})
             self.add(folder, size, True)
         former = previews - self._rules.previews
-        self.retire(folder, former)
+        self.retire(folder, former - SPECIFY_SIZES)
         folder.bucket.delete([_key(folder, size, PREVIEW) for size in former])
 
     def remove_retired(self, folder: Folder, ending: threading.Event) -> None:

@@ -87,12 +87,13 @@ def _watch(reading: int, child: int, limits: Limits, deadline: float, folder: Pa
 def _temporary_bytes(child: int, folder: Path) -> int:
     """Bytes on disk of the files in the folder, and of deleted files that the child or its tool has open."""
     used = {}
-    with contextlib.suppress(OSError):  # files and processes disappear while this code looks at them
-        for path in (*folder.rglob("*"), *_open_files(child)):
-            with contextlib.suppress(OSError):
-                found = path.stat()
-                if path.is_relative_to(folder) or found.st_nlink == 0:
-                    used[found.st_dev, found.st_ino] = found.st_blocks * 512
+    for paths in (folder.rglob("*"), _open_files(child)):
+        with contextlib.suppress(OSError):  # files and processes disappear while this code looks at them
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    found = path.stat()
+                    if path.is_relative_to(folder) or found.st_nlink == 0:
+                        used[found.st_dev, found.st_ino] = found.st_blocks * 512
     return sum(used.values())
 
 

@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 _MODULE = "assetstore.thumbnails.rendering.worker"
 
+#: How much later than its engines a worker is stopped, in seconds.
+_MARGIN_SECONDS = 2
+
 #: How long a job may wait for a worker; browsers do not wait much longer.
 TIMEOUT_SECONDS = 60
 
@@ -163,7 +166,8 @@ class _Worker:
 
     def _answer(self, job: Job) -> dict[str, Any]:
         try:
-            return self._process.ask(asdict(job), self._limits.seconds)
+            # Engines are stopped earlier, by the worker, which then says which one it was.
+            return self._process.ask(asdict(job), self._limits.seconds + _MARGIN_SECONDS)
         except TimeoutError:
             raise Unrenderable("The image takes too long to render.", "the worker and its tools were killed") from None
 

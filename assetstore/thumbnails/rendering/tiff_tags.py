@@ -124,7 +124,9 @@ class _Reader:
             self._add(tags, data[at : at + entry_length])
         children: list[Page] = []
         for child in tags.get(SUB_IFDS, ()) if with_children else ():
-            page, _ = self._page(int(child), with_children=False)
+            if not isinstance(child, int) or child < 0:
+                continue  # no offset at all
+            page, _ = self._page(child, with_children=False)
             children += [] if page is None else [page]
         return Page(tags, tuple(children)), self._number(data[count * entry_length :][:pointer_length])
 

@@ -9,6 +9,7 @@ import pytest
 
 from assetstore.errors import StorageFault
 from assetstore.storage.disk.store import disk_store
+from assetstore.storage.thumbnail_sizes import SizeRules
 from tests.file_operations import path_of
 
 
@@ -91,3 +92,23 @@ def test_a_folder_that_cannot_be_synced_fails_the_test_of_writing(
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(StorageFault):
         store.space.probe()
+
+
+def test_a_sweep_leaves_the_folder_of_a_thumbnail_that_is_being_rendered(tmp_path: Path) -> None:
+    store = disk_store(tmp_path, "originals", "thumbnails", [""])
+    store.space.prepare()
+    with store.originals.thumbnails(SizeRules(32)).new("", "a_100.jpg") as new:
+        store.space.prepare()
+        store.space.sweep()
+        assert new.path.parent.is_dir()
+    assert not new.path.parent.exists()
+
+
+def test_a_sweep_goes_on_after_a_link_and_a_folder_that_is_missing(tmp_path: Path) -> None:
+    store = disk_store(tmp_path, "originals", "thumbnails", ["a", "b"])
+    store.space.prepare()
+    shutil.rmtree(tmp_path / "a/thumbnails")
+    (tmp_path / "b/originals/.asset-server/upload-link").symlink_to("/etc/hostname")
+    (tmp_path / "b/originals/.asset-server/upload-left").write_bytes(b"x")
+    store.space.sweep()
+    assert not (tmp_path / "b/originals/.asset-server/upload-left").exists()
