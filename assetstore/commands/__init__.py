@@ -46,8 +46,8 @@ def _commands() -> None:
     Commands use the same store as the server: BASE_DIR, or the buckets of STORAGE_URL. They read the first of these
     files with settings: the one that ASSETSTORE_SETTINGS names, /etc/asset-server/settings.py, in the container
     /home/specify/settings.py, and settings.py beside server.py. Environment variables take precedence.
-    `doctor --only settings` shows which file and which store it is. Run commands as the user of the server; they never
-    create a store.
+    `doctor --only settings` shows which file and which store it is. Run commands as the user of the server. Only
+    `collections add` creates a store.
 
     \b
     Exit status: 0  success, no problems found

@@ -61,7 +61,7 @@ def test_on_a_terminal_a_command_says_which_store_it_works_on(server: RunningSer
 
 def test_the_help_says_which_settings_and_store_commands_use(tmp_path: Path) -> None:
     printed = " ".join(run_manage(tmp_path, "--help").stdout.split())
-    for part in ("ASSETSTORE_SETTINGS", "/etc/asset-server/settings.py", "never create a store"):
+    for part in ("ASSETSTORE_SETTINGS", "/etc/asset-server/settings.py", "`collections add` creates a store"):
         assert part in printed
 
 
