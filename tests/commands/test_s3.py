@@ -64,7 +64,7 @@ def test_thumbnails_are_pruned_in_the_bucket(server: RunningServer, manage: Mana
     run = manage("thumbnails", "prune", "--most-megabytes", 0, "--json")
     assert [json.loads(line).get("name") for line in run.stdout.splitlines()] == [*["a_100.jpg"] * 2, "a_200.jpg", None]
     assert object_store.request("GET", f"{bucket}/fish/thumbnails/notes.txt") == b"x", "it is no thumbnail"
-    assert server.thumbnail("a.jpg", 200, coll="KU Fish").status == 200, "whoever asks gets it anew"
+    assert server.thumbnail("a.jpg", 200, coll="KU Fish").status == 200, "it is rendered again on request"
 
 
 def test_deleted_and_replaced_objects_are_listed_and_can_be_restored(server: RunningServer, manage: Manage) -> None:

@@ -190,7 +190,7 @@ def test_the_oldest_thumbnails_are_pruned_by_age_and_by_total_size(
     (server.thumbnails / "notes.txt").write_bytes(b"what is not named as thumbnails are stays")
     assert prune(most_bytes=0) == [("total", "a_123.jpg")]
     assert visible_files(server.thumbnails) == ["notes.txt"]
-    assert server.thumbnail("a.jpg", 90).status == 200, "whoever asks gets it anew"
+    assert server.thumbnail("a.jpg", 90).status == 200, "it is rendered again on request"
 
 
 def test_a_thumbnail_renewed_during_pruning_is_not_removed(server: RunningServer) -> None:
