@@ -1,5 +1,6 @@
 """manage.py put, get, delete, metadata, token: against real servers, through cut connections, and again."""
 
+import contextlib
 import csv
 import fcntl
 import hashlib
@@ -522,30 +523,50 @@ def test_memory_use_does_not_grow_with_file_size(server: RunningServer, tmp_path
     assert peaks[1] - peaks[0] < 8 * 1024
 
 
-def test_a_slow_upload_shows_progress_on_a_terminal_only(server: RunningServer, tmp_path: Path) -> None:
+def test_a_slow_upload_shows_progress_on_a_terminal_only(tmp_path: Path) -> None:
     with open(tmp_path / "a.bin", "wb") as file:
         file.truncate(24 * MEGABYTE)
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=_slow_server, args=(listener, server.port))
-    thread.start()
     terminal, end = pty.openpty()
-    variables = environment(ASSET_SERVER_URL=f"http://127.0.0.1:{listener.getsockname()[1]}", TERM="xterm")
-    run = subprocess.run(
-        command("put", str(tmp_path / "a.bin")), env=variables, stdout=subprocess.PIPE, stderr=end, check=False
-    )
-    os.close(end)
-    shown = os.read(terminal, 65536).decode()
+    seen = threading.Event()
+    with _slow_server(seen) as url:
+        variables = environment(ASSET_SERVER_URL=url, TERM="xterm")
+        arguments = command("put", str(tmp_path / "a.bin"))
+        with subprocess.Popen(arguments, env=variables, stdout=subprocess.DEVNULL, stderr=end) as process:
+            os.close(end)
+            shown = b"".join(iter(lambda: _read_terminal(terminal, seen), b"")).decode()
     os.close(terminal)
-    thread.join()
-    listener.close()
-    assert run.returncode == 0
+    assert process.returncode == 0, shown
     assert "Uploading" in shown
     assert "%" in shown
 
 
-def _slow_server(listener: socket.socket, upstream: int) -> None:
-    """Answers for the clock at once, and takes its time with an upload; then it is done."""
-    for pause in (0.0, 0.15):
+def _read_terminal(terminal: int, seen: threading.Event) -> bytes:
+    """The next output on a terminal; empty when the last process that writes to it has ended (EIO on Linux)."""
+    try:
+        output = os.read(terminal, 65536)
+    except OSError:
+        output = b""
+    seen.set()
+    return output
+
+
+@contextlib.contextmanager
+def _slow_server(hurry: threading.Event) -> Iterator[str]:
+    """The address of a server that says the time at once, and receives an upload slowly until *hurry* is set."""
+    with socket.socket() as listener:
+        # A large buffer would accept most of the upload before the client notices that the server is slow.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(60)
+        thread = threading.Thread(target=_answer_twice, args=(listener, hurry))
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def _answer_twice(listener: socket.socket, hurry: threading.Event) -> None:
+    for _ in range(2):
         connection, _ = listener.accept()
         with connection, connection.makefile("rb") as received:
             length = 0
@@ -553,7 +574,7 @@ def _slow_server(listener: socket.socket, upstream: int) -> None:
                 if line.lower().startswith(b"content-length:"):
                     length = int(line.split()[1])
             while length:
-                time.sleep(pause)
+                hurry.wait(0.4)
                 length -= len(received.read(min(length, MEGABYTE)))
             text = f"HTTP/1.1 200 OK\r\nX-Timestamp: {int(time.time())}\r\nContent-Length: 0\r\n\r\n"
             connection.sendall(text.encode())
