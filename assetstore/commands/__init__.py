@@ -4,6 +4,7 @@
 `progress`.
 """
 
+import importlib
 import os
 import pwd
 from collections.abc import Sequence
@@ -11,25 +12,6 @@ from pathlib import Path
 
 import click
 
-from assetstore.commands import (
-    as_of,
-    bags,
-    collections,
-    delete,
-    doctor,
-    get,
-    journal,
-    metadata,
-    migrate,
-    names,
-    put,
-    reconcile,
-    thumbnails,
-    token,
-    trash,
-    usage,
-    verify,
-)
 from assetstore.commands.installation import Installation
 from assetstore.commands.output import printable
 from assetstore.config.loading import SettingsError
@@ -39,7 +21,47 @@ from assetstore.programs import admin_name
 _INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+#: The commands in the order of the help, each with the module that defines it.
+_MODULES = {
+    "trash": "trash",
+    "journal": "journal",
+    "as-of": "as_of",
+    "verify": "verify",
+    "migrate": "migrate",
+    "names": "names",
+    "reconcile": "reconcile",
+    "export": "bags",
+    "import": "bags",
+    "usage": "usage",
+    "thumbnails": "thumbnails",
+    "collections": "collections",
+    "doctor": "doctor",
+    "put": "put",
+    "get": "get",
+    "delete": "delete",
+    "metadata": "metadata",
+    "token": "token",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports the module of a command when the command is used: importing all of them takes as long as most commands."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_MODULES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _MODULES:
+            return None
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+        command = next(
+            value for value in vars(module).values() if isinstance(value, click.Command) and value.name == name
+        )
+        _name_program(command)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def _commands() -> None:
     """Manages the attachments of Specify. All commands can run while the server is running.
 
@@ -58,36 +80,12 @@ def _commands() -> None:
     """
 
 
-_STORE = (
-    trash.trash,
-    journal.journal,
-    as_of.as_of,
-    verify.verify,
-    migrate.migrate,
-    names.names,
-    reconcile.reconcile,
-    bags.export_bag,
-    bags.import_bag,
-    usage.usage,
-    thumbnails.thumbnails,
-    collections.collections,
-    doctor.doctor,
-)
-_CLIENT = (put.put, get.get, delete.delete, metadata.metadata, token.token)
-
-for _command in (*_STORE, *_CLIENT):
-    _commands.add_command(_command)
-
-
 def _name_program(command: click.Command) -> None:
     """Makes the examples in the help, which say `manage.py`, name the program as it was called."""
     command.help = (command.help or "").replace("manage.py", admin_name())
     if isinstance(command, click.Group):
         for subcommand in command.commands.values():
             _name_program(subcommand)
-
-
-_name_program(_commands)
 
 
 def main(arguments: Sequence[str], folder: Path) -> int:
