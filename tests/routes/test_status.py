@@ -46,7 +46,7 @@ def test_a_token_is_for_one_request_only(server: RunningServer) -> None:
 
 
 def test_tokens_of_the_page_expire_like_all_tokens(server: RunningServer) -> None:
-    for age, status_code in ((149, 200), (150, 403), (-160, 403)):
+    for age, status_code in ((140, 200), (150, 403), (-160, 403)):
         answer = with_token(server, token(server, "GET /status/data/trash", age))
         assert answer.status == status_code, age
     assert "TIME_TOLERANCE" in answer.text
