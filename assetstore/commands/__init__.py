@@ -45,7 +45,7 @@ _MODULES = {
 
 
 class _LazyGroup(click.Group):
-    """Imports the module of a command when the command is used: importing all of them takes as long as most commands."""
+    """Imports the module of a command when it is used; importing all of them takes as long as most commands."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(_MODULES)
