@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from assetstore.journal.journal import Journal
 from assetstore.originals.service import Originals
 from assetstore.serving import paste, sockets
 from assetstore.storage.disk.store import disk_store
+from tests import command_server
 
 KEY = "test_attachment_key"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -119,8 +119,7 @@ class Client:
 def run_manage(base: Path, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     """Runs manage.py on a store, as an administrator does, with these environment variables."""
     variables = {"BASE_DIR": str(base), "KEY": KEY, "PATH": os.environ["PATH"], **environ}
-    command = [sys.executable, str(PROJECT / "manage.py"), *map(str, arguments)]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+    done = command_server.run([str(argument) for argument in arguments], variables)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 

@@ -461,14 +461,17 @@ def commands_of_manage() -> list[list[str]]:
 
 
 def test_every_command_of_manage_that_is_written_down_exists_with_its_options() -> None:
-    root: click.Command = assetstore.commands._commands
+    root = assetstore.commands._commands
+    context = click.Context(root)
     used = set()
     for words in commands_of_manage():
-        command, left = root, words
+        command: click.Command | None = root
+        left = words
         while isinstance(command, click.Group) and left and not left[0].startswith("-"):
-            assert left[0] in command.commands, words
-            command, left = command.commands[left[0]], left[1:]
+            command, left = command.get_command(context, left[0]), left[1:]
+            assert command is not None, words
             used.add(command.name)
+        assert command is not None
         known = {name for parameter in command.params for name in parameter.opts} | {"--help", "-h"}
         assert {word.partition("=")[0] for word in left if re.match("--?[a-z]", word)} <= known, words
-    assert used >= set(root.commands), "every command is in the documents"
+    assert used >= set(root.list_commands(context)), "every command is in the documents"

@@ -22,7 +22,7 @@ _INTERRUPTED = 130
 
 
 #: The commands in the order of the help, each with the module that defines it.
-_MODULES = {
+MODULES = {
     "trash": "trash",
     "journal": "journal",
     "as-of": "as_of",
@@ -48,12 +48,12 @@ class _LazyGroup(click.Group):
     """Imports the module of a command when it is used; importing all of them takes as long as most commands."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(_MODULES)
+        return list(MODULES)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in _MODULES:
+        if name not in MODULES:
             return None
-        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+        module = importlib.import_module(f"{__name__}.{MODULES[name]}")
         command = next(
             value for value in vars(module).values() if isinstance(value, click.Command) and value.name == name
         )

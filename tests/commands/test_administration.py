@@ -76,5 +76,5 @@ def test_links_have_targets(name: str) -> None:
 def test_every_command_is_in_the_documentation() -> None:
     pages = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
-    for command in commands._commands.commands:
+    for command in commands.MODULES:
         assert re.search(rf"(?:manage|manage\.py) {command}\b", text), command

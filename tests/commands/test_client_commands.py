@@ -25,7 +25,7 @@ from assetstore.client.asset_client import RemoteServer
 from assetstore.client.http_client import Address
 from assetstore.client.receipts import COLUMNS
 from assetstore.errors import BadRequest
-from tests import pictures
+from tests import command_server, pictures
 from tests.support import KEY, PROJECT, RunningServer, visible_files
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
@@ -47,15 +47,7 @@ def manage(server: RunningServer, tmp_path: Path) -> Manage:
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         variables = {"ASSET_SERVER_URL": f"http://127.0.0.1:{server.port}", **variables}
-        return subprocess.run(
-            command(*arguments),
-            env=environment(**variables),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return command_server.run(arguments, environment(**variables), tmp_path)
 
     return run
 
