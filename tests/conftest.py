@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis import is_hypothesis_test
 
 from tests.isolation import remove_settings
 from tests.object_store import BUCKETS, ObjectStore, running
@@ -17,8 +18,20 @@ from tests.support import KEY, GranianServer, RunningServer
 remove_settings(os.environ)
 
 # Tests are never timed, because the machine may be busy.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("acceptance", deadline=None, max_examples=1000)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Property-based tests try more examples in `script/acceptance tests`."""
+    hypothesis.settings.load_profile("acceptance" if "properties" in config.option.markexpr else "quick")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks property-based tests, so that `script/acceptance tests` selects them."""
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("properties")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -85,11 +85,9 @@ class Disk:
 
 
 MODERN = Disk("links", {})
-DISKS = [
-    MODERN,
-    Disk("no links", {"link": errno.EPERM}),
-    Disk("neither links nor exchanges", {"link": errno.EOPNOTSUPP, "exchange": errno.EINVAL}),
-]
+WITHOUT_LINKS = Disk("no links", {"link": errno.EPERM})
+OLD = Disk("neither links nor exchanges", {"link": errno.EOPNOTSUPP, "exchange": errno.EINVAL})
+DISKS = [MODERN, WITHOUT_LINKS, OLD]
 
 
 class Crash(BaseException):
@@ -452,8 +450,7 @@ class HistoriesWithoutTrash(Histories):
     keeps_trash = False
 
 
-QUICK = settings(
-    max_examples=40,
+MACHINES = settings(
     stateful_step_count=50,
     deadline=None,
     derandomize=True,
@@ -461,12 +458,15 @@ QUICK = settings(
 )
 
 
-def test_no_acknowledged_version_is_ever_lost() -> None:
-    run_state_machine_as_test(Histories, settings=QUICK)
+@pytest.mark.parametrize("examples", [15, pytest.param(200, marks=pytest.mark.acceptance)])
+def test_no_acknowledged_version_is_ever_lost(examples: int) -> None:
+    run_state_machine_as_test(Histories, settings=settings(MACHINES, max_examples=examples))
 
 
-def test_without_a_trash_a_name_still_has_the_old_or_the_new_version() -> None:
-    run_state_machine_as_test(HistoriesWithoutTrash, settings=settings(QUICK, max_examples=30, stateful_step_count=25))
+@pytest.mark.parametrize("examples", [10, pytest.param(200, marks=pytest.mark.acceptance)])
+def test_without_a_trash_a_name_still_has_the_old_or_the_new_version(examples: int) -> None:
+    few_steps = settings(MACHINES, max_examples=examples, stateful_step_count=25)
+    run_state_machine_as_test(HistoriesWithoutTrash, settings=few_steps)
 
 
 # Every point of every operation, one after the other.
@@ -482,7 +482,11 @@ OPERATIONS: dict[str, tuple[State, State]] = {
     "purge": ((b"old", [b"trashed"]), (b"old", [])),
 }
 NAMES = pytest.mark.parametrize("key", KEYS[:2], ids=["short name", "long name"])
-ON_ALL_DISKS = pytest.mark.parametrize("disk", DISKS, ids=lambda disk: disk.name)
+ON_ALL_DISKS = pytest.mark.parametrize(
+    "disk",
+    [MODERN, pytest.param(WITHOUT_LINKS, marks=pytest.mark.acceptance), OLD],
+    ids=lambda disk: disk.name,
+)
 
 
 class Victim(Histories):

@@ -10,12 +10,18 @@ from assetstore.thumbnails.rendering.job import Job, Limits
 from tests import pictures
 
 
+@pytest.fixture(scope="module")
+def photograph() -> bytes:
+    """A HEIC file with three previews; encoding it takes a second."""
+    return pictures.encoded(pictures.scene(1600, 1200), "HEIF", thumbnails=[160, 320, 640])
+
+
 @pytest.mark.parametrize(("wanted", "decoded"), [(100, 160), (160, 160), (161, 320), (640, 640), (641, None)])
 def test_the_smallest_sufficient_preview_is_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: int, decoded: int | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photograph: bytes, wanted: int, decoded: int | None
 ) -> None:
     source, target = tmp_path / "a.heic", tmp_path / "thumbnail"
-    source.write_bytes(pictures.encoded(pictures.scene(1600, 1200), "HEIF", thumbnails=[160, 320, 640]))
+    source.write_bytes(photograph)
     sizes: list[int | None] = []
     load = pillow_heif.heif.HeifThumbnail.load
 
