@@ -186,7 +186,19 @@ class Stage:
         port, _ = two_free_ports()
         own = {"BASE_DIR": str(self.base), "PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "ATTACHMENT_KEY": KEY}
         command = [str(project / ".venv/bin/python"), str(project / "server.py")]
-        return self.start(command, port, PATH=TOOLS, **own, **environ), port
+        return self.start(command, port, PATH=TOOLS, **{**own, **environ}), port
+
+    def copied_base(self) -> Path:
+        """Copies the store, and dates the thumbnails now.
+
+        An earlier version does not know the marks of current thumbnails, but uses those newer than the original.
+        """
+        base = self.folder / "earlier"
+        for folder in ("originals", "thumbnails"):
+            shutil.copytree(self.base / folder, base / folder, ignore=shutil.ignore_patterns(".asset-server"))
+        for thumbnail in (base / "thumbnails").iterdir():
+            thumbnail.touch()
+        return base
 
     def nginx(self, port: int, inside: str) -> int:
         """Starts nginx with a configuration of its own; returns its process."""
@@ -245,8 +257,9 @@ def ways(stage: Stage, earlier: Path | None) -> dict[str, Way]:
     add(ONE, *stage.server(SERVER="granian"))
     add(TWO, *stage.server(**granian))
     if earlier:
-        add(EARLIER, *stage.server(earlier))
-        add(EARLIER_TWO, *stage.server(earlier, PROCESSES="2"))
+        base = {"BASE_DIR": str(stage.copied_base())}
+        add(EARLIER, *stage.server(earlier, **base))
+        add(EARLIER_TWO, *stage.server(earlier, **base, PROCESSES="2"))
     files_of_tls = {"TLS_CERTIFICATE": "fullchain.pem", "TLS_KEY": "privkey.pem"}
     secure = stage.server(**granian, **{name: f"{stage.certificate}/{file}" for name, file in files_of_tls.items()})
     add(HTTPS, *secure)
