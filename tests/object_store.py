@@ -78,8 +78,12 @@ class ObjectStore:
         address = f"{self.endpoint}{path}" + (f"?{query}" if query else "")
         asked = urllib.request.Request(address, body if method == "PUT" else None, signed, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(asked, timeout=10) as response:
-            return response.read(), {name.lower(): value for name, value in response.headers.items()}
+        try:
+            with opener.open(asked, timeout=10) as response:
+                return response.read(), {name.lower(): value for name, value in response.headers.items()}
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise
 
     def unfinished_uploads(self, bucket: str = BUCKETS[0]) -> int:
         """Returns how many multipart uploads were neither completed nor aborted."""

@@ -904,9 +904,9 @@ def closed(folder):
 needed = [Path(sys.base_prefix), Path(sys.prefix), Path.cwd()]
 hidden = {folder: closed(folder)[0] for folder in needed if closed(folder) and not set(folder.parents) & set(needed)}
 if hidden:
-    if ctypes.CDLL(None).unshare(0x00020000):  # CLONE_NEWNS
+    is_refused = ctypes.CDLL(None).unshare(0x00020000)  # CLONE_NEWNS
+    if is_refused or subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True).returncode:
         sys.exit("no mounts of its own")
-    mount("--make-rprivate", "/")
     asides = {folder: tempfile.mkdtemp() for folder in hidden}
     for folder, aside in asides.items():
         mount("--bind", folder, aside)

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from tests.support import PROJECT
 
 LOCK = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 MACHINES = ("x86_64", "aarch64", "armv7l")
 
 
