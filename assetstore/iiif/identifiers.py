@@ -1,8 +1,8 @@
 """IIIF identifiers: which page of which original an address names.
 
-The identifier is the store name; with collections, it is `COLLECTION/NAME`. `;page=N` at its end selects a page of a PDF
-or TIFF; without it, the first one. The web server has decoded the address, once, so a slash in an identifier may have
-been sent as `/` or as `%2F`.
+The identifier is the store name; with collections, it is `COLLECTION/NAME`. `;page=N` at its end selects a page of a
+PDF or TIFF; without it, the first one. The web server has decoded the address, once, so a slash in an identifier may
+have been sent as `/` or as `%2F`.
 """
 
 import re
@@ -56,7 +56,9 @@ def parse(text: str, has_collections: bool) -> Identifier:
     file, page = (match[1], int(match[2])) if match else (text, 1)
     collection, slash, name = file.rpartition("/")
     if has_collections and not slash:
-        raise NotFound("The identifier must have the form COLLECTION/NAME, because this server has several collections.")
+        raise NotFound(
+            "The identifier must have the form COLLECTION/NAME, because this server has several collections."
+        )
     if slash and not has_collections:
         raise NotFound("There is no such file.")
     return Identifier(collection if has_collections else None, names.store_name(name), page)

@@ -11,7 +11,7 @@ ended, are made when they are requested, or by `manage.py thumbnails warm`.
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 from assetstore.errors import AssetError, NotFound, Unavailable, Unrenderable, UnsupportedType
 from assetstore.thumbnails.service import Thumbnails
@@ -36,12 +36,17 @@ class Previews:
 
     Parameters:
         thumbnails: of the store.
-        sizes: in pixels (PREVIEW_SIZES); if there are none, nothing is made.
+        sizes: in pixels (PREVIEW_SIZES).
+        prepare: makes what else is cached for an original, by collection folder and name, after its previews; None for
+            nothing. It may raise the errors of `Thumbnails.open`.
     """
 
-    def __init__(self, thumbnails: Thumbnails, sizes: Set[int]) -> None:
+    def __init__(
+        self, thumbnails: Thumbnails, sizes: Set[int], prepare: Callable[[str, str], object] | None = None
+    ) -> None:
         self._thumbnails = thumbnails
         self._sizes = sorted(sizes)
+        self._prepare = prepare
         self._changed = threading.Condition()
         self._queue: OrderedDict[tuple[str, str], int] = OrderedDict()  # originals, and how often they were tried
         self._is_full = False
@@ -50,10 +55,10 @@ class Previews:
 
     def add(self, collection_dir: str, name: str) -> None:
         """Has the previews of an original made that was added or replaced. Returns at once."""
-        if not self._sizes:
+        if not self._sizes and self._prepare is None:
             return
         try:
-            self._thumbnails.name(name, self._sizes[0])
+            self._thumbnails.name(name, 1)
         except UnsupportedType:
             return
         with self._changed:
@@ -123,6 +128,8 @@ class Previews:
                 if self._ending.is_set():
                     return
                 self._thumbnails.open(collection_dir, name, size, client=_CLIENT, background=True).file.close()
+            if self._prepare is not None:
+                self._prepare(collection_dir, name)
         except NotFound:
             return  # deleted meanwhile
         except Unrenderable as error:
