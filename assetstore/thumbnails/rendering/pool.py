@@ -18,7 +18,7 @@ from typing import Any
 from assetstore.concurrency.fair_queue import FairQueue, NoneFree
 from assetstore.concurrency.worker_process import WorkerProcess
 from assetstore.errors import AssetError, Unavailable, Unrenderable
-from assetstore.thumbnails.rendering.job import AnyJob, Limits, seconds
+from assetstore.thumbnails.rendering.job import AnyJob, Limits, PagesJob, PyramidJob, RegionJob, seconds
 from assetstore.thumbnails.rendering.refusals import KINDS
 
 _log = logging.getLogger(__name__)
@@ -30,6 +30,9 @@ _MARGIN_SECONDS = 2
 
 #: How long a job may wait for a worker; browsers do not wait much longer.
 TIMEOUT_SECONDS = 60
+
+#: The kinds of jobs that are no thumbnails, for metrics.
+_NAMES: dict[type[AnyJob], str] = {PagesJob: "pages", PyramidJob: "pyramid", RegionJob: "region"}
 
 #: The niceness of rendering in the background: the lowest priority, so that uploads are not slower. If other programs
 #: use all processors, large images may exceed the time limit.
@@ -67,7 +70,8 @@ class RenderPool:
         self._all = [_Worker(limits) for _ in range(workers)]
         self._queue = FairQueue(self._all)
         self._closed = False
-        #: Called after every job: format of the original, "made" or the error's name, seconds.
+        #: Called after every job: format of the original, or the kind of job if it is no thumbnail, "made" or the
+        #: error's name, seconds.
         self.on_render: Callable[[str, str, float], None] = lambda _format, _outcome, _seconds: None
 
     def render(self, job: AnyJob, client: str, *, background: bool = False) -> None:
@@ -120,7 +124,7 @@ class RenderPool:
             outcome = type(error).__name__
             raise
         finally:
-            self.on_render(job.decoder, outcome, time.monotonic() - began)
+            self.on_render(_NAMES.get(type(job)) or job.decoder, outcome, time.monotonic() - began)
 
     def close(self) -> None:
         """Stops all workers and their children; none is started again."""
