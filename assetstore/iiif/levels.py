@@ -20,7 +20,8 @@ def scale_factors(width: int, height: int) -> list[int]:
 
 def sizes(width: int, height: int) -> list[tuple[int, int]]:
     """Returns the sizes of the whole picture that are offered, smallest first; at least one."""
-    found, factor = [], 1
+    found: list[tuple[int, int]] = []
+    factor = 1
     while True:
         size = (max(1, -(-width // factor)), max(1, -(-height // factor)))
         if max(size) <= _LEAST and found:

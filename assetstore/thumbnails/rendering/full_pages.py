@@ -47,7 +47,8 @@ def open_page(decoder: str, descriptor: int, number: int, limits: Limits, fail_o
             raise refusals.damaged(f"there is no page {number}")
         return open_level(descriptor, pages[number], {"page": number}, fail_on, access="sequential")
     picture = open_header(decoder, descriptor, fail_on, **({"shrink": shrink} if shrink > 1 else {}))
-    pixels.check(picture.width, picture.height, limits, is_streamed=is_streamed(decoder, descriptor, picture))
+    if not is_streamed(decoder, descriptor, picture):
+        pixels.check(picture.width, picture.height, limits)
     picture = libvips_color.in_srgb(picture)
     if decoder == "gif":
         return libvips.uncovered_is_transparent(picture, headers.gif_first_frame(descriptor))

@@ -65,8 +65,10 @@ def _pages(job: PagesJob) -> list[Described]:
     if module is None:
         raise Unavailable(f"The server cannot render this file: {engine.title} is not installed.", retry_after=300)
     if job.decoder == "pdf":
-        return [Described(*size, 1, number, True) for number, size in enumerate(module.page_sizes(job.source))]
+        sizes: list[tuple[int, int]] = module.page_sizes(job.source)
+        return [Described(*size, 1, number, True) for number, size in enumerate(sizes)]
     has_own = engine in (engines.LIBHEIF, engines.LIBRAW)
+    size: tuple[int, int]
     size = module.upright_size(job.source) if has_own else pillow.upright_size(job.source, job.decoder)
     return [Described(*size, 1, 0, True)]
 

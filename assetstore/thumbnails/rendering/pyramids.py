@@ -13,11 +13,15 @@ from typing import Any
 
 import pyvips
 
-from assetstore.thumbnails.rendering import full_pages, libvips, orientation, refusals
+from assetstore.errors import OutOfSpace
+from assetstore.thumbnails.rendering import full_pages, libvips, orientation, refusals, tools
 from assetstore.thumbnails.rendering.job import Limits, PyramidJob
 
 #: The side of the tiles in pixels: that of the tiles that viewers request.
 TILE = 512
+
+#: The longest side of a page in pixels; more would require too much memory for a row of tiles.
+_LONGEST_SIDE = 100_000
 
 #: How often to write the progress, in seconds.
 _PROGRESS_SECONDS = 0.2
@@ -42,6 +46,7 @@ def make(job: PyramidJob, limits: Limits) -> str:
         try:
             return _as_far_as_possible(save, job, limits)
         except pyvips.Error as error:
+            _check_space(job, f"libvips: {error}")
             raise libvips.explained(job.decoder, descriptor, f"libvips: {error}") from None
 
 
@@ -66,6 +71,12 @@ def _make_of_pdf(job: PyramidJob, limits: Limits) -> str:
     page = pdfium.full_page(job.source, job.page)
     _save(pyvips.Image.new_from_array(page).copy(interpretation="srgb"), job)
     return ""
+
+
+def _check_space(job: PyramidJob, complaint: str) -> None:
+    """Raises OutOfSpace if there is too little space for the pyramid: libvips does not say that."""
+    if tools.disk_is_full(Path(job.target).parent):
+        raise OutOfSpace("The server's disk is full; the image cannot be prepared for zooming.", complaint)
 
 
 def _as_far_as_possible(save: Callable[[str], None], job: PyramidJob, limits: Limits) -> str:
@@ -103,10 +114,6 @@ def _save(picture: Any, job: PyramidJob) -> None:
         keep="none",
         **compression,
     )
-
-
-#: The longest side of a page in pixels; more would require too much memory for a row of tiles.
-_LONGEST_SIDE = 200_000
 
 
 def _report(picture: Any, path: str) -> None:

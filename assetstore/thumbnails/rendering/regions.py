@@ -1,5 +1,6 @@
 """Renders a part of a page at the requested size, from its pyramid or from the original."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,13 +69,17 @@ def _reduced_jpeg(width: int, height: int, shrink: int, load: Callable[[int], An
 def _levels_of_pyramid(descriptor: int, width: int) -> list[_Level]:
     first = _load_level(descriptor, 0)
     number = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
+    pictures = [first, *(_load_level(descriptor, index) for index in range(1, number))]
     # The page may have been rendered at another size than its header says.
     unit = width / first.width
-    levels = []
-    for index in range(number):
-        picture = first if index == 0 else _load_level(descriptor, index)
-        levels.append(_Level(unit * 2**index, picture.width, picture.height, lambda picture=picture: picture))
-    return levels
+    return [
+        _Level(unit * 2**index, picture.width, picture.height, functools.partial(_same, picture))
+        for index, picture in enumerate(pictures)
+    ]
+
+
+def _same(picture: Any) -> Any:
+    return picture
 
 
 def _load_level(descriptor: int, index: int) -> Any:

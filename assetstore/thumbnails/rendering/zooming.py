@@ -20,6 +20,9 @@ _ANY_SIZE = 100_000
 #: The formats of which pages are read at full size without being rendered first.
 _READ_DIRECTLY = ("jpeg", "png", "gif", "tiff", "webp", "avif", "svg", "pdf")
 
+#: The engines whose libraries do that.
+_DIRECT_ENGINES = (engines.LIBVIPS, engines.PDFIUM)
+
 
 def run(job: PagesJob | PyramidJob | RegionJob, limits: Limits) -> str:
     """Does a job; returns a note for the log, empty if there were no problems.
@@ -57,24 +60,21 @@ def _make_pyramid(job: PyramidJob, limits: Limits) -> str:
         try:
             return attempt(functools.partial(pyramids.make, job, limits))
         except Unrenderable as error:
-            if isinstance(error, refusals.Encrypted) or job.page > 0 or "too l" in error.public:
+            if isinstance(error, refusals.Encrypted) or job.page > 0:
                 raise
             failure = error
     upright = Path(job.target).parent / "upright.png"
+    others = [engine for engine in engines.TABLE[job.decoder] if failure is None or engine not in _DIRECT_ENGINES]
+    if failure is not None and (job.decoder == "pdf" or not others):
+        raise failure
     try:
         thumbnail = Job(job.source, str(upright), job.decoder, "png", _ANY_SIZE, job.niceness)
-        note = engines.render(
-            thumbnail, limits, [engine for engine in engines.TABLE[job.decoder] if not failure or engine not in _TRIED]
-        )
-    except Unrenderable as error:
+        note = engines.render(thumbnail, limits, others)
+    except (Unrenderable, Unavailable) as error:
         raise failure or error from None
     upright_job = dataclasses.replace(job, source=str(upright), decoder="png", page=0)
     attempt(functools.partial(pyramids.make_of_upright, upright_job, limits))
     return note
-
-
-#: The engines whose libraries read pages directly.
-_TRIED = (engines.LIBVIPS, engines.PDFIUM)
 
 
 def _load_engine(decoder: str) -> None:
