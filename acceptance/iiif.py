@@ -63,6 +63,9 @@ for test, results in run_tests(server):
     print(json.dumps([test.name, [list(one) for one in results if isinstance(one, ValidationFailure)], len(results)]))
 """
 
+#: The share of the segments of random addresses that are composed of random pieces.
+_SHARE_OF_NONSENSE = 0.15
+
 #: The slowest thumbnail while scans are opened, in seconds.
 _SLOWEST = 2.0
 
@@ -133,15 +136,27 @@ def hostile_addresses(client: Client, number: int, seed: int) -> bool:
     ]
     atoms += ["%00", "90", "!270", "361", "45", "default.jpg", "gray.png", "bitonal.webp", "color.tif", "x" * 3000, "٣"]
 
-    def segment() -> str:
-        return "".join(numbers.choice(atoms) for _ in range(numbers.choice((1, 1, 1, 2, 3))))
+    def number_text() -> str:
+        return str(numbers.choice((0, 1, 100, 512, numbers.randrange(50_000), numbers.randrange(10**12), -1)))
+
+    def plausible() -> list[str]:
+        region = numbers.choice(("full", "square", ",".join(number_text() for _ in range(4)), "pct:0,0,5,5"))
+        size = numbers.choice(("max", f"{number_text()},", f",{number_text()}", "!300,300", f"{number_text()},300"))
+        return [region, size, numbers.choice(("0", "90", "!180", "45")), numbers.choice(("default.jpg", "gray.png"))]
+
+    def segments() -> list[str]:
+        found = plausible()
+        for index in range(4):
+            if numbers.random() < _SHARE_OF_NONSENSE:
+                found[index] = "".join(numbers.choice(atoms) for _ in range(numbers.choice((1, 1, 2, 3))))
+        return found[: numbers.choice((0, 1, 3, 4, 4, 4, 4, 4, 4, 4))]
 
     def address() -> str:
         name = numbers.choice(names)
         name = name if "%" in name else quote(name, safe=";=/")
-        rest = "/".join(segment() for _ in range(numbers.choice((0, 1, 3, 4, 4, 4, 4, 5))))
-        ending = numbers.choice(("", "", "", "/info.json"))
-        raw = f"/iiif/{numbers.choice(('2', '3', '3', '3', '4', 'state'))}/{name}/{rest}{ending}"
+        rest = "/".join(segments())
+        ending = numbers.choice(("",) * 12 + ("/info.json",))
+        raw = f"/iiif/{numbers.choice(('2', '3', '3', '3', '3', '3', '4', 'state'))}/{name}/{rest}{ending}"
         return "".join(letter if " " < letter < "\x7f" else quote(letter) for letter in raw)
 
     addresses = [address() for _ in range(number)]

@@ -68,9 +68,8 @@ def _pages(job: PagesJob) -> list[Described]:
         sizes: list[tuple[int, int]] = module.page_sizes(job.source)
         return [Described(*size, 1, number, True) for number, size in enumerate(sizes)]
     has_own = engine in (engines.LIBHEIF, engines.LIBRAW)
-    size: tuple[int, int]
-    size = module.upright_size(job.source) if has_own else pillow.upright_size(job.source, job.decoder)
-    return [Described(*size, 1, 0, True)]
+    width, height = module.upright_size(job.source) if has_own else pillow.upright_size(job.source, job.decoder)
+    return [Described(width, height, 1, 0, True)]
 
 
 def _by_libvips(job: PagesJob) -> Described:
