@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from assetstore.files.private_folders import private_folder
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.storage import pyramid_names
 from assetstore.storage.disk.pyramids import DiskPyramid, DiskPyramids
@@ -21,6 +22,11 @@ from assetstore.storage.models import CachedPyramid
 from assetstore.storage.s3.client import PART_BYTES, existing
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.object_info import Found
+
+
+def local_folder(base: Path) -> Path:
+    """Returns the folder in BASE_DIR with the private folder of local copies."""
+    return private_folder(base) / pyramid_names.FOLDER
 
 
 class S3Pyramids:
@@ -35,7 +41,8 @@ class S3Pyramids:
     def __init__(self, layout: Layout, base: Path, most_bytes: int) -> None:
         self._layout = layout
         self.most_bytes = most_bytes
-        self._local = DiskPyramids(base, [""], lambda _collection_dir: base, most_bytes)
+        folder = local_folder(base)
+        self._local = DiskPyramids(base, [""], lambda _collection_dir: folder, most_bytes)
 
     def find(self, collection_dir: str, name: str, page: int, modified_ns: int) -> Path | None:
         """Returns the path of a local copy of a pyramid with this modification time, which it fetches if necessary.
