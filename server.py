@@ -42,8 +42,8 @@ from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
 from assetstore.programs import DOCTOR_AGENT
 from assetstore.routes import iiif, responses, status
-from assetstore.routes.access import ReadAccess
 from assetstore.routes.delivery import Delivery
+from assetstore.routes.read_access import ReadAccess
 from assetstore.routes.responses import VIEWS, plain
 from assetstore.serving.admission import Admission
 from assetstore.storage.models import StoredFile
