@@ -52,6 +52,18 @@ EXCEPTIONS = (
     ),
 )
 
+#: Names in random addresses: those that exist, and others.
+_NAMES = ("a.jpg", "big.tif", "bomb.png", "a.pdf;page=2") * 8
+_NAMES += ("missing.jpg", "../../etc/passwd", "..%2F..%2Fetc%2Fpasswd", "%2e%2e/key", ".asset-server/key", "a.jpg%00")
+_NAMES += ("a.pdf;page=99999", "a.jpg;page=-1", "", "/", "\\", "☃")
+
+#: Pieces of segments that make no sense.
+_PIECES = (
+    *("full", "max", "square", "0", "-1", "1", "512", "99999999999999999999", "NaN", "inf", "1e308", "pct:", "^", "!"),
+    *(",", ",,,", "0,0,0,0", "0,0,512,512", "pct:50,50,50,50", "512,", ",512", "!200,200", "..", "%2F", "%", "%00"),
+    *("90", "!270", "361", "45", "default.jpg", "gray.png", "bitonal.webp", "color.tif", "x" * 3000, "٣"),
+)
+
 _RUN = """
 import json, sys
 from iiif_validator.validate import run_tests
@@ -109,32 +121,6 @@ def _is_exception(version: str, name: str, failure: list[object]) -> bool:
 def hostile_addresses(client: Client, number: int, seed: int) -> bool:
     """Requests random addresses; returns whether each had a right response."""
     numbers, statuses = random.Random(seed), Counter[int]()
-    names = [
-        "a.jpg",
-        "big.tif",
-        "bomb.png",
-        "a.pdf;page=2",
-        "missing.jpg",
-        "../../etc/passwd",
-        "..%2F..%2Fetc%2Fpasswd",
-    ]
-    names += ["%2e%2e/key", ".asset-server/key", "a.jpg%00", "a.pdf;page=99999", "a.jpg;page=-1", "", "/", "\\", "☃"]
-    atoms = ["full", "max", "square", "0", "-1", "1", "512", "99999999999999999999", "NaN", "inf", "1e308", "pct:", "^"]
-    atoms += [
-        "!",
-        ",",
-        ",,,",
-        "0,0,0,0",
-        "0,0,512,512",
-        "pct:50,50,50,50",
-        "512,",
-        ",512",
-        "!200,200",
-        "..",
-        "%2F",
-        "%",
-    ]
-    atoms += ["%00", "90", "!270", "361", "45", "default.jpg", "gray.png", "bitonal.webp", "color.tif", "x" * 3000, "٣"]
 
     def number_text() -> str:
         return str(numbers.choice((0, 1, 100, 512, numbers.randrange(50_000), numbers.randrange(10**12), -1)))
@@ -148,11 +134,11 @@ def hostile_addresses(client: Client, number: int, seed: int) -> bool:
         found = plausible()
         for index in range(4):
             if numbers.random() < _SHARE_OF_NONSENSE:
-                found[index] = "".join(numbers.choice(atoms) for _ in range(numbers.choice((1, 1, 2, 3))))
+                found[index] = "".join(numbers.choice(_PIECES) for _ in range(numbers.choice((1, 1, 2, 3))))
         return found[: numbers.choice((0, 1, 3, 4, 4, 4, 4, 4, 4, 4))]
 
     def address() -> str:
-        name = numbers.choice(names)
+        name = numbers.choice(_NAMES)
         name = name if "%" in name else quote(name, safe=";=/")
         rest = "/".join(segments())
         ending = numbers.choice(("",) * 12 + ("/info.json",))

@@ -19,6 +19,11 @@ _THRESHOLD = 128
 
 _QUALITY = {"jpeg": 90, "webp": 85}
 
+#: The operations of libvips for most parts. Their parameters are looked up here, once, and not again in each child
+#: process. This runs none of them, so that no threads are started before a fork.
+for _operation in ("tiffload_source", "crop", "jpegsave_buffer", "resize", "cast", "colourspace"):
+    pyvips.voperation.Introspect.get(_operation)
+
 
 class _Level(NamedTuple):
     """A smaller version of the stored page: by how much it is smaller, and how to open it."""
@@ -69,17 +74,17 @@ def _reduced_jpeg(width: int, height: int, shrink: int, load: Callable[[int], An
 def _levels_of_pyramid(descriptor: int, width: int) -> list[_Level]:
     first = _load_level(descriptor, 0)
     number = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
-    pictures = [first, *(_load_level(descriptor, index) for index in range(1, number))]
     # The page may have been rendered at another size than its header says.
     unit = width / first.width
     return [
-        _Level(unit * 2**index, picture.width, picture.height, functools.partial(_same, picture))
-        for index, picture in enumerate(pictures)
+        _Level(
+            unit * 2**index,
+            max(1, first.width >> index),
+            max(1, first.height >> index),
+            functools.partial(_load_level, descriptor, index),
+        )
+        for index in range(number)
     ]
-
-
-def _same(picture: Any) -> Any:
-    return picture
 
 
 def _load_level(descriptor: int, index: int) -> Any:
