@@ -117,7 +117,7 @@ class AssetServer:
                 raise NotFound("The collection was removed from the asset server during the upload.")
             # Also for a new original: an earlier one of this name may have been removed by hand.
             self.thumbnails.discard(collection_dir, name)
-            self.previews.add(collection_dir, name)
+            self.previews.add(collection_dir, name, upload.size)
         return plain("Ok.")
 
     def filedelete(self) -> bottle.HTTPResponse:

@@ -9,7 +9,7 @@ import importlib.util
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -307,15 +307,12 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
         task.start()
     metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
     images = open_images(settings, originals, pool, waiters)
-    previews = Previews(thumbnails, settings.preview_sizes, _preparing(settings, images))
+    least = settings.pyramid_upload_bytes
+    prepare = None if least is None else functools.partial(images.prepare, least_bytes=least)
+    previews = Previews(thumbnails, settings.preview_sizes, prepare, least or 0)
     return AppContext(
         settings, collections, originals, thumbnails, images, previews, pool, metadata, health, metrics, tasks
     )
-
-
-def _preparing(settings: Settings, images: Images) -> Callable[[str, str], object] | None:
-    least = settings.pyramid_upload_bytes
-    return None if least is None else functools.partial(images.prepare, least_bytes=least)
 
 
 def _open_journal(journal: Journal) -> None:

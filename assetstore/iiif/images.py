@@ -44,6 +44,9 @@ _MOST_PICTURES = 5000
 #: The size of the cache of parts in memory, in bytes: some hundred tiles.
 _CACHE_BYTES = 32 << 20
 
+#: Of how many pages of an original pyramids are made in advance.
+_PAGES_IN_ADVANCE = 20
+
 #: By how much a JPEG must be reduced to be rendered quickly without a pyramid: its decoder does that.
 _QUICK_REDUCTION = 8
 
@@ -180,12 +183,15 @@ class Images:
     def prepare(self, collection_dir: str, name: str, least_bytes: int = 0) -> int:
         """Makes the pyramids of an original in the background, unless it has fewer bytes; returns how many it made.
 
+        Of a long PDF, only the first pages get one.
+
         Raises as `picture`, and OutOfSpace.
         """
         if self._storage.version(collection_dir, name).size < least_bytes:
             return 0
         picture = self.picture(collection_dir, name, client="background", background=True)
-        numbers = [number for number, page in enumerate(picture.pages, 1) if _needs_pyramid(picture, page)]
+        first = picture.pages[:_PAGES_IN_ADVANCE]
+        numbers = [number for number, page in enumerate(first, 1) if _needs_pyramid(picture, page)]
         made = (self.pyramids.make_in_background(page_source(collection_dir, name, picture, page)) for page in numbers)
         return sum(made)
 

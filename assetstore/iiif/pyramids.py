@@ -214,6 +214,8 @@ class Pyramids:
         """Makes and publishes a pyramid, unless another process has. Its lock is held."""
         if self.find(source) is not None:
             return
+        if self.store.most_bytes == 0:
+            raise _too_large()
         collection_dir, name = source.collection_dir, source.name
         progress = self.store.progress(collection_dir, name, source.page)
         with (
@@ -232,13 +234,17 @@ class Pyramids:
                 with contextlib.suppress(OSError):
                     progress.unlink()
         if not is_cached:
-            raise Unrenderable("The image is too large to be prepared for zooming (PYRAMID_BYTES).")
+            raise _too_large()
 
     def _publish(self, source: PageSource, publish: Callable[[int], bool]) -> bool:
         with self._storage.locked_original(source.collection_dir, source.name):
             if self._storage.version(source.collection_dir, source.name) != source.version:
                 raise Unavailable("The file was replaced while it was being read; please try again.", retry_after=1)
             return publish(source.stamp)
+
+
+def _too_large() -> Unrenderable:
+    return Unrenderable("The image is too large to be prepared for zooming (PYRAMID_BYTES).")
 
 
 def _failure_key(source: PageSource) -> ThumbnailRequest:

@@ -39,23 +39,29 @@ class Previews:
         sizes: in pixels (PREVIEW_SIZES).
         prepare: makes what else is cached for an original, by collection folder and name, after its previews; None for
             nothing. It may raise the errors of `Thumbnails.open`.
+        prepare_from: the size in bytes of the smallest originals for which *prepare* makes something.
     """
 
     def __init__(
-        self, thumbnails: Thumbnails, sizes: Set[int], prepare: Callable[[str, str], object] | None = None
+        self,
+        thumbnails: Thumbnails,
+        sizes: Set[int],
+        prepare: Callable[[str, str], object] | None = None,
+        prepare_from: int = 0,
     ) -> None:
         self._thumbnails = thumbnails
         self._sizes = sorted(sizes)
         self._prepare = prepare
+        self._prepare_from = prepare_from
         self._changed = threading.Condition()
         self._queue: OrderedDict[tuple[str, str], int] = OrderedDict()  # originals, and how often they were tried
         self._is_full = False
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, collection_dir: str, name: str) -> None:
-        """Has the previews of an original made that was added or replaced. Returns at once."""
-        if not self._sizes and self._prepare is None:
+    def add(self, collection_dir: str, name: str, size: int) -> None:
+        """Has the previews of an original of *size* bytes made that was added or replaced. Returns at once."""
+        if not self._sizes and (self._prepare is None or size < self._prepare_from):
             return
         try:
             self._thumbnails.name(name, 1)
