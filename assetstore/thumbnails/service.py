@@ -241,7 +241,6 @@ class Thumbnails:
         """
         try:
             self._discard(collection_dir, name)
-            self._discard_more(collection_dir, name)
         except AssetError as error:
             _log.error("the thumbnails of %r were not removed: %s %s", name, error.public, error.detail)
 
@@ -262,6 +261,7 @@ class Thumbnails:
             )
 
         self._store.delete(collection_dir, root, extension, spared)
+        self._discard_more(collection_dir, name)
 
     def _media_type(self, name: str) -> str:
         media_type = media_types.guess(name)
