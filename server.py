@@ -41,8 +41,9 @@ from assetstore.monitoring import health
 from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
 from assetstore.programs import DOCTOR_AGENT
-from assetstore.routes import responses, status
+from assetstore.routes import iiif, responses, status
 from assetstore.routes.delivery import Delivery
+from assetstore.routes.read_access import ReadAccess
 from assetstore.routes.responses import VIEWS, plain
 from assetstore.serving.admission import Admission
 from assetstore.storage.models import StoredFile
@@ -116,7 +117,7 @@ class AssetServer:
                 raise NotFound("The collection was removed from the asset server during the upload.")
             # Also for a new original: an earlier one of this name may have been removed by hand.
             self.thumbnails.discard(collection_dir, name)
-            self.previews.add(collection_dir, name)
+            self.previews.add(collection_dir, name, upload.size)
         return plain("Ok.")
 
     def filedelete(self) -> bottle.HTTPResponse:
@@ -300,6 +301,7 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     app.route("/getmetadata", "GET", server.getmetadata)
     app.route("/getfileref", "GET", server.getfileref)
     app.route("/static/<path:path>", "GET", server.static)
+    iiif.install(app, context, ReadAccess(context.settings, context.collections, server.refused_tokens))
     for route in list(app.routes):
         methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
         app.route(route.rule, "OPTIONS", functools.partial(_preflight, methods))

@@ -143,6 +143,15 @@ PREVIEW_SIZES = []
 # fewer if the machine, container or service has too little memory for that.
 RENDER_MEMORY = 1024
 
+# How many bytes the pyramids of all collections may take together (docs/iiif.md). A pyramid is a copy of a large image
+# in several sizes, with which viewers can zoom; it takes about a tenth to a third of an uncompressed image. The least
+# recently used pyramids are removed first. None: 5 % of the disk, at most 20 GB. 0: only small images can be zoomed.
+PYRAMID_BYTES = None
+
+# The pyramids of uploads of at least this many bytes are made in the background, so that the first person who zooms
+# does not wait. None: pyramids are made when someone zooms.
+PYRAMID_UPLOAD_BYTES = 50_000_000
+
 # --- Trash and verification ----------------------------------------------------------------------
 
 # For how many days deleted and replaced files stay in the trash (docs/recovery.md#trash). 0: files are deleted

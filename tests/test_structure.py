@@ -42,7 +42,7 @@ REPLACED_PAIRS = (("waiting", "room"), ("handler", "arrivals"))
 PLAIN_PACKAGES = (
     *("app", "auth", "bags", "client", "collections", "commands", "concurrency", "config", "doctor", "files", "fixity"),
     *("http", "journal", "metadata", "migration", "monitoring", "originals", "routes", "serving", "specify", "storage"),
-    *("thumbnails", *LEAVES),
+    *("iiif", "thumbnails", *LEAVES),
 )
 REPLACED_IN_TEXTS = re.compile(
     r"\b(anew|anybody|ballast|duty|duties|everybody|fuse|kept|moments?|nobody|somebody|story|whoever"

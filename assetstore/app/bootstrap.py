@@ -26,6 +26,8 @@ from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import StorageFault
 from assetstore.fixity import schedule
 from assetstore.fixity.schedule import Verifier
+from assetstore.iiif.images import Images
+from assetstore.iiif.pyramids import Pyramids
 from assetstore.journal.journal import Journal
 from assetstore.metadata.service import MetadataService
 from assetstore.monitoring import logs, readiness
@@ -71,6 +73,7 @@ class AppContext:
     collections: Collections
     originals: Originals
     thumbnails: Thumbnails
+    images: Images
     previews: Previews
     pool: RenderPool
     metadata: MetadataService
@@ -269,7 +272,18 @@ def open_thumbnails(
     previews = frozenset(min(size, limits.largest_thumbnail) for size in settings.preview_sizes)
     cached = originals.storage.thumbnails(SizeRules(limits.cached_sizes, previews))
     waiting = ElasticLimit(limits.thumbnail_waiters, waiters)
-    return Thumbnails(originals.storage, cached, pool, rules, waiting), pool
+    discard = originals.storage.pyramids(settings.pyramid_bytes).delete
+    return Thumbnails(originals.storage, cached, pool, rules, waiting, discard), pool
+
+
+def open_images(
+    settings: Settings, originals: Originals, pool: RenderPool, waiters: ElasticLimit | None = None
+) -> Images:
+    """Opens the pictures of a store for IIIF. The parameters are those of `open_thumbnails`, and its pool."""
+    storage = originals.storage
+    pyramids = Pyramids(storage, storage.pyramids(settings.pyramid_bytes), pool)
+    waiting = ElasticLimit(settings.limits.thumbnail_waiters, waiters)
+    return Images(storage, pyramids, pool, settings.can_thumbnail, waiting)
 
 
 def open_store(settings: Settings, folder: Path) -> AppContext:
@@ -292,8 +306,13 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     for task in tasks:
         task.start()
     metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
-    previews = Previews(thumbnails, settings.preview_sizes)
-    return AppContext(settings, collections, originals, thumbnails, previews, pool, metadata, health, metrics, tasks)
+    images = open_images(settings, originals, pool, waiters)
+    least = settings.pyramid_upload_bytes
+    prepare = None if least is None else functools.partial(images.prepare, least_bytes=least)
+    previews = Previews(thumbnails, settings.preview_sizes, prepare, least or 0)
+    return AppContext(
+        settings, collections, originals, thumbnails, images, previews, pool, metadata, health, metrics, tasks
+    )
 
 
 def _open_journal(journal: Journal) -> None:

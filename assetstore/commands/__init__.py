@@ -34,6 +34,7 @@ MODULES = {
     "import": "bags",
     "usage": "usage",
     "thumbnails": "thumbnails",
+    "pyramids": "pyramids",
     "collections": "collections",
     "doctor": "doctor",
     "put": "put",

@@ -16,6 +16,9 @@ _MIB = 1 << 20
 #: The share of the disk that stays free if RESERVED_BYTES is not set, and the most that this may be, in bytes.
 _RESERVED_SHARE, _MOST_RESERVED = 0.01, 5 * _GB
 
+#: The share of the disk for pyramids if PYRAMID_BYTES is not set, and the most that this may be, in bytes.
+_PYRAMID_SHARE, _MOST_PYRAMIDS = 0.05, 20 * _GB
+
 #: The limit of time for a thumbnail, in seconds, for up to this much RENDER_MEMORY, in MiB. More memory is for larger
 #: images, which take longer.
 _RENDER_SECONDS, _RENDER_MEMORY = 60, 1024
@@ -99,6 +102,11 @@ def derive(machine: Machine, base: Path, processes: int, threads: int, render_me
 def default_reserve(base: Path) -> int:
     """Returns how many bytes of the disk of BASE_DIR stay free if RESERVED_BYTES is not set."""
     return min(_MOST_RESERVED, int(disk_bytes(base) * _RESERVED_SHARE))
+
+
+def default_pyramid_bytes(base: Path) -> int:
+    """Returns how many bytes pyramids may take if PYRAMID_BYTES is not set."""
+    return min(_MOST_PYRAMIDS, int(disk_bytes(base) * _PYRAMID_SHARE))
 
 
 def disk_bytes(base: Path) -> int:

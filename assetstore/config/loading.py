@@ -56,6 +56,8 @@ class Settings:
     can_thumbnail: frozenset[str]
     preview_sizes: frozenset[int]
     render_memory: int
+    pyramid_bytes: int
+    pyramid_upload_bytes: int | None
     trash_days: int
     trash_bytes: int | None
     verify_days: int
@@ -125,6 +127,8 @@ SETTINGS: dict[str, Setting] = {
     "CAN_THUMBNAIL": Setting(formats.THUMBNAIL_TYPES, values.media_types),
     "PREVIEW_SIZES": Setting([], values.whole_numbers(8, 1, Limits.largest_thumbnail)),
     "RENDER_MEMORY": Setting(1024, values.whole_number(64, 1_000_000)),
+    "PYRAMID_BYTES": Setting(None, values.optional(values.whole_number(0, 10**18))),
+    "PYRAMID_UPLOAD_BYTES": Setting(50_000_000, values.optional(values.whole_number(1, 10**15))),
     "TRASH_DAYS": Setting(30, values.whole_number(0, 36_500)),
     "TRASH_BYTES": Setting(None, values.optional(values.whole_number(0, 10**18))),
     "VERIFY_DAYS": Setting(0, values.whole_number(0, 3650)),
@@ -191,6 +195,8 @@ def load(
     read["BASE_DIR"] = base = folder / str(read["BASE_DIR"])
     if read["RESERVED_BYTES"] is None:
         read["RESERVED_BYTES"] = limits.default_reserve(base)
+    if read["PYRAMID_BYTES"] is None:
+        read["PYRAMID_BYTES"] = limits.default_pyramid_bytes(base)
     for name in ("TLS_CERTIFICATE", "TLS_KEY"):
         read[name] = folder / str(read[name]) if read[name] else None
     numbers = (int(str(read[name])) for name in ("PROCESSES", "THREADS", "RENDER_MEMORY"))

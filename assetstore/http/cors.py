@@ -9,7 +9,10 @@ origins cannot send its header with the token.
 #: as pdf.js need.
 EVERY_RESPONSE = (
     ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Expose-Headers", "Accept-Ranges, Content-Range, ETag, Retry-After, X-Request-Id, X-Timestamp"),
+    (
+        "Access-Control-Expose-Headers",
+        "Accept-Ranges, Content-Range, ETag, Link, Retry-After, X-Request-Id, X-Timestamp",
+    ),
 )
 
 #: The headers that a page may send: ranges and conditions (pdf.js, video players), and those of upload scripts.

@@ -136,3 +136,22 @@ class CachedThumbnail:
     name: str
     size: int
     made_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPyramid:
+    """A cached pyramid in a listing.
+
+    Fields:
+        collection_dir: of the original.
+        original: identifies the original (`storage.pyramid_names.original_id`).
+        page: number of the page, from 1.
+        size: bytes.
+        used_ns: when it was last used, nanoseconds since 1970; in a bucket, when it was made.
+    """
+
+    collection_dir: str
+    original: str
+    page: int
+    size: int
+    used_ns: int

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from assetstore.storage.models import CachedThumbnail, Listed, Past, StoredFile, TrashEntry, Version
+from assetstore.storage.models import CachedPyramid, CachedThumbnail, Listed, Past, StoredFile, TrashEntry, Version
 from assetstore.storage.thumbnail_sizes import SizeRules
 
 
@@ -87,6 +87,9 @@ class OriginalStorage(OriginalReader, Protocol):
 
     def thumbnails(self, rules: SizeRules) -> "ThumbnailStore":
         """Returns the store of thumbnails beside these originals; *rules* are for the sizes that are cached."""
+
+    def pyramids(self, most_bytes: int) -> "PyramidStore":
+        """Returns the store of pyramids beside the thumbnails, which all together take at most *most_bytes*."""
 
     def receive(
         self, collection_dir: str | None, length: int | None, name: str | None = None, past: Past | None = None
@@ -242,6 +245,49 @@ class ThumbnailStore(Protocol):
         """
 
 
+class PyramidStore(Protocol):
+    """A store of cached pyramids: tiled TIFFs with smaller versions of a page, for zooming.
+
+    `page` is the number of the page, from 1. The modification time of a pyramid shows to which version of its original
+    it belongs, as for thumbnails. The least recently used pyramids are removed when the limit is reached.
+    """
+
+    most_bytes: int
+
+    def find(self, collection_dir: str, name: str, page: int, modified_ns: int) -> Path | None:
+        """Returns a local path of a pyramid with this modification time, None if there is none; counts as use.
+
+        The file may be removed at any time. Raises StorageFault.
+        """
+
+    def is_cached(self, collection_dir: str, name: str, page: int, modified_ns: int) -> bool:
+        """Returns whether there is a pyramid with this modification time. Raises StorageFault."""
+
+    def new(self, collection_dir: str, name: str, page: int) -> "AbstractContextManager[NewThumbnail]":
+        """Yields a new pyramid, which becomes visible when it is published; False then: it is larger than the limit.
+
+        Raises OutOfSpace, StorageFault.
+        """
+
+    def progress(self, collection_dir: str, name: str, page: int) -> Path:
+        """Returns the path of the file with the progress of a pyramid that is being made on this machine."""
+
+    def locked(self, collection_dir: str, name: str, page: int, *, waits: bool = True) -> AbstractContextManager[None]:
+        """Holds the lock of a pyramid, among all threads and processes.
+
+        Raises Unavailable (the lock is not free, and *waits* is false), OutOfSpace, StorageFault.
+        """
+
+    def delete(self, collection_dir: str, name: str) -> None:
+        """Removes all pyramids of an original. Raises StorageFault."""
+
+    def cached(self, collection_dir: str) -> Iterator[CachedPyramid]:
+        """Yields all pyramids of a collection folder, in any order. Raises StorageFault."""
+
+    def remove(self, pyramid: CachedPyramid) -> None:
+        """Removes a pyramid, if it still exists. Raises StorageFault."""
+
+
 class NewThumbnail(Protocol):
     """A thumbnail that is being made at `path`."""
 
@@ -250,7 +296,7 @@ class NewThumbnail(Protocol):
     def publish(self, modified_ns: int) -> bool:
         """Makes the file at `path` the cached thumbnail, atomically, with this modification time.
 
-        Returns False if thumbnails of its size are not cached: then nothing has changed.
+        Returns False if it may not be cached, such as a thumbnail of a size that is not cached: nothing has changed.
         """
 
 

@@ -11,7 +11,7 @@ ended, are made when they are requested, or by `manage.py thumbnails warm`.
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 from assetstore.errors import AssetError, NotFound, Unavailable, Unrenderable, UnsupportedType
 from assetstore.thumbnails.service import Thumbnails
@@ -36,24 +36,35 @@ class Previews:
 
     Parameters:
         thumbnails: of the store.
-        sizes: in pixels (PREVIEW_SIZES); if there are none, nothing is made.
+        sizes: in pixels (PREVIEW_SIZES).
+        prepare: makes what else is cached for an original, by collection folder and name, after its previews; None for
+            nothing. It may raise the errors of `Thumbnails.open`.
+        prepare_from: the size in bytes of the smallest originals for which *prepare* makes something.
     """
 
-    def __init__(self, thumbnails: Thumbnails, sizes: Set[int]) -> None:
+    def __init__(
+        self,
+        thumbnails: Thumbnails,
+        sizes: Set[int],
+        prepare: Callable[[str, str], object] | None = None,
+        prepare_from: int = 0,
+    ) -> None:
         self._thumbnails = thumbnails
         self._sizes = sorted(sizes)
+        self._prepare = prepare
+        self._prepare_from = prepare_from
         self._changed = threading.Condition()
         self._queue: OrderedDict[tuple[str, str], int] = OrderedDict()  # originals, and how often they were tried
         self._is_full = False
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, collection_dir: str, name: str) -> None:
-        """Has the previews of an original made that was added or replaced. Returns at once."""
-        if not self._sizes:
+    def add(self, collection_dir: str, name: str, size: int) -> None:
+        """Has the previews of an original of *size* bytes made that was added or replaced. Returns at once."""
+        if not self._sizes and (self._prepare is None or size < self._prepare_from):
             return
         try:
-            self._thumbnails.name(name, self._sizes[0])
+            self._thumbnails.name(name, 1)
         except UnsupportedType:
             return
         with self._changed:
@@ -123,6 +134,8 @@ class Previews:
                 if self._ending.is_set():
                     return
                 self._thumbnails.open(collection_dir, name, size, client=_CLIENT, background=True).file.close()
+            if self._prepare is not None:
+                self._prepare(collection_dir, name)
         except NotFound:
             return  # deleted meanwhile
         except Unrenderable as error:

@@ -73,16 +73,24 @@ class Thumbnails:
         pool: renders new thumbnails.
         rules: which thumbnails to make.
         waiting: how many requests may wait for thumbnails at the same time.
+        discard_more: removes what else is cached for an original, by collection folder and name; raises AssetError.
     """
 
-    def __init__(
-        self, storage: OriginalReader, store: ThumbnailStore, pool: RenderPool, rules: Rules, waiting: ElasticLimit
+    def __init__(  # noqa: PLR0917 - the parts of the service
+        self,
+        storage: OriginalReader,
+        store: ThumbnailStore,
+        pool: RenderPool,
+        rules: Rules,
+        waiting: ElasticLimit,
+        discard_more: Callable[[str, str], None] = lambda _collection_dir, _name: None,
     ) -> None:
         self._storage = storage
         self._store = store
         self._pool = pool
         self._rules = rules
         self._waiting = waiting
+        self._discard_more = discard_more
         self._flights: SingleFlight[bytes] = SingleFlight()
         self._failures = Failures()
         self._uncached = uncached.UncachedLog()
@@ -253,6 +261,7 @@ class Thumbnails:
             )
 
         self._store.delete(collection_dir, root, extension, spared)
+        self._discard_more(collection_dir, name)
 
     def _media_type(self, name: str) -> str:
         media_type = media_types.guess(name)

@@ -107,6 +107,8 @@ def test_every_setting_can_be_set_in_the_environment() -> None:
         "THREADS": ("7", 7),
         "RENDER_MEMORY": ("512", 512),
         "PREVIEW_SIZES": ("123, 200", frozenset((123, 200))),
+        "PYRAMID_BYTES": ("1000000", 1_000_000),
+        "PYRAMID_UPLOAD_BYTES": ("20000000", 20_000_000),
     }
     assert set(examples) == set(SETTINGS)
     settings = load({"PORT": 1, "KEY": None}, **{name: text for name, (text, _) in examples.items()})

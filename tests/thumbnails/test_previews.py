@@ -159,8 +159,8 @@ def test_the_queue_is_bounded(server: RunningServer, monkeypatch: pytest.MonkeyP
     previews = module.Previews(server.context.thumbnails, {200})
     monkeypatch.setattr(previews, "_run", lambda: None)
     for number in range(9):
-        previews.add("", f"{number}.png")
-        previews.add("", "0.png")
+        previews.add("", f"{number}.png", 1)
+        previews.add("", "0.png", 1)
     assert previews.queued() == 3
     previews.close()
 

@@ -22,6 +22,7 @@ from assetstore.files.faults import faults
 from assetstore.files.locks import locked
 from assetstore.storage.disk.files import ABSENT, open_file, relative_path, resolve, version
 from assetstore.storage.disk.layout import DiskLayout
+from assetstore.storage.disk.pyramids import DiskPyramids
 from assetstore.storage.disk.thumbnails import DiskThumbnails
 from assetstore.storage.disk.trash import NO_LINKS, DiskTrash
 from assetstore.storage.disk.uploads import DiskIncoming
@@ -44,6 +45,10 @@ class DiskOriginalStorage:
     def thumbnails(self, rules: SizeRules) -> DiskThumbnails:
         """Returns the store of thumbnails beside these originals."""
         return DiskThumbnails(self._layout, rules)
+
+    def pyramids(self, most_bytes: int) -> DiskPyramids:
+        """Returns the store of pyramids beside the thumbnails."""
+        return DiskPyramids(self._layout.base, self._layout.collection_dirs, self._layout.thumbnails, most_bytes)
 
     def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original for reading. Raises NotFound, StorageFault."""

@@ -17,6 +17,7 @@ from assetstore.files.faults import faults
 from assetstore.files.private_folders import private_folder
 from assetstore.files.unfinished import sweep
 from assetstore.names import is_bucket_url
+from assetstore.storage import pyramid_names
 from assetstore.storage.disk.layout import DiskLayout
 from assetstore.storage.disk.sizes import DiskSizes
 from assetstore.storage.disk.trash import RESERVE_FOLDER, TRASH_FOLDER, DiskTrash
@@ -24,7 +25,7 @@ from assetstore.storage.disk.trash import RESERVE_FOLDER, TRASH_FOLDER, DiskTras
 _log = logging.getLogger(__name__)
 
 #: Entries of the private folders that are never removed as left over.
-_SPARED = {TRASH_FOLDER, RESERVE_FOLDER, DiskSizes.FOLDER}
+_SPARED = {TRASH_FOLDER, RESERVE_FOLDER, DiskSizes.FOLDER, pyramid_names.FOLDER}
 
 
 class DiskSpace:

@@ -22,6 +22,7 @@ from assetstore.storage.s3 import trash
 from assetstore.storage.s3.errors import Rejected
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.objects import opened
+from assetstore.storage.s3.pyramids import S3Pyramids
 from assetstore.storage.s3.spool import Spool, SpoolFile
 from assetstore.storage.s3.thumbnails import S3Thumbnails
 from assetstore.storage.s3.uploads import S3Incoming
@@ -46,6 +47,10 @@ class S3OriginalStorage:
     def thumbnails(self, rules: SizeRules) -> S3Thumbnails:
         """Returns the store of thumbnails beside these originals."""
         return S3Thumbnails(self._layout, rules, self._base, self._spool)
+
+    def pyramids(self, most_bytes: int) -> S3Pyramids:
+        """Returns the store of pyramids beside the thumbnails."""
+        return S3Pyramids(self._layout, self._base, most_bytes)
 
     def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original; fetches its first bytes if *reads*. Raises NotFound, Unavailable, StorageFault."""

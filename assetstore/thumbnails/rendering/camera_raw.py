@@ -15,6 +15,9 @@ from assetstore.thumbnails.rendering.job import Job, Limits
 #: LibRaw's code for the camera's rotation -> the operation that makes the image upright.
 _TURNS = {3: Image.Transpose.ROTATE_180, 5: Image.Transpose.ROTATE_90, 6: Image.Transpose.ROTATE_270}
 
+#: The codes for a camera that was held on its side.
+_ON_THE_SIDE = (5, 6)
+
 _ORIENTATION = 0x0112
 
 
@@ -33,6 +36,19 @@ def render(job: Job, limits: Limits) -> str:
     except (rawpy.LibRawError, *pillow.FAULTS) as error:
         raise refusals.damaged(f"LibRaw: {error!r}") from None
     return ""
+
+
+def upright_size(source: str) -> tuple[int, int]:
+    """Returns width and height in pixels of the image that is rendered at full size. Raises Damaged."""
+    try:
+        with rawpy.imread(source) as raw:
+            preview = _preview(raw)
+            if preview is not None:
+                return pillow.size_when_upright(preview)
+            width, height = raw.sizes.iwidth // 2, raw.sizes.iheight // 2
+            return (height, width) if raw.sizes.flip in _ON_THE_SIDE else (width, height)
+    except (rawpy.LibRawError, *pillow.FAULTS) as error:
+        raise refusals.damaged(f"LibRaw: {error!r}") from None
 
 
 def _preview(raw: rawpy.RawPy) -> Image.Image | None:

@@ -130,11 +130,14 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
 
 def _as_what_it_is(job: Job) -> Job:
     """Most camera RAW files have the signature of TIFF; only their tags identify them."""
-    if job.decoder != "tiff":
-        return job
-    with open(job.source, "rb") as file:
+    return dataclasses.replace(job, decoder=decoder_of_tiff(job.source)) if job.decoder == "tiff" else job
+
+
+def decoder_of_tiff(source: str) -> str:
+    """Returns the format of a file with the signature of TIFF: `tiff`, or `raw` if it is a camera RAW file."""
+    with open(source, "rb") as file:
         is_raw = any(page.is_camera_raw for page in tiff_tags.read_pages(file.fileno()))
-    return dataclasses.replace(job, decoder="raw") if is_raw else job
+    return "raw" if is_raw else "tiff"
 
 
 def _attempt(module: ModuleType, job: Job, limits: Limits, deadline: float) -> str:

@@ -9,6 +9,9 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 #: Frames that cannot be decoded at a reduced size.
 _LOSSLESS = frozenset((0xC3, 0xC7, 0xCB, 0xCF))
 
+#: Frames that are decoded row by row: baseline and extended sequential.
+_IN_ROWS = frozenset((0xC0, 0xC1))
+
 #: The segment that contains colour profiles, among other data.
 _APP2 = 0xE2
 
@@ -33,6 +36,7 @@ class JpegHeader:
     height: int = 0
     has_profile: bool = False
     is_lossless: bool = False
+    is_progressive: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -51,7 +55,7 @@ def jpeg_header(descriptor: int) -> JpegHeader:
             break
         if segment[0] in _FRAMES:
             height, width = int.from_bytes(segment[4:6], "big"), int.from_bytes(segment[6:8], "big")
-            return JpegHeader(width, height, has_profile, segment[0] in _LOSSLESS)
+            return JpegHeader(width, height, has_profile, segment[0] in _LOSSLESS, segment[0] not in _IN_ROWS)
         has_profile = has_profile or (segment[0] == _APP2 and segment[3:].startswith(b"ICC_PROFI"))
         position += filling + 1 + int.from_bytes(segment[1:3], "big")
     return JpegHeader()

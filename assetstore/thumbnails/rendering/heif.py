@@ -13,7 +13,7 @@ def render(job: Job, limits: Limits) -> str:
 
     Also raises Refused if the compression is not HEVC.
     """
-    pillow_heif.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)
+    _register()
     try:
         return pillow.render(job, limits)
     except refusals.Damaged as failure:
@@ -22,3 +22,13 @@ def render(job: Job, limits: Limits) -> str:
                 # The container is valid, but libheif supports none of its items, such as uncompressed pixels.
                 raise refusals.unsupported_compression("HEIF without HEVC", failure.detail) from None
         raise
+
+
+def upright_size(source: str) -> tuple[int, int]:
+    """Returns width and height in pixels of an image when it is upright. Raises Damaged."""
+    _register()
+    return pillow.upright_size(source, "heic")
+
+
+def _register() -> None:
+    pillow_heif.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)

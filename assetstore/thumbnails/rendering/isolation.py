@@ -43,7 +43,7 @@ def run(work: Callable[[], str], limits: Limits, seconds: float, folder: Path, n
     """Calls *work* in a child process and returns what it returns.
 
     Parameters:
-        work: renders one thumbnail.
+        work: renders one image.
         limits: limits of memory and of bytes written.
         seconds: the limit of time, and of CPU time of each process.
         folder: the private folder of the job, which contains all temporary files.
@@ -79,7 +79,7 @@ def _watch(reading: int, child: int, limits: Limits, deadline: float, folder: Pa
     while not poll.poll(_LOOK_EVERY):
         if time.monotonic() > deadline:
             return refusals.too_slow("stopped at the time limit")
-        if _temporary_bytes(child, folder) > limits.megabytes * _MEGABYTE:
+        if _temporary_bytes(child, folder) > max(limits.megabytes, limits.file_megabytes or 0) * _MEGABYTE:
             return refusals.too_large("the temporary files are too large")
     return None
 
@@ -140,7 +140,8 @@ def _limit(limits: Limits, cpu_seconds: int) -> None:
     size = limits.megabytes * _MEGABYTE
     data = _data_so_far() + size + _DATA_BESIDES * _MEGABYTE
     resource.setrlimit(resource.RLIMIT_DATA, (data, data))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size // _PART_PER_FILE, size // _PART_PER_FILE))
+    longest = size // _PART_PER_FILE if limits.file_megabytes is None else limits.file_megabytes * _MEGABYTE
+    resource.setrlimit(resource.RLIMIT_FSIZE, (longest, longest))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -14,8 +14,8 @@ import pyvips
 from assetstore.thumbnails.rendering import headers, libvips_color, libvips_tiff, output, pixels, refusals, tiff_tags
 from assetstore.thumbnails.rendering.job import Job, Limits
 
-#: Decoder -> the class of its loader, and whether the loader streams. All other loaders are blocked.
-_LOADERS = {
+#: Decoder -> the class of its loader, and whether the loader streams to a thumbnail.
+LOADERS = {
     "jpeg": ("VipsForeignLoadJpeg", True),
     "png": ("VipsForeignLoadPng", False),
     "gif": ("VipsForeignLoadNsgif", False),
@@ -26,7 +26,7 @@ _LOADERS = {
 }
 
 #: Values of libvips' option `fail_on`: fail on any error in the pixels, or only if there are none.
-_STRICT, _LENIENT = "error", "none"
+STRICT, LENIENT = "error", "none"
 
 #: Words in libvips' error messages about size.
 _TOO_LARGE = ("out of memory", "allocate", "limit exceeded", "too large", "exceeds", "insufficient memory")
@@ -44,22 +44,32 @@ def render(job: Job, limits: Limits) -> str:
         Damaged: nothing can be rendered.
         Refused: the image is too large, or its compression is not supported.
     """
-    loader, is_streamed = _LOADERS[job.decoder]
-    # libvips must not use temporary files instead of memory: only memory has the right limit.
-    os.environ["VIPS_DISC_THRESHOLD"] = f"{2 * limits.megabytes}m"
-    # An SVG with text uses Fontconfig, which must not write its cache elsewhere.
-    os.environ["XDG_CACHE_HOME"] = str(Path(job.target).parent)
-    pyvips.cache_set_max(0)
-    pyvips.operation_block_set("VipsForeignLoad", True)
-    pyvips.operation_block_set(loader, False)
+    set_up(job.decoder, limits, Path(job.target).parent)
     with open(job.source, "rb") as file:
         descriptor = file.fileno()
         try:
             width, height = _dimensions(job, descriptor)
-            pixels.check(width, height, limits, is_streamed=is_streamed)
+            pixels.check(width, height, limits, is_streamed=LOADERS[job.decoder][1])
             return _render(job, descriptor, _reduction(job, descriptor, max(width, height)))
         except pyvips.Error as error:
-            raise _explained(job, descriptor, f"libvips: {error}") from None
+            raise explained(job.decoder, descriptor, f"libvips: {error}") from None
+
+
+def set_up(decoder: str, limits: Limits, folder: Path) -> None:
+    """Prepares libvips, in this process, for one file.
+
+    Parameters:
+        decoder: the format of the file, one of LOADERS; all other loaders are blocked.
+        limits: the memory limit.
+        folder: for temporary files.
+    """
+    # libvips must not use temporary files instead of memory: only memory has the right limit.
+    os.environ["VIPS_DISC_THRESHOLD"] = f"{2 * limits.megabytes}m"
+    # An SVG with text uses Fontconfig, which must not write its cache elsewhere.
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    pyvips.cache_set_max(0)
+    pyvips.operation_block_set("VipsForeignLoad", True)
+    pyvips.operation_block_set(LOADERS[decoder][0], False)
 
 
 def _dimensions(job: Job, descriptor: int) -> tuple[int, int]:
@@ -70,16 +80,16 @@ def _dimensions(job: Job, descriptor: int) -> tuple[int, int]:
         jpeg = headers.jpeg_header(descriptor)
         if jpeg.width and jpeg.height:
             return jpeg.width, jpeg.height
-    header = _open(descriptor, _LENIENT)
+    header = _open(descriptor, LENIENT)
     return header.width, header.height
 
 
 def _render(job: Job, descriptor: int, options: dict[str, float]) -> str:
     try:
-        _save(_thumbnail(job, descriptor, _STRICT, options), job)
+        _save(_thumbnail(job, descriptor, STRICT, options), job)
     except pyvips.Error as error:
-        picture = _thumbnail(job, descriptor, _LENIENT, options)
-        if _is_blank(picture):
+        picture = _thumbnail(job, descriptor, LENIENT, options)
+        if is_blank(picture):
             raise
         _save(picture, job)
         return f"rendered as far as it can be read: libvips: {error}"
@@ -96,7 +106,7 @@ def _thumbnail(job: Job, descriptor: int, fail_on: str, options: dict[str, float
     if picture.interpretation not in ("srgb", "b-w"):
         picture = picture.colourspace("b-w" if picture.interpretation == "grey16" else "srgb")
     if job.decoder == "gif":
-        picture = _uncovered_is_transparent(picture, headers.gif_first_frame(descriptor))
+        picture = uncovered_is_transparent(picture, headers.gif_first_frame(descriptor))
     return picture.cast("uchar").copy_memory()
 
 
@@ -110,7 +120,7 @@ def _reduction(job: Job, descriptor: int, longest: int) -> dict[str, float]:
     return {"scale": min(1.0, 1 / max(ratio, 1e-9))} if job.decoder == "webp" else {}
 
 
-def _uncovered_is_transparent(picture: Any, frame: headers.GifFrame | None) -> Any:
+def uncovered_is_transparent(picture: Any, frame: headers.GifFrame | None) -> Any:
     """Makes the area around the first frame of a GIF transparent, as browsers do; libvips makes it black."""
     if frame is None or frame.covers_canvas or picture.hasalpha():
         return picture
@@ -120,7 +130,7 @@ def _uncovered_is_transparent(picture: Any, frame: headers.GifFrame | None) -> A
     return picture.bandjoin(alpha.cast("uchar"))
 
 
-def _is_blank(picture: Any) -> bool:
+def is_blank(picture: Any) -> bool:
     """Whether a partial image shows nothing."""
     opaque = picture.flatten(background=_WHITE) if picture.hasalpha() else picture
     return all(band.deviate() < _LEAST_DEVIATION for band in opaque.bandsplit())
@@ -146,10 +156,11 @@ def _source(descriptor: int) -> Any:
     return pyvips.Source.new_from_descriptor(descriptor)
 
 
-def _explained(job: Job, descriptor: int, complaint: str) -> refusals.Damaged | refusals.Refused:
+def explained(decoder: str, descriptor: int, complaint: str) -> refusals.Damaged | refusals.Refused:
+    """Returns the reason why libvips cannot render a file, by its error message."""
     if any(words in complaint.lower() for words in _TOO_LARGE):
         return refusals.too_large(complaint)
-    compression = tiff_tags.unsupported_compression(descriptor) if job.decoder == "tiff" else None
+    compression = tiff_tags.unsupported_compression(descriptor) if decoder == "tiff" else None
     if compression:
         return refusals.unsupported_compression(compression, complaint)
     return refusals.damaged(complaint)

@@ -1,5 +1,6 @@
 """Renders TIFF with libvips: selects the page and interprets its samples by the tags, some of which libvips ignores."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pyvips
@@ -27,6 +28,9 @@ _USUAL_RANGES = (1.0, 255.0, 4095.0, 65535.0)
 #: Floating-point images up to 1 often exceed it a little, where light is reflected; those pixels are white.
 _MOST_OVEREXPOSED = 2.0
 
+#: The side in pixels of the copy in which the range of values is looked up.
+_SAMPLE = 500
+
 #: Pixels count as not square if the resolutions differ by more than the first; more than the second is an error.
 _LEAST_STRETCH, _MOST_STRETCH = 1.02, 5.0
 
@@ -44,24 +48,86 @@ def thumbnail(source: Any, pages: list[Page], size: int, fail_on: str) -> Any:
     """
     number = _first_full_page(pages)
     page = pages[number] if pages else Page({})
+    _check(page)
+    options = _smallest_level(pages, number, size)
+    picture = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on, **options)
+
+    def shrunk(picture: Any) -> tuple[Any, Any]:
+        small = _shrunk(picture, size)
+        return small, small
+
+    return libvips_color.thumbnail(_interpreted(picture, page, shrunk), size)
+
+
+def full_page(new_source: Callable[[], Any], page: Page, options: dict[str, int], fail_on: str, access: str) -> Any:
+    """Returns a page at its full size, with 8 bits, not yet in sRGB.
+
+    Parameters:
+        new_source: opens the file as a source of libvips; called twice if the range of values must be found first.
+        page: its directory.
+        options: the options `page` and `subifd` of tiffload.
+        fail_on, access: the options of libvips.
+
+    Raises pyvips.Error, Damaged.
+    """
+    _check(page)
+
+    def load() -> Any:
+        return pyvips.Image.tiffload_source(new_source(), access=access, fail_on=fail_on, **options)
+
+    def with_sample(picture: Any) -> tuple[Any, Any]:
+        return picture, _shrunk(_without_other_bands(load(), page), _SAMPLE)
+
+    return _interpreted(load(), page, with_sample)
+
+
+def full_pages(pages: list[Page]) -> list[int]:
+    """Returns the numbers of the pages that are not previews of others; of the first page if all are."""
+    return [number for number, page in enumerate(pages) if not page.is_reduced] or [0]
+
+
+def levels(pages: list[Page], number: int) -> list[tuple[dict[str, int], Page]]:
+    """Returns the versions of a page, itself included, with the options of tiffload that select them; largest first."""
+    full = pages[number]
+    found = [(options, level) for options, level in _smaller_versions(pages, number) if level.shows_the_same_as(full)]
+    smaller = [(options, level) for options, level in found if level.is_reduced and level.longest < full.longest]
+    return [({"page": number}, full), *sorted(smaller, key=lambda pair: -pair[1].longest)]
+
+
+def square_size(page: Page) -> tuple[int, int]:
+    """Returns width and height of a page in pixels after pixels that are not square were scaled."""
+    width, height = int(page.number(tiff_tags.WIDTH)), int(page.number(tiff_tags.HEIGHT))
+    across, down = _stretch(page)
+    return max(1, round(width * across)), max(1, round(height * down))
+
+
+def _check(page: Page) -> None:
+    """Raises Damaged or Refused for pages that libvips reads wrongly, without an error."""
     if page.number(tiff_tags.COMPRESSION) == _OLD_JPEG:
         raise refusals.damaged("libvips renders some TIFFs with old-style JPEG as white, without an error")
     if page.has_unusual_planes:
         raise refusals.unsupported_planes("libvips would mix up rows and planes, without an error")
-    options = _smallest_level(pages, number, size)
-    picture = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on, **options)
+
+
+def _interpreted(picture: Any, page: Page, prepared: Callable[[Any], tuple[Any, Any]]) -> Any:
+    """Converts the samples as the tags say, to 8 bits and square pixels.
+
+    Parameters:
+        picture: the page as libvips reads it.
+        page: its directory.
+        prepared: returns the image to convert, and a small copy of it in which the range of values is looked up.
+    """
     picture = _without_other_bands(picture, page)
     if picture.interpretation == "labs":
         picture = picture.extract_band(0, n=3)  # libvips misreads the opacity of Lab
     elif _is_plain_ycbcr(page) and picture.format == "uchar" and picture.bands == 3:
         picture = _from_ycbcr(picture)
     elif picture.format != "uchar":
-        picture = _shrunk(picture, size)
-        low, high = _range(picture, page)
+        picture, sample = prepared(picture)
+        low, high = _range(sample, page)
         if picture.format != _USHORT or high < _MOST_SHORT:
             picture = _in_bytes(picture, page, low, high)
-    picture = _with_square_pixels(picture, page)
-    return libvips_color.thumbnail(picture, size)
+    return _with_square_pixels(picture, page)
 
 
 def _is_plain_ycbcr(page: Page) -> bool:
@@ -84,14 +150,19 @@ def _smallest_level(pages: list[Page], number: int, size: int) -> dict[str, int]
     if not pages:
         return {"page": 0}
     full = pages[number]
-    levels = [({"page": index}, page) for index, page in enumerate(pages) if page.is_reduced and index > number]
-    levels += [({"page": number, "subifd": index}, child) for index, child in enumerate(full.children)]
     usable = [
         (level.longest, options)
-        for options, level in levels
+        for options, level in _smaller_versions(pages, number)
         if level.is_reduced and size <= level.longest < full.longest and level.shows_the_same_as(full)
     ]
     return min(usable, key=lambda pair: pair[0])[1] if usable else {"page": number}
+
+
+def _smaller_versions(pages: list[Page], number: int) -> list[tuple[dict[str, int], Page]]:
+    """The pages and subdirectories that may be smaller versions of a page, with the options that select them."""
+    later = [({"page": index}, page) for index, page in enumerate(pages) if page.is_reduced and index > number]
+    children = [({"page": number, "subifd": index}, child) for index, child in enumerate(pages[number].children)]
+    return later + children
 
 
 def _without_other_bands(picture: Any, page: Page) -> Any:
@@ -135,9 +206,13 @@ def _range(picture: Any, page: Page) -> tuple[float, float]:
 
 def _with_square_pixels(picture: Any, page: Page) -> Any:
     """Scales images of faxes and scanners whose horizontal and vertical resolutions differ."""
-    across, down = page.number(tiff_tags.X_RESOLUTION), page.number(tiff_tags.Y_RESOLUTION)
+    across, down = _stretch(page)
+    return picture if across == down else picture.resize(across, vscale=down)
+
+
+def _stretch(page: Page) -> tuple[float, float]:
+    """The factors for width and height that make the pixels square; both 1 if they are."""
+    across, down = float(page.number(tiff_tags.X_RESOLUTION)), float(page.number(tiff_tags.Y_RESOLUTION))
     if across <= 0 or down <= 0 or not _LEAST_STRETCH < max(across, down) / min(across, down) < _MOST_STRETCH:
-        return picture
-    if across > down:
-        return picture.resize(down / across, vscale=1.0)
-    return picture.resize(1.0, vscale=across / down)
+        return 1.0, 1.0
+    return (down / across, 1.0) if across > down else (1.0, across / down)

@@ -29,6 +29,9 @@ _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 #: Modes that can be scaled without conversion.
 _SCALABLE = ("L", "RGB", "RGBA", "CMYK", "LAB", "YCbCr")
 
+#: The tag of EXIF with the orientation, and its values for images that lie on their side.
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
+
 #: Usual value ranges of images with more than 8 bits.
 _USUAL_RANGES = (1.0, 255.0, 4095.0, 65535.0)
 
@@ -89,6 +92,21 @@ def fit(picture: Image.Image, size: int) -> Image.Image:
     picture = _to_srgb(picture, profile)
     picture.info = {}
     return picture
+
+
+def upright_size(source: str, decoder: str) -> tuple[int, int]:
+    """Returns width and height in pixels of an image when it is upright, by its header. Raises Damaged."""
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with open(source, "rb") as file, Image.open(file, formats=_FORMATS[decoder]) as picture:
+            return size_when_upright(picture)
+    except FAULTS as fault:
+        raise refusals.damaged(f"Pillow: {fault!r}") from None
+
+
+def size_when_upright(picture: Image.Image) -> tuple[int, int]:
+    """Returns the size of an image after it is turned as its EXIF says."""
+    return picture.size[::-1] if picture.getexif().get(_ORIENTATION, 1) in _TURNED else picture.size
 
 
 def _thumbnail(job: Job, limits: Limits) -> Image.Image:

@@ -18,7 +18,7 @@ from typing import Any
 from assetstore.concurrency.fair_queue import FairQueue, NoneFree
 from assetstore.concurrency.worker_process import WorkerProcess
 from assetstore.errors import AssetError, Unavailable, Unrenderable
-from assetstore.thumbnails.rendering.job import Job, Limits
+from assetstore.thumbnails.rendering.job import AnyJob, Limits, PagesJob, PyramidJob, RegionJob, seconds
 from assetstore.thumbnails.rendering.refusals import KINDS
 
 _log = logging.getLogger(__name__)
@@ -31,9 +31,12 @@ _MARGIN_SECONDS = 2
 #: How long a job may wait for a worker; browsers do not wait much longer.
 TIMEOUT_SECONDS = 60
 
+#: The kinds of jobs that are no thumbnails, for metrics.
+_NAMES: dict[type[AnyJob], str] = {PagesJob: "pages", PyramidJob: "pyramid", RegionJob: "region"}
+
 #: The niceness of rendering in the background: the lowest priority, so that uploads are not slower. If other programs
 #: use all processors, large images may exceed the time limit.
-_BACKGROUND_NICENESS = 19
+BACKGROUND_NICENESS = 19
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,15 @@ class RenderPool:
         self._all = [_Worker(limits) for _ in range(workers)]
         self._queue = FairQueue(self._all)
         self._closed = False
-        #: Called after every job: format of the original, "made" or the error's name, seconds.
+        #: Called after every job: format of the original, or the kind of job if it is no thumbnail, "made" or the
+        #: error's name, seconds.
         self.on_render: Callable[[str, str, float], None] = lambda _format, _outcome, _seconds: None
 
-    def render(self, job: Job, client: str, *, background: bool = False) -> None:
-        """Renders one thumbnail and returns when it is complete.
+    def render(self, job: AnyJob, client: str, *, background: bool = False) -> None:
+        """Does one job and returns when it is complete.
 
         Parameters:
-            job: the thumbnail.
+            job: such as a thumbnail to render.
             client, background: see `lend`.
 
         Raises:
@@ -86,8 +90,8 @@ class RenderPool:
             render(job)
 
     @contextmanager
-    def lend(self, client: str, *, background: bool = False) -> Iterator[Callable[[Job], None]]:
-        """Waits for a worker, and returns a function that renders a thumbnail with it, in a `with` statement.
+    def lend(self, client: str, *, background: bool = False) -> Iterator[Callable[[AnyJob], None]]:
+        """Waits for a worker, and returns a function that does a job with it, in a `with` statement.
 
         Parameters:
             client: the address of the client that needs the worker; clients are served round robin.
@@ -97,7 +101,7 @@ class RenderPool:
         """
         try:
             with self._queue.lend(client, TIMEOUT_SECONDS, background=background) as worker:
-                yield functools.partial(self._render, worker, _BACKGROUND_NICENESS if background else 0)
+                yield functools.partial(self._render, worker, BACKGROUND_NICENESS if background else 0)
         except NoneFree:
             raise busy(f"no worker was free for {TIMEOUT_SECONDS} seconds") from None
 
@@ -112,15 +116,15 @@ class RenderPool:
             closed=self._closed,
         )
 
-    def _render(self, worker: "_Worker", niceness: int, job: Job) -> None:
+    def _render(self, worker: "_Worker", niceness: int, job: AnyJob) -> None:
         began, outcome = time.monotonic(), "made"
         try:
-            worker.render(replace(job, niceness=niceness))
+            worker.render(replace(job, niceness=max(niceness, job.niceness)))
         except AssetError as error:
             outcome = type(error).__name__
             raise
         finally:
-            self.on_render(job.decoder, outcome, time.monotonic() - began)
+            self.on_render(_NAMES.get(type(job)) or job.decoder, outcome, time.monotonic() - began)
 
     def close(self) -> None:
         """Stops all workers and their children; none is started again."""
@@ -145,8 +149,8 @@ class _Worker:
     def is_running(self) -> bool:
         return self._process.is_running
 
-    def render(self, job: Job) -> None:
-        """Renders one thumbnail; a job whose process died is tried once more. Raises AssetError."""
+    def render(self, job: AnyJob) -> None:
+        """Does one job; a job whose process died is tried once more. Raises AssetError."""
         try:
             answer = self._answer(job)
         except (OSError, ValueError) as accident:
@@ -164,10 +168,11 @@ class _Worker:
         if answer["note"]:
             _log.warning("%s: %s", Path(job.source).name, answer["note"])
 
-    def _answer(self, job: Job) -> dict[str, Any]:
+    def _answer(self, job: AnyJob) -> dict[str, Any]:
         try:
             # Engines are stopped earlier, by the worker, which then says which one it was.
-            return self._process.ask(asdict(job), self._limits.seconds + _MARGIN_SECONDS)
+            question = {"kind": type(job).__name__, **asdict(job)}
+            return self._process.ask(question, seconds(job, self._limits) + _MARGIN_SECONDS)
         except TimeoutError:
             raise Unrenderable("The image takes too long to render.", "the worker and its tools were killed") from None
 

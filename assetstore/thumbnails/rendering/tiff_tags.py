@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 SAMPLES, MAX_SAMPLE, X_RESOLUTION, Y_RESOLUTION, PLANAR, SUB_IFDS, EXTRA_SAMPLES = 277, 281, 282, 283, 284, 330, 338
+ORIENTATION, TILE_WIDTH = 274, 322
 SAMPLE_FORMAT, S_MIN_SAMPLE, S_MAX_SAMPLE, YCBCR_SUBSAMPLING, DNG_VERSION = 339, 340, 341, 530, 50706
 
 #: PhotometricInterpretation of a camera's raw data.
@@ -21,7 +22,20 @@ _SEPARATE, _USUAL_IN_PLANES = 2, (2, 5, 8)
 
 #: The tags in use; others are not read, because they may be long.
 _WANTED = frozenset(
-    (SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, MAX_SAMPLE, X_RESOLUTION, Y_RESOLUTION)
+    (
+        ORIENTATION,
+        TILE_WIDTH,
+        SUBFILE_TYPE,
+        WIDTH,
+        HEIGHT,
+        BITS,
+        COMPRESSION,
+        PHOTOMETRIC,
+        SAMPLES,
+        MAX_SAMPLE,
+        X_RESOLUTION,
+        Y_RESOLUTION,
+    )
 ) | {PLANAR, SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT, S_MIN_SAMPLE, S_MAX_SAMPLE, YCBCR_SUBSAMPLING, DNG_VERSION}
 
 #: Type -> code of `struct`; rationals are two numbers.

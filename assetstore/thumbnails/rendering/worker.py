@@ -12,8 +12,8 @@ import traceback
 from collections.abc import Sequence
 
 from assetstore.errors import AssetError
-from assetstore.thumbnails.rendering import engines, isolation
-from assetstore.thumbnails.rendering.job import Job, Limits
+from assetstore.thumbnails.rendering import engines, isolation, zooming
+from assetstore.thumbnails.rendering.job import JOBS, AnyJob, Job, Limits, seconds
 
 #: If the server is gone, the worker kills itself and its tools this much later than the server would have done.
 _GRACE_SECONDS = 5
@@ -31,14 +31,16 @@ def main(arguments: Sequence[str]) -> None:
     limits = Limits(int(arguments[0]), int(arguments[1]))
     signal.signal(signal.SIGALRM, lambda _number, _frame: os.killpg(0, signal.SIGKILL))
     for line in sys.stdin:
-        signal.alarm(limits.seconds + _GRACE_SECONDS)
-        print(json.dumps(_answer(Job(**json.loads(line)), limits)), flush=True)
+        question = json.loads(line)
+        job = JOBS[question.pop("kind")](**question)
+        signal.alarm(seconds(job, limits) + _GRACE_SECONDS)
+        print(json.dumps(_answer(job, limits)), flush=True)
         signal.alarm(0)
 
 
-def _answer(job: Job, limits: Limits) -> dict[str, object]:
+def _answer(job: AnyJob, limits: Limits) -> dict[str, object]:
     try:
-        return {"note": engines.render(job, limits)}
+        return {"note": engines.render(job, limits) if isinstance(job, Job) else zooming.run(job, limits)}
     except AssetError as error:
         return isolation.as_answer(error)
     except Exception:  # noqa: BLE001 - the worker continues with the next job; the traceback goes to the log

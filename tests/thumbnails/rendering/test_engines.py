@@ -374,7 +374,7 @@ def test_too_many_pixels_are_rejected_by_the_header(tmp_path: Path) -> None:
 
 
 def test_every_format_in_the_table_is_supported_by_its_engines() -> None:
-    for engine, known in ((engines.LIBVIPS, libvips._LOADERS), (engines.PILLOW, pillow._FORMATS)):
+    for engine, known in ((engines.LIBVIPS, libvips.LOADERS), (engines.PILLOW, pillow._FORMATS)):
         assert {decoder for decoder, row in engines.TABLE.items() if engine in row} <= set(known)
 
 

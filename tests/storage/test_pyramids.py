@@ -1,0 +1,106 @@
+"""What every store of pyramids promises, tried on each: on disk, and on a real S3 server."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from assetstore.app import bootstrap
+from assetstore.config import loading
+from assetstore.errors import Unavailable
+from assetstore.originals.service import Originals
+from assetstore.storage.protocols import PyramidStore
+from tests.support import PROJECT
+
+FISH, HERPS = "fish", "herps"
+STAMP, OTHER = 500_000_000_123_456_000, 500_000_000_123_457_000
+
+Open = Callable[[int], PyramidStore]
+
+
+@pytest.fixture(params=["disk", "s3"])
+def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Originals]:
+    own = {"BASE_DIR": str(tmp_path), "KEY": "key", "COLLECTION_DIRS": {"KU Fish": FISH, "KU Herps": HERPS}}
+    if request.param == "s3":
+        own |= request.getfixturevalue("s3_settings")
+    opened = bootstrap.open_originals(loading.load(own, {}, PROJECT, 2), PROJECT)
+    yield opened
+    opened.journal.close()
+
+
+@pytest.fixture
+def store(originals: Originals) -> PyramidStore:
+    return originals.storage.pyramids(1_000_000)
+
+
+def publish(store: PyramidStore, name: str, page: int = 1, size: int = 1000, folder: str = FISH) -> bool:
+    with store.new(folder, name, page) as new:
+        new.path.write_bytes(b"x" * size)
+        return new.publish(STAMP)
+
+
+def test_a_pyramid_is_found_by_original_page_and_stamp(store: PyramidStore) -> None:
+    name = "é" * 127
+    assert store.find(FISH, name, 1, STAMP) is None
+    assert publish(store, name)
+    path = store.find(FISH, name, 1, STAMP)
+    assert path is not None
+    assert path.read_bytes() == b"x" * 1000
+    assert store.is_cached(FISH, name, 1, STAMP)
+    for other in ((HERPS, name, 1, STAMP), (FISH, "b", 1, STAMP), (FISH, name, 2, STAMP), (FISH, name, 1, OTHER)):
+        assert store.find(*other) is None
+        assert not store.is_cached(*other)
+
+
+def test_a_new_process_finds_it_too(store: PyramidStore, originals: Originals, tmp_path: Path) -> None:
+    publish(store, "a.tif")
+    for copy in (tmp_path / ".asset-server").glob("pyramids/.asset-server/pyramids/*/*"):
+        copy.unlink()  # as on another server
+    path = originals.storage.pyramids(1_000_000).find(FISH, "a.tif", 1, STAMP)
+    assert path is not None
+    assert path.stat().st_size == 1000
+
+
+def test_deleting_removes_all_pages_of_one_original(store: PyramidStore) -> None:
+    for page in (1, 2, 12):
+        publish(store, "a.tif", page)
+    publish(store, "b.tif")
+    store.delete(FISH, "a.tif")
+    store.delete(FISH, "missing.tif")
+    assert [pyramid.page for pyramid in store.cached(FISH)] == [1]
+    assert store.find(FISH, "a.tif", 12, STAMP) is None
+    assert store.find(FISH, "b.tif", 1, STAMP) is not None
+
+
+def test_all_pyramids_together_stay_below_the_limit(store: PyramidStore) -> None:
+    for number in range(6):
+        assert publish(store, f"{number}.tif", size=300_000, folder=FISH if number % 2 else HERPS)
+    sizes = [pyramid.size for folder in (FISH, HERPS) for pyramid in store.cached(folder)]
+    assert sizes == [300_000] * 3
+    assert store.find(FISH, "5.tif", 1, STAMP) is not None
+    assert not publish(store, "too-large.tif", size=1_000_001)
+
+
+def test_one_that_is_listed_can_be_removed(store: PyramidStore) -> None:
+    publish(store, "a.tif", 3)
+    [listed] = store.cached(FISH)
+    assert (listed.page, listed.size) == (3, 1000)
+    store.remove(listed)
+    store.remove(listed)
+    assert list(store.cached(FISH)) == []
+
+
+def test_one_process_at_a_time_makes_a_pyramid(store: PyramidStore, originals: Originals) -> None:
+    with (
+        store.locked(FISH, "a.tif", 1),
+        pytest.raises(Unavailable),
+        originals.storage.pyramids(1).locked(FISH, "a.tif", 1, waits=False),
+    ):
+        pass
+
+
+def test_what_is_not_published_disappears(store: PyramidStore) -> None:
+    with store.new(FISH, "a.tif", 1) as new:
+        new.path.write_bytes(b"x")
+    assert not new.path.exists()
+    assert list(store.cached(FISH)) == []
