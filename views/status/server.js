@@ -70,6 +70,16 @@ export class Server {
     await this.#request("POST", "restore", { place: entry.place, entry: entry.entry, ...choice });
   }
 
+  /** Restores some of a selection of the trash; the result has the cursor of the next call. */
+  async restoreAll(selection) {
+    return (await this.#request("POST", "restore-all", selection)).json();
+  }
+
+  /** Returns the thumbnail of an entry of the trash, as a Blob. */
+  async trashThumbnail({ place, entry }) {
+    return (await this.#request("GET", "trash-thumbnail", { place, entry })).blob();
+  }
+
   /** Deletes an original. */
   async remove(place, name) {
     await this.#updateClock();
