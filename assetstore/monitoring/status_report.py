@@ -74,6 +74,7 @@ class Report:
             "storage": self._storage,
             "activity": self._activity,
             "originals": self._find,
+            "existing": self._existing,
             "trash": self.trash.list,
             "trash-plan": self.trash.plan,
         }
@@ -143,6 +144,14 @@ class Report:
         else:
             found = search.latest(self._originals, collection_dir)
         return self._as_data(found)
+
+    def _existing(self, query: Parameters) -> dict[str, Any]:
+        """Which of some store names, separated by slashes, exist in a collection folder."""
+        collection_dir, wanted = query.get("place"), (query.get("names") or "").split("/")[:_MOST]
+        if collection_dir is None or collection_dir not in self._originals.collection_dirs:
+            raise BadRequest("The collection folder is unknown.")
+        valid = [name for name in wanted if names.is_store_name(name)]
+        return {"existing": [name for name in valid if self._originals.exists(collection_dir, name)]}
 
     def _as_data(self, found: Found) -> dict[str, Any]:
         types = self._served.settings.can_thumbnail & formats.THUMBNAIL_TYPES

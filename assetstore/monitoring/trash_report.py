@@ -84,7 +84,7 @@ class TrashReport:
             OutOfSpace, StorageFault: see `Originals.restore`.
         """
         entry = self._entry(query)
-        if trash_selection.exists(self._originals, entry):
+        if self._originals.exists(entry.collection_dir, entry.name):
             if not self._originals.keeps_trash:
                 raise BadRequest("A file with this name exists, and without a trash (TRASH_DAYS) it would be lost.")
             if query.get("replace") != "yes":
@@ -129,7 +129,7 @@ class TrashReport:
             "time": entry.removed_ns / _NANOSECONDS,
             "reason": entry.reason,
             "size": entry.size,
-            "exists": trash_selection.exists(self._originals, entry),
+            "exists": self._originals.exists(entry.collection_dir, entry.name),
             "has_thumbnail": self._trashed.has(entry.name),
         }
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from assetstore.errors import AssetError, BadRequest, NotFound, Unsynced
+from assetstore.errors import AssetError, BadRequest, Unsynced
 from assetstore.journal.events import Origin
 from assetstore.originals.service import Originals
 from assetstore.storage.models import TrashEntry
@@ -139,26 +139,21 @@ def quarters(entries: Iterable[TrashEntry]) -> list[tuple[int, int, int]]:
     return [(quarter * _QUARTER_SECONDS, numbers[quarter], sizes[quarter]) for quarter in sorted(numbers, reverse=True)]
 
 
-def exists(originals: Originals, entry: TrashEntry) -> bool:
-    """Returns whether there is a current original of that name. Raises StorageFault."""
-    try:
-        originals.storage.version(entry.collection_dir, entry.name)
-    except NotFound:
-        return False
-    return True
-
-
 def plan(originals: Originals, selection: Selection) -> Plan:
     """Returns what `restore` would do now. Raises StorageFault."""
     now_ns = time.time_ns()
     until_ns = now_ns if selection.until_ns is None else min(now_ns, selection.until_ns)
     entries = selected(originals, replace(selection, until_ns=until_ns))
     latest = _latest(entries)
+
+    def has_original(entry: TrashEntry) -> bool:
+        return originals.exists(entry.collection_dir, entry.name)
+
     if len(latest) > _FEW:
         with ThreadPoolExecutor(_THREADS) as threads:
-            existing = list(threads.map(lambda entry: exists(originals, entry), latest, chunksize=_FEW))
+            existing = list(threads.map(has_original, latest))
     else:
-        existing = [exists(originals, entry) for entry in latest]
+        existing = [has_original(entry) for entry in latest]
     pairs = list(zip(latest, existing, strict=True))
     return Plan(
         [entry for entry, is_there in pairs if not is_there],
@@ -216,7 +211,7 @@ def _restore(  # noqa: PLR0917 - the parameters of `restore`
     restored: Callable[[TrashEntry], None],
 ) -> None:
     try:
-        if exists(originals, entry) and not replaces:
+        if not replaces and originals.exists(entry.collection_dir, entry.name):
             outcome.skipped += 1
             return
         did_replace = originals.restore(entry, origin)

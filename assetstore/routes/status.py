@@ -36,7 +36,9 @@ from assetstore.routes.responses import VIEWS, plain, request_context
 #: The files of the page in views/status; no others are served.
 FILES = {
     "activity.js": "text/javascript; charset=UTF-8",
+    "advertised.js": "text/javascript; charset=UTF-8",
     "connection.js": "text/javascript; charset=UTF-8",
+    "copy.js": "text/javascript; charset=UTF-8",
     "elements.js": "text/javascript; charset=UTF-8",
     "files.js": "text/javascript; charset=UTF-8",
     "hmac-md5.js": "text/javascript; charset=UTF-8",
@@ -46,11 +48,14 @@ FILES = {
     "page.css": "text/css; charset=UTF-8",
     "plot.js": "text/javascript; charset=UTF-8",
     "server.js": "text/javascript; charset=UTF-8",
+    "specify.js": "text/javascript; charset=UTF-8",
     "storage.js": "text/javascript; charset=UTF-8",
     "trash-days.js": "text/javascript; charset=UTF-8",
     "trash-pictures.js": "text/javascript; charset=UTF-8",
     "trash-restore.js": "text/javascript; charset=UTF-8",
     "trash.js": "text/javascript; charset=UTF-8",
+    "upload-names.js": "text/javascript; charset=UTF-8",
+    "upload-queue.js": "text/javascript; charset=UTF-8",
     "uploads.js": "text/javascript; charset=UTF-8",
 }
 

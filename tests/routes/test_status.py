@@ -194,7 +194,7 @@ def test_the_overview_shows_health_versions_queue_and_limits(start: Start) -> No
     server = start(MAX_UPLOAD_BYTES=5000, TRASH_DAYS=7, THREADS=40, limits={"render_workers": 3})
     told = data(server, "overview")
     assert told["ready"] is True
-    assert told["checks"]["store"] == {"status": "ok", "reason": "The store can be written."}
+    assert told["checks"]["store"] == {"status": "ok", "reason": "Storage is writable."}
     assert set(told["versions"]) == {"Web Asset Server", "Python", "ImageMagick", "Ghostscript"}
     assert all(version and version[0].isdigit() for version in told["versions"].values())
     assert told["rendering"] == {"busy": 0, "most": 3, "waiting": 0, "most_waiting": 20, "in_background": 0}

@@ -37,7 +37,7 @@ export function table(caption, headings, rows) {
   );
 }
 
-const WORDS = { ok: "OK", warning: "Warning", error: "Error" };
+const WORDS = { ok: "OK", warning: "Warning", error: "Error", unchecked: "Not checked" };
 
 /** Returns a mark for "ok", "warning" or "error", in words as well as in colour. */
 export function mark(status) {

@@ -17,7 +17,7 @@ export function days(quarters) {
 export function dayName(begin) {
   const today = startOfDay(Date.now() / 1000);
   const date = new Date(begin * 1000);
-  const written = date.toLocaleDateString("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+  const written = date.toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
   if (begin === today) {
     return `Today, ${written}`;
   }

@@ -90,7 +90,7 @@ class Restoring {
     label();
     this.content.replaceChildren(
       element("dl", { class: "plan" },
-        part("Will be restored", restored, "No current file has their name."),
+        part("Will be restored", restored, "No current file has one of these names."),
         part(canReplace ? "Would replace a current file" : "Cannot be restored", replacing, canReplace
           ? "The current files of the same names go to the trash."
           : "Files with these names exist, and without a trash (TRASH_DAYS is 0) they would be lost."),

@@ -39,7 +39,7 @@ export function trash({ server, place }) {
     list[0].open(all.length === 1 ? report : null);
     const whole = filter.isUsed() ? "Restore all that are found" : "Restore everything";
     return [
-      element("div", { class: "row spread" },
+      element("div", { class: "row spread whole" },
         element("p", {}, `${counted(report.number, "file")} with ${bytes(report.bytes)}. ${retention(report.days)}`),
         element("button", { type: "button", class: "quiet", click: () => restoreSelection(server, selection, find) }, whole)),
       ...list.map((day) => day.section),
@@ -71,7 +71,7 @@ function filterForm(server, find) {
   const folder = collectionChoice(server, "trash-collection");
   const labelled = (text, field) => element("div", {}, element("label", { for: field.id }, text), field);
   const form = element("form", { class: "search", role: "search", submit: (event) => { event.preventDefault(); find(); } },
-    labelled("Part of the store name", part), folder.label, labelled("Removed from", since), labelled("until", until),
+    labelled("Part of the store name", part), folder.label, labelled("Removed from", since), labelled("Removed until", until),
     element("button", {}, "Search"));
   // The fields have the time of this computer. The minute of the end is included.
   const seconds = (field, more) => (field.value ? new Date(field.value).getTime() / 1000 + more : "");
