@@ -106,9 +106,11 @@ class Machine:
 
     def start(self, *command: str) -> None:
         """Starts process 1; `end` ends all others with it."""
+        # systemd requires that the root is a mount point, so chroot alone is not enough.
         prepare = (
-            "mount --rbind /dev {0}/dev && mount -t sysfs sysfs {0}/sys && mount -t tmpfs tmpfs {0}/run &&"
-            " mount -t cgroup2 cgroup2 {0}/sys/fs/cgroup; exec chroot {0} env container=acceptance {1}"
+            "set -e; mount --rbind {0} {0}; cd {0}; mount --rbind /dev dev; mount -t sysfs sysfs sys;"
+            " mount -t tmpfs tmpfs run; mount -t cgroup2 cgroup2 sys/fs/cgroup; mkdir -p .host; pivot_root . .host;"
+            " exec chroot . sh -c 'umount --lazy /.host; exec env container=acceptance {1}'"
         ).format(shlex.quote(str(self.root)), shlex.join(command))
         unshare = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--cgroup"]
         own_proc = f"--mount-proc={self.root}/proc"
@@ -288,7 +290,9 @@ def copied(root: Path, copies: list[str]) -> Iterator[Path]:
         for path in ["/etc/resolv.conf", "/etc/hosts", *copies]:
             target = folder / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["cp", "-aL", "--remove-destination", "--no-target-directory", path, str(target)], check=False)
+            subprocess.run(
+                ["cp", "-aL", "--remove-destination", "--no-target-directory", path, str(target)], check=False
+            )
         policy = folder / "usr/sbin/policy-rc.d"  # packages start no services
         policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
         policy.chmod(0o755)
