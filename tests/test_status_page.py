@@ -111,7 +111,7 @@ def test_the_overview_has_one_verdict_and_the_values_for_specify(page: Browser, 
     (server.base / "thumbnails").write_bytes(b"no folder")
 
     def refreshed() -> str:
-        page.go("connection")
+        page.go("activity")
         page.go("overview")
         return page.text("#overview > .content > div > .notice")
 

@@ -58,7 +58,7 @@ class Survey:
     def latest(self) -> dict[str, Any]:
         """Returns the last survey, and begins another one if it is outdated.
 
-        Waits for a survey only if it takes a moment; otherwise the result has what was uploaded since the last one.
+        Waits for a survey only if it is quick; otherwise the result has what was uploaded since the last one.
         """
         since = self._since()
         with self._changed:
