@@ -15,6 +15,7 @@ import argparse
 import atexit
 import functools
 import json
+import secrets
 import sys
 import threading
 from collections.abc import Callable
@@ -75,14 +76,18 @@ class AssetServer:
 
     def index(self) -> bottle.HTTPResponse:
         """Shows a page that says that the server works, and how to configure Specify."""
+        nonce = secrets.token_urlsafe(18)
         page = bottle.template(
             "index",
+            nonce=nonce,
             version=__version__,
             xml_url=self._base_url() + "/web_asset_store.xml",
             has_status_page=self.settings.status_page,
             template_lookup=VIEWS,
         )
-        return bottle.HTTPResponse(page, 200, **{"Content-Type": "text/html; charset=UTF-8"})
+        policy = f"default-src 'none'; base-uri 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'"
+        headers = {"Content-Type": "text/html; charset=UTF-8", "Content-Security-Policy": policy}
+        return bottle.HTTPResponse(page, 200, **headers)
 
     def web_asset_store(self) -> bottle.HTTPResponse:
         """Returns the XML in which clients look up the addresses of the routes."""

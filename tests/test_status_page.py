@@ -20,6 +20,7 @@ from selenium.webdriver.common.keys import Keys
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.fixity.verification import Verification
 from assetstore.journal.events import Event
+from assetstore.storage.trash_names import stamp
 from tests import pictures
 from tests.browser import Browser, chromium, needs_chromium
 from tests.support import KEY, PROJECT, RunningServer
@@ -93,13 +94,37 @@ def test_a_wrong_key_is_explained_and_the_right_one_unlocks_the_page(browser: Br
     answer = browser.wait_for("#key-answer").text
     assert "This is not the key of this server." in answer
     assert "attachment.key" in answer
-    assert "blanks and quotation marks matter" in answer
+    assert "Case and quotation marks matter" in answer
     browser.picture("wrong-key")
-    browser.wait_for("#key").send_keys(KEY + Keys.ENTER)  # the wrong one is selected
-    assert "The server is ready." in browser.wait_for("#overview .notice").text
+    browser.wait_for("#key").send_keys(f" {KEY}  " + Keys.ENTER)  # the wrong one is selected
+    assert browser.wait_for("#overview .notice").text == "The server is working normally."
+    browser.wait_for("#overview .values")
     browser.picture("overview")
     [complaint] = browser.complaints()
     assert "status of 403" in complaint
+
+
+def test_the_overview_has_one_verdict_and_the_values_for_specify(page: Browser, server: RunningServer) -> None:
+    assert page.wait_for("#overview .figures", "0 originals")
+    server.upload("a.txt", bytes(1000))
+    (server.base / "thumbnails").rename(server.base / "elsewhere")
+    (server.base / "thumbnails").write_bytes(b"no folder")
+
+    def refreshed() -> str:
+        page.go("activity")
+        page.go("overview")
+        return page.text("#overview > .content > div > .notice")
+
+    page.until(lambda: "needs attention" in refreshed())
+    assert len(page.all("#overview > .content > div > .notice")) == 1
+    assert "1 original" in page.text("#overview .figures"), "right after the upload"
+    copied = page.wait_for("#overview .values code", "/web_asset_store.xml").text
+    page.script("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
+    for what, expected in (("the address", copied), ("the key", KEY)):
+        page.click(f"#overview .values button[aria-label='Copy {what}']")
+        page.wait_for(f"#overview .values button[aria-label='Copy {what}']", "Copied")
+        assert page.script("return window.copied") == expected
+    assert KEY not in page.driver.page_source
 
 
 def test_findings_of_a_verification_are_explained(quiet: Browser, server: RunningServer) -> None:
@@ -118,11 +143,12 @@ def test_the_key_does_not_leave_the_page_and_no_other_host_is_contacted(page: Br
     server.upload("a.jpg", pictures.jpeg())
     for part in ("storage", "files", "upload", "trash", "activity", "connection"):
         page.go(part)
-    page.wait_for("#connection li", "All checks are done.")
+    page.wait_for("#connection li", "Check complete.")
     sent = page.requests()
     assert len(sent) > 20
     assert not [request for request in sent if KEY in request["text"]]
-    own = (f"http://127.0.0.1:{server.port}/", f"{server.settings.server_name}:{server.settings.server_port}/")
+    # Chromium's icon in fields for dates has an address that begins with data:
+    own = ("data:", f"http://127.0.0.1:{server.port}/", f"{server.settings.server_name}:{server.settings.server_port}/")
     assert not [request["url"] for request in sent if not any(origin in request["url"] for origin in own)]
     kept = "return [document.cookie, localStorage.length, sessionStorage.length, document.getElementById('key').value]"
     assert page.script(kept) == ["", 0, 0, ""]
@@ -164,7 +190,7 @@ def test_a_file_can_be_uploaded_found_viewed_deleted_and_restored(
     seen = quiet.until(lambda: quiet.script("return document.querySelector('progress').value") or None)
     assert 0 < seen < 100
     quiet.picture("uploading")
-    quiet.wait_for("#upload .notice.ok", "Stored as KU-fish-0042 lateral.jpg")
+    quiet.wait_for("#upload .queue-state", "1 of 1 file stored · 100%")
     quiet.slow_down(None)
     assert (server.originals / "KU-fish-0042 lateral.jpg").read_bytes() == content
 
@@ -196,35 +222,137 @@ def test_an_existing_name_is_replaced_only_on_request_and_can_be_restored(
     server.upload("label.txt", b"old")
     (tmp_path / "label.txt").write_bytes(b"new")
     upload(page, tmp_path / "label.txt")
-    page.wait_for("#upload .notice.warning", "A file with this name exists.")
+    page.wait_for("#upload .notice.warning", "1 file of 1 has a name that is already in use: label.txt.")
     page.picture("taken")
     assert (server.originals / "label.txt").read_bytes() == b"old"
-    page.click("#upload .notice button", "Replace it")
-    page.wait_for("#upload .notice.ok", "Stored as label.txt")
+    page.click("#upload button", "Replace it")
+    page.wait_for("#upload .queue-state", "1 of 1 file stored")
     assert (server.originals / "label.txt").read_bytes() == b"new"
     page.go("trash")
-    page.wait_for("#trash td", "replaced")
+    page.wait_for("#trash .entry", "replaced")
     page.picture("trash")
-    page.click("#trash td button", "Restore and replace")
+    page.click("#trash .entry button", "Restore and replace")
     page.wait_for("#news", "label.txt was restored. The file that it replaced is in the trash.")
     assert (server.originals / "label.txt").read_bytes() == b"old"
 
 
-def test_dropped_files_are_uploaded_under_the_typed_names(page: Browser, server: RunningServer) -> None:
-    page.go("upload")
+def drop(page: Browser, script: str) -> None:
+    """Drops files, which a script adds to `files`."""
     page.script(
-        "const files = new DataTransfer();"
-        "files.items.add(new File(['one'], 'one.txt'));"
-        "files.items.add(new File(['two'], 'two.tar.gz'));"
+        f"const files = new DataTransfer(); {script};"
         "const drop = new DragEvent('drop', { dataTransfer: files, bubbles: true, cancelable: true });"
         "document.querySelector('.drop').dispatchEvent(drop);"
     )
+
+
+def test_many_files_are_one_queue_that_asks_once_and_goes_on_after_failures(
+    browser: Browser, server: RunningServer
+) -> None:
+    for name in ("7.txt", "8.txt", "9.txt"):
+        server.upload(name, b"old")
+    failures = {"/fileupload": 2}
+    application = server.http.wsgi_application
+
+    def unreliable(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if environ["PATH_INFO"] in failures and failures[environ["PATH_INFO"]] > 0:
+            failures[environ["PATH_INFO"]] -= 1
+            environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            status = ("403 Forbidden", "503 Busy")[failures[environ["PATH_INFO"]]]  # 503 first, and then 403
+            headers = [("Content-Type", "text/plain"), ("Retry-After", "1")]
+            start_response(status, headers)
+            return [b"The token has expired."]
+        return application(environ, start_response)
+
+    server.http.wsgi_application = unreliable
+    browser.open(server.port, "#upload")
+    browser.sign_in(KEY)
+    browser.wait_for("#chooser")
+    drop(browser, "for (let i = 0; i < 60; i += 1) files.items.add(new File([`${i}`], `${i}.txt`))")
+    browser.wait_for("#upload .pager", "1–50 of 60")
+    assert len(browser.all(".uploads li")) == 50
+    browser.click("#upload button", "Upload 60 files")
+    browser.wait_for("#upload .notice.warning", "3 files of 60 have names that are already in use: 7.txt, 8.txt")
+    browser.click("#upload button", "Keep both")
+    browser.wait_for("#upload .queue-state", "60 of 60 files stored · 100%")
+    assert failures == {"/fileupload": 0}
+    stored = {path.name: path.read_bytes() for path in server.originals.iterdir() if path.is_file()}
+    assert len(stored) == 63
+    assert (stored["7.txt"], stored["7-2.txt"], stored["59.txt"]) == (b"old", b"7", b"59")
+    browser.click("#upload button", "Clear finished")
+    browser.until(lambda: not browser.all("#upload .card"))
+    browser.complaints()
+
+
+def test_a_cancelled_upload_is_skipped_and_a_stopped_queue_waits(page: Browser, server: RunningServer) -> None:
+    page.go("upload")
+    drop(page, "for (let i = 0; i < 3; i += 1) files.items.add(new File([new Uint8Array(400_000)], `${i}.bin`))")
+    page.slow_down(200_000)
+    page.click("#upload button", "Upload 3 files")
+    page.click(".uploads button", "Cancel")
+    page.wait_for(".uploads .status", "Skipped")
+    page.wait_for(".uploads button", "Cancel")
+    page.click("#upload button", "Stop")
+    page.wait_for("#upload button", "Upload 2 files")
+    page.slow_down(None)
+    page.click("#upload button", "Upload 2 files")
+    page.wait_for("#upload .queue-state", "2 of 2 files stored")
+    assert sorted(path.name for path in server.originals.iterdir() if path.is_file()) == ["1.bin", "2.bin"]
+
+
+def test_a_large_trash_is_shown_by_day_in_pages_and_restored_after_a_preview(
+    page: Browser, server: RunningServer
+) -> None:
+    folder = server.originals / ".asset-server/trash"
+    folder.mkdir(parents=True, exist_ok=True)
+    now = time.time_ns()
+    for number in range(250):
+        age = 3 * DAY if number < 30 else 10 * DAY
+        (folder / f"{stamp(now - age * 10**9 - number * 10**6)}-deleted-{number}.jpg").write_bytes(pictures.jpeg())
+    server.upload("249.jpg", pictures.jpeg(3))
+    page.go("trash")
+    page.wait_for("#trash p", "250 files")
+    second = page.until(lambda: page.all("#trash .day")[1:])[0]
+    assert len(page.all("#trash .entry")) == 30
+    page.until(lambda: page.all("#trash .trash-picture canvas"))
+    second.find_element("css selector", "h3 button").click()
+    page.wait_for("#trash .pager", "1–100 of 220")
+    assert len(page.all("#trash .entry")) == 100
+    page.click("#trash .pager button", "Next")
+    page.click("#trash .pager button", "Next")
+    page.wait_for("#trash .pager", "201–220 of 220")
+    assert len(page.all("#trash .entry")) == 20
+    page.click("#trash .entry input")
+    page.wait_for("#trash .bar", "1 selected")
+
+    second.find_element("css selector", "button.quiet").click()  # Restore all
+    page.wait_for("dialog dt", "Will be restored: 219 files")
+    page.wait_for("dialog dt", "Would replace a current file: 1 file")
+    page.picture("restore")
+    page.click("dialog button", "Restore 219 files")
+    page.wait_for("dialog .notice", "219 files were restored.")
+    page.click("dialog button", "Close")
+    page.wait_for("#trash p", "31 files")
+    page.type("#trash-search", "nothing")
+    page.click("#trash form button")
+    page.click("#trash .notice button", "Show the whole trash")
+    page.click("#trash button", "Restore everything")
+    page.click("dialog #replaces")
+    page.click("dialog button", "Restore 31 files")
+    page.wait_for("dialog .notice", "31 files were restored, 1 of them in place of a current file")
+    page.click("dialog button", "Close")
+    page.wait_for("#trash p", "1 file with")
+    assert (server.originals / "249.jpg").read_bytes() == pictures.jpeg()
+
+
+def test_dropped_files_are_uploaded_under_the_typed_names(page: Browser, server: RunningServer) -> None:
+    page.go("upload")
+    drop(page, "for (const name of ['one.txt', 'two.tar.gz']) files.items.add(new File(['x'], name))")
     first, second = page.until(lambda: page.all(".uploads li"))
     first.find_element("css selector", "input").clear()
     first.find_element("css selector", "input").send_keys("typed.txt")
-    second.find_element("css selector", "button.quiet").click()  # the ✕ of the second
+    second.find_element("css selector", "[aria-label^='Do not upload']").click()
     page.click("#upload button", "Upload 1 file")
-    page.wait_for("#upload .notice.ok", "Stored as typed.txt")
+    page.wait_for("#upload .queue-state", "1 of 1 file stored")
     page.click(".uploads button", "Show it")
     page.wait_for("dialog h2", "typed.txt")
     page.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
@@ -238,7 +366,7 @@ def test_a_generated_unique_name_has_the_same_extension(page: Browser, server: R
     page.driver.find_element("id", "chooser").send_keys(str(tmp_path / "photo.JPG"))
     page.click("#upload button", "New unique name")
     page.click("#upload button", "Upload 1 file")
-    page.wait_for("#upload .notice.ok", "Stored as ")
+    page.wait_for("#upload .queue-state", "1 of 1 file stored")
     [stored] = [path.name for path in server.originals.iterdir() if path.is_file()]
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\.JPG", stored)
 
@@ -248,13 +376,13 @@ def test_server_errors_are_shown_next_to_the_action(browser: Browser, start: Sta
     browser.open(start(MAX_UPLOAD_BYTES=1000).port)
     browser.sign_in(KEY)
     upload(browser, tmp_path / "large.bin")
-    browser.wait_for("#upload .notice.error", "at most 1000 bytes")
+    browser.wait_for("#upload .status.failed", "at most 1000 bytes")
     browser.click(".uploads button", "✕")
     (tmp_path / "small.bin").write_bytes(b"x")
     browser.driver.find_element("id", "chooser").send_keys(str(tmp_path / "small.bin"))
     browser.type(".uploads input", "..")
     browser.click("#upload button", "Upload 1 file")
-    browser.wait_for("#upload .notice.error", "reserved")
+    browser.wait_for("#upload .status.failed", "reserved")
     browser.complaints()
 
 
@@ -287,7 +415,7 @@ def test_stored_names_are_always_shown_as_text(page: Browser, server: RunningSer
     server.upload(HOSTILE, b"x", coll="<b>bold</b>")
     server.upload(HOSTILE, b"y")
     server.get("/fileget", filename="<script>alert(1)</script>".replace("/", "-"))
-    for part, selector in (("files", ".tile .name"), ("trash", "td"), ("activity", "td")):
+    for part, selector in (("files", ".tile .name"), ("trash", ".entry"), ("activity", "td")):
         page.go(part)
         page.wait_for(f"#{part} {selector}", HOSTILE)
     page.wait_for("#activity td", "<b>bold</b>")
@@ -396,9 +524,12 @@ def test_the_activity_view_shows_changes_and_rejections(page: Browser, server: R
 
 def checked(browser: Browser) -> dict[str, tuple[str, str]]:
     """What the check found: by its title the status, and the text with the remedy."""
-    browser.wait_for("#connection li", "All checks are done.")
-    steps = [step.text.split("\n", 1) for step in browser.all("#connection .step")]
-    return {head.split(" ", 1)[1]: (head.split(" ", 1)[0], text) for head, text in steps}
+    browser.wait_for("#connection li", "Check complete.")
+    found = {}
+    for step in browser.all("#connection .step"):
+        status, title = (step.find_element("css selector", part).text for part in (".mark", "strong"))
+        found[title] = (status, step.text.split("\n", 1)[1])
+    return found
 
 
 def test_on_a_healthy_server_the_check_finds_only_the_lack_of_https(quiet: Browser, tmp_path: Path) -> None:
@@ -531,8 +662,10 @@ def test_the_check_works_without_a_key(browser: Browser, server: RunningServer) 
     browser.open(server.port)
     browser.click("#check-without-key")
     found = checked(browser)
-    assert found["Key"][0] == "Warning"
+    assert found["Key"] == ("Not checked", "No key was entered.")
     assert found["Clock"][0] == "OK"
+    assert "this key" not in browser.text("#connection")
+    assert "Not checked: whether Specify is configured" in browser.text("#connection")
     browser.complaints()
 
 
@@ -553,11 +686,11 @@ def test_every_control_has_a_name_and_is_reachable_by_keyboard(page: Browser, se
         page.wait_for(f"#{part} .content > *")
         assert page.script(nameless) == []
         assert page.driver.switch_to.active_element.get_attribute("id") == f"{part}-heading"
-    page.wait_for("#connection li", "All checks are done.")
+    page.wait_for("#connection li", "Check complete.")
     page.go("trash")
-    page.wait_for("#trash td")
+    page.wait_for("#trash .entry")
     reached = set()
-    for _ in range(6):
+    for _ in range(24):
         page.driver.switch_to.active_element.send_keys(Keys.TAB)
         reached.add(page.driver.switch_to.active_element.text or page.driver.switch_to.active_element.tag_name)
     assert {"input", "Search", "Restore and replace"} <= reached
@@ -576,7 +709,7 @@ def test_text_has_sufficient_contrast(page: Browser, server: RunningServer, is_d
             page.go(part)
             page.wait_for(f"#{part} .content > *")
             assert page.script(FAINT) == [], part
-        page.wait_for("#connection li", "All checks are done.")
+        page.wait_for("#connection li", "Check complete.")
         assert page.script(FAINT) == []
     finally:
         page.in_the_dark(False)

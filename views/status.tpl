@@ -34,7 +34,7 @@
 
     <section id="sign-in" class="narrow" aria-labelledby="sign-in-heading">
       <h2 id="sign-in-heading">Status of this server</h2>
-      <p>Enter the attachment key, the same one that Specify uses.</p>
+      <p>Enter the attachment key, the same one used in Specify.</p>
       <form id="key-form" autocomplete="off">
         <label for="key">Attachment key</label>
         <div class="row">

@@ -56,7 +56,9 @@ def open_storage(
     names = FolderNames(settings.orig_dir, settings.thumb_dir, TRASH_PREFIX)
     layout = Layout(settings.storage_url or "", collection_dirs, names, new_bucket)
     spool = Spool(settings.base_dir, settings.limits.spool_bytes)
-    return Store(S3OriginalStorage(layout, settings.base_dir, spool), S3TrashStorage(layout), S3Space(layout, spool))
+    return Store(
+        S3OriginalStorage(layout, settings.base_dir, spool), S3TrashStorage(layout, spool), S3Space(layout, spool)
+    )
 
 
 def _key(bucket: str, prefix: str, environ: Mapping[str, str]) -> Credentials:

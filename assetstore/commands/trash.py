@@ -8,7 +8,7 @@ import click
 from assetstore.commands.installation import COMMAND, Installation
 from assetstore.commands.output import Listing, confirmed, counted, echo, printable, progress, show
 from assetstore.commands.parameters import Selection, as_json_option, dry_run_option, is_pattern, selecting
-from assetstore.errors import AssetError, NotFound
+from assetstore.errors import AssetError
 from assetstore.storage.models import TrashEntry
 
 _COLUMNS = ("removed_ns", "reason", "size", "place", "name")
@@ -127,7 +127,7 @@ def _each(
 
 
 def _restore(installation: Installation, entry: TrashEntry, replace: bool, dry_run: bool) -> tuple[str, bool]:
-    if not replace and _exists(installation, entry):
+    if not replace and installation.originals.exists(entry.collection_dir, entry.name):
         return "not restored, an original with this name exists (see --replace)", False
     if dry_run:
         return "would be restored", True
@@ -141,11 +141,3 @@ def _purge(installation: Installation, entry: TrashEntry, dry_run: bool) -> tupl
         return "would be permanently deleted", True
     installation.originals.purge(entry, COMMAND)
     return "permanently deleted", True
-
-
-def _exists(installation: Installation, entry: TrashEntry) -> bool:
-    try:
-        installation.originals.storage.version(entry.collection_dir, entry.name)
-    except NotFound:
-        return False
-    return True

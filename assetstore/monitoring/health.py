@@ -34,7 +34,7 @@ class Result:
 
 
 def is_ready(report: Mapping[str, Result]) -> bool:
-    """Returns whether the server can do its work: no check failed."""
+    """Returns whether the server is working: no check failed."""
     return all(result.status != ERROR for result in report.values())
 
 

@@ -60,7 +60,7 @@ def _store(originals: Originals) -> Result:
         originals.space.probe()
     except ReadOnly as error:
         return Result(WARNING, error.public)
-    return Result(OK, "The store can be written.")
+    return Result(OK, "Storage is writable.")
 
 
 def _thumbnails(originals: Originals) -> Result:
@@ -90,7 +90,7 @@ def _journal(originals: Originals) -> Result:
         return Result(WARNING, f"{error.public} Changes that wait to be recorded in it: {number}.")
     except ReadOnly:
         return Result(WARNING, "The disk of the journal is read-only, so changes cannot be recorded.")
-    return Result(OK, "The journal can be written.")
+    return Result(OK, "The journal is writable.")
 
 
 def _tools() -> Result:
@@ -106,8 +106,10 @@ def _tools() -> Result:
 
 def _rendering(pool: RenderPool) -> Result:
     workers = pool.workers()
-    reason = f"{workers.busy} of {workers.most} workers are busy, {workers.running} are running"
-    return Result(ERROR if workers.closed else OK, f"{reason}, {workers.waiting} jobs wait.")
+    noun = "worker" if workers.running == 1 else "workers"
+    waiting = f"thumbnails waiting: {workers.waiting}" if workers.waiting else "no thumbnails waiting"
+    reason = f"{workers.running} {noun} running, {workers.busy or 'none'} busy; {waiting}."
+    return Result(ERROR if workers.closed else OK, reason)
 
 
 def _verification(settings: Settings, originals: Originals) -> Result:

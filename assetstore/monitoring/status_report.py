@@ -1,4 +1,4 @@
-"""The data of the status page, and its one action: restoring a file from the trash.
+"""The data of the status page; `assetstore.monitoring.trash_report` has that of the trash.
 
 All texts may come from clients (names, collections, sentences), so they must be shown as text and never as markup.
 The data contains neither paths of the server nor keys.
@@ -14,26 +14,27 @@ from typing import Any
 from assetstore import __version__, formats, media_types, names
 from assetstore.collections.mapping import Collections
 from assetstore.config.loading import Settings
-from assetstore.errors import AssetError, BadRequest, NotFound
+from assetstore.errors import AssetError, BadRequest
 from assetstore.fixity import schedule
 from assetstore.http.parameters import Parameters
-from assetstore.journal.events import OPERATIONS, Event, Origin
+from assetstore.journal.events import OPERATIONS, Event
 from assetstore.monitoring import health
 from assetstore.monitoring.health import Health
 from assetstore.monitoring.recent_errors import RecentRefusals
+from assetstore.monitoring.trash_report import TrashReport
 from assetstore.originals import search
 from assetstore.originals.search import Found
 from assetstore.originals.service import Originals
 from assetstore.originals.storage_report import Survey
 from assetstore.programs import admin_name
-from assetstore.storage.models import TrashEntry
 from assetstore.thumbnails.rendering import versions
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Thumbnails
+from assetstore.thumbnails.trashed import TrashThumbnails
 
 _NANOSECONDS = 1_000_000_000
 
-#: How many events, trash entries and findings to return.
+#: How many events and findings to return.
 _MOST = 200
 
 
@@ -55,6 +56,10 @@ class Report:
 
     Parameters:
         served: the objects to describe.
+
+    Attributes:
+        parts: the data by the name of the part.
+        trash: its data and actions.
     """
 
     def __init__(self, served: Served) -> None:
@@ -62,40 +67,17 @@ class Report:
         self._originals = served.originals
         settings = served.settings
         self._survey = Survey(served.originals, settings.reserved_bytes, settings.trash_days > 0)
+        trashed = TrashThumbnails(served.originals.trash_storage, served.pool, settings.can_thumbnail)
+        self.trash = TrashReport(served.originals, served.thumbnails, trashed, settings.trash_days)
         self.parts: dict[str, Callable[[Parameters], dict[str, Any]]] = {
             "overview": self._overview,
             "storage": self._storage,
             "activity": self._activity,
             "originals": self._find,
-            "trash": self._trash,
+            "existing": self._existing,
+            "trash": self.trash.list,
+            "trash-plan": self.trash.plan,
         }
-
-    def restore(self, query: Parameters, origin: Origin) -> TrashEntry:
-        """Restores an original from the trash and returns its entry.
-
-        Parameters:
-            query: `place` and `entry` as the part `trash` has them; `replace=yes` if the current original of that name
-                may be moved to the trash.
-            origin: the source of the request.
-
-        Raises:
-            NotFound: the entry no longer exists.
-            BadRequest: an original of that name exists and may not be replaced.
-            OutOfSpace, StorageFault: see `Originals.restore`.
-        """
-        collection_dir, identifier = query.get("place"), query.get("entry")
-        of_collection = [] if collection_dir is None else self._entries(collection_dir)
-        entry = next((entry for entry in of_collection if entry.identifier == identifier), None)
-        if entry is None:
-            raise NotFound("The file is no longer in the trash.")
-        if self._exists(entry):
-            if not self._served.settings.trash_days:
-                raise BadRequest("A file with this name exists, and without a trash (TRASH_DAYS) it would be lost.")
-            if query.get("replace") != "yes":
-                raise BadRequest("A file with this name exists already.")
-        self._originals.restore(entry, origin)
-        self._served.thumbnails.discard(entry.collection_dir, entry.name)
-        return entry
 
     def _overview(self, _query: Parameters) -> dict[str, Any]:
         settings, workers = self._served.settings, self._served.pool.workers()
@@ -163,6 +145,14 @@ class Report:
             found = search.latest(self._originals, collection_dir)
         return self._as_data(found)
 
+    def _existing(self, query: Parameters) -> dict[str, Any]:
+        """Which of some store names, separated by slashes, exist in a collection folder."""
+        collection_dir, wanted = query.get("place"), (query.get("names") or "").split("/")[:_MOST]
+        if collection_dir is None or collection_dir not in self._originals.collection_dirs:
+            raise BadRequest("The collection folder is unknown.")
+        valid = [name for name in wanted if names.is_store_name(name)]
+        return {"existing": [name for name in valid if self._originals.exists(collection_dir, name)]}
+
     def _as_data(self, found: Found) -> dict[str, Any]:
         types = self._served.settings.can_thumbnail & formats.THUMBNAIL_TYPES
         originals = [
@@ -177,39 +167,6 @@ class Report:
             for collection_dir, listed in found.originals
         ]
         return {"originals": originals, "is_all": found.is_all}
-
-    def _trash(self, query: Parameters) -> dict[str, Any]:
-        name, part = query.get("name"), (query.get("search") or "").casefold()
-        entries = [
-            entry
-            for entry in self._entries(query.get("place"))
-            if (entry.name == name if name else part in entry.name.casefold())
-        ]
-        entries.sort(key=lambda entry: entry.removed_ns, reverse=True)
-        days = self._served.settings.trash_days
-        shown = [
-            {
-                "place": entry.collection_dir,
-                "entry": entry.identifier,
-                "name": entry.name,
-                "time": entry.removed_ns / _NANOSECONDS,
-                "reason": entry.reason,
-                "size": entry.size,
-                "exists": self._exists(entry),
-            }
-            for entry in entries[:_MOST]
-        ]
-        return {"entries": shown, "number": len(entries), "bytes": sum(entry.size for entry in entries), "days": days}
-
-    def _entries(self, collection_dir: str | None) -> list[TrashEntry]:
-        return [entry for entry in self._originals.trash() if collection_dir in (None, entry.collection_dir)]
-
-    def _exists(self, entry: TrashEntry) -> bool:
-        try:
-            self._originals.storage.version(entry.collection_dir, entry.name)
-        except NotFound:
-            return False
-        return True
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -85,11 +85,13 @@ class Growth:
         months: all months with events, by folder and month.
         window_days: over how many days growth was measured; None if the journal is too young.
         daily: average growth of originals and trash in that time, in bytes a day; may be negative.
+        first: the time of the first event, seconds since 1970; None if there is none.
     """
 
     months: list[Month]
     window_days: float | None
     daily: float | None
+    first: float | None = None
 
     def since(self, number: int, collection_dirs: Collection[str]) -> list[Month]:
         """Returns the last *number* months of these folders, including the current one."""
@@ -126,7 +128,9 @@ def measure(journal: Journal, keeps_trash: bool, now: float) -> Growth:
 
     Raises StorageFault.
     """
-    since_ns, now_ns = _since_ns(journal, now), int(now * _NANOSECONDS)
+    first_ns, now_ns = _first_ns(journal), int(now * _NANOSECONDS)
+    first = None if first_ns is None else first_ns / _NANOSECONDS
+    since_ns = _since_ns(first_ns, now)
     found: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     recent = 0
     with journal.reading(_BY_MONTH, (now_ns if since_ns is None else since_ns, now_ns)) as rows:
@@ -145,9 +149,9 @@ def measure(journal: Journal, keeps_trash: bool, now: float) -> Growth:
         for key, month in found.items()
     ]
     if since_ns is None:
-        return Growth(months, None, None)
+        return Growth(months, None, None, first)
     window = (now - since_ns / _NANOSECONDS) / _DAY
-    return Growth(months, window, recent / window)
+    return Growth(months, window, recent / window, first)
 
 
 def removed(journal: Journal) -> dict[tuple[str, str], Removed]:
@@ -190,11 +194,16 @@ def days_until_full(room: int | None, growth: float | None) -> float | None:
     return max(0, room) / growth
 
 
-def _since_ns(journal: Journal, now: float) -> int | None:
-    """Since when growth can be measured, nanoseconds since 1970; None if the journal is too young."""
+def _first_ns(journal: Journal) -> int | None:
+    """The time of the first event, nanoseconds since 1970; None if there is none."""
     with journal.reading("SELECT MIN(time_ns) FROM events WHERE time_ns > 0") as rows:
-        first_ns = next(iter(rows))[0]
+        first_ns: int | None = next(iter(rows))[0]
+    return first_ns
+
+
+def _since_ns(first_ns: int | None, now: float) -> int | None:
+    """Since when growth can be measured, nanoseconds since 1970; None if the journal is too young."""
     now_ns = int(now * _NANOSECONDS)
     if first_ns is None or now_ns - first_ns < _LEAST_DAYS * _DAY * _NANOSECONDS:
         return None
-    return max(int(first_ns), now_ns - _MOST_DAYS * _DAY * _NANOSECONDS)
+    return max(first_ns, now_ns - _MOST_DAYS * _DAY * _NANOSECONDS)

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 from collections.abc import Container, Iterator
 
-from assetstore.errors import BadRequest, NotFound
+from assetstore.errors import BadRequest
 from assetstore.journal import events
 from assetstore.journal.events import Event, Origin
 from assetstore.names import is_store_name, repaired, split_extension
@@ -43,7 +43,7 @@ def new_name(originals: Originals, collection_dir: str, name: str, taken: Contai
     return next(
         candidate
         for candidate in _candidates(name)
-        if (collection_dir, candidate) not in taken and not _exists(originals, collection_dir, candidate)
+        if (collection_dir, candidate) not in taken and not originals.exists(collection_dir, candidate)
     )
 
 
@@ -75,14 +75,6 @@ def _candidates(name: str) -> Iterator[str]:
     yield root + extension
     for number in itertools.count(2):
         yield f"{root}-{number}{extension}"
-
-
-def _exists(originals: Originals, collection_dir: str, name: str) -> bool:
-    try:
-        originals.storage.version(collection_dir, name)
-    except NotFound:
-        return False
-    return True
 
 
 def _read(originals: Originals, collection_dir: str, name: str) -> tuple[int, str]:

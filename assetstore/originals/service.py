@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from assetstore.errors import AssetError, StorageFault, Unsynced
+from assetstore.errors import AssetError, NotFound, StorageFault, Unsynced
 from assetstore.journal import events
 from assetstore.journal.events import Event, Origin
 from assetstore.journal.journal import Journal
@@ -102,6 +102,14 @@ class Originals:
             if existed:
                 self._record(events.PURGED, entry.collection_dir, entry.name, origin, entry.size, None)
         return existed
+
+    def exists(self, collection_dir: str, name: str) -> bool:
+        """Returns whether there is an original of that name. Raises StorageFault."""
+        try:
+            self.storage.version(collection_dir, name)
+        except NotFound:
+            return False
+        return True
 
     def total_size(self) -> int:
         """Returns the total size of all originals, in bytes. Raises StorageFault."""

@@ -1,12 +1,13 @@
 """A survey of the store: its size, its growth, and when the disk will be full.
 
 A survey reads the size of every file, and every event. So it runs occasionally, in its own thread, and callers get the
-last result immediately.
+last result at once, with the uploads since then. Surveys of small stores run after each upload, and callers wait.
 
 Concurrency: thread-safe; only one survey runs at a time.
 """
 
 import logging
+import math
 import threading
 import time
 from collections import Counter, defaultdict
@@ -23,6 +24,17 @@ _log = logging.getLogger(__name__)
 #: millions of files are rare.
 _FRESH_SECONDS, _FRESH_FACTOR = 60, 100
 
+#: After uploads, it is outdated after this multiple of its own duration.
+_CHANGED_FACTOR = 10
+
+#: For how long a caller waits for a survey, in seconds, if the last one took less.
+_WAIT_SECONDS = 0.5
+
+#: Uses the index by time.
+_UPLOADS_SINCE = """
+SELECT COUNT(*), COALESCE(SUM(size), 0) FROM events WHERE time_ns > ? AND operation IN ('stored', 'replaced')
+"""
+
 
 class Survey:
     """The last survey of a store.
@@ -37,23 +49,49 @@ class Survey:
         self._originals = originals
         self._reserve = reserve
         self._keeps_trash = keeps_trash
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._is_running = False
         self._last: dict[str, Any] | None = None
-        self._stale_from = 0.0
+        self._ended = -math.inf
+        self._seconds = 0.0
 
     def latest(self) -> dict[str, Any]:
-        """Returns the last survey, and starts a new one if it is outdated.
+        """Returns the last survey, and begins another one if it is outdated.
 
-        `ready` is False while there is none; `fault` is the reason if it failed.
+        Waits for a survey only if it is quick; otherwise the result has what was uploaded since the last one.
         """
-        with self._lock:
-            begins = not self._is_running and time.monotonic() >= self._stale_from
+        since = self._since()
+        with self._changed:
+            begins = not self._is_running and self._is_stale(since["uploads"] > 0)
             self._is_running = self._is_running or begins
-            last = self._last
         if begins:
             threading.Thread(target=self._run, name="survey", daemon=True).start()
-        return last or {"ready": False, "fault": None}
+        with self._changed:
+            if self._seconds < _WAIT_SECONDS:
+                self._changed.wait_for(lambda: not self._is_running, _WAIT_SECONDS)
+            last = self._last
+        if last is None:
+            return {"ready": False, "fault": None}
+        return {**last, "since": self._since()}
+
+    def _is_stale(self, has_changed: bool) -> bool:
+        age = time.monotonic() - self._ended
+        if has_changed and age >= _CHANGED_FACTOR * self._seconds:
+            return True
+        return age >= max(_FRESH_SECONDS, _FRESH_FACTOR * self._seconds)
+
+    def _since(self) -> dict[str, int]:
+        """The uploads since the last survey, and their bytes, by the journal."""
+        last = self._last
+        if last is None or not last["ready"]:
+            return {"uploads": 0, "bytes": 0}
+        try:
+            with self._originals.journal.reading(_UPLOADS_SINCE, (int(last["time"] * 1_000_000_000),)) as rows:
+                uploads, size = next(iter(rows))
+        except AssetError as error:
+            _log.error("the journal cannot be read: %s", error.detail)
+            return {"uploads": 0, "bytes": 0}
+        return {"uploads": uploads, "bytes": size}
 
     def _run(self) -> None:
         began = time.monotonic()
@@ -65,10 +103,11 @@ class Survey:
             found["fault"] = error.public
         except Exception:  # noqa: BLE001 - a fault of the survey is its result
             _log.exception("the store could not be surveyed")
-        with self._lock:
+        with self._changed:
             self._last, self._is_running = found, False
-            ended = time.monotonic()
-            self._stale_from = ended + max(_FRESH_SECONDS, _FRESH_FACTOR * (ended - began))
+            self._ended = time.monotonic()
+            self._seconds = self._ended - began
+            self._changed.notify_all()
 
     def _made(self) -> dict[str, Any]:
         originals = self._originals
@@ -87,6 +126,7 @@ class Survey:
             "trash_bytes": sum(entry.size for entry in originals.trash()),
             "room": room,
             "months": _by_month(grown.months),
+            "history_since": grown.first,
             "daily": grown.daily,
             "days_until_full": growth.days_until_full(room, grown.daily),
         }

@@ -1,6 +1,6 @@
 """The routes of the status page; `assetstore.monitoring.status_report` has its data.
 
-The page and its files contain no data of the store and are public. Each request for data, or to restore a file,
+The page and its files contain no data of the store and are public. Each request for data, or to restore files,
 requires a token, which the page makes from the key that the administrator enters (`assetstore.auth.status_tokens`).
 There are no cookies, so no other page can act for the administrator. Uploads, deletes and downloads of the page use
 the routes that Specify uses.
@@ -36,7 +36,9 @@ from assetstore.routes.responses import VIEWS, plain, request_context
 #: The files of the page in views/status; no others are served.
 FILES = {
     "activity.js": "text/javascript; charset=UTF-8",
+    "advertised.js": "text/javascript; charset=UTF-8",
     "connection.js": "text/javascript; charset=UTF-8",
+    "copy.js": "text/javascript; charset=UTF-8",
     "elements.js": "text/javascript; charset=UTF-8",
     "files.js": "text/javascript; charset=UTF-8",
     "hmac-md5.js": "text/javascript; charset=UTF-8",
@@ -46,8 +48,14 @@ FILES = {
     "page.css": "text/css; charset=UTF-8",
     "plot.js": "text/javascript; charset=UTF-8",
     "server.js": "text/javascript; charset=UTF-8",
+    "specify.js": "text/javascript; charset=UTF-8",
     "storage.js": "text/javascript; charset=UTF-8",
+    "trash-days.js": "text/javascript; charset=UTF-8",
+    "trash-pictures.js": "text/javascript; charset=UTF-8",
+    "trash-restore.js": "text/javascript; charset=UTF-8",
     "trash.js": "text/javascript; charset=UTF-8",
+    "upload-names.js": "text/javascript; charset=UTF-8",
+    "upload-queue.js": "text/javascript; charset=UTF-8",
     "uploads.js": "text/javascript; charset=UTF-8",
 }
 
@@ -105,9 +113,21 @@ class StatusPage:
     def restore(self) -> bottle.HTTPResponse:
         """Restores a file from the trash."""
         check_token(self._settings, self._refused_tokens)
-        entry = self._report.restore(_query(), Origin("", request_context().client))
+        entry = self._report.trash.restore(_query(), Origin("", request_context().client))
         request_context().name = entry.name
         return plain("Ok.", **{"Cache-Control": "no-store"})
+
+    def restore_all(self) -> bottle.HTTPResponse:
+        """Restores some of the selected files of the trash, and returns what it did as JSON."""
+        check_token(self._settings, self._refused_tokens)
+        return _json(self._report.trash.restore_all(_query(), Origin("", request_context().client)))
+
+    def trash_thumbnail(self) -> bottle.HTTPResponse:
+        """Returns a thumbnail of a file in the trash."""
+        check_token(self._settings, self._refused_tokens)
+        picture, media_type = self._report.trash.thumbnail(_query(), request_context().client)
+        headers = {**_HEADERS, "Content-Type": media_type, "Content-Security-Policy": _NOTHING}
+        return bottle.HTTPResponse(picture, 200, **headers)
 
 
 def check_token(settings: Settings, refused_tokens: Refusals) -> None:
@@ -151,6 +171,8 @@ def install(
     app.route("/status/view/<name>", "GET", page.file)
     app.route("/status/data/<part>", "GET", page.data)
     app.route("/status/restore", "POST", page.restore)
+    app.route("/status/restore-all", "POST", page.restore_all)
+    app.route("/status/trash-thumbnail", "GET", page.trash_thumbnail)
     return (refusals,)
 
 

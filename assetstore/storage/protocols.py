@@ -126,6 +126,15 @@ class TrashStorage(Protocol):
     def entries(self, collection_dir: str) -> Iterator[TrashEntry]:
         """Yields the trash of a collection folder, oldest entries first. Raises StorageFault."""
 
+    def entry(self, collection_dir: str, identifier: str) -> TrashEntry:
+        """Returns one entry. Raises NotFound, StorageFault."""
+
+    def local_file(self, entry: TrashEntry) -> AbstractContextManager[Path]:
+        """Yields a path at which tools can read the file of an entry.
+
+        Raises NotFound, Unrenderable (too large for a copy), StorageFault.
+        """
+
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
         """Restores an original from the trash. Returns whether it replaced one, which goes to the trash if
         *keep_old*. Raises NotFound (the entry no longer exists), OutOfSpace, StorageFault.

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from assetstore.auth import status_tokens, tokens
+from assetstore.originals import trash_selection
 from assetstore.routes import status
+from assetstore.storage.trash_names import stamp
 from tests import pictures
 from tests.status_client import ask, data, target, token
 from tests.support import KEY, PROJECT, Client, Response, RunningServer, is_of_this_run
 
 Start = Callable[..., RunningServer]
 
-PARTS = ("overview", "storage", "activity", "originals", "trash")
+PARTS = ("overview", "storage", "activity", "originals", "trash", "trash-plan")
 
 
 def with_token(client: Client, text: str, address: str = "/status/data/trash", method: str = "GET") -> Response:
@@ -192,7 +194,7 @@ def test_the_overview_shows_health_versions_queue_and_limits(start: Start) -> No
     server = start(MAX_UPLOAD_BYTES=5000, TRASH_DAYS=7, THREADS=40, limits={"render_workers": 3})
     told = data(server, "overview")
     assert told["ready"] is True
-    assert told["checks"]["store"] == {"status": "ok", "reason": "The store can be written."}
+    assert told["checks"]["store"] == {"status": "ok", "reason": "Storage is writable."}
     assert set(told["versions"]) == {"Web Asset Server", "Python", "ImageMagick", "Ghostscript"}
     assert all(version and version[0].isdigit() for version in told["versions"].values())
     assert told["rendering"] == {"busy": 0, "most": 3, "waiting": 0, "most_waiting": 20, "in_background": 0}
@@ -408,6 +410,114 @@ def test_without_a_trash_a_restore_never_overwrites_a_file(server: RunningServer
         assert other.get("/fileget", filename="a.txt").body == b"new"
     finally:
         other.stop()
+
+
+def test_a_large_trash_is_sent_in_pages_that_stay_the_same_while_files_are_added(server: RunningServer) -> None:
+    for number in range(230):
+        put_in_trash(server, f"{number:03}.txt", number)
+    first = data(server, "trash")
+    assert (first["number"], first["bytes"], len(first["entries"])) == (230, 460, 100)
+    put_in_trash(server, "new.txt", 1000)
+    second = data(server, "trash", after=first["following"])
+    third = data(server, "trash", after=second["following"])
+    names = [entry["name"] for page in (first, second, third) for entry in page["entries"]]
+    assert names == [f"{number:03}.txt" for number in range(229, -1, -1)]
+    assert third["following"] is None
+    assert ask(server, "GET", "data/trash", after="x").status == 400
+
+
+def test_the_trash_is_counted_by_quarters_of_an_hour_for_the_days_of_the_reader(server: RunningServer) -> None:
+    for second in (0, 899, 900, 86_400):
+        put_in_trash(server, f"{second}.txt", second)
+    told = data(server, "trash")
+    assert told["quarters"] == [[BEGIN + 86_400, 1, 2], [BEGIN + 900, 1, 2], [BEGIN, 2, 4]]
+    day = data(server, "trash", since=str(BEGIN), until=str(BEGIN + 900), search="9")
+    assert [entry["name"] for entry in day["entries"]] == ["899.txt"]
+    for wrong in ("yesterday", "nan", "-1", "1e30"):
+        assert ask(server, "GET", "data/trash", since=wrong).status == 400
+
+
+def test_a_time_window_is_restored_as_its_preview_shows(server: RunningServer) -> None:
+    for name, second in (("early.txt", 0), ("a.txt", 1000), ("a.txt", 1001), ("b.txt", 1002), ("late.txt", 2000)):
+        put_in_trash(server, name, second)
+    server.upload("b.txt", b"current")
+    window = {"since": str(BEGIN + 900), "until": str(BEGIN + 1900)}
+    plan = data(server, "trash-plan", **window)
+    assert plan["restored"] == {"number": 1, "bytes": 2, "names": ["a.txt"]}
+    assert plan["replacing"] == {"number": 1, "bytes": 2, "names": ["b.txt"]}
+    assert plan["older"] == 1
+
+    done = json.loads(ask(server, "POST", "restore-all", **{**window, "until": plan["until"]}).body)
+    assert done == {"restored": 1, "replaced": 0, "skipped": 1, "failed": [], "following": None}
+    assert server.get("/fileget", filename="a.txt").status == 200
+    assert server.get("/fileget", filename="b.txt").body == b"current"
+    assert server.get("/fileget", filename="early.txt").status == 404
+
+    done = json.loads(ask(server, "POST", "restore-all", **window, search="b", replace="yes").body)
+    assert (done["restored"], done["replaced"]) == (0, 1)
+    assert server.get("/fileget", filename="b.txt").body == b"xx"
+    left = [entry["name"] for entry in data(server, "trash")["entries"]]
+    assert left == ["b.txt", "late.txt", "a.txt", "early.txt"], "what was replaced, and the older version"
+
+
+def test_restoring_a_selection_goes_on_where_it_stopped(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trash_selection, "_RESTORE_SECONDS", -1)
+    for number in range(3):
+        for second in (1, 2):
+            put_in_trash(server, f"{number}.txt", second)
+    until, after, rounds = str(BEGIN + 10), {}, 0
+    while rounds < 5:
+        done = json.loads(ask(server, "POST", "restore-all", until=until, **after).body)
+        assert done["restored"] == 1
+        rounds += 1
+        if done["following"] is None:
+            break
+        after = {"after": done["following"]}
+    assert rounds == 3, "each name once, although it has another version"
+    assert data(server, "trash")["number"] == 3
+
+
+def test_a_selection_that_could_include_what_it_replaces_is_rejected(server: RunningServer) -> None:
+    for until in ({}, {"until": str(time.time() + 60)}):
+        answer = ask(server, "POST", "restore-all", **until)
+        assert (answer.status, answer.text) == (400, "The time window must end before now.")
+    other = server.restarted(TRASH_DAYS=0)
+    try:
+        answer = ask(other, "POST", "restore-all", until="1", replace="yes")
+        assert (answer.status, "would be lost" in answer.text) == (400, True)
+    finally:
+        other.stop()
+
+
+def test_files_in_the_trash_have_thumbnails_that_are_not_cached(server: RunningServer) -> None:
+    server.upload("a.jpg", pictures.jpeg())
+    server.upload("b.jpg", b"not a picture")
+    server.upload("c.txt", b"text")
+    for name in ("a.jpg", "b.jpg", "c.txt"):
+        server.delete(name)
+    entries = {entry["name"]: entry for entry in data(server, "trash")["entries"]}
+    assert [entries[name]["has_thumbnail"] for name in ("a.jpg", "b.jpg", "c.txt")] == [True, True, False]
+    answers = {
+        name: ask(server, "GET", "trash-thumbnail", place="", entry=entry["entry"]) for name, entry in entries.items()
+    }
+    assert [answers[name].status for name in ("a.jpg", "b.jpg", "c.txt")] == [200, 422, 415]
+    assert answers["a.jpg"].headers["content-type"] == "image/jpeg"
+    assert max(pictures.opened(answers["a.jpg"].body).size) == 128
+    assert not list((server.base / "thumbnails").rglob("*.jpg"))
+    outside = ask(server, "GET", "trash-thumbnail", place="", entry="2026-11-24T10.31.07.123456789-deleted-x/../../key")
+    assert outside.status == 404
+    assert server.get("/status/trash-thumbnail").status == 403
+
+
+#: A quarter of an hour that is over, in seconds since 1970.
+BEGIN = 1_763_978_400
+
+
+def put_in_trash(server: RunningServer, name: str, second: int) -> None:
+    """Has a file in the trash that was deleted some seconds after BEGIN."""
+    folder = server.originals / ".asset-server/trash"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{stamp((BEGIN + second) * 10**9)}-deleted-{name}").write_bytes(b"xx")
 
 
 def test_restoring_requires_a_dedicated_token_and_post(server: RunningServer) -> None:

@@ -246,6 +246,22 @@ def test_deleted_and_replaced_versions_are_in_the_trash_exactly_once(originals: 
     assert read(originals.storage, "a") == b"first"
 
 
+def test_an_entry_of_the_trash_can_be_found_and_read(originals: Originals) -> None:
+    for name in ("a.txt", "x" * 255):
+        put(originals, name, name.encode())
+        originals.delete(FISH, name, ORIGIN)
+    for entry in originals.trash():
+        assert originals.trash_storage.entry(FISH, entry.identifier) == entry
+        with originals.trash_storage.local_file(entry) as path:
+            assert path.read_bytes() == entry.name.encode()
+        for wrong in ("", "..", "a.txt", f"../trash/{entry.identifier}", f"{entry.identifier}x/../y", "a\0b"):
+            with pytest.raises(NotFound):
+                originals.trash_storage.entry(FISH, wrong)
+        originals.purge(entry, ORIGIN)
+        with pytest.raises(NotFound), originals.trash_storage.local_file(entry):
+            pass
+
+
 def test_a_large_original_can_be_trashed_and_restored(originals: Originals) -> None:
     content = b"large" * 4_000_000
     put(originals, "a.tif", content)

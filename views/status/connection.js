@@ -1,9 +1,9 @@
 // The connection check: tests from this browser what Specify requires.
 
+import { advertisedUrls, XML } from "./advertised.js";
 import { duration, element, latestOnly, mark } from "./elements.js";
 import { Clock } from "./server.js";
 
-const XML = "web_asset_store.xml";
 const SMALL_SKEW = 5;
 const DEFAULT_TOLERANCE = 150;
 
@@ -25,7 +25,8 @@ export function connection({ server, place }) {
       }
       list.append(shown(step));
     }
-    list.append(element("li", { class: "fine", role: "status" }, "All checks are done."));
+    list.append(element("li", { class: "fine", role: "status" }, "Check complete. Not checked: whether Specify is configured to use this"
+      + " address and key, and whether large uploads get through."));
   }
   return { refresh };
 }
@@ -38,6 +39,7 @@ function shown({ status, title, text, remedy }) {
 }
 
 const step = (status, title, text, remedy = "") => ({ status, title, text, remedy });
+const unchecked = (title, reason) => step("unchecked", title, reason);
 
 async function* steps(server) {
   const base = new URL(".", window.location.href).href;
@@ -50,6 +52,9 @@ async function* steps(server) {
   } catch (fault) {
     yield step("error", "Addresses", `The addresses of the server cannot be read: ${fault.message}`,
       `A proxy between this browser and the server blocks or changes ${base}${XML}.`);
+    yield await key(server);
+    yield await uploads();
+    yield unchecked("Clock, advertised address", "The addresses cannot be read.");
     return;
   }
   const advertised = (urls.read ?? "").replace(/fileget$/, "");
@@ -67,27 +72,8 @@ function scheme() {
     return step("ok", "Encryption", "This page was loaded over HTTPS.");
   }
   return step("warning", "Encryption", "This page was loaded over HTTP: others in the network can read files and tokens.",
-    "This may be acceptable in an internal network. On the internet, use HTTPS, for example with nginx in front. If"
+    "That may be acceptable on an internal network. On the internet, use HTTPS, for example with nginx in front. If"
     + " Specify 7 uses HTTPS, this server must use it, too, because browsers block mixed content.");
-}
-
-/** Reads the XML as a document, because the policy of the page (Trusted Types) allows no other parser. */
-function advertisedUrls() {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("GET", XML);
-    request.responseType = "document";
-    request.addEventListener("error", () => reject(new Error("no response.")));
-    request.addEventListener("load", () => {
-      const found = request.responseXML?.querySelectorAll("urls > url") ?? [];
-      if (request.status !== 200 || !found.length) {
-        reject(new Error(`status ${request.status}, without the expected XML.`));
-      } else {
-        resolve(Object.fromEntries(Array.from(found, (url) => [url.getAttribute("type"), url.textContent])));
-      }
-    });
-    request.send();
-  });
 }
 
 function address(base, advertised) {
@@ -129,7 +115,7 @@ function time(clock, tolerance) {
 async function key(server) {
   const title = "Key";
   if (!server) {
-    return step("warning", title, "Not checked, because no key was entered.");
+    return unchecked(title, "No key was entered.");
   }
   try {
     const response = await server.testKey();
@@ -178,7 +164,10 @@ async function reach(server, advertised) {
       + " same problem.", remedy);
   }
   if (!response.ok) {
-    return step("error", title, `${advertised} responds with status ${response.status}: it is not this server, or it has another key.`, remedy);
+    const cause = server ? "it is not this server, or it has another key" : "it is not this server";
+    return step("error", title, `${advertised} responds with status ${response.status}: ${cause}.`, remedy);
   }
-  return step("ok", title, `A server with this key responds at ${advertised}.`);
+  return server
+    ? step("ok", title, `A server with this key responds at ${advertised}.`)
+    : step("ok", title, `An asset server responds at ${advertised}. Whether it has the same key was not checked.`);
 }

@@ -37,7 +37,7 @@ export function table(caption, headings, rows) {
   );
 }
 
-const WORDS = { ok: "OK", warning: "Warning", error: "Error" };
+const WORDS = { ok: "OK", warning: "Warning", error: "Error", unchecked: "Not checked" };
 
 /** Returns a mark for "ok", "warning" or "error", in words as well as in colour. */
 export function mark(status) {
@@ -70,8 +70,8 @@ export function count(number) {
 }
 
 /** Returns `1 file`, `2 files`. */
-export function counted(number, thing) {
-  return `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
+export function counted(number, thing, things = `${thing}s`) {
+  return `${count(number)} ${number === 1 ? thing : things}`;
 }
 
 /** Returns a timestamp (seconds since 1970) as local date and time. */

@@ -8,7 +8,7 @@ import { overview } from "./overview.js";
 import { Clock, Server } from "./server.js";
 import { storage } from "./storage.js";
 import { trash } from "./trash.js";
-import { upload } from "./uploads.js";
+import { isUploading, upload } from "./uploads.js";
 
 const PARTS = { overview, storage, files, upload, trash, activity, connection };
 const REFRESH_SECONDS = 10;
@@ -27,7 +27,8 @@ function lock() {
 
 function stayAwake() {
   clearTimeout(idleTimer);
-  idleTimer = setTimeout(lock, IDLE_SECONDS * 1000);
+  // Uploads go on, also after the computer slept.
+  idleTimer = setTimeout(() => (isUploading() ? stayAwake() : lock()), IDLE_SECONDS * 1000);
 }
 
 /** Shows a section and refreshes it. */
@@ -53,7 +54,7 @@ async function fill(name) {
   const place = byId(name).querySelector(".content");
   try {
     if (!(name in opened)) {
-      opened[name] = PARTS[name]({ server, place, details, stayAwake });
+      opened[name] = PARTS[name]({ server, place, details });
     }
     await opened[name].refresh();
     place.querySelectorAll(":scope > .fault").forEach((old) => old.remove());
@@ -71,9 +72,7 @@ async function open(event) {
   byId("open").disabled = true;
   byId("key-answer").replaceChildren();
   try {
-    const candidate = new Server(field.value, await Clock.read());
-    candidate.overview = await candidate.data("overview");
-    server = candidate;
+    server = await unlocked(field.value, await Clock.read());
   } catch (fault) {
     explain(fault);
     field.select();
@@ -91,11 +90,28 @@ async function open(event) {
   await show(wanted(), true);
 }
 
+/** Returns the server with its first data. A pasted key often has blanks around it, which are part of very few keys. */
+async function unlocked(typed, clock) {
+  const candidates = [...new Set([typed.trim(), typed])].filter(Boolean);
+  for (const [i, key] of candidates.entries()) {
+    try {
+      const candidate = new Server(key, clock);
+      candidate.overview = await candidate.data("overview");
+      return candidate;
+    } catch (fault) {
+      if (fault.status !== 403 || i + 1 === candidates.length) {
+        throw fault;
+      }
+    }
+  }
+  throw new Error("Enter the key.");
+}
+
 function explain(fault) {
   const hint =
     fault.status === 403 && fault.message.includes("not the key")
       ? "Enter the value of KEY or ATTACHMENT_KEY of this server: the preference attachment.key in Specify 6, the setting"
-        + " ASSET_SERVER_KEY in Specify 7. Case, blanks and quotation marks matter. A key that the server generated is in"
+        + " ASSET_SERVER_KEY in Specify 7. Case and quotation marks matter. A key that the server generated is in"
         + " the file .asset-server/key in the attachment folder."
       : "";
   byId("key-answer").replaceChildren(notice("error", `${fault.message} ${hint}`.trim()));

@@ -1,15 +1,10 @@
-// The overview: health, versions, render queue, verification.
+// The overview: health, storage, render queue, versions, verification, and the values for Specify.
 
 import { bytes, count, counted, dateTime, element, mark, notice, table } from "./elements.js";
+import { specifyValues } from "./specify.js";
+import { figures } from "./storage.js";
 
-const TITLES = {
-  store: "Store",
-  space: "Space",
-  journal: "Journal",
-  tools: "Tools",
-  rendering: "Render workers",
-  verification: "Verification",
-};
+const TITLES = { rendering: "Render workers", space: "Free space", store: "Storage" };
 
 const MEANINGS = {
   changed: "the bytes differ from those that were stored",
@@ -23,21 +18,43 @@ const MEANINGS = {
 
 /** Returns the section, which is refreshed regularly while it is shown. */
 export function overview({ server, place }) {
+  const values = specifyValues(server);
+  const live = element("div");
+  place.replaceChildren(live, values);
   async function refresh() {
-    const report = await server.data("overview");
+    const [report, survey] = await Promise.all([server.data("overview"), server.data("storage")]);
     server.overview = report;
-    place.replaceChildren(
-      notice(report.ready ? "ok" : "error", report.ready ? "The server is ready." : "The server is not ready. See the failed checks below."),
+    const isOpen = live.querySelector("details")?.open ?? false;
+    live.replaceChildren(
+      verdict(report.checks),
+      survey.ready ? figures(survey) : notice("info", survey.fault ?? "The server is counting its files."),
       element("div", { class: "cards" }, health(report.checks), rendering(report.rendering), versions(report)),
       verification(report.verification),
     );
+    live.querySelector("details")?.toggleAttribute("open", isOpen);
   }
   return { refresh, isLive: true };
 }
 
+function title(name) {
+  return TITLES[name] ?? name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
+}
+
+/** The state of the server in one sentence: the worst result of all checks. */
+function verdict(checks) {
+  const of = (status) => Object.entries(checks).filter(([, check]) => check.status === status)
+    .map(([name, { reason }]) => `${title(name)}: ${reason}`).join(" ");
+  if (of("error")) {
+    return notice("error", `The server is not working normally. ${of("error")}`);
+  }
+  return of("warning")
+    ? notice("warning", `The server is working, but something needs attention. ${of("warning")}`)
+    : notice("ok", "The server is working normally.");
+}
+
 function health(checks) {
   const rows = Object.entries(checks).map(([name, check]) => [
-    element("dt", {}, mark(check.status), " ", TITLES[name] ?? name),
+    element("dt", {}, mark(check.status), " ", title(name)),
     element("dd", {}, check.reason),
   ]);
   return element("article", { class: "card wide" }, element("h3", {}, "Health"), element("dl", { class: "checks" }, rows));
@@ -54,7 +71,7 @@ function rendering({ busy, most, waiting, most_waiting: mostWaiting, in_backgrou
     gauge("Workers busy", busy, most),
     gauge("Requests waiting", waiting, mostWaiting),
     element("p", { class: "fine" },
-      waiting === 0 ? "No requests are waiting." : "Thumbnails are being made.",
+      waiting === 0 ? "No thumbnails waiting." : `${counted(waiting, "request")} for thumbnails in progress or waiting.`,
       inBackground === 0 ? "" : ` ${counted(inBackground, "job")} in the background.`));
 }
 

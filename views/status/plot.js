@@ -6,6 +6,10 @@ const HEIGHT = 220;
 const EDGE = { left: 64, right: 12, top: 14, bottom: 26 };
 const PAST_MONTHS = 12;
 const FUTURE_MONTHS = 12;
+/** Below this many bytes, the labels of an axis would be the same. */
+const SMALLEST = 900;
+/** Of the 24 months, at least the last six are shown. */
+const LATEST_FIRST = 18;
 
 /** The width in units of the drawing; smaller on a phone, so that the text has the same size. */
 const isNarrow = window.matchMedia("(max-width: 44rem)");
@@ -21,15 +25,16 @@ export function forecastChart({ bytes: size, trash_bytes: trash, room, months, d
   const now = new Date();
   const used = size + trash;
   const past = history(used, months, now);
+  const futureMonths = daily === null ? 0 : FUTURE_MONTHS;
   const monthly = Math.max(0, (daily ?? 0) * 30.4);
-  const ahead = Array.from({ length: FUTURE_MONTHS + 1 }, (_, i) => used + monthly * i);
+  const ahead = Array.from({ length: futureMonths + 1 }, (_, i) => used + monthly * i);
   const full = room === null ? null : used + room;
   const future = full === null ? ahead : ahead.map((value) => Math.min(value, full));
   // A limit far above the other values is not shown, because they would be too small to see.
-  const tallest = Math.max(...past, ...future, 1);
+  const tallest = Math.max(...past, ...future, SMALLEST);
   const showsLimit = full !== null && full < tallest * 6;
   const top = roundedUp(showsLimit ? full * 1.04 : tallest * 1.04);
-  const x = scaleX(past.length + FUTURE_MONTHS - 1);
+  const x = scaleX(past.length + futureMonths - 1);
   const y = (value) => HEIGHT - EDGE.bottom - (value / top) * (HEIGHT - EDGE.top - EDGE.bottom);
   const today = past.length - 1;
   const pastPoints = past.map((value, i) => [x(i), y(value)]);
@@ -43,8 +48,8 @@ export function forecastChart({ bytes: size, trash_bytes: trash, room, months, d
     showsLimit ? drawn("line", { class: "limit", x1: EDGE.left, x2: width() - EDGE.right, y1: y(full), y2: y(full) }) : "",
     showsLimit ? text("full", width() - EDGE.right, y(full) - 5, "end", "limit-label") : "",
     drawn("line", { class: "today", x1: x(today), x2: x(today), y1: EDGE.top, y2: HEIGHT - EDGE.bottom }),
-    text("today", x(today) + 4, EDGE.top + 8, "start"),
-    monthLabels(past.length + FUTURE_MONTHS, (i) => monthName(addMonths(now, i - today)), x, true),
+    futureMonths ? text("today", x(today) + 4, EDGE.top + 8, "start") : "",
+    monthLabels(past.length + futureMonths, (i) => monthName(addMonths(now, i - today)), x, true),
   ]);
 }
 
@@ -53,10 +58,11 @@ export function barChart(months) {
   const now = new Date();
   const byMonth = new Map(months.map((month) => [month.month, month]));
   const shown = Array.from({ length: 24 }, (_, i) => addMonths(now, i - 23));
-  const first = Math.min(12, Math.max(0, shown.findIndex((date) => byMonth.has(key(date)))));
+  const earliest = shown.findIndex((date) => byMonth.has(key(date)));
+  const first = earliest < 0 ? LATEST_FIRST : Math.min(LATEST_FIRST, earliest);
   const bars = shown.slice(first).map((date) => ({ date, ...(byMonth.get(key(date)) ?? { stored: 0, uploads: 0 }) }));
-  const most = Math.max(...bars.map((bar) => bar.stored), 1);
-  const top = roundedUp(most * 1.04);
+  const most = Math.max(...bars.map((bar) => bar.stored), 0);
+  const top = roundedUp(Math.max(most, SMALLEST) * 1.04);
   const step = (width() - EDGE.left - EDGE.right) / bars.length;
   const y = (value) => HEIGHT - EDGE.bottom - (value / top) * (HEIGHT - EDGE.top - EDGE.bottom);
   const x = (i) => EDGE.left + step * i;
@@ -69,14 +75,22 @@ export function barChart(months) {
   ]);
 }
 
-/** The size of the store at the end of each month, as far as the journal has it; the last value is today’s. */
+/** The size of the store at the end of each month, as far as the journal goes back; the last value is today’s. */
 function history(used, months, now) {
   const byMonth = new Map(months.map((month) => [month.month, month.stored - month.freed]));
   const values = [used];
   for (let i = 0; i < PAST_MONTHS; i += 1) {
     values.unshift(Math.max(0, values[0] - (byMonth.get(key(addMonths(now, -i))) ?? 0)));
   }
-  return values;
+  const first = months.findIndex(({ stored, freed }) => stored || freed);
+  const known = first < 0 ? 0 : monthsBetween(months[first].month, key(now)) + 1;
+  return values.slice(-Math.max(2, known + 1));
+}
+
+/** From `2026-02` to `2026-11` are 9 months. */
+function monthsBetween(one, other) {
+  const number = (month) => 12 * Number(month.slice(0, 4)) + Number(month.slice(5));
+  return number(other) - number(one);
 }
 
 function frame(label, top, content) {

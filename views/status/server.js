@@ -59,6 +59,11 @@ export class Server {
     this.overview = null;
   }
 
+  /** Returns the key, to copy it. */
+  reveal() {
+    return this.#key;
+  }
+
   /** Returns a part of the page's data. */
   async data(part, parameters = {}) {
     return (await this.#request("GET", `data/${part}`, parameters)).json();
@@ -68,6 +73,16 @@ export class Server {
   async restore(entry, replace) {
     const choice = replace ? { replace: "yes" } : {};
     await this.#request("POST", "restore", { place: entry.place, entry: entry.entry, ...choice });
+  }
+
+  /** Restores some of a selection of the trash; the result has the cursor of the next call. */
+  async restoreAll(selection) {
+    return (await this.#request("POST", "restore-all", selection)).json();
+  }
+
+  /** Returns the thumbnail of an entry of the trash, as a Blob. */
+  async trashThumbnail({ place, entry }) {
+    return (await this.#request("GET", "trash-thumbnail", { place, entry })).blob();
   }
 
   /** Deletes an original. */
@@ -101,10 +116,10 @@ export class Server {
   }
 
   /**
-   * Uploads a file; `progress` is called with the share that was sent, from 0 to 1. Resolves when the file is stored.
-   * Uses XMLHttpRequest, because fetch does not report progress.
+   * Uploads a file; `progress` is called with the number of bytes that were sent, and `signal` aborts the upload. Resolves
+   * when the file is stored. Uses XMLHttpRequest, because fetch does not report progress.
    */
-  async upload(file, place, name, progress) {
+  async upload(file, place, name, { progress, signal }) {
     await this.#updateClock();
     const form = new FormData();
     const fields = { type: "O", store: name, ...this.#collection(place), token: this.token(name) };
@@ -112,18 +127,34 @@ export class Server {
     form.append("file", file);
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
+      const fail = (status, sentence) => {
+        const fault = new ServerError(status, sentence);
+        fault.retryAfter = Number(request.getResponseHeader("Retry-After")) || 0;
+        reject(fault);
+      };
       request.open("POST", "fileupload");
-      request.upload.addEventListener("progress", (event) => progress(event.loaded / Math.max(event.total, 1)));
+      request.upload.addEventListener("progress", (event) => progress(event.loaded));
       request.addEventListener("load", () => {
         if (request.status === 200) {
           resolve();
         } else {
-          reject(new ServerError(request.status, request.responseText || `The server responded with status ${request.status}.`));
+          fail(request.status, request.responseText || `The server responded with status ${request.status}.`);
         }
       });
-      request.addEventListener("error", () => reject(new ServerError(0, "The connection was interrupted; nothing was stored.")));
-      request.send(form);
+      request.addEventListener("error", () => fail(0, "The connection was interrupted."));
+      request.addEventListener("abort", () => fail(0, "The upload was cancelled."));
+      signal.addEventListener("abort", () => request.abort());
+      if (signal.aborted) {
+        fail(0, "The upload was cancelled.");
+      } else {
+        request.send(form);
+      }
     });
+  }
+
+  /** Reads the clock of the server again. */
+  async readClock() {
+    this.clock = await Clock.read();
   }
 
   /** Returns a token for a store name, with the current time. */
@@ -134,7 +165,7 @@ export class Server {
 
   async #updateClock() {
     if (this.clock.isOld()) {
-      this.clock = await Clock.read();
+      await this.readClock();
     }
   }
 

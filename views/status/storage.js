@@ -1,9 +1,10 @@
 // Storage: its size, its growth, and when the disk will be full.
 
-import { bytes, count, counted, element, notice, table } from "./elements.js";
+import { bytes, count, counted, dateTime, element, notice, table } from "./elements.js";
 import { barChart, forecastChart, onWidthChange } from "./plot.js";
 
 const RETRY_SECONDS = 2;
+const WEEK = 7 * 86400;
 
 /** Returns the section. It requests the data again while the server is still counting. */
 export function storage({ server, place }) {
@@ -28,16 +29,27 @@ export function storage({ server, place }) {
   return { refresh };
 }
 
-function shown(report, collections) {
+/** Returns the size of the store, and what was uploaded since it was counted. */
+export function figures(report) {
   const figure = (value, label) => element("div", { class: "figure" }, element("strong", {}, value), element("span", {}, label));
-  return [
+  const { uploads, bytes: size } = report.since;
+  const since = uploads ? `; since then, ${counted(uploads, "upload")} with ${bytes(size)}` : "";
+  return element("div", {},
     element("div", { class: "figures" },
       figure(bytes(report.bytes), counted(report.files, "original")),
       figure(bytes(report.trash_bytes), "in the trash"),
-      report.room === null ? null : figure(bytes(report.room), "free"),
+      report.room === null ? null : figure(bytes(report.room), "free for uploads"),
       figure(...untilFull(report))),
-    element("article", { class: "card" }, element("h3", {}, "Use and forecast"), forecastChart(report), forecastText(report)),
-    element("article", { class: "card" }, element("h3", {}, "Uploads by month"), barChart(report.months), monthsTable(report.months)),
+    element("p", { class: "fine as-of" }, "As of ", dateTime(report.time), `${since}.`));
+}
+
+function shown(report, collections) {
+  return [
+    figures(report),
+    element("article", { class: "card" }, element("h3", {}, "Use and forecast"),
+      report.files || report.months.length ? forecastChart(report) : "", forecastText(report)),
+    element("article", { class: "card" }, element("h3", {}, "Uploads by month"),
+      report.months.length ? [barChart(report.months), monthsTable(report.months)] : element("p", { class: "fine" }, "No uploads yet.")),
     report.places.length > 1 ? placesTable(report.places, collections) : null,
   ].filter(Boolean);
 }
@@ -49,9 +61,11 @@ function untilFull({ daily, days_until_full: days }) {
   return daily === null ? ["–", "no forecast yet"] : ["–", "the store does not grow"];
 }
 
-function forecastText({ daily, days_until_full: days }) {
+function forecastText({ daily, days_until_full: days, history_since: since }) {
   if (daily === null) {
-    return element("p", { class: "fine" }, "A forecast requires a journal of at least a week.");
+    const begins = since === null ? [" There is no history yet."] : [" It begins ", dateTime(since), ", so there is a forecast from ",
+      dateTime(since + WEEK), " on."];
+    return element("p", { class: "fine" }, "A forecast needs at least a week of history.", begins);
   }
   const rate = `Over the last 90 days the store grew by ${bytes(daily * 30)} a month.`;
   if (days === null) {
@@ -66,7 +80,7 @@ function monthsTable(months) {
   const rows = [...months].reverse().map(({ month, uploads, stored, freed }) => [month, count(uploads), bytes(stored), bytes(freed)]);
   return element("details", {},
     element("summary", {}, "As a table"),
-    table("Uploads by month", ["Month", "Uploads", "Stored", "Removed permanently"], rows));
+    table("Uploads by month", ["Month", "Uploads", "Stored", "Permanently deleted"], rows));
 }
 
 function placesTable(places, collections) {

@@ -179,6 +179,14 @@ class DiskTrash:
                 if entry is not None:
                     yield entry
 
+    def entry(self, identifier: str) -> TrashEntry | None:
+        """Returns the entry of this identifier, None if there is none. Raises OSError."""
+        if "/" in identifier or "\0" in identifier:
+            return None  # from a client: it must not become a path of several folders
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return self._read(identifier)
+        return None
+
     def path(self, entry: TrashEntry) -> Path:
         """Returns the path of the file of an entry."""
         path = self._folder / entry.identifier

@@ -6,6 +6,7 @@ Concurrency: as in `assetstore.storage.disk.originals`.
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from assetstore.errors import NotFound
 from assetstore.files.durable import confirm
@@ -26,6 +27,22 @@ class DiskTrashStorage:
         """Yields the trash of a collection folder, oldest entries first. Raises StorageFault."""
         with faults():
             yield from self._of(collection_dir).entries()
+
+    def entry(self, collection_dir: str, identifier: str) -> TrashEntry:
+        """Returns one entry. Raises NotFound, StorageFault."""
+        with faults():
+            found = self._of(collection_dir).entry(identifier)
+        if found is None:
+            raise NotFound("The file is no longer in the trash.", identifier)
+        return found
+
+    @contextlib.contextmanager
+    def local_file(self, entry: TrashEntry) -> Iterator[Path]:
+        """Yields the path at which tools can read the file of an entry. Raises NotFound."""
+        path = self._of(entry.collection_dir).path(entry)
+        if path.is_symlink() or not path.is_file():  # a link may lead out of the store
+            raise NotFound("The file is no longer in the trash.", entry.identifier)
+        yield path
 
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
         """Restores an original from the trash. Returns whether it replaced one.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from assetstore.errors import NotFound, TooLarge, Unrenderable
+from assetstore.errors import NotFound
 from assetstore.files.locks import locked
 from assetstore.names import PRIVATE_FOLDER, is_store_name
 from assetstore.storage.models import DELETED, Listed, Past, StoredFile, Version
@@ -23,7 +23,7 @@ from assetstore.storage.s3.errors import Rejected
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.objects import opened
 from assetstore.storage.s3.pyramids import S3Pyramids
-from assetstore.storage.s3.spool import Spool, SpoolFile
+from assetstore.storage.s3.spool import Spool
 from assetstore.storage.s3.thumbnails import S3Thumbnails
 from assetstore.storage.s3.uploads import S3Incoming
 from assetstore.storage.thumbnail_sizes import SizeRules
@@ -66,20 +66,11 @@ class S3OriginalStorage:
     def local_original(self, collection_dir: str, name: str) -> Iterator[Path]:
         """Yields a path at which tools can read a copy. Raises NotFound, Unrenderable, Unavailable, StorageFault."""
         with contextlib.ExitStack() as stack:
-            yield of_one_version(lambda: self._copy_to_disk(collection_dir, name, stack)).path
+            yield of_one_version(lambda: self._copy_to_disk(collection_dir, name, stack))
 
-    def _copy_to_disk(self, collection_dir: str, name: str, stack: contextlib.ExitStack) -> SpoolFile:
-        with self.open_original(collection_dir, name) as original, contextlib.ExitStack() as attempt:
-            local = attempt.enter_context(self._spool.file())
-            try:
-                local.reserve(original.version.size)
-            except TooLarge as error:
-                raise Unrenderable("The file is too large for a thumbnail.", error.detail) from error
-            file = original.section(0, original.version.size)
-            while data := file.read(1 << 20):
-                local.write(data)
-            stack.push(attempt.pop_all())
-            return local
+    def _copy_to_disk(self, collection_dir: str, name: str, stack: contextlib.ExitStack) -> Path:
+        with self.open_original(collection_dir, name) as original:
+            return stack.enter_context(self._spool.copy(original))
 
     def originals(self, collection_dir: str) -> Iterator[Listed]:
         """Yields all originals of a collection folder, with the time they were stored. Raises Unavailable, …"""

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from assetstore.errors import TooLarge, Unavailable
+from assetstore.errors import TooLarge, Unavailable, Unrenderable
 from assetstore.files.faults import faults
 from assetstore.files.private_folders import make_private, private_folder
 from assetstore.files.unfinished import UPLOAD, create_locked, rendering_folder, sweep, sweep_locks
+from assetstore.storage.models import StoredFile
 
 _FOLDER = "spool"
 
@@ -49,6 +50,19 @@ class Spool:
             yield file
         finally:
             file.close()
+
+    @contextmanager
+    def copy(self, stored: StoredFile) -> Iterator[Path]:
+        """Yields the path of a copy, which is removed at the end. Raises Unrenderable (too large), OutOfSpace, …"""
+        with self.file() as local:
+            try:
+                local.reserve(stored.version.size)
+            except TooLarge as error:
+                raise Unrenderable("The file is too large for a thumbnail.", error.detail) from error
+            file = stored.section(0, stored.version.size)
+            while data := file.read(1 << 20):
+                local.write(data)
+            yield local.path
 
     @contextmanager
     def path(self) -> Iterator[Path]:

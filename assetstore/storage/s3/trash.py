@@ -12,6 +12,7 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from assetstore.errors import AssetError, NotFound, OutOfSpace
 from assetstore.names import is_store_name
@@ -20,7 +21,9 @@ from assetstore.storage.s3.client import existing
 from assetstore.storage.s3.errors import Rejected
 from assetstore.storage.s3.layout import Folder, Layout
 from assetstore.storage.s3.object_info import Found
+from assetstore.storage.s3.objects import opened
 from assetstore.storage.s3.parts import copy
+from assetstore.storage.s3.spool import Spool
 from assetstore.storage.trash_names import STAMP_PATTERN, stamp, timestamp_ns
 
 _ENTRY = re.compile(rf"{STAMP_PATTERN}-({DELETED}|{REPLACED})-(\d{{1,20}})/(.+)", re.ASCII | re.DOTALL)
@@ -46,24 +49,52 @@ def kept(folder: Folder, original: Found, name: str, reason: str) -> Iterator[No
 def _entries(folder: Folder, collection_dir: str) -> Iterator[TrashEntry]:
     """Yields the entries, oldest first, and skips other objects. Raises Unavailable, StorageFault."""
     for object in folder.bucket.list(folder.path):
-        identifier = folder.name(object.key)
-        match = _ENTRY.fullmatch(identifier)
-        if match is None or not is_store_name(match[5]):
-            continue
-        removed_ns = timestamp_ns(match[1], match[2])
-        if removed_ns is not None:
-            yield TrashEntry(identifier, collection_dir, match[5], removed_ns, match[3], object.size, int(match[4]))
+        entry = _entry(folder.name(object.key), collection_dir, object.size)
+        if entry is not None:
+            yield entry
+
+
+def _entry(identifier: str, collection_dir: str, size: int) -> TrashEntry | None:
+    match = _ENTRY.fullmatch(identifier)
+    if match is None or not is_store_name(match[5]):
+        return None
+    removed_ns = timestamp_ns(match[1], match[2])
+    if removed_ns is None:
+        return None
+    return TrashEntry(identifier, collection_dir, match[5], removed_ns, match[3], size, int(match[4]))
 
 
 class S3TrashStorage:
-    """The deleted and replaced originals of all collections."""
+    """The deleted and replaced originals of all collections.
 
-    def __init__(self, layout: Layout) -> None:
+    Parameters:
+        layout: the buckets and keys of collection folders.
+        spool: for temporary local files.
+    """
+
+    def __init__(self, layout: Layout, spool: Spool) -> None:
         self._layout = layout
+        self._spool = spool
 
     def entries(self, collection_dir: str) -> Iterator[TrashEntry]:
         """Yields the trash of a collection folder, oldest entries first. Raises Unavailable, StorageFault."""
         return _entries(self._layout.trash(collection_dir), collection_dir)
+
+    def entry(self, collection_dir: str, identifier: str) -> TrashEntry:
+        """Returns one entry. Raises NotFound, Unavailable, StorageFault."""
+        folder = self._layout.trash(collection_dir)
+        object = existing(folder.bucket, folder.key(identifier)) if _entry(identifier, "", 0) else None
+        found = None if object is None else _entry(identifier, collection_dir, object.size)
+        if found is None:
+            raise NotFound("The file is no longer in the trash.", identifier)
+        return found
+
+    @contextlib.contextmanager
+    def local_file(self, entry: TrashEntry) -> Iterator[Path]:
+        """Yields a path at which tools can read a copy. Raises NotFound, Unrenderable, Unavailable, StorageFault."""
+        folder = self._layout.trash(entry.collection_dir)
+        with opened(folder.bucket, folder.key(entry.identifier), True) as stored, self._spool.copy(stored) as path:
+            yield path
 
     def restore(self, entry: TrashEntry, keep_old: bool) -> bool:
         """Restores an original from the trash. Returns whether it replaced one.
