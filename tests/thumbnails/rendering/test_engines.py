@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageStat
 
 from assetstore import formats
 from assetstore.doctor import samples
@@ -384,3 +384,9 @@ def test_text_chunks_of_a_png_take_no_memory_and_little_time(tmp_path: Path) -> 
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert draw(tmp_path, data).picture.size == (1, 1)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 600 << 10)
+
+
+def test_thin_lines_of_a_pdf_stay_light_in_a_small_thumbnail(tmp_path: Path) -> None:
+    lines = b"".join(b"%d 0 m %d 800 l %d 800 m\n" % (x, x, x) for x in range(0, 800, 8))
+    drawn = draw(tmp_path, pdf(media=b"0 0 800 800", content=b"0.4 w\n" + lines + b"S"))
+    assert ImageStat.Stat(drawn.picture.convert("L")).mean[0] > 220
