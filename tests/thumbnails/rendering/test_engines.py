@@ -140,6 +140,17 @@ def test_a_tiff_in_planes_that_every_engine_would_mix_up_is_refused(tmp_path: Pa
         draw(tmp_path, data)
 
 
+def test_ycbcr_in_planes_is_rendered_if_each_pixel_has_its_own_chroma(tmp_path: Path) -> None:
+    plane = 64 * 48
+    planes = {"t284": (SHORT, [2]), "t273": (LONG, [8, 8 + plane, 8 + 2 * plane]), "t279": (LONG, [plane] * 3)}
+    samples = b"".join(bytes([value]) * plane for value in (76, 85, 255))
+    data = tiffs.tiff((page(64, 48, (8,) * 3, 6, t530=(SHORT, [1, 1]), **planes), samples))
+    assert pictures.alike(draw(tmp_path, data).color(), RED)
+    data = tiffs.tiff((page(64, 48, (8,) * 3, 6, t530=(SHORT, [2, 2]), **planes), samples))
+    with pytest.raises(refusals.Refused, match="its channels are stored separately"):
+        draw(tmp_path, data)
+
+
 def test_the_smallest_sufficient_level_of_a_pyramid_is_rendered(tmp_path: Path) -> None:
     # Each level has a grey of its own, so that it is seen which one was taken.
     full = (page(640, 480, (8,), 1), solid(0, pixels=640 * 480))
