@@ -194,6 +194,8 @@ def by_pillow(path: Path) -> Image.Image:
             picture.seek(picture.tell() + 1)
         profile, resolution = picture.info.get("icc_profile"), picture.info.get("dpi", (1, 1))
         upright = ImageOps.exif_transpose(picture)
+        if profile and upright.mode == "P" and "transparency" not in upright.info:
+            upright = upright.convert("RGB")
         if picture.format == "TIFF" and all(resolution):  # faxes
             upright = _with_square_pixels(upright, *map(float, resolution))
     if upright.mode in ("I", "F", "I;16", "I;16B", "I;16L"):

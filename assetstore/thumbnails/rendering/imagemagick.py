@@ -18,7 +18,8 @@ from assetstore.thumbnails.rendering.tools import (
 def render(job: Job, limits: Limits) -> None:
     """Renders the thumbnail that *job* describes; raises the same errors as `render_open`."""
     with open_source(job.source) as descriptor:
-        if job.decoder == "tiff" and tiff_tags.first_page(descriptor).has_unusual_planes:
+        page = tiff_tags.first_page(descriptor) if job.decoder == "tiff" else None
+        if page and page.has_unusual_planes and not page.has_full_chroma:
             raise refusals.unsupported_planes("ImageMagick would mix up the planes, without an error")
         render_open(descriptor, job.decoder, job, limits)
 

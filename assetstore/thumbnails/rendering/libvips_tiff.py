@@ -11,7 +11,7 @@ from assetstore.thumbnails.rendering.tiff_tags import Page
 #: PhotometricInterpretation -> number of colour bands; libvips converts a palette to red, green and blue.
 _COLOR_BANDS = {0: 1, 1: 1, 2: 3, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 
-_OLD_JPEG, _JPEG, _YCBCR = 6, 7, 6
+_OLD_JPEG, _JPEG = 6, 7
 
 #: Y, Cb and Cr to red, green and blue.
 _BT_601 = [[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]]
@@ -131,8 +131,7 @@ def _interpreted(picture: Any, page: Page, prepared: Callable[[Any], tuple[Any, 
 
 
 def _is_plain_ycbcr(page: Page) -> bool:
-    is_ycbcr = page.number(tiff_tags.PHOTOMETRIC) == _YCBCR and page.number(tiff_tags.COMPRESSION) != _JPEG
-    return is_ycbcr and page.tags.get(tiff_tags.YCBCR_SUBSAMPLING) == (1, 1)
+    return page.has_full_chroma and page.number(tiff_tags.COMPRESSION) != _JPEG
 
 
 def _from_ycbcr(picture: Any) -> Any:

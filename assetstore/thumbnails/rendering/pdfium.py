@@ -11,6 +11,9 @@ from assetstore.thumbnails.rendering.job import Job, Limits
 #: FPDF_GetLastError: the document requires a password, or uses encryption that PDFium does not support.
 _PASSWORD, _SECURITY = 4, 5
 
+#: Pixels of the longer side at least: PDFium draws no line thinner than a pixel, so smaller tables would be black.
+_LEAST_DRAWN = 1200
+
 #: Full pages have 300 dots per inch, or fewer if there would be more pixels than this in all, or on a side.
 _RESOLUTION, _MOST_PIXELS, _LONGEST_SIDE = 300 / 72, 50_000_000, 12_000
 
@@ -29,9 +32,9 @@ def render(job: Job, limits: Limits) -> str:
     with open(job.source, "rb") as file:
         try:
             page = _document(file)[0]
-            # Twice the final size: PDFium draws no line thinner than a pixel, which would make tables black. Not more,
-            # although a long and narrow page can then be less than a pixel wide.
-            scale = 2 * job.size / max(page.get_width(), page.get_height(), 1e-3)
+            # Not more, although a long and narrow page can then be less than a pixel wide.
+            drawn = max(2 * job.size, _LEAST_DRAWN)
+            scale = drawn / max(page.get_width(), page.get_height(), 1e-3)
             picture = page.render(scale=scale, rev_byteorder=True).to_pil()
         except pypdfium2.PdfiumError as error:
             raise _explained(error) from None

@@ -20,6 +20,9 @@ COLOR_FILTER_ARRAY = 32803
 #: PlanarConfiguration of one plane per sample; the usual values of PhotometricInterpretation then: RGB, CMYK, Lab.
 _SEPARATE, _USUAL_IN_PLANES = 2, (2, 5, 8)
 
+#: PhotometricInterpretation of YCbCr, and its subsampling if each pixel has its own chroma.
+YCBCR, FULL_CHROMA = 6, (1, 1)
+
 #: The tags in use; others are not read, because they may be long.
 _WANTED = frozenset(
     (
@@ -82,9 +85,14 @@ class Page:
 
     @property
     def has_unusual_planes(self) -> bool:
-        """Whether each sample has its own plane, in a colour space that libvips and ImageMagick read wrongly then."""
+        """Whether each sample has its own plane, in a colour space that libraries read wrongly then."""
         is_separate = self.number(PLANAR) == _SEPARATE and self.number(SAMPLES, 1) > 1
         return is_separate and self.number(PHOTOMETRIC) not in _USUAL_IN_PLANES
+
+    @property
+    def has_full_chroma(self) -> bool:
+        """Whether it is YCbCr with luminance and chroma for each pixel; ImageMagick also reads this in planes."""
+        return self.number(PHOTOMETRIC) == YCBCR and self.tags.get(YCBCR_SUBSAMPLING) == FULL_CHROMA
 
     @property
     def is_camera_raw(self) -> bool:

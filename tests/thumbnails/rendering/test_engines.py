@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageStat
 
 from assetstore import formats
 from assetstore.doctor import samples
@@ -136,6 +136,17 @@ def test_tiff_samples_are_interpreted_by_their_tags(tmp_path: Path, name: str) -
 def test_a_tiff_in_planes_that_every_engine_would_mix_up_is_refused(tmp_path: Path) -> None:
     planes = {"t284": (SHORT, [2]), "t273": (LONG, [8, 8 + 64 * 48]), "t279": (LONG, [64 * 48] * 2)}
     data = tiffs.tiff((page(64, 48, (8, 8), 1, t338=(SHORT, [2]), **planes), solid(128) + solid(255)))
+    with pytest.raises(refusals.Refused, match="its channels are stored separately"):
+        draw(tmp_path, data)
+
+
+def test_ycbcr_in_planes_is_rendered_if_each_pixel_has_its_own_chroma(tmp_path: Path) -> None:
+    plane = 64 * 48
+    planes = {"t284": (SHORT, [2]), "t273": (LONG, [8, 8 + plane, 8 + 2 * plane]), "t279": (LONG, [plane] * 3)}
+    samples = b"".join(bytes([value]) * plane for value in (76, 85, 255))
+    data = tiffs.tiff((page(64, 48, (8,) * 3, 6, t530=(SHORT, [1, 1]), **planes), samples))
+    assert pictures.alike(draw(tmp_path, data).color(), RED)
+    data = tiffs.tiff((page(64, 48, (8,) * 3, 6, t530=(SHORT, [2, 2]), **planes), samples))
     with pytest.raises(refusals.Refused, match="its channels are stored separately"):
         draw(tmp_path, data)
 
@@ -384,3 +395,9 @@ def test_text_chunks_of_a_png_take_no_memory_and_little_time(tmp_path: Path) -> 
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert draw(tmp_path, data).picture.size == (1, 1)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 600 << 10)
+
+
+def test_thin_lines_of_a_pdf_stay_light_in_a_small_thumbnail(tmp_path: Path) -> None:
+    lines = b"".join(b"%d 0 m %d 800 l %d 800 m\n" % (x, x, x) for x in range(0, 800, 8))
+    drawn = draw(tmp_path, pdf(media=b"0 0 800 800", content=b"0.4 w\n" + lines + b"S"))
+    assert ImageStat.Stat(drawn.picture.convert("L")).mean[0] > 220
