@@ -70,19 +70,19 @@ class RenderPool:
         #: Called after every job: format of the original, "made" or the error's name, seconds.
         self.on_render: Callable[[str, str, float], None] = lambda _format, _outcome, _seconds: None
 
-    def render(self, job: Job, client: str, *, background: bool = False) -> None:
+    def render(self, job: Job, client: str) -> None:
         """Renders one thumbnail and returns when it is complete.
 
         Parameters:
             job: the thumbnail.
-            client, background: see `lend`.
+            client: see `lend`.
 
         Raises:
             Unavailable: no worker was free in time, a tool is missing, or the server is stopping.
             Unrenderable: the file cannot be rendered.
             AssetError: the worker failed.
         """
-        with self.lend(client, background=background) as render:
+        with self.lend(client) as render:
             render(job)
 
     @contextmanager
