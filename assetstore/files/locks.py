@@ -70,7 +70,7 @@ def is_at(path: Path, descriptor: int) -> bool:
 
 
 def remove_unless_held(path: Path) -> None:
-    """Removes a file or folder that a crashed process left, unless somebody has locked it.
+    """Removes a file or folder that a crashed process left, unless it is locked.
 
     Raises OSError; FileNotFoundError if another process has removed it.
     """
