@@ -466,7 +466,7 @@ def test_public_thumbnails_are_served_by_nginx_while_the_server_is_down(start: S
 
 
 def test_conditions_that_nginx_would_evaluate_differently_are_left_to_the_server(start: Start, behind: Behind) -> None:
-    server = start()
+    server = start(**BEHIND_NGINX)
     fill(server)
     front = behind(server, FAST, ADVANCED)
     query, long_ago = PUBLIC[0], "Thu, 01 Jan 1998 00:00:00 GMT"
