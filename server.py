@@ -25,7 +25,7 @@ from typing import Any
 import bottle
 
 from assetstore import __version__, names
-from assetstore.app import bootstrap, run
+from assetstore.app import bootstrap, run, startup
 from assetstore.app.bootstrap import AppContext
 from assetstore.auth import status_tokens, tokens
 from assetstore.config import public_urls
@@ -354,7 +354,7 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="log all effective settings at the start")
     verbose = parser.parse_args().verbose
     try:
-        settings = bootstrap.begin(FOLDER, bottle.server_names, verbose=verbose)
+        settings = startup.begin(FOLDER, bottle.server_names, verbose=verbose)
         run.serve(settings, FOLDER, make_app, functools.partial(bottle.run, quiet=True))
     except SettingsError as error:
         print(f"The asset server cannot start. {error}", file=sys.stderr)

@@ -11,6 +11,7 @@ Last, the requests that each operation costs are counted by a forwarder between 
 
 import argparse
 import contextlib
+import functools
 import http.client
 import re
 import shutil
@@ -21,8 +22,10 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -33,13 +36,34 @@ from obstore.store import S3Store
 
 from benchmarks.uploads import make_block, send
 from tests import object_store, pictures
+from tests.nginx import NGINX as NGINX_PROGRAM
+from tests.nginx import free_port
 from tests.support import PROJECT, Client
 from tests.test_live import MEGABYTE, Program, counters, running
 
-OURS, NAIVE, BUCKET = "server", "naive", "bucket"
+OURS, NAIVE, BUCKET, NGINX = "server", "naive", "bucket", "nginx"
 SMALL, SMALL_BYTES = "small.jpg", 10_000
 LARGE_BYTES, HUGE_BYTES = 100 * MEGABYTE, 1500 * MEGABYTE
 CONNECTIONS = 16
+
+#: nginx that only passes requests on: what any program between client and bucket costs.
+FORWARDER = """
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off; client_max_body_size 0;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    upstream bucket {{ server {bucket}; keepalive 32; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://bucket; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_set_header Host {bucket}; proxy_request_buffering off; proxy_max_temp_file_size 0;
+        }}
+    }}
+}}
+"""
 
 NAIVE_PROGRAM = """
 import os
@@ -142,6 +166,24 @@ def naive(folder: Path, service: object_store.ObjectStore) -> Iterator[Program]:
         program.ended()
 
 
+@contextlib.contextmanager
+def forwarder(folder: Path, bucket: str) -> Iterator[str]:
+    """Yields the address of an nginx that passes all requests on to the bucket."""
+    folder.mkdir()
+    port = free_port()
+    (folder / "nginx.conf").write_text(FORWARDER.format(folder=folder, bucket=bucket, port=port), encoding="utf-8")
+    process = subprocess.Popen([str(NGINX_PROGRAM), "-p", str(folder), "-c", str(folder / "nginx.conf")])
+    try:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def settings(service: object_store.ObjectStore, endpoint: str) -> dict[str, str]:
     url = f"s3://{object_store.BUCKETS[0]}/ours"
     return {**service.environ, "STORAGE_URL": url, "STORAGE_ENDPOINT": endpoint, "THREADS": "192"}
@@ -164,7 +206,11 @@ def ways(folder: Path, service: object_store.ObjectStore) -> Iterator[dict[str, 
     def signed(method: str, name: str) -> str:
         return str(obstore.sign(store, method, f"direct/{name}", timedelta(hours=1)))  # type: ignore[call-overload]
 
-    with running(folder / "base", **settings(service, service.endpoint)) as ours, naive(folder / "n", service) as other:
+    with (
+        running(folder / "base", **settings(service, service.endpoint)) as ours,
+        naive(folder / "n", service) as other,
+        forwarder(folder / "nginx", urlsplit(service.endpoint).netloc) as forwarding,
+    ):
         found = {}
         for label, program in ((OURS, ours), (NAIVE, other)):
             client = Client(program.port())
@@ -175,6 +221,13 @@ def ways(folder: Path, service: object_store.ObjectStore) -> Iterator[dict[str, 
             )
         found[BUCKET] = Way(
             lambda name: signed("GET", name), lambda name, size: put(signed("PUT", name), size, block), None
+        )
+
+        def forwarded(method: str, name: str) -> str:
+            return signed(method, name).replace(service.endpoint, forwarding)
+
+        found[NGINX] = Way(
+            lambda name: forwarded("GET", name), lambda name, size: put(forwarded("PUT", name), size, block), None
         )
         yield found
 
@@ -208,6 +261,49 @@ def compare(found: dict[str, Way], runs: int, seconds: int) -> None:
     print_row(f"reads of 10 KB, {CONNECTIONS} connections", small, True, "/s")
     print_row("100 MB up", up, False, "s")
     print_row("100 MB down", down, False, "s")
+
+
+def rate(work: Callable[[], None], clients: int, seconds: float) -> float:
+    """How often per second some clients together do some work, one thread each."""
+    began = time.perf_counter()
+    done = []
+
+    def repeat() -> None:
+        while time.perf_counter() < began + seconds:
+            work()
+            done.append(None)
+
+    with ThreadPoolExecutor(clients) as threads:
+        for client in [threads.submit(repeat) for _ in range(clients)]:
+            client.result()
+    return len(done) / (time.perf_counter() - began)
+
+
+def compare_clients(found: dict[str, Way], runs: int, seconds: float) -> None:
+    """Prints how the server, and nginx in its place, compare with the bucket alone, by size and number of clients."""
+    print("\n| | server | nginx | bucket | server to bucket | nginx to bucket |\n|---|---|---|---|---|---|")
+    for label, size in (("10 KB", SMALL_BYTES), ("20 MB", 20 * MEGABYTE)):
+        for clients in (1, 4):
+            for is_upload in (True, False):
+                measured: dict[str, list[float]] = {OURS: [], NGINX: [], BUCKET: []}
+                for turn in range(runs + 1):
+                    for way, rates in measured.items():
+                        how = found[way]
+                        how.upload("same.jpg", size)
+                        work = functools.partial(_once, how, size, is_upload)
+                        per_second = rate(work, clients, seconds if turn else 1)
+                        if turn:  # the first only warms up
+                            rates.append(per_second)
+                cells = [f"{statistics.median(rates):.3g} /s" for rates in measured.values()]
+                for way in (OURS, NGINX):
+                    pairs = zip(measured[way], measured[BUCKET], strict=True)
+                    cells.append(f"{statistics.median(a / b for a, b in pairs):.2f}")
+                what = f"{'uploads' if is_upload else 'reads'} of {label}, {clients} client{'s'[: clients - 1]}"
+                print(f"| {what} | {' | '.join(cells)} |", flush=True)
+
+
+def _once(way: Way, size: int, is_upload: bool) -> None:
+    way.upload(f"{uuid.uuid4()}.jpg", size) if is_upload else fetch(way.url("same.jpg"), size)
 
 
 def compare_memory(found: dict[str, Way]) -> None:
@@ -295,7 +391,8 @@ def main() -> None:
         folder = Path(name)
         (folder / "weed").mkdir()
         with object_store.running(folder / "weed") as service, ways(folder, service) as found:
-            compare(found, arguments.runs, arguments.seconds)
+            compare_clients(found, arguments.runs, arguments.seconds)
+            compare({name: found[name] for name in (OURS, NAIVE, BUCKET)}, arguments.runs, arguments.seconds)
             compare_memory(found)
             count_requests(folder, service)
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from PIL import Image
 from assetstore import formats, media_types
 from assetstore.auth import tokens
 from assetstore.http import file_response
+from assetstore.thumbnails.rendering import pool
 from tests import pictures
 from tests.nginx import (  # noqa: F401 - fixtures
     ADVANCED,
@@ -48,6 +50,7 @@ from tests.support import (
     Response,
     RunningServer,
     is_of_this_run,
+    load_settings,
     multipart_body,
     newest_token,
     run_manage,
@@ -460,6 +463,49 @@ def test_public_thumbnails_are_served_by_nginx_while_the_server_is_down(start: S
         response, by_nginx = front.watched(query)
         assert (response.status, response.body, by_nginx) == (200, server.get(query).body, True), query
     assert front.get("/fileget?filename=a.jpg").status == front.thumbnail("a.jpg", 99).status == 502
+
+
+def test_conditions_that_nginx_would_evaluate_differently_are_left_to_the_server(start: Start, behind: Behind) -> None:
+    server = start(**BEHIND_NGINX)
+    fill(server)
+    front = behind(server, FAST, ADVANCED)
+    query, long_ago = PUBLIC[0], "Thu, 01 Jan 1998 00:00:00 GMT"
+    tag = server.get(query).headers["etag"]
+    for headers, is_fast in (
+        ({}, True),
+        ({"If-None-Match": '"other"'}, True),
+        ({"If-Modified-Since": long_ago}, True),
+        ({"If-Match": '"other"'}, False),
+        ({"If-Unmodified-Since": long_ago}, False),
+        ({"Range": "bytes=0-9"}, False),
+        ({"Range": "bytes=0-9", "If-Range": tag}, False),
+    ):
+        response, by_nginx = front.watched(query, headers)
+        expected = server.get(query, headers)
+        assert (response.status, response.body, by_nginx) == (expected.status, expected.body, is_fast), headers
+    for scale, is_fast in ((4000, True), (4001, False)):
+        _, by_nginx = front.watched(f"/fileget?type=T&scale={scale}&filename=a.jpg")
+        assert not by_nginx, "it is not cached"
+        (server.thumbnails / f"a_{scale}.jpg").write_bytes(pictures.jpeg())
+        assert front.watched(f"/fileget?type=T&scale={scale}&filename=a.jpg")[1] == is_fast
+
+
+@pytest.mark.parametrize("name", [BASIC, ADVANCED])
+def test_nginx_waits_longer_for_the_server_than_that_may_need(name: str) -> None:
+    settings = load_settings({})
+    [waits] = re.findall(r"proxy_read_timeout (\d+)s;", edited({}, name))
+    assert int(waits) > pool.TIMEOUT_SECONDS + 2 * settings.limits.render_seconds
+
+
+@pytest.mark.parametrize("name", [BASIC, ADVANCED])
+def test_only_secure_versions_of_tls_are_used(start: Start, behind: Behind, name: str) -> None:
+    assert "ssl_protocols TLSv1.2 TLSv1.3;" in directives(edited({}, name))
+    front = behind(start(), name=name)
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        front.trust.minimum_version = front.trust.maximum_version = version
+        with front.connected() as connection:
+            assert connection.version() == version.name.replace("_", ".")
+        front.trust.minimum_version = ssl.TLSVersion.TLSv1_2
 
 
 def test_without_the_fast_path_every_request_goes_to_the_server(start: Start, behind: Behind) -> None:

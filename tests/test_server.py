@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from PIL import Image
 
+from assetstore.storage.protocols import Incoming
 from tests import pictures
 from tests.support import KEY, Client, Response, RunningServer, is_of_this_run, visible_files
 
@@ -127,6 +128,39 @@ def test_the_token_is_checked_before_everything_else(start: Start) -> None:
     assert server.upload("../x", b"", token="bad", coll="unknown").status == 403
     assert server.upload("a.jpg", b"", type="T", coll="unknown").status == 404
     assert server.upload("a.jpg", b"", type="T", coll="unknown", token="bad").status == 403
+
+
+@pytest.mark.paste_only
+def test_a_bad_token_before_the_file_ends_an_upload_before_anything_is_written(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, begun = server.context.originals.storage, []
+    receive = storage.receive
+
+    def note(collection_dir: str | None, length: int | None, name: str | None = None) -> Incoming:
+        begun.append(name)
+        return receive(collection_dir, length, name)
+
+    monkeypatch.setattr(storage, "receive", note)
+    file: tuple[str, tuple[str, bytes]] = ("file", ("local.bin", bytes(100_000)))
+    fields: list[tuple[str, str]] = [("store", "a.bin"), ("token", "bad")]
+    assert server.post_parts([*fields, file]).status == 403
+    assert begun == []
+    assert server.post_parts([file, *fields]).status == 403
+    assert server.upload("b.bin", b"x").status == 200
+    assert begun == [None, "b.bin"]
+    assert visible_files(server.originals) == ["b.bin"]
+
+
+def test_the_bytes_of_an_upload_count_as_unverified_only_if_its_token_comes_last(start: Start) -> None:
+    server = start(limits={"unverified_bytes": 20_000})
+    file: tuple[str, tuple[str, bytes]] = ("file", ("local.bin", bytes(15_000)))
+    fields: list[tuple[str, str]] = [("store", "a.bin"), ("token", server.token("a.bin"))]
+    assert server.post_parts([*fields, file]).status == 200
+    answer = server.post_parts([file, *fields])
+    assert (answer.status, "send the token first" in answer.text) == (413, True)
+    for only in fields:  # the token can be checked only with its name
+        assert server.post_parts([only, file, *(field for field in fields if field != only)]).status == 413
 
 
 def test_reading_requires_a_token_only_if_configured(start: Start) -> None:

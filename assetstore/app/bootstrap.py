@@ -1,44 +1,35 @@
-"""The start of the program until the first request: settings, log, folders, key.
+"""Opens a store and its services by the settings: folders, key, thumbnails, periodic tasks.
 
 Each step that can fail raises SettingsError with a message of one line for the administrator.
 """
 
 import dataclasses
 import functools
-import importlib.util
 import logging
 import os
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assetstore import __version__
+from assetstore.app import startup, tasks
 from assetstore.auth import server_key
 from assetstore.collections import added as added_collections
 from assetstore.collections.mapping import Collections, LiveCollectionDirs
-from assetstore.concurrency import memory
 from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.periodic_task import PeriodicTask
-from assetstore.config import announcement, loading, settings_file, unknown_names
-from assetstore.config.limits import this_machine
+from assetstore.config import loading
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import StorageFault
-from assetstore.fixity import schedule
-from assetstore.fixity.schedule import Verifier
 from assetstore.iiif.images import Images
 from assetstore.iiif.pyramids import Pyramids
 from assetstore.journal.journal import Journal
 from assetstore.metadata.service import MetadataService
-from assetstore.monitoring import logs, readiness
+from assetstore.monitoring import readiness
 from assetstore.monitoring.health import Health
-from assetstore.originals import trash_retention
 from assetstore.originals.service import Originals
-from assetstore.originals.trash_retention import TrashKeeper
 from assetstore.storage.disk.store import disk_store
 from assetstore.storage.protocols import Store
 from assetstore.storage.thumbnail_sizes import SizeRules
-from assetstore.thumbnails import sizes
 from assetstore.thumbnails.previews import Previews
 from assetstore.thumbnails.rendering.job import Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
@@ -48,21 +39,6 @@ if TYPE_CHECKING:
     from assetstore.monitoring.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-#: Web servers that start by their own command, because each of their processes must create the application.
-_OWN_START = ("gunicorn", "uwsgi")
-
-#: How often to remove what crashes left, in seconds.
-_SWEEP_ROUND_SECONDS = 3600
-
-#: How often to add events to the journal that waited because another program had locked it, in seconds.
-_PENDING_ROUND_SECONDS = 60
-
-#: Adapters of Bottle whose libraries are modules of Python, and no web servers.
-_OLD_ADAPTERS = ("cgi",)
-
-#: After how many seconds another process takes over when the process that serves the metrics ends.
-_METRICS_ROUND_SECONDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,81 +71,9 @@ def open_all(folder: Path, adapters: Iterable[str]) -> AppContext:
     """Prepares a process of another web server for its first request.
 
     Parameters:
-        folder, adapters: as for `begin`.
+        folder, adapters: as for `startup.begin`.
     """
-    return open_store(begin(folder, adapters), folder)
-
-
-def begin(folder: Path, adapters: Iterable[str], *, verbose: bool = False) -> Settings:
-    """Reads the settings, sets up the log, and logs the effective settings.
-
-    Parameters:
-        folder: of the program, with settings.py.
-        adapters: the names of web servers that SERVER may have.
-        verbose: whether to log all effective settings, as with DEBUG.
-    """
-    memory.return_freed_memory()
-    settings, own = load_settings(folder)
-    _check_server(settings.server, adapters)
-    if settings.tls_certificate and settings.server != loading.GRANIAN and settings.processes == 1:
-        reason = f"TLS_CERTIFICATE is set and SERVER is {settings.server!r}"
-        raise SettingsError(f"{reason}; expected SERVER = 'granian' for HTTPS.")
-    logs.set_up(settings.log_format, settings.debug)
-    announce(settings, own, verbose or settings.debug)
-    _log.info("Settings: %s", settings_source(folder))
-    if is_installed(folder):
-        _log.info("Installed as a package: relative paths are relative to %s", Path.cwd())
-    return settings
-
-
-def _check_server(server: str, adapters: Iterable[str]) -> None:
-    """Raises SettingsError if SERVER is unknown, with those that can be used here."""
-    if server in _OWN_START:
-        raise SettingsError(f"SERVER is {server!r}, which has its own start command; see docs/serving.md.")
-    if server == loading.GRANIAN or server in adapters or ":" in server:
-        return
-    # The name of an adapter is that of its library, except for those of Bottle itself.
-    installed = (name for name in (loading.GRANIAN, *adapters) if importlib.util.find_spec(name) is not None)
-    usable = sorted({*installed, loading.PASTE} - {*_OWN_START, *_OLD_ADAPTERS, loading.WSGIREF})
-    expected = f"{', '.join(usable)}; or, for development, {loading.REALLY_WSGIREF}"
-    raise SettingsError(f"SERVER is {server!r}; expected one that is installed here: {expected}.")
-
-
-def is_installed(folder: Path) -> bool:
-    """Says whether the program runs from the package that pip installed: server.py is in `assetstore` only there."""
-    return folder == Path(__file__).resolve().parents[1]
-
-
-def load_settings(folder: Path) -> tuple[Settings, Mapping[str, object]]:
-    """Reads the file with settings (`config.settings_file`) and the environment.
-
-    Relative paths are relative to *folder*, or to the working directory if the program was installed as a package.
-    Returns the effective settings, and the names and values of the file.
-    """
-    own = settings_file.read(settings_file.find(folder, is_installed(folder), os.environ))
-    unknown_names.check_buckets(own, os.environ)
-    start = Path.cwd() if is_installed(folder) else folder
-    machine = this_machine()
-    return loading.load(own, os.environ, start, machine.cores, machine.memory_bytes), own
-
-
-def settings_source(folder: Path) -> str:
-    """Returns where the settings come from, for people: the file, and the environment variables that have a value."""
-    path = settings_file.find(folder, is_installed(folder), os.environ)
-    names = sorted(loading.used_variables(os.environ))
-    variables = f"the environment variables {', '.join(names)}" if names else ""
-    return " and ".join(filter(None, (str(path) if path else "", variables))) or "the defaults"
-
-
-def announce(settings: Settings, own: Mapping[str, object], verbose: bool) -> None:
-    """Logs the version, what matters at the first start, and warnings; if verbose, all effective settings."""
-    _log.info("Web Asset Server %s", __version__)
-    for line in announcement.describe(settings) if verbose else announcement.summary(settings):
-        _log.info("  %s", line)
-    for warning in announcement.warnings(settings, own, os.environ):
-        _log.warning("WARNING: %s", warning)
-    if os.geteuid() == 0:
-        _log.warning("WARNING: The server runs as root. Run it as a user of its own (docs/install.md).")
+    return open_store(startup.begin(folder, adapters), folder)
 
 
 def open_collections(settings: Settings) -> Collections:
@@ -300,10 +204,10 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     _open_journal(originals.journal)
     waiters = ElasticLimit(settings.limits.waiters)
     thumbnails, pool = open_thumbnails(settings, originals, waiters)
-    metrics = _metrics(settings, originals, pool)
+    metrics = tasks.open_metrics(settings, originals, pool)
     health = Health(readiness.checks(settings, originals, pool))
-    tasks = (_sizes_task(settings, originals, thumbnails), *_periodic_tasks(settings, originals, metrics, health))
-    for task in tasks:
+    periodic = tasks.periodic_tasks(settings, originals, thumbnails, metrics, health)
+    for task in periodic:
         task.start()
     metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
     images = open_images(settings, originals, pool, waiters)
@@ -311,7 +215,7 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     prepare = None if least is None else functools.partial(images.prepare, least_bytes=least)
     previews = Previews(thumbnails, settings.preview_sizes, prepare, least or 0)
     return AppContext(
-        settings, collections, originals, thumbnails, images, previews, pool, metadata, health, metrics, tasks
+        settings, collections, originals, thumbnails, images, previews, pool, metadata, health, metrics, periodic
     )
 
 
@@ -334,52 +238,6 @@ def with_key(settings: Settings) -> Settings:
     if is_new:
         _announce_key(key, server_key.key_path(settings.base_dir))
     return dataclasses.replace(settings, key=(key,))
-
-
-def _metrics(settings: Settings, originals: Originals, pool: RenderPool) -> "Metrics | None":
-    if settings.metrics_address is None:
-        return None
-    try:
-        from assetstore.monitoring.metrics import Metrics  # noqa: PLC0415 - the library is slow to load, and reads the environment
-    except ImportError as error:
-        reason = f"METRICS_ADDRESS requires the library prometheus_client, which is not installed: {error}"
-        raise SettingsError(reason) from error
-    metrics = Metrics(originals, pool)
-    pool.on_render = metrics.count_render
-    originals.journal.on_event = metrics.count_change
-    return metrics
-
-
-def _serve_metrics(metrics: "Metrics", address: tuple[str, int], checks: Health, ending: threading.Event) -> None:
-    try:
-        metrics.serve(address, checks, ending)
-    except OSError as error:
-        _log.error("metrics are not available: METRICS_ADDRESS %s:%s cannot be used: %s", *address, error)
-
-
-def _sizes_task(settings: Settings, originals: Originals, thumbnails: Thumbnails) -> PeriodicTask:
-    update = functools.partial(sizes.update, thumbnails.store, originals.collection_dirs)
-    return PeriodicTask("sizes", settings.base_dir, sizes.ROUND_SECONDS, update)
-
-
-def _periodic_tasks(
-    settings: Settings, originals: Originals, metrics: "Metrics | None", checks: Health
-) -> tuple[PeriodicTask, ...]:
-    base, journal, space = settings.base_dir, originals.journal, originals.space
-    tasks = [
-        PeriodicTask("pending-events", base, _PENDING_ROUND_SECONDS, lambda _ending: journal.add_pending()),
-        PeriodicTask("sweep", base, _SWEEP_ROUND_SECONDS, lambda _ending: space.sweep()),
-    ]
-    if settings.trash_days:
-        keeper = TrashKeeper(originals, base, settings.trash_days, settings.trash_bytes)
-        tasks.append(PeriodicTask("trash", base, trash_retention.ROUND_SECONDS, keeper.round))
-    if settings.verify_days:
-        verifier = Verifier(originals, settings.verify_days)
-        tasks.append(PeriodicTask("verification", base, schedule.ROUND_SECONDS, verifier.round))
-    if metrics is not None and settings.metrics_address is not None:
-        serve = functools.partial(_serve_metrics, metrics, settings.metrics_address, checks)
-        tasks.append(PeriodicTask("metrics", base, _METRICS_ROUND_SECONDS, serve))
-    return tuple(tasks)
 
 
 def _announce_key(key: str, path: Path) -> None:

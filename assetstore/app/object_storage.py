@@ -8,8 +8,9 @@ from assetstore.config.credentials import KEY_ID, SECRET, Credentials, credentia
 from assetstore.config.loading import DEFAULT_REGION, TRASH_PREFIX, Settings, SettingsError
 from assetstore.config.values import BUCKET_IN_HOST_NAME
 from assetstore.storage.protocols import Store
-from assetstore.storage.s3.client import Bucket, Service
+from assetstore.storage.s3.client import Bucket
 from assetstore.storage.s3.layout import FolderNames, Layout
+from assetstore.storage.s3.library import Service
 from assetstore.storage.s3.originals import S3OriginalStorage
 from assetstore.storage.s3.space import S3Space
 from assetstore.storage.s3.spool import Spool

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from assetstore.app import bootstrap
+from assetstore.app import bootstrap, startup
 from assetstore.collections.mapping import Collections
 from assetstore.config.loading import Settings
 from assetstore.journal import events
@@ -35,7 +35,7 @@ class Installation:
 
     @cached_property
     def _loaded(self) -> tuple[Settings, Mapping[str, object]]:
-        return bootstrap.load_settings(self.folder)
+        return startup.load_settings(self.folder)
 
     @property
     def configured(self) -> Settings:
@@ -50,7 +50,7 @@ class Installation:
     @property
     def source(self) -> str:
         """Where the settings come from, for people. Raises SettingsError."""
-        return bootstrap.settings_source(self.folder)
+        return startup.settings_source(self.folder)
 
     @property
     def described(self) -> str:

@@ -32,16 +32,8 @@ def faults() -> Iterator[None]:
         if error.errno == errno.ENAMETOOLONG:
             raise BadRequest("The file name is too long for the server's file system.", str(error)) from error
         if error.errno == errno.EROFS:
-            raise read_only(error) from error
+            sentence = "The server's disk is read-only, so nothing can be stored or deleted; files can still be read."
+            raise ReadOnly(sentence, str(error), retry_after=_RETRY_SECONDS) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST):  # also a file in place of a folder
             raise NotWritable(_WRITE_FAULT, str(error)) from error
         raise StorageFault(_WRITE_FAULT, str(error)) from error
-
-
-def read_only(error: OSError) -> ReadOnly:
-    """Returns the error for a read-only file system (EROFS)."""
-    return ReadOnly(
-        "The server's disk is read-only, so nothing can be stored or deleted; files can still be read.",
-        str(error),
-        retry_after=_RETRY_SECONDS,
-    )

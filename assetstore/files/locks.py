@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,21 +57,36 @@ def _lock(path: Path, operation: int) -> int:
         except BlockingIOError:
             os.close(descriptor)
             raise Unavailable("The file is in use; please try again soon.", str(path), retry_after=10) from None
-        with contextlib.suppress(FileNotFoundError):
-            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
+        if is_at(path, descriptor):
+            return descriptor
         os.close(descriptor)  # the holder removed it while we waited
 
 
+def is_at(path: Path, descriptor: int) -> bool:
+    """Says whether a path still leads to an open file or folder; another process may have removed or replaced it."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.stat(path).st_ino == os.fstat(descriptor).st_ino
+    return False
+
+
 def remove_unless_held(path: Path) -> None:
-    """Removes a lock file that a crashed process left. Raises OSError; FileNotFoundError if another process did."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    """Removes a file or folder that a crashed process left, unless it is locked.
+
+    Raises OSError; FileNotFoundError if another process has removed it.
+    """
+    # NFS locks only what is open for writing. Folders cannot be, and another user's file need not be.
+    is_writable = not path.is_dir() and os.access(path, os.W_OK)
+    descriptor = os.open(path, (os.O_RDWR if is_writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return  # its holder is running, or locks are not supported
-        if os.stat(path).st_ino == os.fstat(descriptor).st_ino:  # else it is the file of a new holder
+        if not is_at(path, descriptor):
+            return  # it belongs to a new holder
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink()
     finally:
         os.close(descriptor)

@@ -33,16 +33,8 @@ def create_locked(path: Path) -> int:
     """Creates a file that is locked as long as it is open, to show that it has an owner. Raises OSError."""
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                os.close(descriptor)
-                raise
-            return descriptor  # without locks, `sweep` does not remove the file either
-        if os.fstat(descriptor).st_nlink:
+        if _is_locked(path, descriptor):
             return descriptor
-        os.close(descriptor)  # `sweep` removed it just before it was locked
 
 
 @contextlib.contextmanager
@@ -53,25 +45,30 @@ def rendering_folder(parent: Path) -> Iterator[Path]:
     """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=RENDERING, dir=parent))
-        try:
+        with contextlib.suppress(FileNotFoundError):  # as in `_is_locked`
             descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # `sweep` removed it just before it was locked
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                os.close(descriptor)
-                raise
-        if folder.exists():
-            break
-        os.close(descriptor)
+            if _is_locked(folder, descriptor):
+                break
     try:
         yield folder
     finally:
         # A tool that was killed may still be closing files there. `sweep` removes what is left.
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+
+
+def _is_locked(path: Path, descriptor: int) -> bool:
+    """Locks a new file or folder. Returns False, and closes it, if `sweep` has just removed it. Raises OSError."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:  # without locks, `sweep` does not remove it either
+            os.close(descriptor)
+            raise
+    if locks.is_at(path, descriptor):
+        return True
+    os.close(descriptor)
+    return False
 
 
 def sweep(private: Path, spared: Set[str]) -> None:
@@ -89,7 +86,7 @@ def sweep(private: Path, spared: Set[str]) -> None:
     for entry in private.iterdir():
         with _each(entry):
             if entry.name.startswith(UPLOAD) or (entry.name.startswith(RENDERING) and entry.is_dir()):
-                _remove_unless_locked(entry)
+                locks.remove_unless_held(entry)
             elif entry.name in spared or entry.lstat().st_mtime >= oldest:
                 continue
             elif entry.is_dir() and not entry.is_symlink():
@@ -117,18 +114,3 @@ def _each(entry: Path) -> Iterator[None]:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP):
             raise
         _log.warning("%s is left over, but was not removed: %s", entry, error.strerror)
-
-
-def _remove_unless_locked(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return  # its owner is running, or locks are not supported
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink()
-    finally:
-        os.close(descriptor)

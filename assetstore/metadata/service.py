@@ -65,10 +65,6 @@ class MetadataService:
         finally:
             self._waiting.release(client)
 
-    def waiting(self) -> int:
-        """Returns how many requests are waiting for metadata, including those that are served."""
-        return self._waiting.held
-
     def close(self) -> None:
         """Stops all workers; none is started again."""
         for worker in self._all:

@@ -74,11 +74,6 @@ class Previews:
                 self._thread = threading.Thread(target=self._run, name="previews", daemon=True)
                 self._thread.start()
 
-    def queued(self) -> int:
-        """Returns how many originals are in the queue."""
-        with self._changed:
-            return len(self._queue)
-
     def close(self) -> None:
         """Ends the thread. The pool of render workers must be closed already."""
         self._ending.set()

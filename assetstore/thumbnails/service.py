@@ -179,13 +179,6 @@ class Thumbnails:
                     raise
         raise busy(f"{name!r} keeps changing")
 
-    def cached(self, collection_dir: str, name: str, scale: int) -> StoredFile | None:
-        """Opens the thumbnail if it is cached for the current version of its original; else returns None.
-
-        Raises NotFound (no such original), UnsupportedType, StorageFault. The parameters are those of `open`.
-        """
-        return self._cached(self._request(collection_dir, name, scale))
-
     def _request(self, collection_dir: str, name: str, scale: int) -> ThumbnailRequest:
         version = self._version(collection_dir, name)
         return ThumbnailRequest(collection_dir, name, version, self.name(name, scale), min(scale, self._rules.largest))
@@ -200,7 +193,7 @@ class Thumbnails:
                     with self._store.locked(request.collection_dir, request.thumbnail):
                         return self._produce(request, render)
                 except NotWritable as error:
-                    self._uncached.note(error)
+                    self._uncached.failed(request.collection_dir, error)
                     return self._make(request, render, uncached.temporary())
             except Unrenderable as failure:
                 # Not in the background, where rendering may fail only because it takes too long.
@@ -350,7 +343,7 @@ class Thumbnails:
                 if self._store.caches_size(request.collection_dir, request.size, request.name):
                     self._publish(new, request)
             except NotWritable as error:
-                self._uncached.note(error)
+                self._uncached.failed(request.collection_dir, error)
             return picture
 
     def _publish(self, new: NewThumbnail, request: ThumbnailRequest) -> None:
@@ -358,6 +351,7 @@ class Thumbnails:
         with self._storage.locked_original(request.collection_dir, request.name), contextlib.suppress(NotFound):
             if self._version(request.collection_dir, request.name) == request.version:
                 new.publish(fingerprint.stamp(request.name, request.version))
+                self._uncached.works(request.collection_dir)
 
     def _has_namesake(self, collection_dir: str, name: str) -> bool:
         return any(other != name for other, _ in self._with_same_thumbnails(collection_dir, name))

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import tempfile
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,6 @@ from assetstore.errors import NotWritable
 from assetstore.files.faults import faults
 
 _log = logging.getLogger(__name__)
-
-#: How often to log that thumbnails cannot be cached, in seconds.
-_LOG_SECONDS = 60
 
 
 @dataclass
@@ -36,19 +33,33 @@ def temporary() -> Iterator[Uncached]:
 
 
 class UncachedLog:
-    """Logs that thumbnails cannot be cached, at most once a minute.
+    """Logs that thumbnails of a collection cannot be cached: once, until they can be cached again.
 
     Attributes:
         error: the last reason; None if all thumbnails could be cached.
+
+    Concurrency: any thread may call.
     """
 
     def __init__(self) -> None:
         self.error: NotWritable | None = None
-        self._again_at = -float("inf")
+        self._failing: set[str] = set()
+        self._lock = threading.Lock()
 
-    def note(self, error: NotWritable) -> None:
-        """Logs the reason, unless it was logged recently."""
-        self.error = error
-        if time.monotonic() >= self._again_at:
-            self._again_at = time.monotonic() + _LOG_SECONDS
-            _log.warning("thumbnails are rendered, but not cached: %s %s", error.public, error.detail)
+    def failed(self, collection_dir: str, error: NotWritable) -> None:
+        """Logs the reason, unless the last thumbnail of this collection folder was not cached either."""
+        with self._lock:
+            self.error = error
+            is_new = collection_dir not in self._failing
+            self._failing.add(collection_dir)
+        if is_new:
+            where = f" of {collection_dir}" if collection_dir else ""
+            _log.warning("thumbnails%s are rendered, but not cached: %s %s", where, error.public, error.detail)
+
+    def works(self, collection_dir: str) -> None:
+        """Logs that a thumbnail was cached, if the previous one was not."""
+        with self._lock:
+            is_new = collection_dir in self._failing
+            self._failing.discard(collection_dir)
+        if is_new:
+            _log.info("thumbnails%s are cached again", f" of {collection_dir}" if collection_dir else "")

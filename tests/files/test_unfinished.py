@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assetstore.files import unfinished
+from assetstore.files import locks, unfinished
 from assetstore.files.unfinished import create_locked, sweep
 from tests.file_operations import no_descriptor_left
 
@@ -38,13 +38,13 @@ def test_a_sweep_between_creating_and_locking_a_file_does_not_cost_it(
 def test_two_processes_may_sweep_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("upload-a", "upload-b"):
         (tmp_path / name).touch()
-    remove = unfinished._remove_unless_locked
+    remove = locks.remove_unless_held
 
     def be_late(path: Path) -> None:
         path.unlink()
         remove(path)
 
-    monkeypatch.setattr(unfinished, "_remove_unless_locked", be_late)
+    monkeypatch.setattr(locks, "remove_unless_held", be_late)
     with no_descriptor_left():
         sweep(tmp_path, set())
     assert list(tmp_path.iterdir()) == []

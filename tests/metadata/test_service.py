@@ -112,10 +112,11 @@ def test_one_slow_file_does_not_stop_the_others(metadata: MetadataService) -> No
 
 
 def test_requests_beyond_the_queue_limit_are_asked_to_retry() -> None:
-    metadata, slow = MetadataService(ElasticLimit(1)), Held(pictures.jpeg())
+    limit, slow = ElasticLimit(1), Held(pictures.jpeg())
+    metadata = MetadataService(limit)
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(metadata.read, slow, len(pictures.jpeg()), CLIENT)
-        while not metadata.waiting():
+        while not limit.held:
             time.sleep(0.01)
         with pytest.raises(Unavailable) as refusal:
             read(metadata, pictures.jpeg())
@@ -126,18 +127,19 @@ def test_requests_beyond_the_queue_limit_are_asked_to_retry() -> None:
 
 
 def test_a_client_with_many_slow_files_leaves_room_for_another() -> None:
-    metadata, size = MetadataService(ElasticLimit(8)), len(pictures.jpeg())
+    limit, size = ElasticLimit(8), len(pictures.jpeg())
+    metadata = MetadataService(limit)
     slow = [Held(pictures.jpeg()) for _ in range(7)]
     with ThreadPoolExecutor(8) as threads:
         # Both workers are busy, and five more requests of this client wait.
         for file in slow:
             threads.submit(metadata.read, file, size, "many")
-        while metadata.waiting() < 7:
+        while limit.held < 7:
             time.sleep(0.01)
         with pytest.raises(Unavailable):
             metadata.read(io.BytesIO(), size, "many")
         other = threads.submit(read, metadata, pictures.jpeg())
-        while metadata.waiting() < 8:
+        while limit.held < 8:
             time.sleep(0.01)
         for file in slow:
             file.may.set()

@@ -31,6 +31,10 @@ def eventually(look: Callable[[], Any], expected: Any) -> None:
     assert look() == expected
 
 
+def queued(server: RunningServer) -> int:
+    return len(server.context.previews._queue)
+
+
 def cached(server: RunningServer) -> list[str]:
     return visible_files(server.thumbnails)
 
@@ -59,7 +63,7 @@ def test_previews_are_made_after_an_upload_and_served_without_rendering(start: S
     server.upload("b.tif", pictures.tiff())
     server.upload("notes.txt", b"no picture")
     eventually(lambda: cached(server), ["a_200.jpg", "a_321.jpg", "b_200.png", "b_321.png"])
-    eventually(server.context.previews.queued, 0)
+    eventually(lambda: queued(server), 0)
     made: list[str] = []
     server.context.pool.on_render = lambda kind, _outcome, _seconds: made.append(kind)
     for name in ("a.jpg", "b.tif"):
@@ -72,7 +76,7 @@ def test_previews_are_made_after_an_upload_and_served_without_rendering(start: S
 
 def test_without_the_setting_nothing_is_made_and_no_thread_is_started(server: RunningServer) -> None:
     server.upload("a.jpg", pictures.jpeg())
-    assert server.context.previews.queued() == 0
+    assert queued(server) == 0
     assert "previews" not in [thread.name for thread in threading.enumerate()]
     assert cached(server) == []
 
@@ -111,7 +115,7 @@ def test_a_file_that_is_replaced_or_deleted_while_its_preview_is_made_leaves_no_
     monkeypatch.setattr(RenderPool, "_render", render_and_change)
     server.upload("a.png", pictures.png())
     server.upload("last.png", pictures.png())
-    eventually(lambda: (server.context.previews.queued(), cached(server)), (0, ["last_200.png"]))
+    eventually(lambda: (queued(server), cached(server)), (0, ["last_200.png"]))
 
 
 def test_a_failure_in_the_background_is_not_remembered_and_stops_no_other_preview(start: Start) -> None:
@@ -146,7 +150,7 @@ def test_an_accident_ends_one_preview_and_not_the_thread(
     monkeypatch.setattr(thumbnails, "open", open_with_accidents)
     for name in ("a.png", "b.png", "c.png", "d.png", "e.png"):
         server.upload(name, pictures.png())
-        eventually(server.context.previews.queued, 0)
+        eventually(lambda: queued(server), 0)
     eventually(lambda: "e_200.png" in cached(server), True)
     assert not accidents
     assert "a_200.png" not in cached(server)
@@ -161,7 +165,7 @@ def test_the_queue_is_bounded(server: RunningServer, monkeypatch: pytest.MonkeyP
     for number in range(9):
         previews.add("", f"{number}.png", 1)
         previews.add("", "0.png", 1)
-    assert previews.queued() == 3
+    assert len(previews._queue) == 3
     previews.close()
 
 
@@ -192,8 +196,8 @@ def test_sizes_that_left_the_setting_are_cleaned_up_at_the_next_start(start: Sta
 def test_previews_work_in_a_bucket(start: Start, request: pytest.FixtureRequest) -> None:
     server = start(**request.getfixturevalue("s3_settings"), PREVIEW_SIZES=[321])
     server.upload("a.png", pictures.png())
-    thumbnails = server.context.thumbnails
-    eventually(lambda: thumbnails.cached("", "a.png", 321) is not None, True)
+    cached = server.context.thumbnails.store.cached
+    eventually(lambda: [thumbnail.name for thumbnail in cached("")], ["a_321.png"])
 
 
 def test_rendering_in_the_background_has_a_lower_priority_and_the_next_job_has_not(tmp_path: Path) -> None:

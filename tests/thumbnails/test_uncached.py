@@ -101,16 +101,41 @@ def test_a_server_starts_although_thumbnails_cannot_be_cached(start: Start, brea
         again.stop()
 
 
-def test_when_the_cache_works_again_thumbnails_are_cached_again(start: Start) -> None:
+def test_when_the_cache_works_again_thumbnails_are_cached_and_the_next_failure_is_logged(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     server = start()
+    caplog.set_level(logging.INFO)
     server.upload("a.jpg", pictures.jpeg())
-    shutil.rmtree(server.thumbnails)
-    server.thumbnails.write_bytes(b"in the way")
-    assert server.thumbnail("a.jpg", 200).status == 200
-    server.thumbnails.unlink()
-    assert server.thumbnail("a.jpg", 200).status == 200
-    assert visible_files(server.thumbnails) == ["a_200.jpg"]
-    assert thumbnail_check(server)["status"] == "ok"
+    for _ in range(2):
+        shutil.rmtree(server.thumbnails)
+        server.thumbnails.write_bytes(b"in the way")
+        for scale in (123, 200):
+            assert server.thumbnail("a.jpg", scale).status == 200
+        server.thumbnails.unlink()
+        assert server.thumbnail("a.jpg", 200).status == 200
+        assert visible_files(server.thumbnails) == ["a_200.jpg"]
+        assert thumbnail_check(server)["status"] == "ok"
+    logged = [
+        words for record in caplog.records for words in ("but not cached", "cached again") if words in record.message
+    ]
+    assert logged == ["but not cached", "cached again"] * 2
+
+
+def test_each_collection_whose_thumbnails_cannot_be_cached_is_logged_once(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start(COLLECTION_DIRS={"Birds": "birds", "Fish": "fish", "Frogs": "frogs"})
+    for folder in ("birds", "fish"):
+        shutil.rmtree(server.base / folder / "thumbnails")
+        (server.base / folder / "thumbnails").write_bytes(b"in the way")
+    for coll in ("Birds", "Fish", "Frogs"):
+        server.upload("a.jpg", pictures.jpeg(), coll=coll)
+    for scale in (123, 200):
+        for coll in ("Birds", "Fish", "Frogs"):
+            assert server.thumbnail("a.jpg", scale, coll=coll).status == 200
+    warnings = [record.message for record in caplog.records if "but not cached" in record.message]
+    assert [warning.split(" are ")[0] for warning in warnings] == ["thumbnails of birds", "thumbnails of fish"]
 
 
 def test_thumbnails_made_in_advance_must_be_cached(start: Start, break_cache: Break) -> None:

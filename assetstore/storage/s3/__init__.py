@@ -1,6 +1,8 @@
 """Originals and thumbnails in S3-compatible object storage.
 
-client.py           one bucket: the few calls that are used, with timeouts and retries
+client.py           one bucket: the few calls that are used
+calls.py            makes the calls, with timeouts and retries
+library.py          the clients of the library
 circuit_breaker.py  lets calls fail at once while the service is down
 errors.py           translation of the library's errors
 object_info.py      the metadata of an object

@@ -1,69 +1,35 @@
-"""A bucket: the calls that the store uses, each with a timeout and a few retries.
+"""A bucket: the few calls that the store uses. `assetstore.storage.s3.calls` makes them.
 
-The library is obstore, whose calls wait outside of Python. Its timeouts belong to a client and not to a call, so there
-is a client for each of a few timeouts, and each call uses the one for its amount of data. The time of failed calls
-counts against the retry budget of the request (`assetstore.concurrency.retry_budget`). The library gets its
-credentials itself, from the environment (AWS_ACCESS_KEY_ID …) or from the metadata service of the machine.
-
-Concurrency: any thread may call. A process that was forked after its parent had used the library cannot use it,
-because the library's threads are gone and calls would hang. Such calls raise an error.
+Concurrency: any thread may call.
 """
 
 import contextlib
-import os
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from functools import partial
+from typing import Any, Literal
 
 import obstore
 from obstore.store import S3Store
 
-if TYPE_CHECKING:
-    from obstore.store import S3Credential
-
-from assetstore.concurrency import retry_budget
 from assetstore.errors import AssetError, NotFound, StorageFault
-from assetstore.storage.s3.circuit_breaker import CircuitBreaker, CircuitOpen
-from assetstore.storage.s3.errors import Occupied, Passing, Rejected, translated, unreachable
+from assetstore.storage.s3 import calls, library
+from assetstore.storage.s3.calls import Calls
+from assetstore.storage.s3.errors import Occupied, Rejected, translated, unreachable
+from assetstore.storage.s3.library import Service, new_client, refuse_after_fork
 from assetstore.storage.s3.object_info import Found, found
-
-Result = TypeVar("Result")
-
-#: The timeouts for which there are clients, in seconds.
-_LIMITS = (1, 2, 5, 10, 30, 120, 600, 3600)
-
-#: The timeout of a call that transfers few bytes, in seconds; twice that if it stores, removes or lists objects.
-_QUICK = 5
-
-#: The timeout of a trial of the circuit breaker, in seconds, and the key that it reads, which need not exist.
-_TRIAL_SECONDS = 2
-_TRIAL_KEY = ".asset-server/trial"
 
 #: The minimum rate at which a service must store or copy, in bytes per second.
 _SLOWEST_BYTES_PER_SECOND = 1_000_000
 
-_CONNECT_SECONDS = 3
-
-#: How long a download may stall. Its total time is not limited, because readers may be slow.
-_SILENCE_SECONDS = 10
-_DAY = 86_400
-
 #: The minimum rate of a download, in bytes per second.
 _SLOWEST_DOWNLOAD = 20_000
-
-_ATTEMPTS = 5
-_PAUSES = (0.05, 0.2, 0.5, 1.0)
 
 #: The timeout for storing a part of a large upload. The library itself retries parts.
 _PART_SECONDS = 30
 _PART_RETRIES = 3
-
-#: After how many seconds idle connections are closed, before the service closes them.
-_IDLE_SECONDS = 20
 
 #: The parts of large uploads: S3 allows 10,000, and each is in memory until it is stored.
 PART_BYTES = 8 << 20
@@ -71,25 +37,6 @@ _MOST_PARTS = 9_000
 
 #: How many keys a request may have (the limit of S3).
 _MOST_KEYS = 1000
-
-
-@dataclass(frozen=True)
-class Service:
-    """The connection settings of buckets.
-
-    Fields:
-        endpoint: address of the service, with the name of the bucket if `is_virtual`; None for Amazon S3.
-        region: of the bucket.
-        is_virtual: whether the name of the bucket is part of the host name.
-        most_waiting: how many calls may wait if the service does not respond.
-        credentials: returns the key in the form of the library; None: the library finds a key itself.
-    """
-
-    endpoint: str | None
-    region: str
-    is_virtual: bool
-    most_waiting: int
-    credentials: Callable[[], "S3Credential"] | None = field(default=None, repr=False)
 
 
 def part_size(length: int | None) -> int:
@@ -103,13 +50,12 @@ class Bucket:
     def __init__(self, name: str, service: Service) -> None:
         self.name = name
         self._service = service
-        self._circuit_breaker = CircuitBreaker(service.most_waiting, self._try)
-        self._store = cache(self._new_store)
+        self._calls = Calls(name, service)
         self._can_create: bool | None = None
 
     def link(self, key: str, seconds: int) -> str:
         """Returns a signed address for GET that is valid for some seconds. Raises StorageFault."""
-        return self._call(lambda store: obstore.sign(store, "GET", key, timedelta(seconds=seconds)))
+        return self._calls.call(lambda store: obstore.sign(store, "GET", key, timedelta(seconds=seconds)))
 
     def signed(self, method: Literal["GET", "DELETE"], path: str, query: str, seconds: int) -> str:
         """Returns a signed address for a request that the library does not know, valid for some seconds.
@@ -124,13 +70,13 @@ class Bucket:
         """
         # The library appends a slash and a key to the address of the bucket, and signs the result. With a query in that
         # address, they become the value of a last parameter, which services ignore.
-        _refuse_after_fork()
+        refuse_after_fork()
         service = self._service
         bucket = service.endpoint or f"https://{self.name}.s3.{service.region}.amazonaws.com"
         if not service.is_virtual:
             bucket = f"{bucket}/{self.name}"
         address = f"{bucket}{f'/{path}' if path else ''}?{query}&ignored="
-        store = self._new_store(_QUICK, service=replace(service, endpoint=address, is_virtual=True))
+        store = new_client(self.name, replace(service, endpoint=address, is_virtual=True), calls.QUICK_SECONDS)
         try:
             return obstore.sign(store, method, "x", timedelta(seconds=seconds))
         except Exception as error:  # noqa: BLE001 - any error of the library
@@ -147,7 +93,7 @@ class Bucket:
         Raises NotFound, Unavailable, StorageFault.
         """
         try:
-            result = self._call(lambda store: obstore.get(store, key, options={"head": True}), insist=insist)
+            result = self._calls.call(lambda store: obstore.get(store, key, options={"head": True}), insist=insist)
         except (NotFound, Rejected) as error:
             if confirm or isinstance(error, Rejected):
                 self._explain(key)
@@ -165,7 +111,7 @@ class Bucket:
             return found(result.meta, result.attributes), bytes(result.bytes())
 
         try:
-            return self._call(get, length / _SLOWEST_BYTES_PER_SECOND)
+            return self._calls.call(get, length / _SLOWEST_BYTES_PER_SECOND)
         except StorageFault:
             return self.head(key), b""  # an empty object has no first byte
 
@@ -176,7 +122,7 @@ class Bucket:
         object, and a wrong clock from a wrong key.
         """
         with contextlib.suppress(NotFound, StorageFault):
-            self._call(lambda store: obstore.get(store, key, options={"range": (0, 1)}))
+            self._calls.call(lambda store: obstore.get(store, key, options={"range": (0, 1)}))
 
     def window(self, object: Found, first: int, length: int) -> bytes:
         """Returns some bytes of an object. Raises Overtaken if it was replaced, NotFound, Unavailable."""
@@ -187,12 +133,12 @@ class Bucket:
             object.check(result.meta)
             return bytes(result.bytes())
 
-        return self._call(get, length / _SLOWEST_BYTES_PER_SECOND)
+        return self._calls.call(get, length / _SLOWEST_BYTES_PER_SECOND)
 
     def stream(self, object: Found, first: int, end: int) -> Iterator[bytes]:
         """Starts to read an object from byte *first* to *end* (exclusive). Raises as `window`, also while reading."""
         options = {"range": (first, end), "if_match": object.etag}
-        result = self._call(lambda _: obstore.get(self._store(_DAY), object.key, options=options))  # type: ignore[arg-type]
+        result = self._calls.call(lambda _: obstore.get(self._calls.client(library.DAY), object.key, options=options))  # type: ignore[arg-type]
         object.check(result.meta)
         # A minimum of 1 byte, because otherwise the library waits for larger pieces.
         return self._pieces(iter(result.stream(1)))
@@ -209,14 +155,14 @@ class Bucket:
                 return
             received += len(piece)
             waited += time.monotonic() - began
-            if waited > _SILENCE_SECONDS and received < waited * _SLOWEST_DOWNLOAD:
+            if waited > library.SILENCE_SECONDS and received < waited * _SLOWEST_DOWNLOAD:
                 raise unreachable(f"only {received} bytes were received in {waited:.0f} seconds")
             yield piece
 
     def put(self, key: str, data: bytes, attributes: Mapping[str, str]) -> None:
         """Stores an object by one request. Raises OutOfSpace, Unavailable, StorageFault."""
-        seconds = max(2 * _QUICK, len(data) / _SLOWEST_BYTES_PER_SECOND)
-        self._call(
+        seconds = max(2 * calls.QUICK_SECONDS, len(data) / _SLOWEST_BYTES_PER_SECOND)
+        self._calls.call(
             lambda store: obstore.put(store, key, data, attributes=dict(attributes), use_multipart=False), seconds
         )
 
@@ -225,10 +171,12 @@ class Bucket:
 
         If the answer to a first attempt was lost, the object that is there may be this one.
         """
-        seconds = max(2 * _QUICK, len(data) / _SLOWEST_BYTES_PER_SECOND)
+        seconds = max(2 * calls.QUICK_SECONDS, len(data) / _SLOWEST_BYTES_PER_SECOND)
         options: dict[str, Any] = {"use_multipart": False, "mode": "create"}
         with contextlib.suppress(Occupied):
-            self._call(lambda store: obstore.put(store, key, data, attributes=dict(attributes), **options), seconds)
+            self._calls.call(
+                lambda store: obstore.put(store, key, data, attributes=dict(attributes), **options), seconds
+            )
             return True
         return False
 
@@ -251,10 +199,10 @@ class Bucket:
 
         Raises the errors of *pieces*, OutOfSpace, Unavailable, StorageFault.
         """
-        store = self._store(_PART_SECONDS, _PART_RETRIES)
+        store = self._calls.client(_PART_SECONDS, _PART_RETRIES)
         options: dict[str, Any] = {"use_multipart": True, "chunk_size": size_of_parts, "max_concurrency": 2}
-        _refuse_after_fork()
-        with self._circuit_breaker.guard(waits=False):
+        refuse_after_fork()
+        with self._calls.circuit_breaker.guard(waits=False):
             try:
                 obstore.put(store, key, pieces, attributes=dict(attributes), **options)
             except Exception as error:  # noqa: BLE001 - any error of the library
@@ -262,13 +210,13 @@ class Bucket:
 
     def copy(self, object: Found, target: str) -> None:
         """Has the service copy an object with its metadata. Raises NotFound, Unavailable, StorageFault."""
-        seconds = max(2 * _QUICK, object.size / _SLOWEST_BYTES_PER_SECOND)
-        self._call(lambda store: obstore.copy(store, object.key, target), seconds)
+        seconds = max(2 * calls.QUICK_SECONDS, object.size / _SLOWEST_BYTES_PER_SECOND)
+        self._calls.call(lambda store: obstore.copy(store, object.key, target), seconds)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Removes objects, each by a request; missing ones are ignored. Raises Unavailable, StorageFault."""
         if keys:
-            self._call(lambda store: obstore.delete(store, [*keys]), 2 * _QUICK)
+            self._calls.call(lambda store: obstore.delete(store, [*keys]), 2 * calls.QUICK_SECONDS)
 
     def list(self, folder: str, after: str | None = None) -> Iterator[Found]:
         """Yields the objects whose keys begin with *folder* and a slash, in the order of their keys.
@@ -280,7 +228,7 @@ class Bucket:
         The objects have no attributes. Raises Unavailable, StorageFault.
         """
         while True:
-            page = self._call(partial(self._page, folder, after), 2 * _QUICK)
+            page = self._calls.call(partial(self._page, folder, after), 2 * calls.QUICK_SECONDS)
             yield from page
             if not page:
                 return
@@ -291,77 +239,6 @@ class Bucket:
         pages = obstore.list(store, folder, offset=after, chunk_size=_MOST_KEYS)
         return [found(meta, {}) for meta in next(iter(pages), ())]
 
-    def _call(self, attempt: Callable[[S3Store], Result], seconds: float = 0, insist: bool = False) -> Result:
-        """Makes a call, with retries while the retry budget lasts. Raises AssetError."""
-        _refuse_after_fork()
-        budget = retry_budget.RetryBudget()
-        if budget.left <= 0 and not insist:
-            raise unreachable("the retry budget of the request is used up")
-        for number in range(_ATTEMPTS):
-            began = time.monotonic()
-            try:
-                with self._circuit_breaker.guard():
-                    return self._attempt(attempt, max(seconds, _QUICK))
-            except CircuitOpen:
-                raise
-            except Passing:
-                pause = random.uniform(0.5, 1.5) * _PAUSES[min(number, len(_PAUSES) - 1)]  # noqa: S311 - no secret
-                budget.lose(time.monotonic() - began + pause)
-                if number + 1 >= _ATTEMPTS or budget.left <= 0:
-                    raise
-                time.sleep(pause)
-        raise AssertionError
-
-    def _try(self) -> None:
-        """Makes a small request, without retries. Raises Passing; any other error means that the service responds."""
-        try:
-            self._attempt(lambda store: obstore.head(store, _TRIAL_KEY), _TRIAL_SECONDS)
-        except Passing:
-            raise
-        except AssetError:
-            return
-
-    def _attempt(self, attempt: Callable[[S3Store], Result], seconds: float) -> Result:
-        limit = next((limit for limit in _LIMITS if limit >= seconds), _LIMITS[-1])
-        try:
-            return attempt(self._store(limit))
-        except Exception as error:
-            fault = translated(error)
-            if fault is error:
-                raise
-            raise fault from None  # its text may contain more than the log should
-
-    def _new_store(self, seconds: int, retries: int = 0, service: Service | None = None) -> S3Store:
-        service = service or self._service
-        endpoint = service.endpoint
-        config: dict[str, Any] = {} if endpoint is None else {"endpoint": endpoint}
-        return S3Store(
-            self.name,
-            region=service.region,
-            virtual_hosted_style_request=service.is_virtual,
-            # Some services and policies do not allow requests that delete several objects.
-            disable_bulk_delete=True,
-            client_options={
-                "allow_http": endpoint is not None and endpoint.startswith("http://"),
-                "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
-                "read_timeout": timedelta(seconds=min(seconds, _SILENCE_SECONDS) if seconds == _DAY else seconds),
-                "timeout": timedelta(seconds=seconds),
-                "pool_idle_timeout": timedelta(seconds=_IDLE_SECONDS),
-            },
-            retry_config={
-                "max_retries": retries,
-                "retry_timeout": timedelta(seconds=retry_budget.ALLOWANCE_SECONDS),
-                "backoff": {
-                    "init_backoff": timedelta(seconds=0.1),
-                    "max_backoff": timedelta(seconds=2),
-                    "base": 2,
-                },
-            },
-            # Unlike options, this is not mixed with variables of the environment, such as the token of another key.
-            credential_provider=service.credentials,
-            **config,
-        )
-
 
 def existing(bucket: Bucket, key: str, *, confirm: bool = True) -> Found | None:
     """Returns an object, None if it is missing. The parameters and errors are those of `Bucket.head`."""
@@ -369,14 +246,3 @@ def existing(bucket: Bucket, key: str, *, confirm: bool = True) -> Found | None:
         return bucket.head(key, confirm=confirm)
     except NotFound:
         return None
-
-
-_used_by: list[int] = []
-
-
-def _refuse_after_fork() -> None:
-    if not _used_by:
-        _used_by.append(os.getpid())
-    elif _used_by[0] != os.getpid():
-        detail = "the process was forked after it had used the object store; start the server without preloading"
-        raise StorageFault("The server cannot reach its file storage because of the way it was started.", detail)

@@ -1,8 +1,9 @@
 """Renders camera RAW with LibRaw (rawpy): the embedded preview, rotated to be upright.
 
-If a file has no preview, the sensor data is developed at half its size.
+If a file has no preview, or a broken one, the sensor data is developed at half its size.
 """
 
+import contextlib
 import io
 
 import numpy
@@ -31,8 +32,7 @@ def render(job: Job, limits: Limits) -> str:
     try:
         with rawpy.imread(job.source) as raw:
             pixels.check(raw.sizes.raw_width, raw.sizes.raw_height, limits)
-            picture = _preview(raw) or Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
-            pillow.save(pillow.fit(picture, job.size), job)
+            pillow.save(_fitted(raw, job.size), job)
     except (rawpy.LibRawError, *pillow.FAULTS) as error:
         raise refusals.damaged(f"LibRaw: {error!r}") from None
     return ""
@@ -49,6 +49,14 @@ def upright_size(source: str) -> tuple[int, int]:
             return (height, width) if raw.sizes.flip in _ON_THE_SIDE else (width, height)
     except (rawpy.LibRawError, *pillow.FAULTS) as error:
         raise refusals.damaged(f"LibRaw: {error!r}") from None
+
+
+def _fitted(raw: rawpy.RawPy, size: int) -> Image.Image:
+    with contextlib.suppress(*pillow.FAULTS):  # a broken preview does not keep the sensor data from being developed
+        preview = _preview(raw)
+        if preview is not None:
+            return pillow.fit(preview, size)
+    return pillow.fit(Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True)), size)
 
 
 def _preview(raw: rawpy.RawPy) -> Image.Image | None:

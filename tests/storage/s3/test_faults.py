@@ -22,7 +22,7 @@ from tests.object_store import BUCKETS, ObjectStore
 from tests.support import KEY, PROJECT, Response, RunningServer, multipart_body
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
-from assetstore.storage.s3 import circuit_breaker, client
+from assetstore.storage.s3 import calls, circuit_breaker, client, library
 
 MEGABYTE = 1 << 20
 
@@ -31,9 +31,9 @@ MEGABYTE = 1 << 20
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is bounded is bounded by less, so that the tests do not wait as long as people would."""
     monkeypatch.setattr(retry_budget, "ALLOWANCE_SECONDS", 1.0)
-    monkeypatch.setattr(client, "_QUICK", 1)
-    monkeypatch.setattr(client, "_TRIAL_SECONDS", 1)
-    monkeypatch.setattr(client, "_SILENCE_SECONDS", 1)
+    monkeypatch.setattr(calls, "QUICK_SECONDS", 1)
+    monkeypatch.setattr(calls, "_TRIAL_SECONDS", 1)
+    monkeypatch.setattr(library, "SILENCE_SECONDS", 1)
     monkeypatch.setattr(client, "_PART_SECONDS", 2)
     monkeypatch.setattr(circuit_breaker, "_SILENCE_SECONDS", 1.0)
     monkeypatch.setattr(circuit_breaker, "_TRIAL_SECONDS", 0.2)
@@ -119,7 +119,7 @@ def test_after_some_seconds_of_failure_requests_are_refused_without_any_wait(
     monkeypatch.setattr(circuit_breaker, "_TRIAL_SECONDS", 3600)
     time.sleep(0.5)
     server.get("/fileget", filename="old.jpg")  # the last trial
-    monkeypatch.setattr(client, "_PAUSES", (3600,))  # a request that paused before a retry would not end
+    monkeypatch.setattr(calls, "_PAUSES", (3600,))  # a request that paused before a retry would not end
     before = way.connections
     for _ in range(10):
         for ask in (
@@ -151,7 +151,7 @@ def test_other_requests_are_answered_while_some_wait_for_the_storage(
     way: Way,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client, "_QUICK", 2)
+    monkeypatch.setattr(calls, "QUICK_SECONDS", 2)
     monkeypatch.setattr(circuit_breaker, "_DOUBTFUL_SECONDS", 0.1)
     server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint}, THREADS=32)
     way.turn(HANGING)
@@ -317,7 +317,7 @@ def test_a_process_forked_after_its_first_request_fails_instead_of_hanging(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.upload("a", b"x")
-    monkeypatch.setattr(client, "_used_by", [1])  # as if another process had used the library
+    monkeypatch.setattr(library, "_used_by", [1])  # as if another process had used the library
     answer = server.get("/fileget", filename="a")
     assert (answer.status, "the way it was started" in answer.text) == (500, True)
 

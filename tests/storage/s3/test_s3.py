@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import logging
 import os
 import re
 import subprocess
@@ -23,13 +24,15 @@ from assetstore.concurrency import retry_budget
 from assetstore.config.credentials import Credentials
 from assetstore.config.loading import SettingsError
 from tests import pictures
-from tests.bad_weather import Way
+from tests.bad_weather import BUSY, CLOSED, FAIR, SKEWED, Way
 from tests.object_store import BUCKETS, ObjectStore
 from tests.support import KEY, PROJECT, Client, Response, RunningServer, load_settings
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
 from assetstore.app.object_storage import open_storage
-from assetstore.storage.s3 import client, multipart_uploads, parts
+from assetstore.storage.s3 import calls, client, library, multipart_uploads, parts, sizes
+from assetstore.storage.s3.errors import unreachable
+from assetstore.storage.s3.thumbnails import S3Thumbnails
 
 BUCKET = BUCKETS[0]
 MEGABYTE = 1 << 20
@@ -307,16 +310,119 @@ def test_a_service_that_ignores_the_condition_of_a_new_object_never_replaces_one
     assert (entry.name, entry.reason) == ("a.txt", "replaced")
 
 
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("arrives", [False, True])
+def test_an_upload_whose_answer_was_lost_has_succeeded_if_it_is_there(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, exists: bool, arrives: bool
+) -> None:
+    originals = server.context.originals
+    server.upload("first.txt", b"text")  # finds out what the service can do
+    if exists:
+        server.upload("a.txt", b"old")
+
+    def lose(name: str) -> None:
+        store = getattr(client.Bucket, name)
+
+        def store_and_lose(bucket: client.Bucket, key: str, *arguments: object) -> object:
+            stored = store(bucket, key, *arguments) if arrives or key.rpartition("/")[2] != "a.txt" else True
+            if stored is False:
+                return False  # the answer that there is one already
+            raise unreachable("the answer was lost")
+
+        monkeypatch.setattr(client.Bucket, name, store_and_lose)
+
+    lose("create")
+    lose("put")
+    answer = server.upload("a.txt", b"new")
+    assert answer.status == (200 if arrives else 503)
+    monkeypatch.undo()
+    found = server.get("/fileget", filename="a.txt")
+    assert (found.status, found.body if found.status == 200 else b"") == (
+        (200, b"new") if arrives else (200, b"old") if exists else (404, b"")
+    )
+    [event, *_] = originals.journal.search(newest_first=True)
+    expected = (
+        ("replaced" if exists else "stored", "a.txt") if arrives else ("stored", "a.txt" if exists else "first.txt")
+    )
+    assert (event.operation, event.name) == expected
+    # A copy stays if it is uncertain whether the original was replaced.
+    assert [entry.name for entry in originals.trash()] == (["a.txt"] if exists else [])
+
+
+def test_lists_of_more_than_a_page_are_complete(
+    server: RunningServer, prefix: Prefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_MOST_KEYS", 3)
+    monkeypatch.setattr(sizes, "_BATCH", 2)
+    names = [f"{number}.txt" for number in range(7)]
+    for name in names:
+        prefix.put(f"originals/{name}", b"text")
+    storage = server.context.originals.storage
+    assert [listed.name for listed in storage.originals("")] == names
+    for name in names:
+        assert server.delete(name).status == 200
+    assert sorted(entry.name for entry in server.context.originals.trash()) == names
+    for size in range(100, 107):
+        for name in ("a", "b"):
+            prefix.put(f"thumbnails/{name}_{size}.jpg", b"picture")
+    thumbnails = server.context.thumbnails.store
+    assert isinstance(thumbnails, S3Thumbnails)
+    thumbnails.delete("", "a", ".jpg", frozenset)
+    assert [thumbnail.name for thumbnail in thumbnails.cached("")] == [f"b_{size}.jpg" for size in range(100, 107)]
+    thumbnails.retire_sizes("", frozenset())
+    for size in range(100, 106):
+        prefix.put(f"thumbnails/.asset-server/sizes/{size}-leaving", b"")
+    thumbnails.remove_retired("", threading.Event())
+    left = prefix.keys()
+    assert [key for key in left if key.startswith("thumbnails/")] == ["thumbnails/b_106.jpg"]
+
+
+@pytest.mark.parametrize("weather", [FAIR, BUSY, CLOSED, SKEWED])
+def test_no_key_and_no_signed_request_is_logged_or_shown(
+    start: Callable[..., RunningServer],
+    s3_settings: dict[str, object],
+    object_store: ObjectStore,
+    way: Way,
+    weather: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retry_budget, "ALLOWANCE_SECONDS", 0.1)
+    caplog.set_level(logging.DEBUG)
+    server = start(**{**s3_settings, "STORAGE_ENDPOINT": way.endpoint}, STORAGE_REDIRECT_SECONDS=60)
+    server.upload("a.jpg", picture(300, 200))
+    way.turn(weather)
+    large = bytes(9 * MEGABYTE)
+    shown = [
+        answer.body.decode("latin-1") if answer.status != 302 else ""  # which is for this client alone
+        for answer in (
+            server.get("/fileget", filename="a.jpg"),
+            server.get("/fileget", {"Sec-Fetch-Mode": "navigate"}, filename="a.jpg"),
+            server.get("/fileget", filename="missing.jpg"),
+            server.thumbnail("a.jpg"),
+            server.upload("a.jpg", b"new"),
+            server.upload("b.bin", large),
+            server.delete("a.jpg"),
+        )
+    ]
+    server.context.originals.space.sweep()
+    shown += [check.reason for check in server.context.health.report().values()]
+    said = caplog.text + "".join(shown)
+    assert weather == FAIR or "storage" in said
+    for secret in (object_store.access_key, object_store.secret_key, "Signature", "AWS4-HMAC"):
+        assert secret not in said
+
+
 def test_calls_for_small_files_have_a_short_timeout(
     start: Callable[..., RunningServer], s3_settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits, new_store = [], client.Bucket._new_store
+    limits, new_client = [], calls.new_client
 
-    def noting(bucket: client.Bucket, seconds: int, retries: int = 0) -> object:
+    def noting(bucket: str, service: library.Service, seconds: int, retries: int = 0) -> object:
         limits.append(seconds)
-        return new_store(bucket, seconds, retries)
+        return new_client(bucket, service, seconds, retries)
 
-    monkeypatch.setattr(client.Bucket, "_new_store", noting)
+    monkeypatch.setattr(calls, "new_client", noting)
     server = start(**s3_settings)
     for _ in range(2):
         assert server.upload("a.jpg", picture(300, 200)).status == 200
@@ -324,7 +430,7 @@ def test_calls_for_small_files_have_a_short_timeout(
     for headers in ({}, {"Range": "bytes=9-99"}):
         assert server.get("/fileget", headers, filename="a.jpg").status in (200, 206)
     assert server.delete("a.jpg").status == 200
-    downloads = [seconds for seconds in limits if seconds == client._DAY]
+    downloads = [seconds for seconds in limits if seconds == library.DAY]
     assert downloads, "these end when they are silent"
     assert all(seconds <= retry_budget.ALLOWANCE_SECONDS for seconds in limits if seconds not in downloads)
 

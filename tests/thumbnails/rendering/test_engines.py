@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import pillow_heif.heif
 import pytest
 from PIL import Image, ImageCms, ImageStat
 
@@ -242,6 +243,26 @@ def test_camera_raw_is_rendered_from_its_preview_with_its_orientation(tmp_path: 
     assert drawn.picture.size == (75, 100)
     turned = pictures.scene().transpose(Image.Transpose.ROTATE_270)
     assert all(map(pictures.alike, pictures.corners(drawn.picture), pictures.corners(turned)))
+
+
+def test_camera_raw_with_a_broken_preview_is_developed(tmp_path: Path) -> None:
+    raw, preview = tiffs.dng(), pictures.encoded(pictures.scene(640, 480), "JPEG", quality=90)
+    assert preview in raw
+    drawn = draw(tmp_path, raw.replace(preview, preview[:200] + bytes(len(preview) - 200)))
+    assert drawn.picture.size == (75, 100)
+    assert len(set(pictures.corners(drawn.picture))) == 1, "it shows the sensor data, which is all of one colour"
+
+
+def test_a_heic_with_a_broken_preview_is_rendered_from_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_preview: object) -> None:
+        raise ValueError("damaged")
+
+    monkeypatch.setattr(pillow_heif.heif.HeifThumbnail, "load", fail)
+    drawn = draw(tmp_path, pictures.encoded(pictures.scene(400, 300), "HEIF", thumbnails=[160]))
+    assert drawn.picture.size == (100, 75)
+    assert pictures.shows_scene(drawn.picture)
 
 
 def test_a_pdf_is_rendered_within_its_crop_box_and_rotated(tmp_path: Path) -> None:

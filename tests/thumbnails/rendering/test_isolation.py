@@ -12,6 +12,7 @@ import pytest
 from assetstore.errors import OutOfSpace
 from assetstore.thumbnails.rendering import isolation, refusals, tools
 from assetstore.thumbnails.rendering.job import Limits
+from tests.file_operations import no_descriptor_left
 
 LIMITS = Limits(30, 64)
 
@@ -96,3 +97,49 @@ def command_lines() -> Iterator[bytes]:
 def test_the_output_of_an_engine_is_not_taken_for_its_result(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert isolation.run(lambda: os.write(1, b"{}") and "", LIMITS, 5, tmp_path) == ""
     assert capfd.readouterr().out == ""
+
+
+def test_no_attempt_leaves_a_file_open_whatever_its_end(tmp_path: Path) -> None:
+    def fail() -> str:
+        raise OutOfSpace("The disk is full.")
+
+    ends = (lambda: "drawn", fail, lambda: str(os.kill(os.getpid(), signal.SIGKILL)), lambda: str(time.sleep(60)))
+    with no_descriptor_left():
+        for work in ends:
+            with contextlib.suppress(OutOfSpace, refusals.Refused):
+                isolation.run(work, LIMITS, 0.5, tmp_path)
+
+
+def test_an_engine_gets_no_pipe_of_its_worker_but_that_for_its_result(tmp_path: Path) -> None:
+    def pipes() -> set[str]:
+        found = set()
+        for descriptor in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:"):
+                    found.add(descriptor)
+        return found
+
+    before = pipes()
+    said = isolation.run(lambda: " ".join(pipes() - before), LIMITS, 5, tmp_path)
+    assert len(said.split()) == 1
+
+
+def test_a_tool_has_only_the_original_open(tmp_path: Path) -> None:
+    (tmp_path / "original").write_bytes(b"x")
+    (tmp_path / "other").write_bytes(b"y")
+    shell = tools.Tool("sh", ("sh",), "dash")
+
+    def work() -> str:
+        with open(tmp_path / "other", "rb") as other, tools.open_source(str(tmp_path / "original")) as descriptor:
+            os.set_inheritable(other.fileno(), True)
+            # The error output is what `run` returns.
+            return tools.run(shell, ["-c", "ls -l /proc/$$/fd >&2"], descriptor, tmp_path, 64)
+
+    said = isolation.run(work, LIMITS, 20, tmp_path)
+    files = {line.rpartition(" -> ")[2] for line in said.splitlines() if " -> " in line}
+    assert f"{tmp_path}/original" in files
+    assert {file for file in files if not file.startswith("pipe:")} <= {
+        f"{tmp_path}/original",
+        f"{tmp_path}/complaints",
+        "/dev/null",
+    }

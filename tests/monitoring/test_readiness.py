@@ -1,0 +1,35 @@
+"""readiness: the parts of /readyz that depend on time and on files."""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from assetstore.fixity.schedule import Verifier
+from assetstore.monitoring import readiness
+from assetstore.monitoring.health import OK, WARNING
+from tests.support import RunningServer, load_settings
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(("verify_days", "age", "status"), [(30, 29, OK), (30, 31, WARNING), (0, 4000, OK)])
+def test_a_verification_that_is_late_is_a_warning(
+    start: Callable[..., RunningServer], verify_days: int, age: int, status: str
+) -> None:
+    server = start(VERIFY_DAYS=0)
+    originals = server.context.originals
+    server.upload("a.txt", b"text")
+    Verifier(originals, 30).round(threading.Event())
+    originals.journal.write("UPDATE runs SET ended_ns = ?", (int((time.time() - age * DAY) * 1e9),))
+    settings = dataclasses.replace(server.settings, verify_days=verify_days)
+    found = readiness.checks(settings, originals, server.context.pool)["verification"]()
+    assert (found.status, "read 1 files: no errors" in found.reason) == (status, True)
+
+
+def test_without_a_certificate_it_is_not_checked(server: RunningServer) -> None:
+    parts = readiness.checks(server.settings, server.context.originals, server.context.pool)
+    assert "certificate" not in parts
+    assert readiness._certificate(load_settings({"BASE_DIR": str(server.base)})).status == OK

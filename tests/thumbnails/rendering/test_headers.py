@@ -1,0 +1,48 @@
+"""rendering.headers: what the segments of a JPEG say."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from PIL import ImageCms
+
+from assetstore.thumbnails.rendering.headers import JpegHeader, jpeg_header
+from tests import pictures
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def header(folder: Path, data: bytes) -> JpegHeader:
+    (folder / "a.jpg").write_bytes(data)
+    with open(folder / "a.jpg", "rb") as file:
+        return jpeg_header(file.fileno())
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    return bytes((0xFF, marker)) + struct.pack(">H", len(data) + 2) + data
+
+
+def test_size_and_profile_are_found(tmp_path: Path) -> None:
+    scene = pictures.scene(640, 480)
+    for profile in (None, PROFILE):
+        found = header(tmp_path, pictures.encoded(scene, "JPEG", icc_profile=profile))
+        assert (found.width, found.height, found.has_profile) == (640, 480, profile is not None)
+
+
+@pytest.mark.parametrize(
+    ("before", "has_profile"),
+    [
+        (segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(50)) + segment(0xE1, b"Exif\0\0" + bytes(50)), True),
+        (segment(0xE2, b"MPF\0" + bytes(50)), False),
+        (segment(0xE1, b"ICC_PROFILE\0\1\1" + bytes(50)), False),
+        (b"\xff\xff\xff" + segment(0xFE, b"a comment after some filling"), False),
+    ],
+)
+def test_other_segments_are_skipped(tmp_path: Path, before: bytes, has_profile: bool) -> None:
+    found = header(tmp_path, b"\xff\xd8" + before + segment(0xC0, b"\x08" + struct.pack(">HH", 300, 400) + bytes(10)))
+    assert (found.width, found.height, found.has_profile, found.is_lossless) == (400, 300, has_profile, False)
+
+
+@pytest.mark.parametrize("rest", [b"", b"\xff", b"\x00" * 40, segment(0xE0, b"x"), b"\xff" * 5000])
+def test_a_header_without_a_frame_has_no_size(tmp_path: Path, rest: bytes) -> None:
+    assert header(tmp_path, b"\xff\xd8" + rest) == JpegHeader()
