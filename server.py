@@ -108,7 +108,7 @@ class AssetServer:
             collection_dir, name = self._collection_dir_and_name(fields, "store")
             if upload.incoming is None:
                 raise BadRequest("The upload contains no file.")
-            received = Received(upload.incoming, upload.size, upload.sha256)
+            received = Received(upload.incoming, upload.size, upload.sha256, upload.original_name)
             self.originals.store(received, collection_dir, name, self._origin(fields))
             # `manage.py collections` removes a collection first and checks for files afterwards. Here the file comes
             # first and the check for the collection afterwards, so at least one of the two notices the conflict.
