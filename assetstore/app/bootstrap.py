@@ -27,6 +27,7 @@ from assetstore.errors import StorageFault
 from assetstore.fixity import schedule
 from assetstore.fixity.schedule import Verifier
 from assetstore.journal.journal import Journal
+from assetstore.listing.service import Listing
 from assetstore.metadata.service import MetadataService
 from assetstore.monitoring import logs, readiness
 from assetstore.monitoring.health import Health
@@ -70,6 +71,7 @@ class AppContext:
     settings: Settings
     collections: Collections
     originals: Originals
+    listing: Listing
     thumbnails: Thumbnails
     previews: Previews
     pool: RenderPool
@@ -85,6 +87,7 @@ class AppContext:
         self.metadata.close()
         for task in self.tasks:
             task.close()
+        self.listing.close()
         self.originals.journal.close()
 
 
@@ -293,7 +296,10 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
         task.start()
     metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
     previews = Previews(thumbnails, settings.preview_sizes)
-    return AppContext(settings, collections, originals, thumbnails, previews, pool, metadata, health, metrics, tasks)
+    listing = Listing(originals, settings.base_dir)
+    thumbnails.on_outcome = listing.note_thumbnail
+    services = (listing, thumbnails, previews, pool, metadata, health, metrics)
+    return AppContext(settings, collections, originals, *services, tasks)
 
 
 def _open_journal(journal: Journal) -> None:
