@@ -41,7 +41,7 @@ from assetstore.monitoring import health
 from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
 from assetstore.programs import DOCTOR_AGENT
-from assetstore.routes import responses, status
+from assetstore.routes import responses, status, status_files
 from assetstore.routes.delivery import Delivery
 from assetstore.routes.responses import VIEWS, plain
 from assetstore.serving.admission import Admission
@@ -307,6 +307,7 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     app.route("/readyz", "GET", server.readyz)
     meters: list[middleware.Meter] = [AccessLog(context.settings.log_format)]
     meters += status.install(app, context, server.collections, server.refused_tokens)
+    status_files.install(app, context, server.collections, server.refused_tokens)
     if context.metrics is not None:
         meters.append(context.metrics)
     responses.install(app)

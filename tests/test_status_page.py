@@ -122,7 +122,7 @@ def test_the_key_does_not_leave_the_page_and_no_other_host_is_contacted(page: Br
     sent = page.requests()
     assert len(sent) > 20
     assert not [request for request in sent if KEY in request["text"]]
-    own = (f"http://127.0.0.1:{server.port}/", f"{server.settings.server_name}:{server.settings.server_port}/")
+    own = ("data:", f"http://127.0.0.1:{server.port}/", f"{server.settings.server_name}:{server.settings.server_port}/")
     assert not [request["url"] for request in sent if not any(origin in request["url"] for origin in own)]
     kept = "return [document.cookie, localStorage.length, sessionStorage.length, document.getElementById('key').value]"
     assert page.script(kept) == ["", 0, 0, ""]
@@ -171,7 +171,7 @@ def test_a_file_can_be_uploaded_found_viewed_deleted_and_restored(
     quiet.go("files")
     quiet.click(".tile", "KU-fish-0042")
     assert "DateTimeOriginal\n2009:05:30 12:34:56" in quiet.wait_for("dialog .metadata", "DateTimeOriginal").text
-    quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") == 400)
+    quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") > 400)
     quiet.picture("details")
 
     quiet.click("dialog button", "Download")
@@ -271,12 +271,11 @@ def test_files_that_require_a_token_are_shown(quiet: Browser, start: Start) -> N
     quiet.until(lambda: quiet.script("return [...document.querySelectorAll('.tile img')].every((i) => i.complete)"))
     quiet.picture("files")
     quiet.choose("#search-collection", "KU Hérps & Co")
-    quiet.click("#files button", "Search")
     quiet.until(lambda: [tile.text.split("\n")[0] for tile in quiet.all(".tile")] == ["a.jpg"])
     quiet.until(lambda: quiet.script("return document.querySelector('.tile img').naturalWidth") == 200)
     quiet.click(".tile")
     assert "2009:05:30" in quiet.wait_for("dialog .metadata", "DateTimeOriginal").text
-    quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") == 400)
+    quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") > 400)
     quiet.click("dialog button", "Delete")
     quiet.click("#news button", "Undo")
     quiet.wait_for("#news", "a.jpg was restored.")

@@ -6,6 +6,7 @@ The data contains neither paths of the server nor keys.
 Concurrency: any thread may call. Only the last survey is cached.
 """
 
+import contextlib
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,15 +19,15 @@ from assetstore.errors import AssetError, BadRequest, NotFound
 from assetstore.fixity import schedule
 from assetstore.http.parameters import Parameters
 from assetstore.journal.events import OPERATIONS, Event, Origin
+from assetstore.listing.service import Listing
 from assetstore.monitoring import health
+from assetstore.monitoring.files_report import FilesReport
 from assetstore.monitoring.health import Health
 from assetstore.monitoring.recent_errors import RecentRefusals
-from assetstore.originals import search
-from assetstore.originals.search import Found
 from assetstore.originals.service import Originals
 from assetstore.originals.storage_report import Survey
 from assetstore.programs import admin_name
-from assetstore.storage.models import TrashEntry
+from assetstore.storage.models import TrashEntry, Version
 from assetstore.thumbnails.rendering import versions
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Thumbnails
@@ -43,6 +44,7 @@ class Served:
 
     settings: Settings
     originals: Originals
+    listing: Listing
     thumbnails: Thumbnails
     pool: RenderPool
     health: Health
@@ -68,6 +70,7 @@ class Report:
             "activity": self._activity,
             "originals": self._find,
             "trash": self._trash,
+            **FilesReport(settings, served.listing).parts,
         }
 
     def restore(self, query: Parameters, origin: Origin) -> TrashEntry:
@@ -99,6 +102,7 @@ class Report:
 
     def _overview(self, _query: Parameters) -> dict[str, Any]:
         settings, workers = self._served.settings, self._served.pool.workers()
+        self._prepare_listing()
         report = self._served.health.report()
         return {
             "versions": {"Web Asset Server": __version__, "Python": platform.python_version(), **versions.installed()},
@@ -118,6 +122,11 @@ class Report:
             "needs_key_to_read": settings.require_key_for_get,
             "time_tolerance": settings.time_tolerance,
         }
+
+    def _prepare_listing(self) -> None:
+        """Has the list of files made in the background while the overview is shown."""
+        with contextlib.suppress(AssetError):  # the list shows the error
+            self._served.listing.prepare()
 
     def _collections(self) -> list[dict[str, str]]:
         """Each folder with a collection name; the name is empty if all collections share one folder."""
@@ -154,29 +163,23 @@ class Report:
         }
 
     def _find(self, query: Parameters) -> dict[str, Any]:
-        collection_dir, name, part = query.get("place"), query.get("name"), query.get("search")
-        if name:
-            found = search.exactly(self._originals, name, collection_dir)
-        elif part:
-            found = search.named(self._originals, part, collection_dir)
-        else:
-            found = search.latest(self._originals, collection_dir)
-        return self._as_data(found)
-
-    def _as_data(self, found: Found) -> dict[str, Any]:
+        """The original of exactly one name, if it exists; the parts of `FilesReport` list all files."""
+        collection_dir, name = query.get("place"), query.get("name") or ""
         types = self._served.settings.can_thumbnail & formats.THUMBNAIL_TYPES
-        originals = [
-            {
-                "place": collection_dir,
-                "name": names.spelled(listed.name),
-                "size": listed.size,
-                "time": listed.modified_ns / _NANOSECONDS,
-                "type": media_types.guess(listed.name),
-                "has_thumbnail": media_types.guess(listed.name) in types,
-            }
-            for collection_dir, listed in found.originals
-        ]
-        return {"originals": originals, "is_all": found.is_all}
+        found = []
+        for where in self._originals.collection_dirs:
+            version = self._version(where, name) if collection_dir in {None, where} else None
+            if version is not None:
+                media_type = media_types.guess(name)
+                row = {"place": where, "name": name, "size": version.size, "time": version.modified_ns / _NANOSECONDS}
+                found.append({**row, "type": media_type, "has_thumbnail": media_type in types})
+        return {"originals": found}
+
+    def _version(self, collection_dir: str, name: str) -> Version | None:
+        try:
+            return self._originals.storage.version(collection_dir, name) if names.is_store_name(name) else None
+        except NotFound:
+            return None
 
     def _trash(self, query: Parameters) -> dict[str, Any]:
         name, part = query.get("name"), (query.get("search") or "").casefold()
@@ -205,11 +208,7 @@ class Report:
         return [entry for entry in self._originals.trash() if collection_dir in (None, entry.collection_dir)]
 
     def _exists(self, entry: TrashEntry) -> bool:
-        try:
-            self._originals.storage.version(entry.collection_dir, entry.name)
-        except NotFound:
-            return False
-        return True
+        return self._version(entry.collection_dir, entry.name) is not None
 
 
 def _row(event: Event) -> dict[str, Any]:
