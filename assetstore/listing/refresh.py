@@ -11,6 +11,7 @@ meanwhile; after it, `catch_up` applies all events again since it began. Only on
 """
 
 import contextlib
+import enum
 import fcntl
 import json
 import logging
@@ -53,6 +54,12 @@ ON CONFLICT (place, name) DO UPDATE SET
 _Item = TypeVar("_Item")
 
 
+class Progress(enum.Enum):
+    """How far `Refresher.catch_up` has come: all changes, some (call it again), or so many that a refresh is better."""
+
+    COMPLETE, PARTIAL, TOO_MANY = range(3)
+
+
 class Refresher:
     """Keeps the index of one store current.
 
@@ -65,13 +72,11 @@ class Refresher:
         self._originals = originals
         self._index = index
 
-    def catch_up(self, seconds: float) -> bool:
+    def catch_up(self, seconds: float) -> Progress:
         """Applies changes that the journal has recorded since the last time.
 
         Parameters:
             seconds: after how many seconds to stop. Does not wait for another writer.
-
-        Returns whether the index has all changes. If not, another call, or a refresh, is necessary.
 
         Raises StorageFault.
         """
@@ -81,17 +86,17 @@ class Refresher:
                 marks = Marks(*(get_state(connection, name) for name in Marks.NAMES))
                 changes = changed_since(self._originals.journal, marks, MOST_CHANGES)
                 if not changes.is_all:
-                    return False
+                    return Progress.TOO_MANY
                 for (collection_dir, name), reached in changes.reached.items():
-                    if time.monotonic() >= end:
-                        return False
                     self._update(connection, collection_dir, name)
                     set_state(connection, **reached.as_state())
+                    if time.monotonic() >= end:
+                        return Progress.PARTIAL
         except sqlite3.OperationalError as error:
             if not is_busy(error):
                 raise
-            return False
-        return True
+            return Progress.PARTIAL
+        return Progress.COMPLETE
 
     def _update(self, connection: sqlite3.Connection, collection_dir: str, name: str) -> None:
         spelled = names.spelled(name)

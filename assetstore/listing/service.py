@@ -21,14 +21,14 @@ from assetstore.errors import AssetError, StorageFault, Unavailable
 from assetstore.listing import query
 from assetstore.listing.database import IndexDatabase, get_state, is_busy, set_state
 from assetstore.listing.query import Cursor, Filter, Order, Page, Total
-from assetstore.listing.refresh import Refresher
+from assetstore.listing.refresh import Progress, Refresher
 from assetstore.listing.selections import Selections
 from assetstore.originals.service import Originals
 
 _log = logging.getLogger(__name__)
 
-#: For how long a query applies changes, and for how long the thread in the background does, in seconds.
-_QUERY_SECONDS, _BACKGROUND_SECONDS = 0.2, 60.0
+#: For how long a query applies changes, and the thread in the background without a pause, in seconds.
+_CATCH_UP_SECONDS, _PAUSE_SECONDS = 0.2, 0.05
 
 #: The folders are read again after this many seconds, and at least this multiple of the time that it took.
 _FRESH_SECONDS, _FRESH_FACTOR = 600, 100
@@ -87,7 +87,7 @@ class Listing:
             if is_requested:
                 with self._index.writing() as connection:
                     set_state(connection, requested_ns=time.time_ns())
-            is_current = self._refresher.catch_up(_QUERY_SECONDS)
+            is_current = self._refresher.catch_up(_CATCH_UP_SECONDS) is Progress.COMPLETE
             with self._index.connection() as connection:
                 refreshed_ns, files_read = get_state(connection, "refreshed_ns"), get_state(connection, "files_read")
                 is_due = _is_due(connection, refreshed_ns)
@@ -154,7 +154,7 @@ class Listing:
         try:
             with self._index.connection() as connection:
                 is_due = _is_due(connection, get_state(connection, "refreshed_ns"))
-            if is_due or not self._refresher.catch_up(_BACKGROUND_SECONDS):
+            if is_due or self._caught_up() is Progress.TOO_MANY:
                 self._refresher.refresh(self._ending)
             fault = None
         except AssetError as error:
@@ -166,6 +166,13 @@ class Listing:
         except Exception:  # noqa: BLE001 - its result is the fault, which the page shows
             _log.exception("the list of files is not current")
         self._fault = fault
+
+    def _caught_up(self) -> Progress:
+        """Applies changes until there are none left, with pauses for other writers."""
+        while True:
+            progress = self._refresher.catch_up(_CATCH_UP_SECONDS)
+            if progress is not Progress.PARTIAL or self._ending.wait(_PAUSE_SECONDS):
+                return progress
 
 
 def _is_due(connection: sqlite3.Connection, refreshed_ns: int) -> bool:

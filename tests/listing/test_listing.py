@@ -201,6 +201,16 @@ def test_very_many_changes_have_the_folders_read(files: Files, monkeypatch: pyte
     assert len(files.names()) == 5
 
 
+def test_changes_that_take_longer_are_applied_in_the_background(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.current()
+    monkeypatch.setattr("assetstore.listing.service._CATCH_UP_SECONDS", 0.001)
+    for number in range(30):
+        files.store(f"{number}.txt")
+    before = files.listing.prepare().as_of
+    assert len(files.names()) == 30
+    assert files.listing.prepare().as_of == before, "the folders were not read for it"
+
+
 def test_files_of_a_removed_collection_leave_the_list(files: Files) -> None:
     files.store("a.txt")
     files.store("b.txt", where="herps")
