@@ -42,7 +42,7 @@ from assetstore.monitoring import health
 from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
 from assetstore.programs import DOCTOR_AGENT
-from assetstore.routes import iiif, responses, status
+from assetstore.routes import iiif, responses, status, status_files
 from assetstore.routes.delivery import Delivery
 from assetstore.routes.read_access import ReadAccess
 from assetstore.routes.responses import VIEWS, plain
@@ -114,7 +114,7 @@ class AssetServer:
             collection_dir, name = self._collection_dir_and_name(fields, "store")
             if upload.incoming is None:
                 raise BadRequest("The upload contains no file.")
-            received = Received(upload.incoming, upload.size, upload.sha256)
+            received = Received(upload.incoming, upload.size, upload.sha256, upload.original_name)
             self.originals.store(received, collection_dir, name, self._origin(fields))
             # `manage.py collections` removes a collection first and checks for files afterwards. Here the file comes
             # first and the check for the collection afterwards, so at least one of the two notices the conflict.
@@ -314,6 +314,7 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     app.route("/readyz", "GET", server.readyz)
     meters: list[middleware.Meter] = [AccessLog(context.settings.log_format)]
     meters += status.install(app, context, server.collections, server.refused_tokens)
+    status_files.install(app, context, server.collections, server.refused_tokens)
     if context.metrics is not None:
         meters.append(context.metrics)
     responses.install(app)

@@ -197,7 +197,7 @@ def test_a_file_can_be_uploaded_found_viewed_deleted_and_restored(
     quiet.go("files")
     quiet.click(".tile", "KU-fish-0042")
     assert "DateTimeOriginal\n2009:05:30 12:34:56" in quiet.wait_for("dialog .metadata", "DateTimeOriginal").text
-    quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") == 400)
+    quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") > 400)
     quiet.picture("details")
 
     quiet.click("dialog button", "Download")
@@ -399,12 +399,11 @@ def test_files_that_require_a_token_are_shown(quiet: Browser, start: Start) -> N
     quiet.until(lambda: quiet.script("return [...document.querySelectorAll('.tile img')].every((i) => i.complete)"))
     quiet.picture("files")
     quiet.choose("#search-collection", "KU Hérps & Co")
-    quiet.click("#files button", "Search")
     quiet.until(lambda: [tile.text.split("\n")[0] for tile in quiet.all(".tile")] == ["a.jpg"])
     quiet.until(lambda: quiet.script("return document.querySelector('.tile img').naturalWidth") == 200)
     quiet.click(".tile")
     assert "2009:05:30" in quiet.wait_for("dialog .metadata", "DateTimeOriginal").text
-    quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") == 400)
+    quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") > 400)
     quiet.click("dialog button", "Delete")
     quiet.click("#news button", "Undo")
     quiet.wait_for("#news", "a.jpg was restored.")

@@ -23,6 +23,7 @@ from assetstore.errors import StorageFault
 from assetstore.iiif.images import Images
 from assetstore.iiif.pyramids import Pyramids
 from assetstore.journal.journal import Journal
+from assetstore.listing.service import Listing
 from assetstore.metadata.service import MetadataService
 from assetstore.monitoring import readiness
 from assetstore.monitoring.health import Health
@@ -48,6 +49,7 @@ class AppContext:
     settings: Settings
     collections: Collections
     originals: Originals
+    listing: Listing
     thumbnails: Thumbnails
     images: Images
     previews: Previews
@@ -64,6 +66,7 @@ class AppContext:
         self.metadata.close()
         for task in self.tasks:
             task.close()
+        self.listing.close()
         self.originals.journal.close()
 
 
@@ -214,9 +217,10 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     least = settings.pyramid_upload_bytes
     prepare = None if least is None else functools.partial(images.prepare, least_bytes=least)
     previews = Previews(thumbnails, settings.preview_sizes, prepare, least or 0)
-    return AppContext(
-        settings, collections, originals, thumbnails, images, previews, pool, metadata, health, metrics, periodic
-    )
+    listing = Listing(originals, settings.base_dir)
+    thumbnails.on_outcome = listing.note_thumbnail
+    services = (listing, thumbnails, images, previews, pool, metadata, health, metrics)
+    return AppContext(settings, collections, originals, *services, periodic)
 
 
 def _open_journal(journal: Journal) -> None:

@@ -5,6 +5,7 @@ written before token, name and collection are known. The file gets its name only
 checked (docs/protocol.md).
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from assetstore.errors import BadRequest, TooLarge
 from assetstore.http.bodies import RequestBody, body_length
 from assetstore.http.checksum import Checksum
 from assetstore.http.parameters import CHARSETS, UNKNOWN_CHARSET, Parameters
+from assetstore.names import LONGEST_NAME
 from assetstore.storage.protocols import Incoming
 
 #: The maximum number of parts; Specify sends eight.
@@ -95,6 +97,21 @@ class Upload:
         """The checksum of the file so far, in hexadecimal."""
         return self._checksum.hexdigest()
 
+    @property
+    def original_name(self) -> str | None:
+        """The name of the file at the client, without its folder and control characters; None if it sent none.
+
+        It is only for people to recognise the file.
+        """
+        sent = (self._file_part.filename if self._file_part else None) or ""
+        data = sent.encode("latin-1", "replace")
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")
+        base = re.split(r"[/\\]", text)[-1]
+        return "".join(letter for letter in base if letter.isprintable()).strip()[:LONGEST_NAME] or None
+
     def __enter__(self) -> "Upload":
         return self
 
@@ -126,7 +143,7 @@ class Upload:
         if not boundary or len(boundary) > _LONGEST_BOUNDARY:
             raise BadRequest("The multipart boundary is missing or too long.")
         try:
-            # Part headers contain local file names in any charset; they are not used.
+            # Part headers contain local file names in any charset; only `original_name` uses them.
             parser = multipart.PushMultipartParser(boundary, max_segment_count=MOST_PARTS, header_charset="latin-1")
             with parser:
                 self._read_parts(parser, body, open_file)

@@ -57,7 +57,8 @@ CREATE TABLE IF NOT EXISTS events (
     collection TEXT NOT NULL,      -- as the client named it
     size INTEGER,                  -- bytes
     sha256 TEXT,                   -- hexadecimal
-    client TEXT NOT NULL           -- address, or the command
+    client TEXT NOT NULL,          -- address, or the command
+    original_name TEXT             -- of the file before it was uploaded, as the client sent it
 );
 CREATE INDEX IF NOT EXISTS events_by_name ON events (place, name, id);
 CREATE INDEX IF NOT EXISTS events_by_time ON events (time_ns);
@@ -68,6 +69,7 @@ CREATE TABLE IF NOT EXISTS checks (
     finding TEXT NOT NULL,         -- empty if nothing was found wrong
     PRIMARY KEY (place, name)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS checks_by_time ON checks (time_ns);
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY,
     began_ns INTEGER NOT NULL,
@@ -253,6 +255,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT name FROM sqlite_master").fetchone()  # creates the index of the write-ahead log
         preallocate.allocate(path.with_name(path.name + "-shm"), _INDEX_BYTES)
         connection.executescript(_SCHEMA)
+        _add_column(connection)
         # Detects damage that opening alone does not.
         connection.execute("SELECT MAX(id) FROM events").fetchone()
     except BaseException:
@@ -261,11 +264,24 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _add_column(connection: sqlite3.Connection) -> None:
+    """Adds the column that journals of versions up to 1.0 lack. Those versions can still use the journal."""
+    if not _has_original_names(connection):
+        connection.execute("ALTER TABLE events ADD COLUMN original_name TEXT")
+
+
+def _has_original_names(connection: sqlite3.Connection) -> bool:
+    return "original_name" in {row[1] for row in connection.execute("PRAGMA table_info(events)")}
+
+
 def _connect_read_only(path: Path) -> sqlite3.Connection:
     """Opens a database on a read-only disk. If it has a write-ahead log, the index of the log must exist, too."""
     # Without a log, SQLite needs no index, which it could not create (https://sqlite.org/wal.html#readonly).
     option = "mode=ro" if _size(path.with_name(path.name + "-wal")) else "immutable=1"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{option}", timeout=PATIENT_SECONDS, uri=True)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{option}", timeout=PATIENT_SECONDS, uri=True)
+    if not _has_original_names(connection):
+        connection.execute("CREATE TEMP VIEW events AS SELECT *, NULL AS original_name FROM main.events")
+    return connection
 
 
 def _size(path: Path) -> int:

@@ -22,6 +22,7 @@ class Event:
     Fields:
         size, sha256: of the original that was stored or removed; None if unknown.
         identifier, time_ns: set by the journal.
+        original_name: of the file before it was uploaded, as the client sent it; None if unknown.
     """
 
     operation: str
@@ -33,6 +34,7 @@ class Event:
     client: str = ""
     time_ns: int = 0
     identifier: int = 0
+    original_name: str | None = None
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ _POLL_SECONDS = 0.1
 _LEAST_NUMBER, _MOST_NUMBER = -(2**63), 2**63 - 1
 
 _INSERT = (
-    "INSERT INTO events (time_ns, operation, place, name, collection, size, sha256, client)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO events (time_ns, operation, place, name, collection, size, sha256, client, original_name)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_SELECT = "SELECT operation, place, name, collection, size, sha256, client, time_ns, id FROM events"
+_SELECT = "SELECT operation, place, name, collection, size, sha256, client, time_ns, id, original_name FROM events"
 
 
 class Journal:
@@ -265,7 +265,7 @@ def _event(row: tuple[Any, ...]) -> Event:
 def _row(event: Event) -> tuple[object, ...]:
     name = names.spelled(event.name)  # the database cannot store every file name
     row = (event.time_ns, event.operation, event.collection_dir, name, event.collection, event.size)
-    return _bounded((*row, event.sha256, event.client))
+    return _bounded((*row, event.sha256, event.client, event.original_name))
 
 
 def _add(connection: sqlite3.Connection, batch: Batch) -> int:

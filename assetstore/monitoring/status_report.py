@@ -6,6 +6,7 @@ The data contains neither paths of the server nor keys.
 Concurrency: any thread may call. Only the last survey is cached.
 """
 
+import contextlib
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,19 +15,20 @@ from typing import Any
 from assetstore import __version__, formats, media_types, names
 from assetstore.collections.mapping import Collections
 from assetstore.config.loading import Settings
-from assetstore.errors import AssetError, BadRequest
+from assetstore.errors import AssetError, BadRequest, NotFound
 from assetstore.fixity import schedule
 from assetstore.http.parameters import Parameters
 from assetstore.journal.events import OPERATIONS, Event
+from assetstore.listing.service import Listing
 from assetstore.monitoring import health
+from assetstore.monitoring.files_report import FilesReport
 from assetstore.monitoring.health import Health
 from assetstore.monitoring.recent_errors import RecentRefusals
 from assetstore.monitoring.trash_report import TrashReport
-from assetstore.originals import search
-from assetstore.originals.search import Found
 from assetstore.originals.service import Originals
 from assetstore.originals.storage_report import Survey
 from assetstore.programs import admin_name
+from assetstore.storage.models import Version
 from assetstore.thumbnails.rendering import versions
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Thumbnails
@@ -44,6 +46,7 @@ class Served:
 
     settings: Settings
     originals: Originals
+    listing: Listing
     thumbnails: Thumbnails
     pool: RenderPool
     health: Health
@@ -77,10 +80,12 @@ class Report:
             "existing": self._existing,
             "trash": self.trash.list,
             "trash-plan": self.trash.plan,
+            **FilesReport(settings, served.listing).parts,
         }
 
     def _overview(self, _query: Parameters) -> dict[str, Any]:
         settings, workers = self._served.settings, self._served.pool.workers()
+        self._prepare_listing()
         report = self._served.health.report()
         return {
             "versions": {"Web Asset Server": __version__, "Python": platform.python_version(), **versions.installed()},
@@ -100,6 +105,11 @@ class Report:
             "needs_key_to_read": settings.require_key_for_get,
             "time_tolerance": settings.time_tolerance,
         }
+
+    def _prepare_listing(self) -> None:
+        """Has the list of files made in the background while the overview is shown."""
+        with contextlib.suppress(AssetError):  # the list shows the error
+            self._served.listing.prepare()
 
     def _collections(self) -> list[dict[str, str]]:
         """Each folder with a collection name; the name is empty if all collections share one folder."""
@@ -136,14 +146,23 @@ class Report:
         }
 
     def _find(self, query: Parameters) -> dict[str, Any]:
-        collection_dir, name, part = query.get("place"), query.get("name"), query.get("search")
-        if name:
-            found = search.exactly(self._originals, name, collection_dir)
-        elif part:
-            found = search.named(self._originals, part, collection_dir)
-        else:
-            found = search.latest(self._originals, collection_dir)
-        return self._as_data(found)
+        """The original of exactly one name, if it exists; the parts of `FilesReport` list all files."""
+        collection_dir, name = query.get("place"), query.get("name") or ""
+        types = self._served.settings.can_thumbnail & formats.THUMBNAIL_TYPES
+        found = []
+        for where in self._originals.collection_dirs:
+            version = self._version(where, name) if collection_dir in {None, where} else None
+            if version is not None:
+                media_type = media_types.guess(name)
+                row = {"place": where, "name": name, "size": version.size, "time": version.modified_ns / _NANOSECONDS}
+                found.append({**row, "type": media_type, "has_thumbnail": media_type in types})
+        return {"originals": found}
+
+    def _version(self, collection_dir: str, name: str) -> Version | None:
+        try:
+            return self._originals.storage.version(collection_dir, name) if names.is_store_name(name) else None
+        except NotFound:
+            return None
 
     def _existing(self, query: Parameters) -> dict[str, Any]:
         """Which of some store names, separated by slashes, exist in a collection folder."""
@@ -152,21 +171,6 @@ class Report:
             raise BadRequest("The collection folder is unknown.")
         valid = [name for name in wanted if names.is_store_name(name)]
         return {"existing": [name for name in valid if self._originals.exists(collection_dir, name)]}
-
-    def _as_data(self, found: Found) -> dict[str, Any]:
-        types = self._served.settings.can_thumbnail & formats.THUMBNAIL_TYPES
-        originals = [
-            {
-                "place": collection_dir,
-                "name": names.spelled(listed.name),
-                "size": listed.size,
-                "time": listed.modified_ns / _NANOSECONDS,
-                "type": media_types.guess(listed.name),
-                "has_thumbnail": media_types.guess(listed.name) in types,
-            }
-            for collection_dir, listed in found.originals
-        ]
-        return {"originals": originals, "is_all": found.is_all}
 
 
 def _row(event: Event) -> dict[str, Any]:

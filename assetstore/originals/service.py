@@ -10,7 +10,7 @@ which `assetstore.fixity.verification` finds.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assetstore.errors import AssetError, NotFound, StorageFault, Unsynced
 from assetstore.journal import events
@@ -24,11 +24,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Received:
-    """A complete upload: its temporary file, its size, and its SHA-256 in hexadecimal."""
+    """A complete upload: its temporary file, its size, and its SHA-256 in hexadecimal.
+
+    *original_name* is that of the file before it was uploaded; None if unknown.
+    """
 
     incoming: Incoming
     size: int
     sha256: str
+    original_name: str | None = None
 
 
 class Originals:
@@ -65,7 +69,8 @@ class Originals:
         with self.storage.locked_original(collection_dir, name):
             replaces, doubt = _made(lambda: received.incoming.commit(collection_dir, name, self.keeps_trash))
             operation = events.REPLACED if replaces else events.STORED
-            self._record(operation, collection_dir, name, origin, received.size, received.sha256)
+            content = (received.size, received.sha256, received.original_name)
+            self._record(operation, collection_dir, name, origin, *content)
         if doubt is not None:
             raise doubt
         return replaces
@@ -134,9 +139,17 @@ class Originals:
         return known.sha256
 
     def _record(  # noqa: PLR0917 - the columns of the journal
-        self, operation: str, collection_dir: str, name: str, origin: Origin, size: int | None, sha256: str | None
+        self,
+        operation: str,
+        collection_dir: str,
+        name: str,
+        origin: Origin,
+        size: int | None,
+        sha256: str | None,
+        original_name: str | None = None,
     ) -> None:
-        self.journal.record(Event(operation, collection_dir, name, origin.collection, size, sha256, origin.client))
+        event = Event(operation, collection_dir, name, origin.collection, size, sha256, origin.client)
+        self.journal.record(replace(event, original_name=original_name))
 
     def _known(self, collection_dir: str, name: str) -> Event | None:
         """The last journal entry for the current original, None if there is none."""

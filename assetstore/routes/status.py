@@ -2,8 +2,8 @@
 
 The page and its files contain no data of the store and are public. Each request for data, or to restore files,
 requires a token, which the page makes from the key that the administrator enters (`assetstore.auth.status_tokens`).
-There are no cookies, so no other page can act for the administrator. Uploads, deletes and downloads of the page use
-the routes that Specify uses.
+There are no cookies, so no other page can act for the administrator. Uploads, and downloads of one file, use the routes
+that Specify uses; `assetstore.routes.status_files` has those for several files.
 
 The Content-Security-Policy of the page allows only its own script files, by a nonce that is random for each response.
 Files of the store cannot run as scripts.
@@ -40,6 +40,10 @@ FILES = {
     "connection.js": "text/javascript; charset=UTF-8",
     "copy.js": "text/javascript; charset=UTF-8",
     "elements.js": "text/javascript; charset=UTF-8",
+    "file-actions.js": "text/javascript; charset=UTF-8",
+    "file-filters.js": "text/javascript; charset=UTF-8",
+    "file-list.js": "text/javascript; charset=UTF-8",
+    "file-view.js": "text/javascript; charset=UTF-8",
     "files.js": "text/javascript; charset=UTF-8",
     "hmac-md5.js": "text/javascript; charset=UTF-8",
     "icon.svg": "image/svg+xml",
@@ -165,7 +169,7 @@ def install(
     if not context.settings.status_page:
         return ()
     refusals = RecentRefusals()
-    parts = (context.settings, context.originals, context.thumbnails, context.pool, context.health)
+    parts = (context.settings, context.originals, context.listing, context.thumbnails, context.pool, context.health)
     page = StatusPage(context, Report(Served(*parts, collections, refusals)), refused_tokens)
     app.route("/status", "GET", page.page)
     app.route("/status/view/<name>", "GET", page.file)

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 #: Requests with bodies up to this size are forms, such as deletes. They have a limit of their own.
 FORM_BYTES = 64 * 1024
 
-#: Responses above this size count as large. Smaller ones fit into the network buffers.
+#: Responses above this size, or of unknown length, count as large. Smaller ones fit into the network buffers.
 LARGE_RESPONSE_BYTES = 1 << 20
 
 _RETRY_SECONDS = 10
@@ -80,7 +80,9 @@ class Admission:
         started: list[Any] = []
         response = self._application(environ, lambda *arguments: started.append(arguments))
         announced = [int(value) for name, value in started[0][1] if name == "Content-Length"]
-        if environ["REQUEST_METHOD"] == "HEAD" or sum(announced) <= LARGE_RESPONSE_BYTES:
+        # A response of unknown length is made while it is sent, such as a zip archive.
+        is_small = sum(announced) <= LARGE_RESPONSE_BYTES if announced else isinstance(response, list | tuple)
+        if environ["REQUEST_METHOD"] == "HEAD" or is_small:
             start_response(*started[0])
             return response
         if not self.slow.acquire(client):

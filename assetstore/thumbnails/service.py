@@ -74,6 +74,9 @@ class Thumbnails:
         rules: which thumbnails to make.
         waiting: how many requests may wait for thumbnails at the same time.
         discard_more: removes what else is cached for an original, by collection folder and name; raises AssetError.
+
+    Attributes:
+        on_outcome: called with collection folder, name, and whether it failed, when a request had a thumbnail made.
     """
 
     def __init__(  # noqa: PLR0917 - the parts of the service
@@ -94,6 +97,7 @@ class Thumbnails:
         self._flights: SingleFlight[bytes] = SingleFlight()
         self._failures = Failures()
         self._uncached = uncached.UncachedLog()
+        self.on_outcome: Callable[[str, str, bool], None] = lambda _collection_dir, _name, _has_failed: None
 
     def name(self, name: str, scale: int) -> str:
         """Returns the file name of the thumbnail of *name* at *scale*. Raises UnsupportedType."""
@@ -191,14 +195,17 @@ class Thumbnails:
             try:
                 try:
                     with self._store.locked(request.collection_dir, request.thumbnail):
-                        return self._produce(request, render)
+                        picture = self._produce(request, render)
                 except NotWritable as error:
                     self._uncached.failed(request.collection_dir, error)
-                    return self._make(request, render, uncached.temporary())
+                    picture = self._make(request, render, uncached.temporary())
             except Unrenderable as failure:
                 # Not in the background, where rendering may fail only because it takes too long.
                 self._failures.remember(request, failure)
+                self.on_outcome(request.collection_dir, request.name, True)
                 raise
+            self.on_outcome(request.collection_dir, request.name, False)
+            return picture
 
         if not self._waiting.acquire(client):
             raise busy(f"{self._waiting.held} requests are waiting for thumbnails")

@@ -18,7 +18,17 @@ from tests.support import KEY, PROJECT, Client, Response, RunningServer, is_of_t
 
 Start = Callable[..., RunningServer]
 
-PARTS = ("overview", "storage", "activity", "originals", "trash", "trash-plan")
+PARTS = (
+    "overview",
+    "storage",
+    "activity",
+    "originals",
+    "files",
+    "files-total",
+    "files-types",
+    "trash",
+    "trash-plan",
+)
 
 
 def with_token(client: Client, text: str, address: str = "/status/data/trash", method: str = "GET") -> Response:
@@ -102,7 +112,7 @@ def test_wrong_keys_are_counted_with_rejected_tokens(server: RunningServer, capl
 
 def test_a_disabled_page_is_404(start: Start) -> None:
     server = start(STATUS_PAGE=False)
-    for path in ("/status", "/status/view/main.js", "/status/data/overview", "/status/restore"):
+    for path in ("/status", "/status/view/main.js", "/status/data/overview", "/status/restore", "/status/zip"):
         assert server.get(path).text == "There is nothing at this address."
     assert ask(server, "GET", "data/overview").status == 404
     assert 'href="status"' not in server.get("/").text
@@ -292,77 +302,29 @@ def test_many_events_of_one_kind_do_not_displace_the_others(server: RunningServe
     assert refusals[0]["name"] == "59.txt"
 
 
-def names(client: Client, **parameters: str) -> list[str]:
-    return [original["name"] for original in data(client, "originals", **parameters)["originals"]]
+def test_an_original_is_found_by_its_exact_name(start: Start) -> None:
+    server = start(COLLECTION_DIRS={"KU Fish": "fish", "KU Herps": "herps"})
+    server.upload("a.jpg", pictures.jpeg(), coll="KU Fish")
+    server.upload("a.jpg", b"22", coll="KU Herps")
+    found = data(server, "originals", name="a.jpg")["originals"]
+    assert [(row["place"], row["type"], row["has_thumbnail"]) for row in found] == [
+        ("fish", "image/jpeg", True),
+        ("herps", "image/jpeg", True),
+    ]
+    assert [row["size"] for row in data(server, "originals", name="a.jpg", place="herps")["originals"]] == [2]
+    for other in ({"name": "a"}, {"name": "../key"}, {"name": "a.jpg", "place": "../.."}, {}):
+        assert data(server, "originals", **other)["originals"] == []
 
 
-def test_files_are_found_by_part_of_their_name_even_if_copied_in_by_hand(server: RunningServer) -> None:
-    server.upload("Fish-1.jpg", pictures.jpeg())
-    server.upload("fish-2.txt", b"two")
-    (server.originals / "FISH by hand.txt").write_bytes(b"three")
-    assert set(names(server, search="fish")) == {"Fish-1.jpg", "fish-2.txt", "FISH by hand.txt"}
-    assert names(server, search="fish-2.txt") == ["fish-2.txt"]
-    assert names(server, name="fish-2") == []
-    assert names(server, name="fish-2.txt") == ["fish-2.txt"]
-    assert names(server, search="../") == []
-    found = data(server, "originals", search="Fish-1")["originals"][0]
-    assert (found["type"], found["has_thumbnail"], found["size"]) == ("image/jpeg", True, len(pictures.jpeg()))
-
-
-def test_database_wildcards_are_literal_in_a_search(server: RunningServer) -> None:
-    for name in ("100%.txt", "100 a.txt", "x_y.txt", "x-y.txt", "it's.txt"):
-        server.upload(name, b"x")
-    assert names(server, search="100%") == ["100%.txt"]
-    assert names(server, search="X_Y") == ["x_y.txt"]
-    assert names(server, search="'") == ["it's.txt"]
-    assert names(server, search="\\") == []
-    assert names(server, search="*") == []
-
-
-def test_a_search_works_without_the_journal(server: RunningServer) -> None:
+def test_the_page_works_without_the_journal(server: RunningServer) -> None:
     server.upload("fish.txt", b"x")
-    server.delete("fish.txt")
-    server.upload("other fish.txt", b"x")
-    assert names(server, search="fish") == ["other fish.txt"], "the journal knows both"
     journal = server.base / ".asset-server/journal"
     server.context.originals.journal.close()
     shutil.rmtree(journal)
     journal.write_bytes(b"no folder")
-    assert names(server, search="fish") == ["other fish.txt"]
+    assert len(data(server, "originals", name="fish.txt")["originals"]) == 1
     assert data(server, "overview")["verification"]["fault"] == "The journal cannot be used."
     assert surveyed(server)["files"] == 1
-
-
-def test_exact_matches_come_first(server: RunningServer) -> None:
-    for name in ("a.txt.1", "a.txt", "a.txt.2"):
-        server.upload(name, b"x")
-    assert names(server, search="a.txt")[0] == "a.txt"
-
-
-def test_without_a_search_the_latest_existing_uploads_are_shown(server: RunningServer) -> None:
-    for name in ("a", "b", "c"):
-        server.upload(name, b"x")
-    server.upload("a", b"again")
-    server.delete("b")
-    assert names(server) == ["a", "c"]
-
-
-def test_a_long_result_is_truncated_and_marked(server: RunningServer) -> None:
-    for number in range(70):
-        (server.originals / f"{number}.txt").write_bytes(b"x")
-    told = data(server, "originals", search=".txt")
-    assert (len(told["originals"]), told["is_all"]) == (60, False)
-    told = data(server, "originals", search="69")
-    assert (len(told["originals"]), told["is_all"]) == (1, True)
-
-
-def test_a_search_can_be_limited_to_one_collection(start: Start) -> None:
-    server = start(COLLECTION_DIRS={"KU Fish": "fish", "KU Herps": "herps"})
-    server.upload("a", b"1", coll="KU Fish")
-    server.upload("a", b"22", coll="KU Herps")
-    assert [found["place"] for found in data(server, "originals", search="a")["originals"]] == ["fish", "herps"]
-    assert [found["size"] for found in data(server, "originals", search="a", place="herps")["originals"]] == [2]
-    assert data(server, "originals", search="a", place="../..")["originals"] == []
 
 
 # --- Trash ---
@@ -543,11 +505,11 @@ def test_only_trash_entries_can_be_restored(server: RunningServer, entry: str) -
 
 def test_data_is_uncacheable_json(server: RunningServer) -> None:
     server.upload("<img src=x onerror=alert(1)>.txt", b"x")
-    answer = ask(server, "GET", "data/originals")
+    answer = ask(server, "GET", "data/activity")
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert json.loads(answer.body)["originals"][0]["name"] == "<img src=x onerror=alert(1)>.txt"
+    assert json.loads(answer.body)["events"][0]["name"] == "<img src=x onerror=alert(1)>.txt"
     assert str(server.base) not in answer.text
 
 

@@ -118,7 +118,7 @@ function explain(fault) {
 }
 
 function wanted() {
-  const name = window.location.hash.slice(1);
+  const name = window.location.hash.slice(1).split("?")[0];
   return Object.hasOwn(PARTS, name) ? name : "overview";
 }
 
@@ -133,7 +133,8 @@ byId("insecure").hidden = isPrivate;
 byId("key-form").addEventListener("submit", open);
 byId("lock").addEventListener("click", lock);
 byId("check-without-key").addEventListener("click", () => show("connection", true));
-window.addEventListener("hashchange", () => server && show(wanted(), true));
+// A section changes the part of the hash after the question mark itself, and then also the focus.
+window.addEventListener("hashchange", () => server && show(wanted(), wanted() !== shown || !window.location.hash.includes("?")));
 setInterval(refresh, REFRESH_SECONDS * 1000);
 byId("open").disabled = false;
 byId("key").focus();

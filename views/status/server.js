@@ -85,11 +85,10 @@ export class Server {
     return (await this.#request("GET", "trash-thumbnail", { place, entry })).blob();
   }
 
-  /** Deletes an original. */
-  async remove(place, name) {
-    await this.#updateClock();
-    const form = new URLSearchParams({ ...this.#collection(place), filename: name, token: this.token(name) });
-    await checked(await fetched("filedelete", { method: "POST", body: form }));
+  /** Has the server do something with a list of pairs: of a folder and a name, or an entry of the trash. */
+  async change(path, pairs) {
+    const body = JSON.stringify(pairs);
+    return (await this.#request("POST", path, { digest: hmacMd5("", body) }, body)).json();
   }
 
   /** Returns the groups of an original's metadata. */
@@ -169,13 +168,13 @@ export class Server {
     }
   }
 
-  async #request(method, path, parameters) {
+  async #request(method, path, parameters, body = null) {
     await this.#updateClock();
     const query = Object.entries(parameters).map((pair) => pair.map(encodeURIComponent).join("="));
     const target = `status/${path}${query.length ? "?" : ""}${query.join("&")}`;
     const timestamp = this.clock.now();
     const token = `${hmacMd5(this.#pageKey, `${timestamp}${method} /${target}`)}:${timestamp}`;
-    return checked(await fetched(target, { method, headers: { "X-Status-Token": token }, cache: "no-store" }));
+    return checked(await fetched(target, { method, headers: { "X-Status-Token": token }, body, cache: "no-store" }));
   }
 
   #collection(place) {
