@@ -29,7 +29,10 @@ HOST = "assets.museum.test"
 _COLOURS = """
 const canvas = document.querySelector("#picture .openseadragon-canvas canvas");
 if (!canvas || !canvas.width) { return []; }
-const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+const context = copy.getContext("2d", { willReadFrequently: true });
+context.drawImage(canvas, 0, 0);
+const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
 const found = [];
 for (let y = 0.5; y < 24; y += 1) {
   for (let x = 0.5; x < 24; x += 1) {
@@ -226,18 +229,21 @@ def test_the_panel_shows_file_metadata_and_manifest(quiet: Browser, server: Runn
 
 def test_the_preparation_of_a_picture_is_shown(quiet: Browser, server: RunningServer) -> None:
     added = quiet.before_pages(
-        "const hold = { set(address) { globalThis.held = [this, address]; } };"
+        "globalThis.held = [];"
+        "const hold = { set(address) { held.push([this, address]); } };"
         "Object.defineProperty(HTMLImageElement.prototype, 'src', hold);"
         "const own = fetch;"
         "fetch = (path) => String(path).includes('/state/')"
-        '  ? Promise.resolve(new Response(\'{"stage": "being made", "progress": 0.41}\')) : own(path);'
+        '  ? Promise.resolve(new Response(\'{"state": "being made", "progress": 0.41}\')) : own(path);'
     )
-    quiet.driver.get(address(server, "a.tif"))
+    try:
+        quiet.driver.get(address(server, "a.tif"))
+    finally:
+        quiet.not_before_pages(added)
     quiet.wait_for("#message", "Preparing the picture for zooming: 41 %")
     screenshot(quiet, "preparing")
-    quiet.script("held[0].setAttribute('src', held[1])")
+    quiet.script("held.forEach(([image, address]) => image.setAttribute('src', address))")
     quiet.until(lambda: not quiet.all("#message"))
-    quiet.not_before_pages(added)
 
 
 def test_a_picture_that_cannot_be_shown_is_explained_and_can_be_downloaded(
