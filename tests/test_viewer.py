@@ -132,6 +132,8 @@ def test_a_tiff_opened_from_specify_is_shown_and_can_be_downloaded(
     assert any("default.jpg" in request["url"] for request in sent)
     own = f"http://{host}:{server.port}/"
     assert not [request["url"] for request in sent if not request["url"].startswith((own, "about:"))]
+    # Of each file that is downloaded over http from another host than localhost, Chromium says so.
+    assert all("insecure connection" in told for told in quiet.complaints())
 
 
 def test_the_page_can_be_loaded_again_for_an_hour(quiet: Browser, server: RunningServer) -> None:
