@@ -30,7 +30,7 @@ from assetstore.app.bootstrap import AppContext
 from assetstore.auth import status_tokens, tokens
 from assetstore.config import public_urls
 from assetstore.config.loading import SettingsError
-from assetstore.errors import AssetError, BadRequest, Forbidden, NotFound
+from assetstore.errors import AssetError, BadRequest, NotFound
 from assetstore.http import cors, middleware, uploads
 from assetstore.http.parameters import Parameters
 from assetstore.http.proxies import Proxies
@@ -42,10 +42,11 @@ from assetstore.monitoring import health
 from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
 from assetstore.programs import DOCTOR_AGENT
-from assetstore.routes import iiif, responses, status, status_files
+from assetstore.routes import iiif, manifests, responses, status, status_files, viewer
 from assetstore.routes.delivery import Delivery
 from assetstore.routes.read_access import ReadAccess
 from assetstore.routes.responses import VIEWS, plain
+from assetstore.routes.viewer import Viewer
 from assetstore.serving.admission import Admission
 from assetstore.storage.models import StoredFile
 from assetstore.storage.one_version import of_one_version
@@ -72,6 +73,8 @@ class AssetServer:
         self.collections = context.collections
         self.delivery = Delivery(self.settings)
         self.refused_tokens = tokens.Refusals()
+        self.access = ReadAccess(self.settings, self.collections, self.refused_tokens)
+        self.viewer = Viewer(context, self.access)
         self.unverified = UnverifiedUploads(self.settings.limits.unverified_bytes)
 
     def index(self) -> bottle.HTTPResponse:
@@ -98,7 +101,7 @@ class AssetServer:
     def testkey(self) -> bottle.HTTPResponse:
         """Tells a client whether its key and its clock are correct."""
         query = self._query()
-        self._check_token(query, "random")
+        self.access.check_token(query, "random")
         return plain("Ok.")
 
     def fileupload(self) -> bottle.HTTPResponse:
@@ -107,7 +110,7 @@ class AssetServer:
         with self.unverified.of(client) as count, uploads.Upload(self.settings.max_upload_bytes) as upload:
             upload.receive(bottle.request.environ, functools.partial(self._open_upload, upload, count))
             fields = upload.fields
-            self._check_token(fields, "store")
+            self.access.check_token(fields, "store")
             if fields.get("type") == "T":
                 self.collections.collection_dir(self._collection(fields))
                 return plain("Ignoring thumbnail upload!")
@@ -128,7 +131,7 @@ class AssetServer:
     def filedelete(self) -> bottle.HTTPResponse:
         """Deletes an original and its thumbnails."""
         form = uploads.read_form(bottle.request.environ)
-        self._check_token(form, "filename")
+        self.access.check_token(form, "filename")
         collection_dir, name = self._collection_dir_and_name(form, "filename")
         existed = self.originals.delete(collection_dir, name, self._origin(form))
         self.thumbnails.discard(collection_dir, name)
@@ -148,7 +151,12 @@ class AssetServer:
                 self.thumbnails.name(name, scale),
                 query,
             )
-        return self.delivery.deliver(self._original(collection_dir, name), name, query)
+        return self.viewer.original(
+            query,
+            collection_dir,
+            name,
+            lambda: self.delivery.deliver(self._original(collection_dir, name), name, query),
+        )
 
     def getmetadata(self) -> bottle.HTTPResponse:
         """Returns the metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
@@ -229,7 +237,7 @@ class AssetServer:
         """Decides where to write the file of an upload, by the form fields that came before it."""
         length = uploads.body_of(bottle.request.environ).length
         if "token" in fields and "store" in fields:
-            self._check_token(fields, "store")
+            self.access.check_token(fields, "store")
         elif self.settings.key is not None:
             upload.on_data = count
         try:
@@ -253,20 +261,8 @@ class AssetServer:
 
     def _guarded_query(self) -> Parameters:
         query = self._query()
-        if self.settings.require_key_for_get:
-            self._check_token(query, "filename")
+        self.access.check_query(query)
         return query
-
-    def _check_token(self, parameters: Parameters, signed: str) -> None:
-        if self.settings.key is None:
-            return  # repeated parameters do no harm without a key
-        current = responses.request_context()
-        try:
-            token, name = parameters.get("token"), parameters.get(signed)
-            tokens.check(self.settings.key, token, name, current.received_at, self.settings.time_tolerance)
-        except (BadRequest, Forbidden) as error:
-            number = self.refused_tokens.count(current.client)
-            raise Forbidden(error.public, f"rejected token {number} from {current.client}") from None
 
     def _collection(self, parameters: Parameters) -> str | None:
         """The name of the collection. Raises BadRequest: it is given twice or cannot be decoded."""
@@ -306,7 +302,9 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     app.route("/getmetadata", "GET", server.getmetadata)
     app.route("/getfileref", "GET", server.getfileref)
     app.route("/static/<path:path>", "GET", server.static)
-    iiif.install(app, context, ReadAccess(context.settings, context.collections, server.refused_tokens))
+    iiif.install(app, context, server.access)
+    manifests.install(app, manifests.Manifests(context, server.access))
+    viewer.install(app, server.viewer, context.settings.viewer)
     for route in list(app.routes):
         methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
         app.route(route.rule, "OPTIONS", functools.partial(_preflight, methods))

@@ -152,6 +152,17 @@ PYRAMID_BYTES = None
 # does not wait. None: pyramids are made when someone zooms.
 PYRAMID_UPLOAD_BYTES = 50_000_000
 
+# --- Viewer --------------------------------------------------------------------------------------
+
+# Whether browsers show the viewer (docs/viewer.md) when someone opens an original in a tab that they cannot draw, such
+# as TIFF, HEIC, JPEG 2000 or camera RAW. Images in pages, downloads and other programs are not affected. False: they
+# download the file, and there is no viewer at /view.
+VIEWER = True
+
+# JPEG and PNG files with more megapixels than this open in the viewer, too. Browsers draw them, but slowly, and only
+# after they have downloaded the whole file. None: they always open as they are.
+VIEWER_MEGAPIXELS = 50
+
 # --- Trash and verification ----------------------------------------------------------------------
 
 # For how many days deleted and replaced files stay in the trash (docs/recovery.md#trash). 0: files are deleted

@@ -29,6 +29,12 @@ class BadRequest(AssetError):
     status = 400
 
 
+class Unauthorized(AssetError):
+    """A IIIF address requires a permission, and the request has none (Image API 3.0, section 8)."""
+
+    status = 401
+
+
 class Forbidden(AssetError):
     """The token is missing, malformed, signed with another key, or expired."""
 

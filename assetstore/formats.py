@@ -172,6 +172,12 @@ def is_misnamed(media_type: str, head: bytes) -> bool:
     return announced is not None and found != announced
 
 
+def title(media_type: str) -> str:
+    """Returns the name to show to people of the format that a media type announces; the type itself if unknown."""
+    announced = _ANNOUNCED.get(media_type)
+    return announced.title if announced else media_type
+
+
 def encoder(media_type: str) -> Format:
     """Returns the format of the thumbnails of originals of this media type, which must be in THUMBNAIL_TYPES."""
     return _THUMBNAILS[media_type][0]

@@ -58,6 +58,8 @@ class Settings:
     render_memory: int
     pyramid_bytes: int
     pyramid_upload_bytes: int | None
+    viewer: bool
+    viewer_megapixels: int | None
     trash_days: int
     trash_bytes: int | None
     verify_days: int
@@ -129,6 +131,8 @@ SETTINGS: dict[str, Setting] = {
     "RENDER_MEMORY": Setting(1024, values.whole_number(64, 1_000_000)),
     "PYRAMID_BYTES": Setting(None, values.optional(values.whole_number(0, 10**18))),
     "PYRAMID_UPLOAD_BYTES": Setting(50_000_000, values.optional(values.whole_number(1, 10**15))),
+    "VIEWER": Setting(True, values.flag),
+    "VIEWER_MEGAPIXELS": Setting(50, values.optional(values.whole_number(1, 100_000))),
     "TRASH_DAYS": Setting(30, values.whole_number(0, 36_500)),
     "TRASH_BYTES": Setting(None, values.optional(values.whole_number(0, 10**18))),
     "VERIFY_DAYS": Setting(0, values.whole_number(0, 3650)),

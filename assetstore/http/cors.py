@@ -1,8 +1,8 @@
 """What pages of other origins may send and read (Fetch standard, "CORS protocol").
 
-Pages of Specify 7 and of portals are on other origins. The server uses no cookies, so all of them may read everything
-that anyone may read. The status page is an exception: its addresses accept no preflight request, so pages of other
-origins cannot send its header with the token.
+Pages of Specify 7 and of portals are on other origins. All of them may read everything that anyone may read. Cookies of
+the viewer are of no use to them, because no response allows credentials. The status page is an exception: its addresses
+accept no preflight request, so pages of other origins cannot send its header with the token.
 """
 
 #: Headers of every response. Without the second, scripts see neither the server's time nor the ranges that viewers such

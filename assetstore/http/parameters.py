@@ -78,7 +78,24 @@ class Parameters:
             return None
         if len(values) > 1:
             raise BadRequest(f"The parameter {name} is given {len(values)} times; send it once.")
-        value, charset, encoded = values[0]
+        return self._text(name, *values[0])
+
+    def get_all(self, name: str) -> list[str]:
+        """Returns the texts of a parameter that may be given several times, in their order.
+
+        In a query, commas that are not percent-encoded separate several texts, too: `names=a.tif,b.tif`.
+
+        Raises:
+            BadRequest: one of them cannot be decoded.
+        """
+        return [
+            self._text(name, part, charset, encoded)
+            for value, charset, encoded in self._values.get(name, ())
+            for part in (value.split(b",") if encoded else [value])
+            if part
+        ]
+
+    def _text(self, name: str, value: bytes, charset: str, encoded: bool) -> str:
         if encoded and b"%" in value:
             if _BROKEN_PERCENT.search(value):
                 raise BadRequest(f"The parameter {name} has invalid percent-encoding.")

@@ -16,7 +16,7 @@ from assetstore.errors import AssetError, NotFound, StorageFault, Unsynced
 from assetstore.journal import events
 from assetstore.journal.events import Event, Origin
 from assetstore.journal.journal import Journal
-from assetstore.storage.models import TrashEntry
+from assetstore.storage.models import TrashEntry, Version
 from assetstore.storage.protocols import Incoming, Store
 
 _log = logging.getLogger(__name__)
@@ -136,6 +136,18 @@ class Originals:
             return None
         if known is None or known.size != entry.size or known.time_ns < entry.modified_ns:
             return None  # it was changed by hand
+        return known.sha256
+
+    def sha256_of_version(self, collection_dir: str, name: str, version: Version) -> str | None:
+        """Returns the SHA-256 of an original according to the journal, None if it is not known.
+
+        Parameters:
+            collection_dir, name: of the original.
+            version: the current one; if it was changed since the journal entry, its checksum is not known.
+        """
+        known = self._known(collection_dir, name)
+        if known is None or known.size != version.size or known.time_ns < version.modified_ns:
+            return None
         return known.sha256
 
     def _record(  # noqa: PLR0917 - the columns of the journal

@@ -16,10 +16,9 @@ import bottle
 
 from assetstore.app.bootstrap import AppContext
 from assetstore.config import public_urls
-from assetstore.errors import BadRequest, NotFound
 from assetstore.http import file_response
 from assetstore.http.parameters import Parameters
-from assetstore.iiif import identifiers, images, info, parameters
+from assetstore.iiif import images, info, parameters
 from assetstore.iiif.identifiers import Identifier
 from assetstore.iiif.images import Picture
 from assetstore.routes.read_access import ReadAccess
@@ -47,7 +46,6 @@ class ImageApi:
 
     def __init__(self, context: AppContext, access: ReadAccess) -> None:
         self._settings = context.settings
-        self._collections = context.collections
         self._images = context.images
         self._access = access
 
@@ -55,17 +53,17 @@ class ImageApi:
         """Returns info.json or a part of a picture, or redirects to info.json."""
         number = int(version)
         if path.endswith(_INFO):
-            return self._info(number, self._identifier(path.removesuffix(_INFO)))
+            return self._info(number, self._access.identifier(path.removesuffix(_INFO)))
         segments = path.rsplit("/", _SEGMENTS)
         if len(segments) > _SEGMENTS:
-            return self._part(number, self._identifier(segments[0]), (*segments[1:],))  # type: ignore[arg-type]  # four
-        identifier = self._identifier(path)
+            return self._part(number, self._access.identifier(segments[0]), (*segments[1:],))  # type: ignore[arg-type]  # four
+        identifier = self._access.identifier(path)
         self._picture(identifier)
         return bottle.HTTPResponse("", 303, **{"Location": self.address(number, identifier) + _INFO})
 
     def state(self, path: str) -> bottle.HTTPResponse:
         """Returns the state of the pyramid of a page as JSON, for viewers that show the progress."""
-        identifier = self._identifier(path)
+        identifier = self._access.identifier(path)
         collection_dir = self._access.collection_dir(_query(), identifier)
         client = request_context().client
         state = self._images.state(collection_dir, identifier.name, identifier.page, client=client)
@@ -76,15 +74,6 @@ class ImageApi:
         """Returns the advertised address of a page in a version of the Image API."""
         base = public_urls.base_url(self._settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
         return f"{base}/iiif/{version}/{identifier.encoded}"
-
-    def _identifier(self, text: str) -> Identifier:
-        """What an identifier names. Raises NotFound, also if its name is no store name."""
-        try:
-            found = identifiers.parse(text, self._collections.folders() is not None)
-        except BadRequest as error:
-            raise NotFound(error.public) from None
-        request_context().name = found.name
-        return found
 
     def _picture(self, identifier: Identifier) -> tuple[str, Picture]:
         """The collection folder and the pages of an original that the request may read."""

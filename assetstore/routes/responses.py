@@ -26,6 +26,9 @@ PLAIN_TEXT = "text/plain; charset=UTF-8"
 
 _UNEXPECTED = "The asset server had an unexpected error; its log has the details."
 
+#: Required with status 401 (RFC 9110, 15.5.2). Browsers do not know this scheme, so they do not ask for a password.
+_AUTHENTICATION = 'Token realm="attachments"'
+
 _log = logging.getLogger("assetserver")
 
 
@@ -98,6 +101,8 @@ def _error_response(error: AssetError) -> bottle.HTTPResponse:
         headers = {"Content-Type": "image/svg+xml", **file_response.safe_headers("image/svg+xml")}
         sentence = {"sentence": error.public, "lines": textwrap.wrap(error.public, 24)}
         text = bottle.template("no_picture.svg", sentence, template_lookup=VIEWS)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = _AUTHENTICATION
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RangeNotSatisfiable):

@@ -108,6 +108,8 @@ def test_every_setting_can_be_set_in_the_environment() -> None:
         "RENDER_MEMORY": ("512", 512),
         "PREVIEW_SIZES": ("123, 200", frozenset((123, 200))),
         "PYRAMID_BYTES": ("1000000", 1_000_000),
+        "VIEWER": ("False", False),
+        "VIEWER_MEGAPIXELS": ("80", 80),
         "PYRAMID_UPLOAD_BYTES": ("20000000", 20_000_000),
     }
     assert set(examples) == set(SETTINGS)

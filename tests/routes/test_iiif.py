@@ -235,9 +235,9 @@ def test_a_key_for_reading_is_required_and_nothing_is_revealed_without_it(tmp_pa
         server.upload("a.jpg", pictures.jpeg())
         for path in ("info.json", "full/max/0/default.jpg", "full/nonsense/0/default.jpg"):
             there, missing = (server.get(f"/iiif/3/{name}/{path}") for name in ("a.jpg", "missing.jpg"))
-            assert (there.status, there.text) == (missing.status, missing.text) == (403, there.text)
-        assert server.get("/iiif/3/a.jpg").status == 403
-        assert server.get("/iiif/state/a.jpg").status == 403
+            assert (there.status, there.text) == (missing.status, missing.text) == (401, there.text)
+        assert server.get("/iiif/3/a.jpg").status == 401
+        assert server.get("/iiif/state/a.jpg").status == 401
         token = server.token("a.jpg")
         assert server.get("/iiif/3/a.jpg/info.json", token=token).status == 200
         answer = server.get("/iiif/3/a.jpg/full/50,/0/default.jpg", token=token)

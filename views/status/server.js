@@ -104,7 +104,7 @@ export class Server {
 
   /** Returns the address of an original. */
   original(place, name) {
-    return `fileget?${this.#reading(place, name, { downloadname: name })}`;
+    return `fileget?${this.#reading(place, name, { downloadname: name, view: 0 })}`;
   }
 
   /** Tests the key, as Specify does. */

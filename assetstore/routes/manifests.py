@@ -1,0 +1,91 @@
+"""The routes of the IIIF Presentation API: manifests of one original and of several."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import bottle
+
+from assetstore.app.bootstrap import AppContext
+from assetstore.config import public_urls
+from assetstore.errors import BadRequest
+from assetstore.http.parameters import Parameters
+from assetstore.iiif import manifests
+from assetstore.iiif.identifiers import Identifier
+from assetstore.iiif.manifests import Original
+from assetstore.routes.read_access import ReadAccess
+from assetstore.routes.responses import request_context
+
+#: How many originals one manifest may have.
+_MOST = 50
+
+
+class Manifests:
+    """The routes.
+
+    Parameters:
+        context: the open store and its settings.
+        access: who may read originals.
+    """
+
+    def __init__(self, context: AppContext, access: ReadAccess) -> None:
+        self._settings = context.settings
+        self._collections = context.collections
+        self._originals = context.originals
+        self._images = context.images
+        self._access = access
+
+    def of_original(self, identifier: str) -> bottle.HTTPResponse:
+        """Returns the manifest of an original; the page of the identifier is ignored."""
+        asked = self._parse(identifier)
+        return self._response(manifests.of_original(self._base(), self._original(asked)))
+
+    def of_collection(self) -> bottle.HTTPResponse:
+        """Returns one manifest of the originals whose identifiers are the parameters `names`.
+
+        With `coll`, the identifiers are names of originals of that collection.
+        """
+        query = Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
+        names, collection = query.get_all("names"), query.get("coll")
+        if not names:
+            raise BadRequest("The parameter names is missing: the names of the originals.")
+        if len(names) > _MOST:
+            raise BadRequest(f"A manifest may have {_MOST} originals at most.")
+        if collection is not None and self._collections.folders() is not None:
+            names = [f"{collection}/{name}" for name in names]
+        asked = [self._parse(name) for name in names]
+        originals = [self._original(identifier) for identifier in asked]
+        return self._response(manifests.of_collection(self._base(), manifests.collection_query(asked), originals))
+
+    def _parse(self, identifier: str) -> Identifier:
+        asked = self._access.identifier(identifier)
+        return Identifier(asked.collection, asked.name)
+
+    def _original(self, identifier: Identifier) -> Original:
+        query = Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
+        collection_dir = self._access.collection_dir(query, identifier)
+        picture = self._images.picture(collection_dir, identifier.name, client=request_context().client)
+        sha256 = self._originals.sha256_of_version(collection_dir, identifier.name, picture.version)
+        return Original(identifier, picture.version.size, sha256, picture.pages)
+
+    def _response(self, manifest: Mapping[str, Any]) -> bottle.HTTPResponse:
+        body = json.dumps(manifest, ensure_ascii=False).encode()
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {
+            "Content-Type": manifests.MEDIA_TYPE,
+            "Cache-Control": "private, no-cache" if self._access.is_limited else "no-cache",
+            "ETag": etag,
+        }
+        if etag in bottle.request.get_header("If-None-Match", ""):
+            return bottle.HTTPResponse("", 304, **headers)
+        return bottle.HTTPResponse(body, 200, **headers)
+
+    def _base(self) -> str:
+        return public_urls.base_url(self._settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
+
+
+def install(app: bottle.Bottle, manifests: Manifests) -> None:
+    """Adds the routes to *app*."""
+    app.route("/iiif/manifest/<identifier:path>", "GET", manifests.of_original)
+    app.route("/iiif/collection", "GET", manifests.of_collection)

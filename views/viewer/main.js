@@ -1,0 +1,171 @@
+// The viewer: puts its parts together.
+
+import { adjustments } from "./adjustments.js";
+import { count, element } from "./elements.js";
+import { information } from "./information.js";
+import { keys } from "./keys.js";
+import { strip } from "./pages.js";
+import { picture } from "./picture.js";
+import * as server from "./server.js";
+
+// OpenSeadragon empties elements by `innerHTML = ""`; no other markup may be inserted.
+globalThis.trustedTypes?.createPolicy("default", { createHTML: (text) => (text === "" ? "" : null) });
+
+const $ = (id) => document.getElementById(id);
+
+/** After how many milliseconds to say that a picture is being prepared, and how often to ask how far. */
+const PATIENCE = 700;
+
+const panel = information();
+const view = picture($("picture"), {
+  changed: (percent) => { $("scale").textContent = `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`; },
+  shown: () => {
+    opening.isShown = true;
+    message();
+    if (canvases.length > 1) {
+      pages.load();
+    }
+  },
+  failed,
+});
+const adjust = adjustments($("adjustments"), $("adjust"), view.adjust);
+
+let canvases = [];
+let current = 0;
+let pages = null;
+let opening = {};
+
+const actions = {
+  ...view,
+  adjust: adjust.toggle,
+  inform: () => panel.toggle(),
+  download: () => $("download").click(),
+  fullScreen: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
+  previous: () => go(current - 1),
+  next: () => go(current + 1),
+  left: () => view.move(-0.1, 0),
+  right: () => view.move(0.1, 0),
+  up: () => view.move(0, -0.1),
+  down: () => view.move(0, 0.1),
+  close() {
+    if (!$("adjustments").hidden) {
+      adjust.toggle();
+    } else if (!$("information").hidden) {
+      panel.toggle();
+    }
+  },
+};
+
+/** Shows a message over the picture, or none. */
+function message(...content) {
+  $("message").replaceChildren(...content);
+  $("message").hidden = content.length === 0;
+}
+
+function busy(text, share) {
+  message(element("p", {}, text), element("progress", share === undefined ? {} : { max: 1, value: share }));
+}
+
+function waiting(fault) {
+  busy(`${fault.message} It is tried again.`);
+}
+
+function failed(fault, isShown) {
+  const text = fault?.message ?? "The picture cannot be shown.";
+  opening.isShown = true; // so that no progress is shown instead
+  if (isShown) {
+    message(element("p", {}, `A part of the picture is missing. ${text}`), retry());
+    return;
+  }
+  const download = element("a", { class: "button", href: $("download").href, download: $("download").download }, "Download the file");
+  const isTemporary = !fault || fault.status === 0 || fault.status >= 500;
+  message(element("h2", {}, "The picture cannot be shown"), element("p", {}, text),
+    element("p", { class: "row" }, isTemporary ? retry() : null, fault?.status === 404 ? null : download));
+}
+
+function retry() {
+  return element("button", { type: "button", click: () => (canvases.length ? show(current) : begin()) }, "Try again");
+}
+
+/** Opens a page if there is such a page. */
+function go(number) {
+  if (number >= 1 && number <= canvases.length && number !== current) {
+    show(number);
+  }
+}
+
+async function show(number) {
+  current = number;
+  const mine = { isShown: false };
+  opening = mine;
+  const { width, height, items } = canvases[number - 1];
+  const isSeveral = canvases.length > 1;
+  $("facts").textContent = [
+    ...facts.slice(1, 3).map(([, text]) => text.replace(/ \(.*/, "")),
+    `${count(width)} × ${count(height)} pixels`,
+    ...(isSeveral ? [`page ${number} of ${canvases.length}`] : []),
+  ].join(" · ");
+  panel.show([...facts.slice(0, 3), ["Pixels", `${count(width)} × ${count(height)}`], ...facts.slice(3)]);
+  pages.mark(number);
+  history.replaceState(null, "", isSeveral ? `#page=${number}` : location.href);
+  message();
+  watch(number, mine);
+  try {
+    const service = server.local(items[0].items[0].body.service[0].id);
+    const info = await server.information(service, waiting);
+    if (opening === mine) {
+      view.open(info, service);
+    }
+  } catch (fault) {
+    if (opening === mine) {
+      failed(fault, false);
+    }
+  }
+}
+
+/** Shows how far the picture is prepared, until it is visible. */
+async function watch(number, mine) {
+  const isOpening = () => opening === mine && !mine.isShown;
+  await new Promise((done) => setTimeout(done, PATIENCE));
+  while (isOpening()) {
+    const found = await server.progress(number);
+    if (!isOpening()) {
+      return;
+    }
+    if (found?.state === "being made") {
+      busy(`Preparing the picture for zooming: ${Math.floor(found.progress * 100)} %`, found.progress);
+    } else {
+      busy(found?.state === "waiting" ? "Waiting for other pictures to be prepared …" : "Loading the picture …");
+    }
+    await new Promise((done) => setTimeout(done, PATIENCE));
+  }
+}
+
+let facts = [];
+
+async function begin() {
+  const mine = { isShown: false };
+  opening = mine;
+  const timer = setTimeout(() => busy("Loading the picture …"), PATIENCE);
+  try {
+    const manifest = await server.manifest(waiting);
+    clearTimeout(timer);
+    facts = manifest.metadata.map(({ label, value }) => [label.en[0], value.none[0]]);
+    canvases = manifest.items;
+    pages = strip($("pages"), canvases, go);
+    $("tools").hidden = false;
+    const asked = Number(/^#page=(\d+)$/.exec(location.hash)?.[1] ?? document.body.dataset.page);
+    show(asked >= 1 && asked <= canvases.length ? asked : 1);
+  } catch (fault) {
+    clearTimeout(timer);
+    failed(fault, false);
+  }
+}
+
+for (const button of document.querySelectorAll("[data-act]")) {
+  button.addEventListener("click", () => actions[button.dataset.act]());
+}
+$("full-screen").hidden = !document.fullscreenEnabled;
+document.addEventListener("fullscreenchange", () => $("full-screen").setAttribute("aria-pressed", String(Boolean(document.fullscreenElement))));
+keys(actions, $("keys"));
+begin();

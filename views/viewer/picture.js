@@ -1,0 +1,98 @@
+// The picture itself: OpenSeadragon, without its buttons.
+
+/* global OpenSeadragon */
+
+import { reason } from "./server.js";
+
+const FACTOR = 1.5;
+
+/** Shows pictures in *place*. `changed` is called with the scale in percent; `shown` when the first part of a picture
+ * is visible; `failed` with a Fault if a part cannot be loaded, and whether any part of the picture is visible. */
+export function picture(place, { changed, shown, failed }) {
+  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const viewer = OpenSeadragon({
+    element: place,
+    drawer: "canvas",
+    showNavigationControl: false,
+    showNavigator: matchMedia("(min-width: 45rem)").matches,
+    navigatorPosition: "TOP_RIGHT",
+    navigatorSizeRatio: 0.15,
+    navigatorDisplayRegionColor: "#7fd3dd",
+    viewportMargins: { left: 8, right: 8, top: 8, bottom: 72 }, // so that the tools cover nothing of the whole picture
+    imageLoaderLimit: 4, // browsers send six requests at a time, and others wait
+    animationTime: isStill ? 0 : 0.5,
+    visibilityRatio: 0.3,
+    minZoomImageRatio: 0.7,
+    maxZoomPixelRatio: 8,
+    zoomPerScroll: 1.25,
+    gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+    gestureSettingsPen: { clickToZoom: false, dblClickToZoom: true },
+    tileRetryMax: 4,
+    tileRetryDelay: 2500,
+    timeout: 120000,
+  });
+  let filter = "";
+  let isShown = false;
+
+  const perScreenPixel = () => 1 / (window.devicePixelRatio || 1);
+  const item = () => viewer.world.getItemAt(0);
+  const scale = () => item()?.viewportToImageZoom(viewer.viewport.getZoom(true)) / perScreenPixel();
+  const applyFilter = () => { viewer.drawer.canvas.style.filter = filter; };
+
+  viewer.addHandler("canvas-key", (event) => { event.preventDefaultAction = true; });
+  viewer.addHandler("open", applyFilter);
+  viewer.addHandler("tile-drawn", () => {
+    if (!isShown) {
+      isShown = true;
+      shown();
+    }
+  });
+  viewer.addHandler("open-failed", () => failed(null, false));
+  viewer.addHandler("tile-load-failed", async ({ tile, message }) => {
+    if (message === "Image load aborted") {
+      return; // it is no longer needed
+    }
+    const fault = await reason(tile.getUrl());
+    if (fault) {
+      failed(fault, isShown);
+    }
+  });
+  for (const event of ["zoom", "resize", "open", "update-viewport"]) {
+    viewer.addHandler(event, () => {
+      const percent = scale() * 100;
+      if (percent) {
+        changed(percent);
+        const isPart = viewer.viewport.getZoom(true) > viewer.viewport.getHomeZoom() * 1.05;
+        viewer.navigator?.element.classList.toggle("needed", isShown && isPart);
+      }
+    });
+  }
+
+  return {
+    /** Opens a page by the content of its info.json, and the address under which its parts are. */
+    open(info, service) {
+      isShown = false;
+      viewer.viewport?.setRotation(0, true);
+      viewer.open({ ...info, id: service, "@id": service });
+    },
+    zoomIn: () => viewer.viewport.zoomBy(FACTOR).applyConstraints(),
+    zoomOut: () => viewer.viewport.zoomBy(1 / FACTOR).applyConstraints(),
+    whole: () => viewer.viewport.goHome(),
+    actualSize: () => viewer.viewport.zoomTo(item().imageToViewportZoom(perScreenPixel())).applyConstraints(),
+    rotateLeft: () => viewer.viewport.rotateBy(-90),
+    rotateRight: () => viewer.viewport.rotateBy(90),
+    /** Moves by parts of what is visible, to the right and down as seen on the screen. */
+    move(x, y) {
+      const bounds = viewer.viewport.getBoundsNoRotate();
+      const step = new OpenSeadragon.Point(x * bounds.width, y * bounds.height);
+      viewer.viewport.panBy(step.rotate(-viewer.viewport.getRotation())).applyConstraints();
+    },
+    /** Sets the CSS filter of the picture. */
+    adjust(text) {
+      filter = text;
+      if (viewer.drawer) {
+        applyFilter();
+      }
+    },
+  };
+}
