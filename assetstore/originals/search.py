@@ -100,7 +100,7 @@ def latest(originals: Originals, collection_dir: str | None) -> Found:
     seen: set[tuple[str, str]] = set()
     for event in originals.journal.search(collection_dir=collection_dir, newest_first=True, most=_MOST_EVENTS):
         key = (event.collection_dir, event.name)
-        if key in seen or event.operation == events.PURGED:
+        if key in seen or event.operation in events.WITHOUT_CHANGE:
             continue
         seen.add(key)
         if event.operation in events.PRESENT and event.collection_dir in originals.collection_dirs:
