@@ -26,10 +26,10 @@ import bottle
 from assetstore import __version__, names
 from assetstore.app import bootstrap, run
 from assetstore.app.bootstrap import AppContext
-from assetstore.auth import status_tokens, tokens
+from assetstore.auth import status_tokens
 from assetstore.config import public_urls
 from assetstore.config.loading import SettingsError
-from assetstore.errors import AssetError, BadRequest, Forbidden, NotFound
+from assetstore.errors import AssetError, BadRequest, NotFound, NotPublic
 from assetstore.http import cors, middleware, uploads
 from assetstore.http.parameters import Parameters
 from assetstore.http.proxies import Proxies
@@ -42,12 +42,14 @@ from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
 from assetstore.programs import DOCTOR_AGENT
 from assetstore.routes import responses, status
-from assetstore.routes.delivery import Delivery
+from assetstore.routes.access import Access
+from assetstore.routes.delivery import PRIVATE_HEADERS, Delivery
 from assetstore.routes.responses import VIEWS, plain
 from assetstore.serving.admission import Admission
 from assetstore.storage.models import StoredFile
 from assetstore.storage.one_version import of_one_version
 from assetstore.storage.protocols import Incoming
+from assetstore.thumbnails import sources
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -69,7 +71,7 @@ class AssetServer:
         self.health = context.health
         self.collections = context.collections
         self.delivery = Delivery(self.settings)
-        self.refused_tokens = tokens.Refusals()
+        self.access = Access(self.settings, context.visibility)
         self.unverified = UnverifiedUploads(self.settings.limits.unverified_bytes)
 
     def index(self) -> bottle.HTTPResponse:
@@ -92,7 +94,7 @@ class AssetServer:
     def testkey(self) -> bottle.HTTPResponse:
         """Tells a client whether its key and its clock are correct."""
         query = self._query()
-        self._check_token(query, "random")
+        self.access.check_token(query, "random")
         return plain("Ok.")
 
     def fileupload(self) -> bottle.HTTPResponse:
@@ -101,7 +103,7 @@ class AssetServer:
         with self.unverified.of(client) as count, uploads.Upload(self.settings.max_upload_bytes) as upload:
             upload.receive(bottle.request.environ, functools.partial(self._open_upload, upload, count))
             fields = upload.fields
-            self._check_token(fields, "store")
+            self.access.check_token(fields, "store")
             if fields.get("type") == "T":
                 self.collections.collection_dir(self._collection(fields))
                 return plain("Ignoring thumbnail upload!")
@@ -122,7 +124,7 @@ class AssetServer:
     def filedelete(self) -> bottle.HTTPResponse:
         """Deletes an original and its thumbnails."""
         form = uploads.read_form(bottle.request.environ)
-        self._check_token(form, "filename")
+        self.access.check_token(form, "filename")
         collection_dir, name = self._collection_dir_and_name(form, "filename")
         existed = self.originals.delete(collection_dir, name, self._origin(form))
         self.thumbnails.discard(collection_dir, name)
@@ -132,8 +134,8 @@ class AssetServer:
 
     def fileget(self) -> bottle.HTTPResponse:
         """Sends an original or, with `type=T`, its thumbnail."""
-        query = self._guarded_query()
-        collection_dir, name = self._collection_dir_and_name(query, "filename")
+        query = self._query()
+        collection_dir, name, is_public = self._readable(query)
         if query.get("type") == "T":
             scale = names.scale(query.get("scale"))
             # The thumbnail's media type may differ from the original's.
@@ -141,33 +143,36 @@ class AssetServer:
                 lambda: self.thumbnails.open(collection_dir, name, scale, client=responses.request_context().client),
                 self.thumbnails.name(name, scale),
                 query,
+                is_public,
             )
-        return self.delivery.deliver(self._original(collection_dir, name), name, query)
+        return self.delivery.deliver(self._original(collection_dir, name), name, query, is_public)
 
     def getmetadata(self) -> bottle.HTTPResponse:
         """Returns the metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
-        query = self._guarded_query()
-        collection_dir, name = self._collection_dir_and_name(query, "filename")
+        query = self._query()
+        collection_dir, name, is_public = self._readable(query)
+        headers = {} if is_public else PRIVATE_HEADERS
         found = of_one_version(lambda: self._metadata(collection_dir, name))
         if query.get("dt") != "date":
-            return bottle.HTTPResponse(json.dumps(found.groups), 200, **{"Content-Type": "application/json"})
+            return bottle.HTTPResponse(json.dumps(found.groups), 200, **{"Content-Type": "application/json", **headers})
         if found.date is None:
             raise NotFound("The metadata of the file does not contain the date it was taken.")
-        return plain(found.date)
+        return plain(found.date, **headers)
 
     def getfileref(self) -> bottle.HTTPResponse:
         """Returns the address under /static/ of an original or, with `type=T`, its thumbnail."""
         if not self.settings.allow_static_file_access:
             raise NotFound("Direct links to files are disabled on this server (ALLOW_STATIC_FILE_ACCESS).")
         query = self._query()
-        collection_dir, name = self._collection_dir_and_name(query, "filename")
+        collection_dir, name, is_public = self._readable(query, is_link=True)
+        headers = {} if is_public else PRIVATE_HEADERS
         if query.get("type") == "T":
             folder, client = self.settings.thumb_dir, responses.request_context().client
             name = self.thumbnails.linkable(collection_dir, name, names.scale(query.get("scale")), client=client)
         else:
             folder = self.settings.orig_dir
             self.storage.open_original(collection_dir, name, reads=False).file.close()
-        return plain(public_urls.static_url(self._base_url(), collection_dir, folder, name))
+        return plain(public_urls.static_url(self._base_url(), collection_dir, folder, name), **headers)
 
     def static(self, path: str) -> bottle.HTTPResponse:
         """Sends an original or a cached thumbnail by its path below BASE_DIR; no other files."""
@@ -176,7 +181,7 @@ class AssetServer:
         *folders, name = path.split("/")
         if name in names.FOLDERS:
             raise NotFound("There is no such file.")
-        name = names.store_name(name)
+        name, query = names.store_name(name), self._query()
         folder = folders.pop() if folders else ""
         # Only folders from the settings become part of a path. `public_urls` omits one slash of a bucket URL.
         known = {
@@ -187,12 +192,12 @@ class AssetServer:
         if collection_dir is None:
             raise NotFound("There is no such file.")
         if folder == self.settings.orig_dir:
-            opened = self._original(collection_dir, name)
-        elif folder == self.settings.thumb_dir:
-            opened = functools.partial(self.thumbnails.open_cached, collection_dir, name)
-        else:
-            raise NotFound("There is no such file.")
-        return self.delivery.deliver(opened, name, self._query())
+            is_public = self.access.check_reading(name, query)
+            return self.delivery.deliver(self._original(collection_dir, name), name, query, is_public)
+        if folder == self.settings.thumb_dir:
+            opened = self._cached_thumbnail(collection_dir, name, query)
+            return self.delivery.deliver(opened, name, query, not self.access.has_private_files)
+        raise NotFound("There is no such file.")
 
     def healthz(self) -> bottle.HTTPResponse:
         """Says that the server responds; checks nothing else."""
@@ -205,7 +210,7 @@ class AssetServer:
         """
         with_reasons = bottle.request.get_header(status_tokens.HEADER) is not None
         if with_reasons:
-            status.check_token(self.settings, self.refused_tokens)
+            status.check_token(self.settings, self.access.refused_tokens)
         report = self.health.report()
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         return bottle.HTTPResponse(
@@ -215,6 +220,17 @@ class AssetServer:
     def _original(self, collection_dir: str, name: str) -> Callable[[], StoredFile]:
         return functools.partial(self.storage.open_original, collection_dir, name, self.delivery.reads_from_start())
 
+    def _cached_thumbnail(self, collection_dir: str, thumbnail: str, query: Parameters) -> Callable[[], StoredFile]:
+        """Opens a cached thumbnail if the request may read its original. Raises NotPublic."""
+        if not self.access.has_private_files:
+            return functools.partial(self.thumbnails.open_cached, collection_dir, thumbnail)
+        responses.request_context().name = thumbnail
+        readable = [name for name in sources.candidates(thumbnail) if self.access.may_read(name, query)]
+        if not readable:
+            raise NotPublic
+        stores = self.storage, self.thumbnails.store
+        return functools.partial(sources.open_cached_of, *stores, collection_dir, thumbnail, readable)
+
     def _metadata(self, collection_dir: str, name: str) -> Metadata:
         with self.storage.open_original(collection_dir, name) as original:
             return self.metadata.read(original.file, original.version.size, responses.request_context().client)
@@ -223,7 +239,7 @@ class AssetServer:
         """Decides where to write the file of an upload, by the form fields that came before it."""
         length = uploads.body_of(bottle.request.environ).length
         if "token" in fields and "store" in fields:
-            self._check_token(fields, "store")
+            self.access.check_token(fields, "store")
         elif self.settings.key is not None:
             upload.on_data = count
         try:
@@ -239,28 +255,32 @@ class AssetServer:
 
     def _collection_dir_and_name(self, parameters: Parameters, name_parameter: str) -> tuple[str, str]:
         collection_dir = self.collections.collection_dir(self._collection(parameters))
+        return collection_dir, self._name(parameters, name_parameter)
+
+    def _readable(self, query: Parameters, *, is_link: bool = False) -> tuple[str, str, bool]:
+        """The collection folder and the store name of an original that the request may read.
+
+        Parameters:
+            query: of the request.
+            is_link: whether only its address is requested, which requires no token unless VISIBILITY is set.
+
+        Also returns whether everyone may read it. Raises Forbidden, BadRequest, NotFound (unknown collection).
+        """
+        if self.access.has_private_files:
+            # First of all: whatever depends on the file must not be seen without the right to read it.
+            is_public = self.access.check_reading(self._name(query, "filename"), query)
+        else:
+            is_public = True
+            if self.settings.require_key_for_get and not is_link:
+                self.access.check_token(query, "filename")
+        return *self._collection_dir_and_name(query, "filename"), is_public
+
+    def _name(self, parameters: Parameters, name_parameter: str) -> str:
         name = parameters.get(name_parameter)
         if name is None:
             raise BadRequest(f"The parameter {name_parameter} is missing.")
         responses.request_context().name = name
-        return collection_dir, names.store_name(name)
-
-    def _guarded_query(self) -> Parameters:
-        query = self._query()
-        if self.settings.require_key_for_get:
-            self._check_token(query, "filename")
-        return query
-
-    def _check_token(self, parameters: Parameters, signed: str) -> None:
-        if self.settings.key is None:
-            return  # repeated parameters do no harm without a key
-        current = responses.request_context()
-        try:
-            token, name = parameters.get("token"), parameters.get(signed)
-            tokens.check(self.settings.key, token, name, current.received_at, self.settings.time_tolerance)
-        except (BadRequest, Forbidden) as error:
-            number = self.refused_tokens.count(current.client)
-            raise Forbidden(error.public, f"rejected token {number} from {current.client}") from None
+        return names.store_name(name)
 
     def _collection(self, parameters: Parameters) -> str | None:
         """The name of the collection. Raises BadRequest: it is given twice or cannot be decoded."""
@@ -306,7 +326,7 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     app.route("/healthz", "GET", server.healthz)
     app.route("/readyz", "GET", server.readyz)
     meters: list[middleware.Meter] = [AccessLog(context.settings.log_format)]
-    meters += status.install(app, context, server.collections, server.refused_tokens)
+    meters += status.install(app, context, server.collections, server.access.refused_tokens)
     if context.metrics is not None:
         meters.append(context.metrics)
     responses.install(app)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assetstore import __version__
+from assetstore.app import visibility
 from assetstore.auth import server_key
 from assetstore.collections import added as added_collections
 from assetstore.collections.mapping import Collections, LiveCollectionDirs
@@ -41,6 +42,7 @@ from assetstore.thumbnails.previews import Previews
 from assetstore.thumbnails.rendering.job import Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Rules, Thumbnails
+from assetstore.visibility.service import Visibility
 
 if TYPE_CHECKING:
     from assetstore.monitoring.metrics import Metrics
@@ -76,6 +78,7 @@ class AppContext:
     metadata: MetadataService
     health: Health
     metrics: "Metrics | None"
+    visibility: Visibility | None
     tasks: tuple[PeriodicTask, ...]
 
     def close(self) -> None:
@@ -85,6 +88,8 @@ class AppContext:
         self.metadata.close()
         for task in self.tasks:
             task.close()
+        if self.visibility is not None:
+            self.visibility.close()
         self.originals.journal.close()
 
 
@@ -286,14 +291,17 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     _open_journal(originals.journal)
     waiters = ElasticLimit(settings.limits.waiters)
     thumbnails, pool = open_thumbnails(settings, originals, waiters)
-    metrics = _metrics(settings, originals, pool)
-    health = Health(readiness.checks(settings, originals, pool))
+    visible, polling = visibility.open_visibility(settings, originals, os.environ)
+    metrics = _metrics(settings, originals, pool, visible)
+    health = Health(readiness.checks(settings, originals, pool, visible))
     tasks = (_sizes_task(settings, originals, thumbnails), *_periodic_tasks(settings, originals, metrics, health))
+    tasks += polling
     for task in tasks:
         task.start()
     metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
     previews = Previews(thumbnails, settings.preview_sizes)
-    return AppContext(settings, collections, originals, thumbnails, previews, pool, metadata, health, metrics, tasks)
+    services = (originals, thumbnails, previews, pool, metadata, health, metrics, visible)
+    return AppContext(settings, collections, *services, tasks)
 
 
 def _open_journal(journal: Journal) -> None:
@@ -317,7 +325,9 @@ def with_key(settings: Settings) -> Settings:
     return dataclasses.replace(settings, key=(key,))
 
 
-def _metrics(settings: Settings, originals: Originals, pool: RenderPool) -> "Metrics | None":
+def _metrics(
+    settings: Settings, originals: Originals, pool: RenderPool, visible: Visibility | None
+) -> "Metrics | None":
     if settings.metrics_address is None:
         return None
     try:
@@ -325,7 +335,7 @@ def _metrics(settings: Settings, originals: Originals, pool: RenderPool) -> "Met
     except ImportError as error:
         reason = f"METRICS_ADDRESS requires the library prometheus_client, which is not installed: {error}"
         raise SettingsError(reason) from error
-    metrics = Metrics(originals, pool)
+    metrics = Metrics(originals, pool, visible)
     pool.on_render = metrics.count_render
     originals.journal.on_event = metrics.count_change
     return metrics

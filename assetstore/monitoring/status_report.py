@@ -18,7 +18,7 @@ from assetstore.errors import AssetError, BadRequest, NotFound
 from assetstore.fixity import schedule
 from assetstore.http.parameters import Parameters
 from assetstore.journal.events import OPERATIONS, Event, Origin
-from assetstore.monitoring import health
+from assetstore.monitoring import health, visibility_report
 from assetstore.monitoring.health import Health
 from assetstore.monitoring.recent_errors import RecentRefusals
 from assetstore.originals import search
@@ -30,6 +30,7 @@ from assetstore.storage.models import TrashEntry
 from assetstore.thumbnails.rendering import versions
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Thumbnails
+from assetstore.visibility.service import Visibility
 
 _NANOSECONDS = 1_000_000_000
 
@@ -48,6 +49,7 @@ class Served:
     health: Health
     collections: Collections
     refusals: RecentRefusals
+    visible: Visibility | None
 
 
 class Report:
@@ -68,6 +70,7 @@ class Report:
             "activity": self._activity,
             "originals": self._find,
             "trash": self._trash,
+            "visibility": lambda query: visibility_report.part(served.visible, served.originals.journal, query),
         }
 
     def restore(self, query: Parameters, origin: Origin) -> TrashEntry:
@@ -115,7 +118,8 @@ class Report:
             "collections": self._collections(),
             "trash_days": settings.trash_days,
             "most_upload_bytes": settings.max_upload_bytes,
-            "needs_key_to_read": settings.require_key_for_get,
+            "needs_key_to_read": settings.require_key_for_get or settings.visibility is not None,
+            "has_visibility": settings.visibility is not None,
             "time_tolerance": settings.time_tolerance,
         }
 

@@ -29,6 +29,14 @@ _RUNNING_DESTINATIONS = frozenset(
 _CONDITIONAL_HEADERS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
 
 
+#: Headers of a response that only this client may see. No shared cache may store it.
+PRIVATE_HEADERS = {"Cache-Control": "private, no-cache"}
+
+#: With VISIBILITY, the share of VISIBILITY_SECONDS for which a signed address of the bucket is valid: after a change in
+#: Specify, those that exist already must not be valid for longer than that.
+_SHARE_OF_LINKS = 0.2
+
+
 class Delivery:
     """Sends files by the settings ACCEL_REDIRECT and STORAGE_REDIRECT_SECONDS."""
 
@@ -46,25 +54,30 @@ class Delivery:
         is_enabled = self._settings.storage_redirect_seconds is not None
         return is_enabled and environ.get("HTTP_SEC_FETCH_MODE") in _REDIRECT_MODES
 
-    def deliver(self, opened: Callable[[], StoredFile], name: str, query: Parameters) -> bottle.HTTPResponse:
+    def deliver(
+        self, opened: Callable[[], StoredFile], name: str, query: Parameters, is_public: bool = True
+    ) -> bottle.HTTPResponse:
         """Returns the response with a file, by the conditions and the range of the request.
 
         Parameters:
             opened: opens the file; called again if the file is replaced before the response begins.
             name: the store name, which determines the media type.
             query: the parameters of the request; `downloadname` is the download name.
+            is_public: whether everyone may read the file, so that shared caches may store it.
 
         Raises Forbidden (a browser would run the file), BadRequest, RangeNotSatisfiable, Unavailable, StorageFault, and
         the errors of *opened*.
         """
-        return of_one_version(lambda: self._response(opened(), name, query))
+        return of_one_version(lambda: self._response(opened(), name, query, is_public))
 
-    def _response(self, stored: StoredFile, name: str, query: Parameters) -> bottle.HTTPResponse:
+    def _response(self, stored: StoredFile, name: str, query: Parameters, is_public: bool) -> bottle.HTTPResponse:
         """The response with an open file, which is closed when it was sent, or if that fails."""
         environ = bottle.request.environ
         try:
             request = _file_request(environ, query)
             response = file_response.respond(stored.version, media_types.header(name), request)
+            if not is_public:
+                response.headers.update(PRIVATE_HEADERS)
         except BaseException:
             stored.file.close()
             raise
@@ -90,6 +103,8 @@ class Delivery:
         seconds = self._settings.storage_redirect_seconds
         if seconds is None or not self._accepts_redirect(environ):
             return None
+        if self._settings.visibility is not None:
+            seconds = min(seconds, max(1, int(self._settings.visibility_seconds * _SHARE_OF_LINKS)))
         # The bucket would send neither the download name nor the policy that keeps files from running scripts.
         if "Content-Disposition" in response.headers or "Content-Security-Policy" in response.headers:
             return None

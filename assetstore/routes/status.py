@@ -49,6 +49,7 @@ FILES = {
     "storage.js": "text/javascript; charset=UTF-8",
     "trash.js": "text/javascript; charset=UTF-8",
     "uploads.js": "text/javascript; charset=UTF-8",
+    "visibility.js": "text/javascript; charset=UTF-8",
 }
 
 #: An origin that may be used in a policy; other values of a setting are not.
@@ -146,7 +147,7 @@ def install(
         return ()
     refusals = RecentRefusals()
     parts = (context.settings, context.originals, context.thumbnails, context.pool, context.health)
-    page = StatusPage(context, Report(Served(*parts, collections, refusals)), refused_tokens)
+    page = StatusPage(context, Report(Served(*parts, collections, refusals, context.visibility)), refused_tokens)
     app.route("/status", "GET", page.page)
     app.route("/status/view/<name>", "GET", page.file)
     app.route("/status/data/<part>", "GET", page.data)

@@ -16,7 +16,7 @@ from tests.support import KEY, PROJECT, Client, Response, RunningServer, is_of_t
 
 Start = Callable[..., RunningServer]
 
-PARTS = ("overview", "storage", "activity", "originals", "trash")
+PARTS = ("overview", "storage", "activity", "originals", "trash", "visibility")
 
 
 def with_token(client: Client, text: str, address: str = "/status/data/trash", method: str = "GET") -> Response:
