@@ -68,6 +68,7 @@ class AssetServer:
         self.thumbnails = context.thumbnails
         self.previews = context.previews
         self.metadata = context.metadata
+        self.location_safe = context.location_safe
         self.health = context.health
         self.collections = context.collections
         self.delivery = Delivery(self.settings)
@@ -117,7 +118,7 @@ class AssetServer:
             if collection_dir not in self.collections.collection_dirs():
                 raise NotFound("The collection was removed from the asset server during the upload.")
             # Also for a new original: an earlier one of this name may have been removed by hand.
-            self.thumbnails.discard(collection_dir, name)
+            self._discard_copies(collection_dir, name)
             self.previews.add(collection_dir, name)
         return plain("Ok.")
 
@@ -127,7 +128,7 @@ class AssetServer:
         self.access.check_token(form, "filename")
         collection_dir, name = self._collection_dir_and_name(form, "filename")
         existed = self.originals.delete(collection_dir, name, self._origin(form))
-        self.thumbnails.discard(collection_dir, name)
+        self._discard_copies(collection_dir, name)
         if not existed:
             raise NotFound("There is no such file.")
         return plain("Ok.")
@@ -145,14 +146,15 @@ class AssetServer:
                 query,
                 is_public,
             )
-        return self.delivery.deliver(self._original(collection_dir, name), name, query, is_public)
+        return self.delivery.deliver(self._original(collection_dir, name, query), name, query, is_public)
 
     def getmetadata(self) -> bottle.HTTPResponse:
         """Returns the metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
         query = self._query()
         collection_dir, name, is_public = self._readable(query)
         headers = {} if is_public else PRIVATE_HEADERS
-        found = of_one_version(lambda: self._metadata(collection_dir, name))
+        opened = self._original(collection_dir, name, query)
+        found = of_one_version(lambda: self._metadata(opened))
         if query.get("dt") != "date":
             return bottle.HTTPResponse(json.dumps(found.groups), 200, **{"Content-Type": "application/json", **headers})
         if found.date is None:
@@ -193,7 +195,7 @@ class AssetServer:
             raise NotFound("There is no such file.")
         if folder == self.settings.orig_dir:
             is_public = self.access.check_reading(name, query)
-            return self.delivery.deliver(self._original(collection_dir, name), name, query, is_public)
+            return self.delivery.deliver(self._original(collection_dir, name, query), name, query, is_public)
         if folder == self.settings.thumb_dir:
             opened = self._cached_thumbnail(collection_dir, name, query)
             return self.delivery.deliver(opened, name, query, not self.access.has_private_files)
@@ -217,8 +219,13 @@ class AssetServer:
             health.page(report, with_reasons), 200 if health.is_ready(report) else 503, **headers
         )
 
-    def _original(self, collection_dir: str, name: str) -> Callable[[], StoredFile]:
-        return functools.partial(self.storage.open_original, collection_dir, name, self.delivery.reads_from_start())
+    def _original(self, collection_dir: str, name: str, query: Parameters) -> Callable[[], StoredFile]:
+        """Returns what opens the original or, for a request without a token, its location-safe copy."""
+        opened = functools.partial(self.storage.open_original, collection_dir, name, self.delivery.reads_from_start())
+        if self.location_safe is None or self.access.has_token(name, query):
+            return opened
+        client = responses.request_context().client
+        return functools.partial(self.location_safe.open, opened, collection_dir, name, client)
 
     def _cached_thumbnail(self, collection_dir: str, thumbnail: str, query: Parameters) -> Callable[[], StoredFile]:
         """Opens a cached thumbnail if the request may read its original. Raises NotPublic."""
@@ -231,9 +238,14 @@ class AssetServer:
         stores = self.storage, self.thumbnails.store
         return functools.partial(sources.open_cached_of, *stores, collection_dir, thumbnail, readable)
 
-    def _metadata(self, collection_dir: str, name: str) -> Metadata:
-        with self.storage.open_original(collection_dir, name) as original:
-            return self.metadata.read(original.file, original.version.size, responses.request_context().client)
+    def _discard_copies(self, collection_dir: str, name: str) -> None:
+        self.thumbnails.discard(collection_dir, name)
+        if self.location_safe is not None:
+            self.location_safe.discard(collection_dir, name)
+
+    def _metadata(self, opened: Callable[[], StoredFile]) -> Metadata:
+        with opened() as file:
+            return self.metadata.read(file.file, file.version.size, responses.request_context().client)
 
     def _open_upload(self, upload: uploads.Upload, count: Callable[[int], None], fields: Parameters) -> Incoming | None:
         """Decides where to write the file of an upload, by the form fields that came before it."""

@@ -101,6 +101,11 @@ VISIBILITY_FILE = None
 SPECIFY_DATABASE = None
 SPECIFY_DATABASE_PASSWORD_FILE = None
 
+# Only with VISIBILITY: whether requests without a token get location-safe copies of pictures instead of the originals:
+# without GPS, serial numbers of cameras and everything else that may say where a picture was taken, but with credit and
+# licence (docs/location-safe.md). Camera RAW, video, and pictures of which no such copy can be made require a token.
+LOCATION_SAFE = False
+
 # Whether the status page for administrators is available at /status (docs/status.md). It asks for the key, and shows
 # nothing without it.
 STATUS_PAGE = True

@@ -28,6 +28,7 @@ from assetstore.errors import StorageFault
 from assetstore.fixity import schedule
 from assetstore.fixity.schedule import Verifier
 from assetstore.journal.journal import Journal
+from assetstore.location_safe.service import LocationSafe
 from assetstore.metadata.service import MetadataService
 from assetstore.monitoring import logs, readiness
 from assetstore.monitoring.health import Health
@@ -79,6 +80,7 @@ class AppContext:
     health: Health
     metrics: "Metrics | None"
     visibility: Visibility | None
+    location_safe: LocationSafe | None
     tasks: tuple[PeriodicTask, ...]
 
     def close(self) -> None:
@@ -86,6 +88,8 @@ class AppContext:
         self.pool.close()
         self.previews.close()
         self.metadata.close()
+        if self.location_safe is not None:
+            self.location_safe.close()
         for task in self.tasks:
             task.close()
         if self.visibility is not None:
@@ -270,7 +274,7 @@ def open_thumbnails(
     """
     limits = settings.limits
     pool = RenderPool(limits.render_workers, Limits(limits.render_seconds, settings.render_memory))
-    rules = Rules(settings.can_thumbnail, limits.largest_thumbnail)
+    rules = Rules(settings.can_thumbnail, limits.largest_thumbnail, adopts=not settings.location_safe)
     previews = frozenset(min(size, limits.largest_thumbnail) for size in settings.preview_sizes)
     cached = originals.storage.thumbnails(SizeRules(limits.cached_sizes, previews))
     waiting = ElasticLimit(limits.thumbnail_waiters, waiters)
@@ -298,9 +302,10 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     tasks += polling
     for task in tasks:
         task.start()
-    metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
+    examining = ElasticLimit(settings.limits.metadata_waiters, waiters)
+    metadata, location_safe = MetadataService(examining), visibility.open_location_safe(settings, examining)
     previews = Previews(thumbnails, settings.preview_sizes)
-    services = (originals, thumbnails, previews, pool, metadata, health, metrics, visible)
+    services = (originals, thumbnails, previews, pool, metadata, health, metrics, visible, location_safe)
     return AppContext(settings, collections, *services, tasks)
 
 

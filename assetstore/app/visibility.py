@@ -1,11 +1,15 @@
-"""Opens the visibility of files by the setting VISIBILITY, and the periodic task that polls its source."""
+"""Opens the visibility of files by the setting VISIBILITY, the periodic task that polls its source, and the copies of
+LOCATION_SAFE.
+"""
 
 import functools
 from collections.abc import Mapping
 
+from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.periodic_task import PeriodicTask
 from assetstore.config.loading import FILE, SPECIFY, Settings, SettingsError
 from assetstore.errors import BadRequest, ReadOnly, StorageFault
+from assetstore.location_safe.service import LocationSafe
 from assetstore.originals.service import Originals
 from assetstore.specify import database
 from assetstore.specify.visibility import DatabaseSource
@@ -55,3 +59,15 @@ def open_visibility(
         raise SettingsError(f"VISIBILITY: {error.public} {error.detail}") from error
     seconds = max(_LEAST_ROUND_SECONDS, poller.round_seconds)
     return visible, (PeriodicTask("visibility", settings.base_dir, seconds, poller.round),)
+
+
+def open_location_safe(settings: Settings, waiting: ElasticLimit) -> LocationSafe | None:
+    """Returns the service that makes location-safe copies; None if LOCATION_SAFE is not set.
+
+    Parameters:
+        settings: as loaded.
+        waiting: how many requests may wait for it, in this and other services.
+    """
+    if not settings.location_safe:
+        return None
+    return LocationSafe(settings.base_dir, settings.limits.location_safe_bytes, waiting)

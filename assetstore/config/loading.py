@@ -57,6 +57,7 @@ class Settings:
     visibility_file: Path | None
     specify_database: str | None
     specify_database_password_file: Path | None
+    location_safe: bool
     status_page: bool
     trusted_proxies: tuple[Network, ...]
     max_upload_bytes: int | None
@@ -131,6 +132,7 @@ SETTINGS: dict[str, Setting] = {
     "VISIBILITY_FILE": Setting(None, values.optional(values.path)),
     "SPECIFY_DATABASE": Setting(None, values.optional(values.database)),
     "SPECIFY_DATABASE_PASSWORD_FILE": Setting(None, values.optional(values.path)),
+    "LOCATION_SAFE": Setting(False, values.flag),
     "STATUS_PAGE": Setting(True, values.flag),
     "TRUSTED_PROXIES": Setting((), values.networks),
     "MAX_UPLOAD_BYTES": Setting(None, values.optional(values.whole_number(1, 10**15))),
@@ -244,6 +246,8 @@ def _check_together(read: Mapping[str, object]) -> None:
 def _check_visibility(read: Mapping[str, object]) -> None:
     source = read["VISIBILITY"]
     if source is None:
+        if read["LOCATION_SAFE"]:
+            raise SettingsError("LOCATION_SAFE is True, but VISIBILITY is None; expected both.")
         return
     needed = "SPECIFY_DATABASE" if source == SPECIFY else "VISIBILITY_FILE"
     if read[needed] is None:

@@ -75,8 +75,10 @@ class Access:
 
     def may_read(self, name: str, parameters: Parameters) -> bool:
         """Says whether the current request may read an original, by the rule of `check_reading`."""
-        if self._is_public(name):
-            return True
+        return self._is_public(name) or self.has_token(name, parameters)
+
+    def has_token(self, name: str, parameters: Parameters) -> bool:
+        """Says whether the current request has a valid token for an original; an invalid one counts as none."""
         try:
             self._check(parameters, name)
         except (BadRequest, Forbidden):
