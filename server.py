@@ -146,14 +146,14 @@ class AssetServer:
                 query,
                 is_public,
             )
-        return self.delivery.deliver(self._original(collection_dir, name, query), name, query, is_public)
+        return self.delivery.deliver(self._original(collection_dir, name, is_public), name, query, is_public)
 
     def getmetadata(self) -> bottle.HTTPResponse:
         """Returns the metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
         query = self._query()
         collection_dir, name, is_public = self._readable(query)
         headers = {} if is_public else PRIVATE_HEADERS
-        opened = self._original(collection_dir, name, query)
+        opened = self._original(collection_dir, name, is_public)
         found = of_one_version(lambda: self._metadata(opened))
         if query.get("dt") != "date":
             return bottle.HTTPResponse(json.dumps(found.groups), 200, **{"Content-Type": "application/json", **headers})
@@ -195,7 +195,7 @@ class AssetServer:
             raise NotFound("There is no such file.")
         if folder == self.settings.orig_dir:
             is_public = self.access.check_reading(name, query)
-            return self.delivery.deliver(self._original(collection_dir, name, query), name, query, is_public)
+            return self.delivery.deliver(self._original(collection_dir, name, is_public), name, query, is_public)
         if folder == self.settings.thumb_dir:
             opened = self._cached_thumbnail(collection_dir, name, query)
             return self.delivery.deliver(opened, name, query, not self.access.has_private_files)
@@ -219,10 +219,10 @@ class AssetServer:
             health.page(report, with_reasons), 200 if health.is_ready(report) else 503, **headers
         )
 
-    def _original(self, collection_dir: str, name: str, query: Parameters) -> Callable[[], StoredFile]:
-        """Returns what opens the original or, for a request without a token, its location-safe copy."""
+    def _original(self, collection_dir: str, name: str, is_public: bool) -> Callable[[], StoredFile]:
+        """Returns what opens the original or, with LOCATION_SAFE, the copy that everyone may read (`is_public`)."""
         opened = functools.partial(self.storage.open_original, collection_dir, name, self.delivery.reads_from_start())
-        if self.location_safe is None or self.access.has_token(name, query):
+        if self.location_safe is None or not is_public:
             return opened
         client = responses.request_context().client
         return functools.partial(self.location_safe.open, opened, collection_dir, name, client)

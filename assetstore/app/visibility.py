@@ -2,6 +2,7 @@
 LOCATION_SAFE.
 """
 
+import contextlib
 import functools
 from collections.abc import Mapping
 
@@ -9,6 +10,8 @@ from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.periodic_task import PeriodicTask
 from assetstore.config.loading import FILE, SPECIFY, Settings, SettingsError
 from assetstore.errors import BadRequest, ReadOnly, StorageFault
+from assetstore.files.private_folders import private_folder
+from assetstore.files.unfinished import sweep_locks
 from assetstore.location_safe.service import LocationSafe
 from assetstore.originals.service import Originals
 from assetstore.specify import database
@@ -70,4 +73,6 @@ def open_location_safe(settings: Settings, waiting: ElasticLimit) -> LocationSaf
     """
     if not settings.location_safe:
         return None
+    with contextlib.suppress(OSError):  # its disk may be read-only
+        sweep_locks(private_folder(settings.base_dir))
     return LocationSafe(settings.base_dir, settings.limits.location_safe_bytes, waiting)

@@ -9,14 +9,18 @@ SQLite uses its own locks.
 """
 
 import contextlib
+import functools
 import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from assetstore.files.private_folders import make_private_folder
+
+Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ _BUSY_SECONDS = 0.25
 #: How often the use of an entry is recorded at most, and how often a failure is logged, in seconds.
 _USE_SECONDS, _LOG_SECONDS = 24 * 3600, 60
 
-#: If the limit is reached, one entry in so many is removed.
+#: If the limit is reached, one of this number of entries is removed.
 _SHARE_REMOVED = 16
 
 
@@ -61,53 +65,29 @@ class RecipeCache:
 
     def get(self, place: str, name: str, version: str) -> tuple[bytes | None] | None:
         """Returns the recipe of this version, as a tuple with None if there is no safe copy; None if it is missing."""
-        row: tuple[bytes | None, int] | None = None
-        with self._used() as connection:
-            query = "SELECT recipe, used FROM copies WHERE place = ? AND name = ? AND version = ?"
-            row = connection.execute(query, (place, name, version)).fetchone()
-            if row is not None and row[1] < time.time() - _USE_SECONDS:
-                change = "UPDATE copies SET used = ? WHERE place = ? AND name = ?"
-                connection.execute(change, (int(time.time()), place, name))
-        return None if row is None else (row[0],)
+        return self._run(functools.partial(_get, place, name, version))
 
     def put(self, place: str, name: str, version: str, recipe: bytes | None) -> None:
         """Adds or replaces the entry of an original, unless it would take most of the space."""
-        if recipe is not None and len(recipe) > self._most_bytes // _SHARE_REMOVED:
-            return
-        with self._used() as connection:
-            row = place, name, version, recipe, int(time.time())
-            connection.execute("INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?, ?)", row)
-            if self._bytes(connection) > self._most_bytes:
-                remove = "DELETE FROM copies WHERE rowid IN (SELECT rowid FROM copies ORDER BY used LIMIT ?)"
-                [count] = connection.execute("SELECT count(*) FROM copies").fetchone()
-                connection.execute(remove, (count // _SHARE_REMOVED + 1,))
+        if recipe is None or len(recipe) <= self._most_bytes // _SHARE_REMOVED:
+            self._run(functools.partial(_put, (place, name, version, recipe, int(time.time())), self._most_bytes))
 
     def discard(self, place: str, name: str) -> None:
         """Removes the entry of an original."""
-        with self._used() as connection:
-            connection.execute("DELETE FROM copies WHERE place = ? AND name = ?", (place, name))
+        query = "DELETE FROM copies WHERE place = ? AND name = ?"
+        self._run(lambda connection: connection.execute(query, (place, name)))
 
     def close(self) -> None:
         """Closes the database; it is opened again when it is needed."""
         with self._lock:
             self._disconnect()
 
-    @staticmethod
-    def _bytes(connection: sqlite3.Connection) -> int:
-        """The bytes that are used, without free pages."""
-        [pages], [free], [size] = (
-            connection.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * size)
-
-    @contextlib.contextmanager
-    def _used(self) -> Iterator[sqlite3.Connection]:
-        """Yields the connection for one transaction. What fails in it is logged, and has no effect."""
+    def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result | None:
+        """Returns the result of *work*, which is one transaction; None if it fails, which is logged."""
         with self._lock:
             try:
-                connection = self._connected()
-                with connection:
-                    yield connection
+                with self._connected() as connection:
+                    return work(connection)
             except (sqlite3.Error, OSError) as error:
                 if time.monotonic() >= self._log_at:
                     self._log_at = time.monotonic() + _LOG_SECONDS
@@ -115,6 +95,7 @@ class RecipeCache:
                 self._disconnect()
                 if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                     self._remove()  # it is damaged
+                return None
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -140,3 +121,28 @@ class RecipeCache:
             folder = make_private_folder(self._base, _FOLDER)
             for path in folder.glob(f"{_FILE}*"):
                 path.unlink()
+
+
+def _get(place: str, name: str, version: str, connection: sqlite3.Connection) -> tuple[bytes | None] | None:
+    query = "SELECT recipe, used FROM copies WHERE place = ? AND name = ? AND version = ?"
+    row: tuple[bytes | None, int] | None = connection.execute(query, (place, name, version)).fetchone()
+    if row is not None and row[1] < time.time() - _USE_SECONDS:
+        change = "UPDATE copies SET used = ? WHERE place = ? AND name = ?"
+        connection.execute(change, (int(time.time()), place, name))
+    return None if row is None else (row[0],)
+
+
+def _put(row: tuple[str, str, str, bytes | None, int], most_bytes: int, connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?, ?)", row)
+    if _used_bytes(connection) > most_bytes:
+        [count] = connection.execute("SELECT count(*) FROM copies").fetchone()
+        remove = "DELETE FROM copies WHERE rowid IN (SELECT rowid FROM copies ORDER BY used LIMIT ?)"
+        connection.execute(remove, (count // _SHARE_REMOVED + 1,))
+
+
+def _used_bytes(connection: sqlite3.Connection) -> int:
+    """The size of the database without free pages."""
+    [pages], [free], [size] = (
+        connection.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)

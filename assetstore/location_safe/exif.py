@@ -116,7 +116,7 @@ PHOTO: Mapping[int, Rule] = {
 
 @dataclass(frozen=True)
 class Exif:
-    """The tags that are kept.
+    """The tags of a copy.
 
     Fields:
         order: the byte order, `<` or `>`.
@@ -177,7 +177,7 @@ def kept(tiff: TiffFile, entries: Sequence[Entry], rules: Mapping[int, Rule]) ->
 
 
 def directory_bytes(fields: Sequence[Field], more: int = 0) -> int:
-    """Returns how many bytes `directory_as_bytes` needs, with so many *more* tags without values of their own."""
+    """Returns how many bytes `directory_as_bytes` needs, with *more* further tags without values of their own."""
     values = sum(len(field.data) + len(field.data) % 2 for field in fields if len(field.data) > 4)
     return 2 + 12 * (len(fields) + more) + 4 + values
 

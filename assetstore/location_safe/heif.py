@@ -34,10 +34,10 @@ def clean(file: BinaryIO, size: int, kept: Kept) -> Recipe:
     used = max((last for _, last in spans), default=0)
     top = [found for at, found in enumerate(top) if found.start < used or found is metas[0] or at == 0]
     end = max(found.end for found in top)
-    appended, new_places = _appended(end, chosen, kept)
+    appended, new_spans = _appended(end, chosen, kept)
     draft = Draft()
     for found in top:
-        _write_box(draft, found, spans, lambda: heif_writing.meta_box(file, metas[0], meta, chosen, new_places))
+        _write_box(draft, found, spans, lambda: heif_writing.meta_box(file, metas[0], meta, chosen, new_spans))
     draft.write(appended)
     return draft.recipe()
 
@@ -106,11 +106,11 @@ def _refuse_strays(spans: Sequence[Span], top: Sequence[Box], meta: Meta, chosen
 
 def _appended(end: int, chosen: Mapping[int, Item], kept: Kept) -> tuple[bytes, dict[int, Span]]:
     """The data to append at *end*, and the place in the copy of each item in it."""
-    content, places = b"", {}
+    content, spans_of_new = b"", {}
     for identifier, item in chosen.items():
         if not item.is_image:
             data = b"\0\0\0\6Exif\0\0" + kept.exif.as_tiff() if item.kind == EXIF and kept.exif else kept.xmp or b""
             start = end + _HEADER_BYTES + len(content)
-            places[identifier] = start, start + len(data)
+            spans_of_new[identifier] = start, start + len(data)
             content += data
-    return box(b"mdat", content) if places else b"", places
+    return box(b"mdat", content) if spans_of_new else b"", spans_of_new

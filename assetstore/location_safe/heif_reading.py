@@ -40,7 +40,7 @@ class Item:
 
     @property
     def is_image(self) -> bool:
-        """Whether it is an image that can be kept."""
+        """Whether it is an image that a copy may have."""
         return self.kind in _IMAGES
 
 
@@ -49,13 +49,13 @@ class Meta:
     """What `meta` says.
 
     Fields:
-        versions: of the boxes for the primary item, the list of items, their places and references.
+        versions: of the boxes for the primary item, the list of items, their positions and references.
         widths: of the numbers in `iloc`: offset, length, base, index, in bytes.
         primary: the number of the primary item.
         items: the items by number.
         references: kind, from which item, to which items.
         idat: the box with small items; None if there is none.
-        properties: the new box `iprp`, for the items that are kept.
+        properties: the new box `iprp`, for the items of a copy.
         dinf: the box that says in which files the data is; None if there is none.
     """
 
@@ -81,7 +81,7 @@ def read(file: BinaryIO, found: Box) -> Meta:
     pitm = parts.read(file, inner[b"pitm"].contents, inner[b"pitm"].end - inner[b"pitm"].contents)
     versions = {b"pitm": pitm[0]}
     items = _items(file, inner[b"iinf"], versions)
-    widths = _places(file, inner[b"iloc"], items, inner.get(b"idat"), versions)
+    widths = _extents(file, inner[b"iloc"], items, inner.get(b"idat"), versions)
     references = list(_references(file, inner[b"iref"], versions)) if b"iref" in inner else []
     properties = item_properties.read(file, inner[b"iprp"])
     primary = int.from_bytes(pitm[4 : 6 if pitm[0] == 0 else 8])
@@ -106,7 +106,7 @@ def _items(file: BinaryIO, found: Box, versions: dict[bytes, int]) -> dict[int, 
     return items
 
 
-def _places(
+def _extents(
     file: BinaryIO, found: Box, items: Mapping[int, Item], idat: Box | None, versions: dict[bytes, int]
 ) -> tuple[int, int, int, int]:
     data = parts.read(file, found.contents, found.end - found.contents)

@@ -18,7 +18,9 @@ _PICTURES = bytes(4) + b"pict" + bytes(12) + b"\0"
 _REFERENCES = (b"dimg", b"thmb", b"auxl", b"cdsc", b"base", b"prem")
 
 
-def meta_box(file: BinaryIO, old: Box, meta: Meta, chosen: Mapping[int, Item], places: Mapping[int, Span]) -> bytes:
+def meta_box(
+    file: BinaryIO, old: Box, meta: Meta, chosen: Mapping[int, Item], spans_of_new: Mapping[int, Span]
+) -> bytes:
     """The new box `meta`, as long as the old one, so that nothing behind it moves."""
     wide_primary = meta.versions[b"pitm"] != 0
     content = _THIS_FILE if meta.dinf is not None and meta.dinf.length >= len(_THIS_FILE) else b""
@@ -26,10 +28,10 @@ def meta_box(file: BinaryIO, old: Box, meta: Meta, chosen: Mapping[int, Item], p
     content += _iinf(meta, chosen) + _iref(meta, chosen) + meta.properties(set(chosen))
     idat = b""
     if meta.idat is not None:
-        # The position of `idat` in the file does not matter: places in it are relative to its contents.
+        # The position of `idat` in the file does not matter: positions in it are relative to its contents.
         used = [span for item in chosen.values() if item.is_image and item.method == IN_IDAT for span in item.extents]
         idat = box(b"idat", _only(file, meta.idat, used))
-    content += idat + _iloc(meta, chosen, places)
+    content += idat + _iloc(meta, chosen, spans_of_new)
     head = old.contents - old.start + 4
     left = old.length - head - len(full_box(b"hdlr", 0, 0, _PICTURES)) - len(content)
     if left < 0:
@@ -75,13 +77,13 @@ def _iref(meta: Meta, chosen: Mapping[int, Item]) -> bytes:
     return full_box(b"iref", meta.versions[b"iref"], 0, content) if content else b""
 
 
-def _iloc(meta: Meta, chosen: Mapping[int, Item], places: Mapping[int, Span]) -> bytes:
+def _iloc(meta: Meta, chosen: Mapping[int, Item], spans_of_new: Mapping[int, Span]) -> bytes:
     version, (offset_width, length_width, base_width, index_width) = meta.versions[b"iloc"], meta.widths
     wide = 4 if version == 2 else 2
     entries = b""
     for item_number, item in chosen.items():
-        extents = [places[item_number]] if item_number in places else item.extents
-        method = IN_FILE if item_number in places else item.method
+        extents = [spans_of_new[item_number]] if item_number in spans_of_new else item.extents
+        method = IN_FILE if item_number in spans_of_new else item.method
         shift = meta.idat.contents if meta.idat is not None and method == IN_IDAT else 0
         # Places relative to the lowest one also fit into narrow numbers.
         base = min(start for start, _ in extents) - shift if extents and base_width else 0

@@ -162,8 +162,15 @@ def unsafe_parts(file: BinaryIO, start: int, end: int) -> list[tuple[int, int]]:
         length = 2 + int.from_bytes(parts.read(file, position + 2, 2))
         if position + length > end or length < 4:
             raise CannotClean("a part of the image is truncated")
-        is_colour = marker == _APP14 and length == 4 + _ADOBE_BYTES
-        if marker not in _IMAGE and not is_colour:
+        if marker not in _IMAGE and not _is_bare_header(parts.read(file, position, min(length, 32))):
             found.append((position + 4, position + length))
         position += length
     raise CannotClean("it has too many segments")
+
+
+def _is_bare_header(segment: bytes) -> bool:
+    """Whether a segment is a header of JFIF without a thumbnail, or of Adobe, and nothing else."""
+    jfif, adobe = bytes((0xFF, _APP0, 0, 16)) + _JFIF, bytes((0xFF, _APP14, 0, 14)) + _ADOBE
+    return (segment.startswith(jfif) and segment.endswith(bytes(2)) and len(segment) == 18) or (
+        segment.startswith(adobe) and len(segment) == 16
+    )

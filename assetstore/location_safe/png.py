@@ -19,12 +19,16 @@ _IMAGE_DATA = (b"IDAT", b"fdAT")
 
 _MOST_CHUNKS, _MOST_PROFILE = 2_000_000, 16 << 20
 
+#: Keywords of texts before the image that become XMP properties.
+_CREDITS = {b"Author": "dc:creator", b"Copyright": "dc:rights"}
+
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 
 
 def clean(file: BinaryIO, size: int, kept: Kept) -> Recipe:
     """Returns the recipe of a copy. Raises CannotClean."""
     draft, position, has_metadata = Draft(), len(SIGNATURE), False
+    credits: dict[str, str] = {}
     draft.write(SIGNATURE)
     for _ in range(_MOST_CHUNKS):
         length, kind = struct.unpack(">I4s", parts.read(file, position, 8))
@@ -35,7 +39,9 @@ def clean(file: BinaryIO, size: int, kept: Kept) -> Recipe:
             return draft.recipe()
         if kind == b"IDAT" and not has_metadata:
             has_metadata = True
-            draft.write(_metadata(kept))
+            draft.write(_metadata(kept.with_properties(credits)))
+        if kind == b"tEXt" and length <= _LARGEST:
+            credits |= _credit(parts.read(file, position + 8, length))
         if kind == b"iCCP":
             draft.write(_profile(parts.read(file, position + 8, min(length, _MOST_PROFILE))))
         elif kind in _COPIED and (kind in _IMAGE_DATA or length <= _LARGEST):
@@ -48,6 +54,12 @@ def clean(file: BinaryIO, size: int, kept: Kept) -> Recipe:
 
 def _chunk(kind: bytes, contents: bytes) -> bytes:
     return struct.pack(">I", len(contents)) + kind + contents + struct.pack(">I", zlib.crc32(kind + contents))
+
+
+def _credit(text: bytes) -> dict[str, str]:
+    """The XMP property for a text chunk; {} if it is no credit."""
+    keyword, _, value = text.partition(b"\0")
+    return {_CREDITS[keyword]: value.decode("latin-1")} if keyword in _CREDITS else {}
 
 
 def _metadata(kept: Kept) -> bytes:

@@ -24,7 +24,7 @@ from assetstore import formats
 from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.file_workers import FileWorkers, Sentences
 from assetstore.concurrency.single_flight import SingleFlight
-from assetstore.errors import NotPublic, NotWritable, OutOfSpace, Unavailable, Unrenderable
+from assetstore.errors import NotPublic, OutOfSpace, StorageFault, Unavailable, Unrenderable
 from assetstore.files.locks import locked
 from assetstore.location_safe import kinds, recipe_file
 from assetstore.location_safe.cache import RecipeCache
@@ -156,7 +156,7 @@ class LocationSafe:
     def _made_once(self, key: _Key, original: StoredFile, client: str) -> _Outcome:
         with contextlib.ExitStack() as stack:
             # Without a lock, on a read-only or full disk, another process may make it, too.
-            with contextlib.suppress(NotWritable, OutOfSpace):
+            with contextlib.suppress(StorageFault, OutOfSpace):
                 stack.enter_context(locked(self._base, f"location-safe/{key[0]}/{key[1]}"))
             return self._cached(key) or self._made(key, original, client)
 

@@ -30,17 +30,26 @@ _COMPRESSIONS = frozenset((1, 2, 3, 4, 5, _JPEG, 8, 32771, 32773, 32946, 34676, 
 _PHOTOMETRICS = frozenset((0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 32844, 32845))
 
 _INTEGERS = {BYTE: "B", SHORT: "H", LONG: "I", 13: "I", 16: "Q", 18: "Q"}
-_NUMBERS = {BYTE: 1, SHORT: 2, LONG: 4, RATIONAL: 8, 6: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+#: The types of values: whole numbers, ratios, and any numbers of at least two bytes.
+_WHOLE, _RATIOS = frozenset((SHORT, LONG, 16)), frozenset((RATIONAL, 10, 11, 12))
+_ANY = _WHOLE | _RATIOS | {8, 9}
+
+#: Some programs write whole numbers as bytes. More of them could be a text.
+_MOST_BYTES = 4
 
 #: The largest numbers of values: for each sample of a pixel, and for tables.
 _PER_SAMPLE, _TABLE = 1024, 3 << 16
 
-#: The tags of the image that are copied, with the largest number of their values.
-_IMAGE: Mapping[int, int] = {
-    **dict.fromkeys((_SUBFILE_TYPE, 255, _WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, 263, 264, 265, 266), 1),
-    **dict.fromkeys((274, _SAMPLES, 278, 282, 283, 284, 290, 292, 293, 296, 317, 322, 323, 332, 334), 1),
-    **dict.fromkeys((_BITS, 280, 281, 336, 338, 339, 340, 341), _PER_SAMPLE),
-    **{291: _TABLE, 297: 2, 301: _TABLE, 318: 2, 319: 6, 320: _TABLE, 321: 2, 529: 3, 530: 2, 531: 1, 532: 6},
+#: The tags of the image that are copied, with the largest number of their values and their types.
+_IMAGE: Mapping[int, tuple[int, frozenset[int]]] = {
+    **dict.fromkeys((_SUBFILE_TYPE, 255, _WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, 263, 264, 265, 266), (1, _WHOLE)),
+    **dict.fromkeys((274, _SAMPLES, 278, 284, 290, 292, 293, 296, 317, 322, 323, 332, 334, 531), (1, _WHOLE)),
+    **dict.fromkeys((_BITS, 280, 281, 336, 338, 339), (_PER_SAMPLE, _WHOLE)),
+    **dict.fromkeys((340, 341), (_PER_SAMPLE, _ANY)),
+    **dict.fromkeys((291, 301, 320), (_TABLE, _WHOLE)),
+    **{282: (1, _RATIOS), 283: (1, _RATIOS), 297: (2, _WHOLE), 318: (2, _RATIOS), 319: (6, _RATIOS), 321: (2, _WHOLE)},
+    **{529: (3, _RATIOS), 530: (2, _WHOLE), 532: (6, _ANY)},
 }
 
 #: The tags of which decoders may need more than a copy would have. Others that are damaged are left out.
@@ -159,11 +168,12 @@ class _Reader:
                         self._note_pointers(inner)
 
     def _image_fields(self, by_tag: Mapping[int, Entry]) -> Iterator[Field]:
-        for tag, most in _IMAGE.items():
+        for tag, (most, types) in _IMAGE.items():
             entry = by_tag.get(tag)
             if entry is None:
                 continue
-            if entry.type in _NUMBERS and 0 < entry.count <= most:
+            is_bytes = entry.type == BYTE and SHORT in types and entry.count <= _MOST_BYTES
+            if (entry.type in types or is_bytes) and 0 < entry.count <= most:
                 yield Field(tag, entry.type, entry.count, self._value(entry))
             elif tag in _DECISIVE:
                 raise CannotClean("a tag of the image is damaged")

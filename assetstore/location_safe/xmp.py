@@ -85,7 +85,7 @@ def from_iptc(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def packet(properties: Mapping[str, str]) -> bytes | None:
-    """Returns a packet with those of the properties that are kept; None if there are none.
+    """Returns a packet with those of the properties that a copy has; None if there are none.
 
     Parameters:
         properties: as `metadata.xmp.read` returns them.

@@ -57,13 +57,14 @@ class Access:
             name: the store name of the original.
             parameters: of the request; a token among them must sign this name.
 
-        Returns whether everyone may read it.
+        Returns whether everyone gets the same response. With LOCATION_SAFE, that is the location-safe copy, and False
+        says that the request has a token and gets the original.
 
         Raises NotPublic: the file is private or unknown, and there is no valid token.
         """
         request_context().name = name
         if self._is_public(name):
-            return True
+            return not (self._settings.location_safe and self._has_token(name, parameters))
         if "token" not in parameters:
             raise NotPublic
         try:
@@ -75,21 +76,21 @@ class Access:
 
     def may_read(self, name: str, parameters: Parameters) -> bool:
         """Says whether the current request may read an original, by the rule of `check_reading`."""
-        return self._is_public(name) or self.has_token(name, parameters)
-
-    def has_token(self, name: str, parameters: Parameters) -> bool:
-        """Says whether the current request has a valid token for an original; an invalid one counts as none."""
-        try:
-            self._check(parameters, name)
-        except (BadRequest, Forbidden):
-            return False
-        return True
+        return self._is_public(name) or self._has_token(name, parameters)
 
     def _is_public(self, name: str) -> bool:
         if self._visibility is None:
             return True
         # The look-up comes first, so that it takes the same time for all files.
         return self._visibility.is_public(name) and not self._settings.require_key_for_get
+
+    def _has_token(self, name: str, parameters: Parameters) -> bool:
+        """Whether the current request has a valid token for an original; an invalid one counts as none."""
+        try:
+            self._check(parameters, name)
+        except (BadRequest, Forbidden):
+            return False
+        return True
 
     def _check(self, parameters: Parameters, name: str | None) -> None:
         token, received_at = parameters.get("token"), request_context().received_at

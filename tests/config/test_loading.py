@@ -75,6 +75,7 @@ def test_every_setting_can_be_set_in_the_environment() -> None:
         "STATUS_PAGE": ("off", False),
         "VISIBILITY": ("Specify", "specify"),
         "VISIBILITY_SECONDS": ("30", 30),
+        "LOCATION_SAFE": ("true", True),
         "VISIBILITY_FILE": ("/srv/visibility.csv", Path("/srv/visibility.csv")),
         "SPECIFY_DATABASE": ("mysql://reader@dbhost/specify", "mysql://reader@dbhost/specify"),
         "SPECIFY_DATABASE_PASSWORD_FILE": ("/run/secrets/password", Path("/run/secrets/password")),
@@ -302,6 +303,12 @@ def test_contradictory_environment_variables_are_rejected() -> None:
 def test_originals_and_thumbnails_require_different_folders() -> None:
     with pytest.raises(SettingsError, match="different"):
         load({"ORIG_DIR": "thumbnails"})
+
+
+def test_location_safe_copies_require_that_visibility_is_set() -> None:
+    with pytest.raises(SettingsError, match="LOCATION_SAFE is True, but VISIBILITY is None"):
+        load({"LOCATION_SAFE": True})
+    assert load({"LOCATION_SAFE": True, "VISIBILITY": "file", "VISIBILITY_FILE": "public.csv"}).location_safe
 
 
 def test_only_granian_can_have_several_processes() -> None:
