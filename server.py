@@ -14,7 +14,6 @@ Installed as a package, this module is `assetstore.server`, and the command `ass
 import argparse
 import atexit
 import functools
-import json
 import secrets
 import sys
 import threading
@@ -27,7 +26,7 @@ import bottle
 from assetstore import __version__, names
 from assetstore.app import bootstrap, run, startup
 from assetstore.app.bootstrap import AppContext
-from assetstore.auth import status_tokens, tokens
+from assetstore.auth import status_tokens
 from assetstore.config import public_urls
 from assetstore.config.loading import SettingsError
 from assetstore.errors import AssetError, BadRequest, NotFound
@@ -37,19 +36,16 @@ from assetstore.http.proxies import Proxies
 from assetstore.http.unverified_uploads import UnverifiedUploads
 from assetstore.journal import events
 from assetstore.journal.events import Origin
-from assetstore.metadata.models import Metadata
 from assetstore.monitoring import health
 from assetstore.monitoring.access_log import AccessLog
 from assetstore.originals.service import Received
 from assetstore.programs import DOCTOR_AGENT
-from assetstore.routes import iiif, manifests, responses, status, status_files, viewer
-from assetstore.routes.delivery import Delivery
-from assetstore.routes.read_access import ReadAccess
+from assetstore.routes import iiif, manifests, reading, responses, status, status_files, viewer
+from assetstore.routes.access import Access, name_of
+from assetstore.routes.reading import Reading
 from assetstore.routes.responses import VIEWS, plain
 from assetstore.routes.viewer import Viewer
 from assetstore.serving.admission import Admission
-from assetstore.storage.models import StoredFile
-from assetstore.storage.one_version import of_one_version
 from assetstore.storage.protocols import Incoming
 
 FOLDER = Path(__file__).resolve().parent
@@ -68,13 +64,10 @@ class AssetServer:
         self.storage = context.originals.storage
         self.thumbnails = context.thumbnails
         self.previews = context.previews
-        self.metadata = context.metadata
+        self.location_safe = context.location_safe
         self.health = context.health
         self.collections = context.collections
-        self.delivery = Delivery(self.settings)
-        self.refused_tokens = tokens.Refusals()
-        self.access = ReadAccess(self.settings, self.collections, self.refused_tokens)
-        self.viewer = Viewer(context, self.access)
+        self.access = Access(self.settings, self.collections, context.visibility)
         self.unverified = UnverifiedUploads(self.settings.limits.unverified_bytes)
 
     def index(self) -> bottle.HTTPResponse:
@@ -112,7 +105,7 @@ class AssetServer:
             fields = upload.fields
             self.access.check_token(fields, "store")
             if fields.get("type") == "T":
-                self.collections.collection_dir(self._collection(fields))
+                self.collections.collection_dir(self.access.collection(fields))
                 return plain("Ignoring thumbnail upload!")
             collection_dir, name = self._collection_dir_and_name(fields, "store")
             if upload.incoming is None:
@@ -124,7 +117,7 @@ class AssetServer:
             if collection_dir not in self.collections.collection_dirs():
                 raise NotFound("The collection was removed from the asset server during the upload.")
             # Also for a new original: an earlier one of this name may have been removed by hand.
-            self.thumbnails.discard(collection_dir, name)
+            self._discard_copies(collection_dir, name)
             self.previews.add(collection_dir, name, upload.size)
         return plain("Ok.")
 
@@ -134,79 +127,10 @@ class AssetServer:
         self.access.check_token(form, "filename")
         collection_dir, name = self._collection_dir_and_name(form, "filename")
         existed = self.originals.delete(collection_dir, name, self._origin(form))
-        self.thumbnails.discard(collection_dir, name)
+        self._discard_copies(collection_dir, name)
         if not existed:
             raise NotFound("There is no such file.")
         return plain("Ok.")
-
-    def fileget(self) -> bottle.HTTPResponse:
-        """Sends an original or, with `type=T`, its thumbnail."""
-        query = self._guarded_query()
-        collection_dir, name = self._collection_dir_and_name(query, "filename")
-        if query.get("type") == "T":
-            scale = names.scale(query.get("scale"))
-            # The thumbnail's media type may differ from the original's.
-            return self.delivery.deliver(
-                lambda: self.thumbnails.open(collection_dir, name, scale, client=responses.request_context().client),
-                self.thumbnails.name(name, scale),
-                query,
-            )
-        return self.viewer.original(
-            query,
-            collection_dir,
-            name,
-            lambda: self.delivery.deliver(self._original(collection_dir, name), name, query),
-        )
-
-    def getmetadata(self) -> bottle.HTTPResponse:
-        """Returns the metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
-        query = self._guarded_query()
-        collection_dir, name = self._collection_dir_and_name(query, "filename")
-        found = of_one_version(lambda: self._metadata(collection_dir, name))
-        if query.get("dt") != "date":
-            return bottle.HTTPResponse(json.dumps(found.groups), 200, **{"Content-Type": "application/json"})
-        if found.date is None:
-            raise NotFound("The metadata of the file does not contain the date it was taken.")
-        return plain(found.date)
-
-    def getfileref(self) -> bottle.HTTPResponse:
-        """Returns the address under /static/ of an original or, with `type=T`, its thumbnail."""
-        if not self.settings.allow_static_file_access:
-            raise NotFound("Direct links to files are disabled on this server (ALLOW_STATIC_FILE_ACCESS).")
-        query = self._query()
-        collection_dir, name = self._collection_dir_and_name(query, "filename")
-        if query.get("type") == "T":
-            folder, client = self.settings.thumb_dir, responses.request_context().client
-            name = self.thumbnails.linkable(collection_dir, name, names.scale(query.get("scale")), client=client)
-        else:
-            folder = self.settings.orig_dir
-            self.storage.open_original(collection_dir, name, reads=False).file.close()
-        return plain(public_urls.static_url(self._base_url(), collection_dir, folder, name))
-
-    def static(self, path: str) -> bottle.HTTPResponse:
-        """Sends an original or a cached thumbnail by its path below BASE_DIR; no other files."""
-        if not self.settings.allow_static_file_access:
-            raise NotFound("Direct links to files are disabled on this server (ALLOW_STATIC_FILE_ACCESS).")
-        *folders, name = path.split("/")
-        if name in names.FOLDERS:
-            raise NotFound("There is no such file.")
-        name = names.store_name(name)
-        folder = folders.pop() if folders else ""
-        # Only folders from the settings become part of a path. `public_urls` omits one slash of a bucket URL.
-        known = {
-            "/".join(filter(None, collection_dir.split("/"))): collection_dir
-            for collection_dir in self.collections.collection_dirs()
-        }
-        collection_dir = known.get("/".join(folders))
-        if collection_dir is None:
-            raise NotFound("There is no such file.")
-        if folder == self.settings.orig_dir:
-            opened = self._original(collection_dir, name)
-        elif folder == self.settings.thumb_dir:
-            opened = functools.partial(self.thumbnails.open_cached, collection_dir, name)
-        else:
-            raise NotFound("There is no such file.")
-        return self.delivery.deliver(opened, name, self._query())
 
     def healthz(self) -> bottle.HTTPResponse:
         """Says that the server responds; checks nothing else."""
@@ -219,19 +143,17 @@ class AssetServer:
         """
         with_reasons = bottle.request.get_header(status_tokens.HEADER) is not None
         if with_reasons:
-            status.check_token(self.settings, self.refused_tokens)
+            status.check_token(self.settings, self.access.refused_tokens)
         report = self.health.report()
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         return bottle.HTTPResponse(
             health.page(report, with_reasons), 200 if health.is_ready(report) else 503, **headers
         )
 
-    def _original(self, collection_dir: str, name: str) -> Callable[[], StoredFile]:
-        return functools.partial(self.storage.open_original, collection_dir, name, self.delivery.reads_from_start())
-
-    def _metadata(self, collection_dir: str, name: str) -> Metadata:
-        with self.storage.open_original(collection_dir, name) as original:
-            return self.metadata.read(original.file, original.version.size, responses.request_context().client)
+    def _discard_copies(self, collection_dir: str, name: str) -> None:
+        self.thumbnails.discard(collection_dir, name)
+        if self.location_safe is not None:
+            self.location_safe.discard(collection_dir, name)
 
     def _open_upload(self, upload: uploads.Upload, count: Callable[[int], None], fields: Parameters) -> Incoming | None:
         """Decides where to write the file of an upload, by the form fields that came before it."""
@@ -242,7 +164,7 @@ class AssetServer:
             upload.on_data = count
         try:
             is_thumbnail = fields.get("type") == "T"
-            collection_dir = self.collections.collection_dir(self._collection(fields))
+            collection_dir = self.collections.collection_dir(self.access.collection(fields))
             name = fields.get("store")
         except AssetError:
             # This is only a guess: the form is validated when all of it has arrived.
@@ -252,31 +174,13 @@ class AssetServer:
         return self.storage.receive(collection_dir, length, name if name and names.is_store_name(name) else None)
 
     def _collection_dir_and_name(self, parameters: Parameters, name_parameter: str) -> tuple[str, str]:
-        collection_dir = self.collections.collection_dir(self._collection(parameters))
-        name = parameters.get(name_parameter)
-        if name is None:
-            raise BadRequest(f"The parameter {name_parameter} is missing.")
-        responses.request_context().name = name
-        return collection_dir, names.store_name(name)
-
-    def _guarded_query(self) -> Parameters:
-        query = self._query()
-        self.access.check_query(query)
-        return query
-
-    def _collection(self, parameters: Parameters) -> str | None:
-        """The name of the collection. Raises BadRequest: it is given twice or cannot be decoded."""
-        try:
-            return parameters.get("coll")
-        except BadRequest:
-            if self.collections.folders() is not None:
-                raise
-            return None  # malformed; ignored if all collections share one folder
+        collection_dir = self.collections.collection_dir(self.access.collection(parameters))
+        return collection_dir, name_of(parameters, name_parameter)
 
     def _origin(self, form: Parameters) -> Origin:
         client = responses.request_context().client
         is_test = bottle.request.get_header("User-Agent") == DOCTOR_AGENT
-        return Origin(self._collection(form) or "", events.of_doctor(client) if is_test else client)
+        return Origin(self.access.collection(form) or "", events.of_doctor(client) if is_test else client)
 
     def _query(self) -> Parameters:
         return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
@@ -298,21 +202,19 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
     app.route("/testkey", "GET", server.testkey)
     app.route("/fileupload", "POST", server.fileupload)
     app.route("/filedelete", "POST", server.filedelete)
-    app.route("/fileget", "GET", server.fileget)
-    app.route("/getmetadata", "GET", server.getmetadata)
-    app.route("/getfileref", "GET", server.getfileref)
-    app.route("/static/<path:path>", "GET", server.static)
+    shown = Viewer(context, server.access)
+    reading.install(app, Reading(context, server.access, shown))
     iiif.install(app, context, server.access)
     manifests.install(app, manifests.Manifests(context, server.access))
-    viewer.install(app, server.viewer, context.settings.viewer)
+    viewer.install(app, shown, context.settings.viewer)
     for route in list(app.routes):
         methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
         app.route(route.rule, "OPTIONS", functools.partial(_preflight, methods))
     app.route("/healthz", "GET", server.healthz)
     app.route("/readyz", "GET", server.readyz)
     meters: list[middleware.Meter] = [AccessLog(context.settings.log_format)]
-    meters += status.install(app, context, server.collections, server.refused_tokens)
-    status_files.install(app, context, server.collections, server.refused_tokens)
+    meters += status.install(app, context, server.collections, server.access.refused_tokens)
+    status_files.install(app, context, server.collections, server.access.refused_tokens)
     if context.metrics is not None:
         meters.append(context.metrics)
     responses.install(app)

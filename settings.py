@@ -81,6 +81,31 @@ REQUIRE_KEY_FOR_GET = False
 # pages depend on it.
 ALLOW_STATIC_FILE_ACCESS = True
 
+# Who may read which file without a token (docs/visibility.md). "specify": a file is public if its attachment is public
+# in Specify and its specimen is not under embargo; set SPECIFY_DATABASE, too. "file": as a table says; set
+# VISIBILITY_FILE, too. All other files require a token, at /static/ as well. None: all files are public, unless
+# REQUIRE_KEY_FOR_GET is True.
+VISIBILITY = None
+
+# Within how many seconds a change in Specify, or in the table, takes effect.
+VISIBILITY_SECONDS = 60
+
+# The path of the table for VISIBILITY = "file": a CSV file with the columns store_name, public (yes or no) and
+# embargo_until (a date such as 2027-03-01, or empty). It is read again when it changes.
+VISIBILITY_FILE = None
+
+# The address of Specify's database, MySQL or MariaDB, for an account that may only read:
+# "mysql://reader@dbhost:3306/specify" (docs/visibility.md#database-account). It is also the default of `manage.py
+# reconcile`. The password is never here: it comes from the environment variable SPECIFY_DATABASE_PASSWORD, or from the
+# file whose path is SPECIFY_DATABASE_PASSWORD_FILE, such as a secret of Docker.
+SPECIFY_DATABASE = None
+SPECIFY_DATABASE_PASSWORD_FILE = None
+
+# Only with VISIBILITY: whether requests without a token get location-safe copies of pictures instead of the originals:
+# without GPS, serial numbers of cameras and everything else that may say where a picture was taken, but with credit and
+# licence (docs/location-safe.md). Camera RAW, video, and pictures of which no such copy can be made require a token.
+LOCATION_SAFE = False
+
 # Whether the status page for administrators is available at /status (docs/status.md). It asks for the key, and shows
 # nothing without it.
 STATUS_PAGE = True

@@ -41,6 +41,19 @@ class Forbidden(AssetError):
     status = 403
 
 
+class NotPublic(Forbidden):
+    """The file may not be read without a valid token; it may not even exist.
+
+    Parameters:
+        public: a sentence that is the same for all files; by default the one for requests without a token.
+    """
+
+    SENTENCE = "This file is not public, or it does not exist."
+
+    def __init__(self, public: str = SENTENCE, detail: str = "") -> None:
+        super().__init__(public, detail)
+
+
 class NotFound(AssetError):
     """The collection or the original does not exist."""
 

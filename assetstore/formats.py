@@ -131,6 +131,9 @@ _THUMBNAILS: dict[str, tuple[Format, str | None]] = {
     **dict.fromkeys(_RAW_TYPES, (PNG, ".png")),
 }
 
+#: The media types of camera RAW.
+CAMERA_RAW_TYPES = frozenset(_RAW_TYPES)
+
 #: Extensions whose thumbnails are PNG files, so that two originals can have the same thumbnail name.
 _EXTENSIONS = (
     *(".png", ".pdf", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".webp", ".bmp", ".jp2", ".j2k", ".jxl"),

@@ -22,7 +22,7 @@ _HEAD = """# Settings
 
 # A comment with the assignments that it describes; texts that become links; and texts that may become code.
 _SETTINGS = re.compile(r"((?:^#.*\n)+)((?:^[A-Z_]+ = (?:\{\n(?:^ .*\n)+\}|.*)\n)+)", re.M)
-_LINK = re.compile(r"\b(?:docs/[a-z]+\.md(?:#[a-z_-]+)?|deploy/[a-z.-]+\.conf)")
+_LINK = re.compile(r"\b(?:docs/[a-z-]+\.md(?:#[a-z_-]+)?|deploy/[a-z.-]+\.conf)")
 _CODE = re.compile(
     r'`[^`]*`|\["[^]]*\]|\{"[^}]*\}|[A-Z]+ = "[^"]*"|"[^" ]+"'
     r"|\b[A-Z]+(?:_[A-Z]+)+\b(?:/[\w./-]+\w)?|\b[a-z-]+\.(?:py|yml)\b|\w+"

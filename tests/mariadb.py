@@ -26,19 +26,50 @@ _SCHEMA = (
     "CREATE TABLE collection (UserGroupScopeId INT PRIMARY KEY, CollectionName VARCHAR(50), DisciplineID INT NOT NULL)",
     "CREATE TABLE attachment (AttachmentID INT AUTO_INCREMENT PRIMARY KEY, AttachmentLocation VARCHAR(128),"
     " OrigFilename MEDIUMTEXT NOT NULL, MimeType VARCHAR(1024), ScopeType TINYINT, ScopeID INT,"
-    " TimestampCreated DATETIME NOT NULL) ENGINE=InnoDB",
+    " TimestampCreated DATETIME NOT NULL, IsPublic BIT(1) NOT NULL DEFAULT 0, TableID SMALLINT) ENGINE=InnoDB",
+    "CREATE TABLE collectionobject (CollectionObjectID INT AUTO_INCREMENT PRIMARY KEY, CatalogNumber VARCHAR(32),"
+    " EmbargoStartDate DATETIME, EmbargoStartDatePrecision TINYINT, EmbargoReleaseDate DATETIME,"
+    " EmbargoReleaseDatePrecision TINYINT, TimestampModified DATETIME) ENGINE=InnoDB",
+    "CREATE TABLE collectionobjectattachment (CollectionObjectAttachmentID INT AUTO_INCREMENT PRIMARY KEY,"
+    " AttachmentID INT NOT NULL, CollectionObjectID INT NOT NULL, Ordinal INT NOT NULL DEFAULT 0,"
+    " KEY (AttachmentID), KEY (CollectionObjectID)) ENGINE=InnoDB",
     f"CREATE USER {READER} IDENTIFIED BY '{PASSWORD}'",
     f"GRANT SELECT ON specify.attachment TO {READER}",
     f"GRANT SELECT ON specify.collection TO {READER}",
+    f"GRANT SELECT ON specify.collectionobject TO {READER}",
+    f"GRANT SELECT ON specify.collectionobjectattachment TO {READER}",
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Database:
-    """A running server."""
+    """A running server, which can be stopped and started again."""
 
     port: int
     socket: Path
+    command: Sequence[str]
+    log: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Starts the server and waits until it accepts connections."""
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+        for _ in range(300):
+            if self.process.poll() is not None:
+                break
+            if self.socket.exists():
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"MariaDB did not start: {self.log.read_text(errors='replace')[-2000:]}")
+
+    def stop(self) -> None:
+        """Stops the server."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(60)
+        self.socket.unlink(missing_ok=True)
+        self.process = None
 
     def run(self, statement: str, rows: Sequence[tuple[Any, ...]] = ()) -> tuple[tuple[Any, ...], ...]:
         """Runs a statement as its administrator, once for each of the rows if there are any."""
@@ -68,26 +99,13 @@ def running(folder: Path) -> Iterator[Database]:
     options = ["--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}", "--skip-test-db"]
     subprocess.run([install, *common, *options], capture_output=True, check=True)
     small = ["--innodb-buffer-pool-size=16M", "--skip-log-bin", "--bind-address=127.0.0.1", f"--port={port}"]
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen([server, *common, *small, f"--socket={path}"], stdout=log, stderr=log)
+    command = [server, *common, *small, f"--socket={path}"]
+    database = Database(port, path, command, folder / "log")
     try:
-        database = Database(port, path)
-        _await(database, process, folder / "log")
+        database.start()
         for statement in _SCHEMA:
             if not statement.startswith("USE"):
                 database.run(statement)
         yield database
     finally:
-        process.terminate()
-        process.wait(60)
-        path.unlink(missing_ok=True)
-
-
-def _await(database: Database, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            break
-        if database.socket.exists():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"MariaDB did not start: {log.read_text(errors='replace')[-2000:]}")
+        database.stop()

@@ -55,7 +55,7 @@ INSTALLED = "/opt/web-asset-server"
 FOREIGN = re.compile(
     r"(?:AF|CAP|CERT|PROTOCOL)_[A-Z0-9_]+|RENEWED_LINEAGE|(?:COMPOSE|RESTIC|AWS)_[A-Z_]+"
     r"|(?:SOURCE|TARGET|HERPS)_AWS_[A-Z_]+"
-    r"|EXIF|PYTHON|ROOT_SCALE|NAME_[0-9]+|SSL_CERT_FILE|OPTIONS|WEB_ATTACHMENT_COLLECTION"
+    r"|EXIF|PYTHON|ROOT_SCALE|NAME_[0-9]+|SSL_CERT_FILE|OPTIONS|WEB_ATTACHMENT_(?:COLLECTION|REQUIRES_KEY_FOR_GET)"
     r"|ASSET_SERVER_(?:KEY|URL)|SPECIFY_DATABASE_PASSWORD"
 )
 
@@ -258,12 +258,14 @@ def test_the_documented_readyz_response_is_current(server: RunningServer) -> Non
 
 
 @pytest.fixture
-def labels(start: Callable[..., RunningServer]) -> dict[str, set[str]]:
+def labels(start: Callable[..., RunningServer], tmp_path: Path) -> dict[str, set[str]]:
     """The names of all figures that a server gives, as Prometheus stores them, each with its labels."""
     port = free_port()
-    server = start(METRICS_ADDRESS=f"127.0.0.1:{port}")
+    table = tmp_path / "visibility.csv"
+    table.write_text("store_name,public,embargo_until\n")
+    server = start(METRICS_ADDRESS=f"127.0.0.1:{port}", VISIBILITY="file", VISIBILITY_FILE=str(table))
     server.upload("a.jpg", pictures.jpeg())
-    server.thumbnail("a.jpg")
+    server.thumbnail("a.jpg", token=server.token("a.jpg"))
     for _ in range(600):
         try:
             page = Client(port).get("/metrics").text

@@ -41,8 +41,8 @@ REPLACED_PAIRS = (("waiting", "room"), ("handler", "arrivals"))
 #: The packages whose comments, docstrings and sentences contain none of the replaced words, and those words.
 PLAIN_PACKAGES = (
     *("app", "auth", "bags", "client", "collections", "commands", "concurrency", "config", "doctor", "files", "fixity"),
-    *("http", "journal", "metadata", "migration", "monitoring", "originals", "routes", "serving", "specify", "storage"),
-    *("iiif", "thumbnails", *LEAVES),
+    *("http", "iiif", "journal", "location_safe", "metadata", "migration", "monitoring", "originals", "routes"),
+    *("serving", "specify", "storage", "thumbnails", *LEAVES),
 )
 REPLACED_IN_TEXTS = re.compile(
     r"\b(anew|anybody|ballast|duty|duties|everybody|fuse|kept|moments?|nobody|somebody|story|whoever"

@@ -25,6 +25,7 @@
     <a href="#files">Files</a>
     <a href="#upload">Upload</a>
     <a href="#trash">Trash</a>
+    <a href="#visibility" id="visibility-link" hidden>Visibility</a>
     <a href="#activity">Activity</a>
     <a href="#connection">Connection</a>
   </nav>
@@ -69,6 +70,10 @@
     </section>
     <section id="trash" aria-labelledby="trash-heading" hidden>
       <h2 id="trash-heading" tabindex="-1">Trash</h2>
+      <div class="content"></div>
+    </section>
+    <section id="visibility" aria-labelledby="visibility-heading" hidden>
+      <h2 id="visibility-heading" tabindex="-1">Visibility</h2>
       <div class="content"></div>
     </section>
     <section id="activity" aria-labelledby="activity-heading" hidden>

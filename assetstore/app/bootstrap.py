@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assetstore.app import startup, tasks
+from assetstore.app import startup, tasks, visibility
 from assetstore.auth import server_key
 from assetstore.collections import added as added_collections
 from assetstore.collections.mapping import Collections, LiveCollectionDirs
@@ -24,6 +24,7 @@ from assetstore.iiif.images import Images
 from assetstore.iiif.pyramids import Pyramids
 from assetstore.journal.journal import Journal
 from assetstore.listing.service import Listing
+from assetstore.location_safe.service import LocationSafe
 from assetstore.metadata.service import MetadataService
 from assetstore.monitoring import readiness
 from assetstore.monitoring.health import Health
@@ -35,6 +36,7 @@ from assetstore.thumbnails.previews import Previews
 from assetstore.thumbnails.rendering.job import Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Rules, Thumbnails
+from assetstore.visibility.service import Visibility
 
 if TYPE_CHECKING:
     from assetstore.monitoring.metrics import Metrics
@@ -57,6 +59,8 @@ class AppContext:
     metadata: MetadataService
     health: Health
     metrics: "Metrics | None"
+    visibility: Visibility | None
+    location_safe: LocationSafe | None
     tasks: tuple[PeriodicTask, ...]
 
     def close(self) -> None:
@@ -64,9 +68,13 @@ class AppContext:
         self.pool.close()
         self.previews.close()
         self.metadata.close()
+        if self.location_safe is not None:
+            self.location_safe.close()
         for task in self.tasks:
             task.close()
         self.listing.close()
+        if self.visibility is not None:
+            self.visibility.close()
         self.originals.journal.close()
 
 
@@ -175,7 +183,7 @@ def open_thumbnails(
     """
     limits = settings.limits
     pool = RenderPool(limits.render_workers, Limits(limits.render_seconds, settings.render_memory))
-    rules = Rules(settings.can_thumbnail, limits.largest_thumbnail)
+    rules = Rules(settings.can_thumbnail, limits.largest_thumbnail, adopts=not settings.location_safe)
     previews = frozenset(min(size, limits.largest_thumbnail) for size in settings.preview_sizes)
     cached = originals.storage.thumbnails(SizeRules(limits.cached_sizes, previews))
     waiting = ElasticLimit(limits.thumbnail_waiters, waiters)
@@ -207,19 +215,21 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
     _open_journal(originals.journal)
     waiters = ElasticLimit(settings.limits.waiters)
     thumbnails, pool = open_thumbnails(settings, originals, waiters)
-    metrics = tasks.open_metrics(settings, originals, pool)
-    health = Health(readiness.checks(settings, originals, pool))
-    periodic = tasks.periodic_tasks(settings, originals, thumbnails, metrics, health)
+    visible, polling = visibility.open_visibility(settings, originals, os.environ)
+    metrics = tasks.open_metrics(settings, originals, pool, visible)
+    health = Health(readiness.checks(settings, originals, pool, visible))
+    periodic = (*tasks.periodic_tasks(settings, originals, thumbnails, metrics, health), *polling)
     for task in periodic:
         task.start()
-    metadata = MetadataService(ElasticLimit(settings.limits.metadata_waiters, waiters))
+    examining = ElasticLimit(settings.limits.metadata_waiters, waiters)
+    metadata, location_safe = MetadataService(examining), visibility.open_location_safe(settings, examining)
     images = open_images(settings, originals, pool, waiters)
     least = settings.pyramid_upload_bytes
     prepare = None if least is None else functools.partial(images.prepare, least_bytes=least)
     previews = Previews(thumbnails, settings.preview_sizes, prepare, least or 0)
     listing = Listing(originals, settings.base_dir)
     thumbnails.on_outcome = listing.note_thumbnail
-    services = (listing, thumbnails, images, previews, pool, metadata, health, metrics)
+    services = (listing, thumbnails, images, previews, pool, metadata, health, metrics, visible, location_safe)
     return AppContext(settings, collections, originals, *services, periodic)
 
 

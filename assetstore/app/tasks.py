@@ -16,6 +16,7 @@ from assetstore.originals.trash_retention import TrashKeeper
 from assetstore.thumbnails import sizes
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Thumbnails
+from assetstore.visibility.service import Visibility
 
 if TYPE_CHECKING:
     from assetstore.monitoring.metrics import Metrics
@@ -32,7 +33,9 @@ _PENDING_ROUND_SECONDS = 60
 _METRICS_ROUND_SECONDS = 5
 
 
-def open_metrics(settings: Settings, originals: Originals, pool: RenderPool) -> "Metrics | None":
+def open_metrics(
+    settings: Settings, originals: Originals, pool: RenderPool, visible: Visibility | None
+) -> "Metrics | None":
     """Returns the metrics, None without METRICS_ADDRESS. Raises SettingsError: their library is not installed."""
     if settings.metrics_address is None:
         return None
@@ -41,7 +44,7 @@ def open_metrics(settings: Settings, originals: Originals, pool: RenderPool) -> 
     except ImportError as error:
         reason = f"METRICS_ADDRESS requires the library prometheus_client, which is not installed: {error}"
         raise SettingsError(reason) from error
-    metrics = Metrics(originals, pool)
+    metrics = Metrics(originals, pool, visible)
     pool.on_render = metrics.count_render
     originals.journal.on_event = metrics.count_change
     return metrics

@@ -33,6 +33,7 @@ MODULES = {
     "export": "bags",
     "import": "bags",
     "usage": "usage",
+    "visibility": "visibility",
     "thumbnails": "thumbnails",
     "pyramids": "pyramids",
     "collections": "collections",

@@ -17,7 +17,7 @@ from assetstore.commands.output import counted, echo, printable, show
 from assetstore.commands.parameters import as_json_option
 from assetstore.commands.remote_options import key_file_option, own_address, own_key, read_key
 from assetstore.config.loading import Settings, SettingsError
-from assetstore.doctor import address, clock, network, proxy, settings_check, specify, store, tools, unit
+from assetstore.doctor import address, clock, network, proxy, settings_check, specify, store, tools, unit, visibility
 from assetstore.doctor.client_simulation import SimulatedClient
 from assetstore.doctor.findings import Finding, error, ok
 from assetstore.errors import AssetError, RemoteFault
@@ -25,7 +25,7 @@ from assetstore.monitoring.health import ERROR, OK, WARNING
 from assetstore.names import PRIVATE_FOLDER
 from assetstore.programs import DOCTOR_AGENT, admin_name
 
-_LOCAL = ("settings", "folders", "time", "tools", "network")
+_LOCAL = ("settings", "folders", "time", "tools", "network", "visibility")
 _THEMES = (*_LOCAL, "public")
 _COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
 _TIMEOUT_SECONDS = 60.0
@@ -72,9 +72,10 @@ def doctor(
 ) -> int:
     """Checks this server. Reports problems, their effect, and what to do.
 
-    Checks the settings, folders, time, tools and network of this machine. With --url, it then acts as Specify 6 and
-    Specify 7 at that address, and checks the certificate, XML, clock, key, uploads, thumbnails of each format,
-    metadata, deletes, and the proxy. Test uploads are deleted. Nothing else is changed, and no problem is repaired.
+    Checks the settings, folders, time, tools, network and visibility of this machine. With --url, it then acts as
+    Specify 6 and Specify 7 at that address, and checks the certificate, XML, clock, key, uploads, thumbnails of each
+    format, metadata, deletes, and the proxy. Test uploads are deleted. Nothing else is changed, and no problem is
+    repaired.
 
     \b
         manage.py doctor --url https://assets.museum.org
@@ -147,6 +148,7 @@ def _local(installation: Installation, settings: Settings) -> Mapping[str, Calla
         "network": lambda: network.examine(
             settings, own_address(settings), _own_key(settings), should_run=unit.should_run(installation.folder)
         ),
+        "visibility": lambda: visibility.examine(settings),
     }
 
 
@@ -208,6 +210,7 @@ def _public_checks(
         lambda: specify.cors(client),
         lambda: specify.uploads(client),
         lambda: specify.thumbnails(client, is_expected),
+        lambda: visibility.through_proxies(client, settings),
         lambda: proxy.body_limit(client, target.megabytes),
         lambda: proxy.buffering(client, tolerance),
     )

@@ -27,8 +27,8 @@ Nothing is changed without --apply.
 
 TABLE is a CSV export of Specify's table `attachment`. ADDRESS is a database, which is only read:
 mysql://USER@HOST/DATABASE, with the password in the environment variable
-SPECIFY_DATABASE_PASSWORD. List all databases that use this server; otherwise the files of the
-others are reported as files without record.
+SPECIFY_DATABASE_PASSWORD. Without both, the setting SPECIFY_DATABASE is used. List all databases
+that use this server; otherwise the files of the others are reported as files without record.
 
 \b
     manage.py reconcile attachments.csv
@@ -85,14 +85,17 @@ def reconcile(
     """Compares, or carries out a plan; returns the exit status."""
     settings = installation.settings
     collection_dir = Selection((), collection, None, None).collection_dir(settings)
-    if not sources and edited_plan is None:
+    configured = settings.specify_database
+    if not sources and edited_plan is None and configured is None:
         raise click.UsageError("Specify's records are missing: give a CSV export, or the address of the database.")
     if edited_plan is not None and new_plan is not None:
         raise click.UsageError("--plan and --apply cannot be combined. Write a plan first, then apply it.")
+    if not sources and configured is not None:
+        sources = (configured,)
     read = []
     with progress("Reading records", len(sources)) as bar:
         for source in sources:
-            read.append(_read(source, _scopes(scopes), exported))
+            read.append(_read(source, _scopes(scopes), exported, settings.specify_database_password_file))
             bar.update(1)
     if edited_plan is not None:
         return _apply(installation, edited_plan, read, dry_run, as_json)
@@ -141,9 +144,9 @@ def _row(finding: Finding, as_json: bool) -> dict[str, object]:
     }
 
 
-def _read(source: str, scopes: dict[str, str], exported: int | None) -> Records:
+def _read(source: str, scopes: dict[str, str], exported: int | None, password_file: Path | None) -> Records:
     if source.startswith(database.SCHEMES):
-        return database.read(database.address(source, os.environ))
+        return database.read(database.configured(source, os.environ, password_file))
     return table.read(Path(source), scopes, exported)
 
 

@@ -51,7 +51,9 @@ def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str
         open_key = "KEY IS A WELL-KNOWN EXAMPLE: anyone can upload and delete files. Choose your own key."
         found.append(open_key if problem.is_open else f"KEY: {problem.found} {problem.meaning}")
     found += _web_server(settings, own, environ) + _blanks(settings)
-    if settings.require_key_for_get and settings.allow_static_file_access:
+    if settings.visibility is not None and settings.require_key_for_get:
+        found.append("VISIBILITY has no effect with REQUIRE_KEY_FOR_GET: public files also require a token.")
+    elif settings.require_key_for_get and settings.allow_static_file_access:
         found.append(
             "REQUIRE_KEY_FOR_GET requires a token at /fileget, but ALLOW_STATIC_FILE_ACCESS serves the same"
             " files at /static/ without one."

@@ -44,6 +44,7 @@ class Limits:
         spool_bytes: how much temporary copies of files in a bucket may take.
         cached_sizes: how many sizes of thumbnails are cached in each collection, so that no client can fill the disk
             by requesting one size after the other.
+        location_safe_bytes: how much the recipes of location-safe copies may take; a picture has some kilobytes.
         largest_thumbnail: the largest thumbnail in pixels; requests for a larger one get this size.
         silence_seconds: after how many seconds of silence a client's connection is closed.
     """
@@ -56,6 +57,7 @@ class Limits:
     unverified_bytes: int
     spool_bytes: int
     cached_sizes: int = 32
+    location_safe_bytes: int = 256 << 20
     largest_thumbnail: int = 4000
     silence_seconds: int = 60
 

@@ -21,6 +21,9 @@ DEFAULT_BASE_DIR = "attachments"
 #: The two web servers that this program configures itself.
 PASTE, GRANIAN = "paste", "granian"
 
+#: The sources of VISIBILITY: Specify's database, or the table VISIBILITY_FILE.
+SPECIFY, FILE = "specify", "file"
+
 #: The web server for development. It serves one request at a time, so it must be asked for explicitly.
 WSGIREF, REALLY_WSGIREF = "wsgiref", "wsgiref!"
 
@@ -49,6 +52,12 @@ class Settings:
     time_tolerance: int | None
     require_key_for_get: bool
     allow_static_file_access: bool
+    visibility: str | None
+    visibility_seconds: int
+    visibility_file: Path | None
+    specify_database: str | None
+    specify_database_password_file: Path | None
+    location_safe: bool
     status_page: bool
     trusted_proxies: tuple[Network, ...]
     max_upload_bytes: int | None
@@ -122,6 +131,12 @@ SETTINGS: dict[str, Setting] = {
     "TIME_TOLERANCE": Setting(150, values.optional(values.whole_number(1, 10**9))),
     "REQUIRE_KEY_FOR_GET": Setting(False, values.flag),
     "ALLOW_STATIC_FILE_ACCESS": Setting(True, values.flag),
+    "VISIBILITY": Setting(None, values.optional(values.one_of(SPECIFY, FILE))),
+    "VISIBILITY_SECONDS": Setting(60, values.whole_number(1, 3600)),
+    "VISIBILITY_FILE": Setting(None, values.optional(values.path)),
+    "SPECIFY_DATABASE": Setting(None, values.optional(values.database)),
+    "SPECIFY_DATABASE_PASSWORD_FILE": Setting(None, values.optional(values.path)),
+    "LOCATION_SAFE": Setting(False, values.flag),
     "STATUS_PAGE": Setting(True, values.flag),
     "TRUSTED_PROXIES": Setting((), values.networks),
     "MAX_UPLOAD_BYTES": Setting(None, values.optional(values.whole_number(1, 10**15))),
@@ -201,7 +216,7 @@ def load(
         read["RESERVED_BYTES"] = limits.default_reserve(base)
     if read["PYRAMID_BYTES"] is None:
         read["PYRAMID_BYTES"] = limits.default_pyramid_bytes(base)
-    for name in ("TLS_CERTIFICATE", "TLS_KEY"):
+    for name in ("TLS_CERTIFICATE", "TLS_KEY", "VISIBILITY_FILE", "SPECIFY_DATABASE_PASSWORD_FILE"):
         read[name] = folder / str(read[name]) if read[name] else None
     numbers = (int(str(read[name])) for name in ("PROCESSES", "THREADS", "RENDER_MEMORY"))
     read["LIMITS"] = limits.derive(Machine(cores, memory_bytes), base, *numbers)
@@ -234,7 +249,21 @@ def _check_together(read: Mapping[str, object]) -> None:
         raise SettingsError("Only one of TLS_CERTIFICATE and TLS_KEY is set; expected both or neither.")
     if read["THUMB_DIR"] == read["ORIG_DIR"]:
         raise SettingsError(f"THUMB_DIR and ORIG_DIR are both {read['ORIG_DIR']!r}; expected two different folders.")
+    _check_visibility(read)
     _check_buckets(read)
+
+
+def _check_visibility(read: Mapping[str, object]) -> None:
+    source = read["VISIBILITY"]
+    if source is None:
+        if read["LOCATION_SAFE"]:
+            raise SettingsError("LOCATION_SAFE is True, but VISIBILITY is None; expected both.")
+        return
+    needed = "SPECIFY_DATABASE" if source == SPECIFY else "VISIBILITY_FILE"
+    if read[needed] is None:
+        raise SettingsError(f"VISIBILITY is {source!r}, but {needed} is not set; expected both.")
+    if read["KEY"] is None:
+        raise SettingsError("VISIBILITY is set, but KEY is None, so every token would be valid; expected a key.")
 
 
 def _check_buckets(read: Mapping[str, object]) -> None:
@@ -287,6 +316,6 @@ def _read(name: str, setting: Setting, own: Mapping[str, object], environ: Mappi
         return setting.read(value)
     except ValueError as error:
         # Some people write keys into the address of a bucket.
-        is_secret = name == "KEY" or (name.startswith("STORAGE_") and "@" in str(value))
+        is_secret = name in ("KEY", "SPECIFY_DATABASE") or (name.startswith("STORAGE_") and "@" in str(value))
         shown = "*****" if is_secret else repr(value)
         raise SettingsError(f"{source} is {shown}; expected {error}.") from None

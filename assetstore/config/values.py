@@ -172,6 +172,21 @@ def public_url(value: object) -> str:
     return _PAGE.sub("", base_url(value))
 
 
+def database(value: object) -> str:
+    """Reads the address of Specify's database; it must not contain a password."""
+    expected = "an address without a password such as 'mysql://reader@dbhost:3306/specify'"
+    if not isinstance(value, str) or re.search(r"\s", value.strip()):
+        raise ValueError(expected)
+    try:
+        parts = urlsplit(value.strip())
+        is_valid = parts.scheme in ("mysql", "mariadb") and (parts.port is None or parts.port > 0)
+    except ValueError:
+        raise ValueError(expected) from None
+    if not is_valid or not parts.username or parts.password is not None or parts.path in ("", "/") or parts.fragment:
+        raise ValueError(expected)
+    return value.strip()
+
+
 def url_path(value: object) -> str:
     """Reads the path of a URL; returns it without a final slash."""
     if not isinstance(value, str) or not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)+/?", value.strip(), re.ASCII):

@@ -67,6 +67,11 @@ class SimulatedClient:
         self.uploaded: list[str] = []
         self._names: list[str] = []
 
+    def unsigned(self, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Returns the parameters of a request for a file, without a token, as links in portals have them."""
+        signed = self.remote.signed(name, {"filename": name, **parameters})
+        return {key: text for key, text in signed.items() if key != "token"}
+
     def ask(
         self,
         method: str,

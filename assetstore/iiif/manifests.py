@@ -31,13 +31,13 @@ class Original:
 
     Fields:
         identifier: of its first page.
-        size: bytes.
-        sha256: in hexadecimal; None if it is not known.
+        size: bytes; None if it is not shown.
+        sha256: in hexadecimal; None if it is not known or not shown.
         pages: at least one.
     """
 
     identifier: Identifier
-    size: int
+    size: int | None
     sha256: str | None
     pages: tuple[Page, ...]
 
@@ -161,7 +161,7 @@ def _file(base: str, original: Original) -> _Data:
     return {
         "id": f"{base}/fileget?{original.query}&view=0",
         "type": "Image" if media_type.startswith("image/") else "Text",
-        "label": {"en": [f"Original file ({_format(original)}, {size_in_words(original.size)})"]},
+        "label": {"en": [_file_label(original)]},
         "format": media_type,
     }
 
@@ -179,10 +179,20 @@ def _metadata(original: Original) -> list[_Data]:
     pairs = [
         ("File name", original.identifier.name),
         ("File type", _format(original)),
-        ("File size", f"{size_in_words(original.size)} ({original.size:,} bytes)"),
+        *([] if original.size is None else [("File size", _sizes(original.size))]),
         *([("SHA-256", original.sha256)] if original.sha256 else []),
     ]
     return [{"label": {"en": [label]}, "value": {"none": [value]}} for label, value in pairs]
+
+
+def _file_label(original: Original) -> str:
+    if original.size is None:
+        return f"File ({_format(original)})"
+    return f"Original file ({_format(original)}, {size_in_words(original.size)})"
+
+
+def _sizes(size: int) -> str:
+    return f"{size_in_words(size)} ({size:,} bytes)"
 
 
 def _format(original: Original) -> str:

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 #: GONE: the file was missing, and this was accepted.
 STORED, REPLACED, DELETED, RESTORED = "stored", "replaced", "deleted", "restored"
 ADOPTED, GONE, PURGED = "adopted", "gone", "purged"
-OPERATIONS = (STORED, REPLACED, DELETED, RESTORED, ADOPTED, GONE, PURGED)
+
+#: An original became public or private by the setting VISIBILITY.
+PUBLIC, PRIVATE = "public", "private"
+OPERATIONS = (STORED, REPLACED, DELETED, RESTORED, ADOPTED, GONE, PURGED, PUBLIC, PRIVATE)
+
+#: Operations that do not change the original of that name.
+WITHOUT_CHANGE = (PURGED, PUBLIC, PRIVATE)
 
 #: After one of these operations, an original of that name exists.
 PRESENT = frozenset((STORED, REPLACED, RESTORED, ADOPTED))

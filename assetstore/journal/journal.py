@@ -22,7 +22,7 @@ from assetstore import names
 from assetstore.errors import JournalLocked, StorageFault
 from assetstore.journal.database import PATIENT_SECONDS, Database
 from assetstore.journal.event_queue import Batch, EventQueue
-from assetstore.journal.events import PRESENT, PURGED, Event
+from assetstore.journal.events import PRESENT, WITHOUT_CHANGE, Event
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ _INSERT = (
     "INSERT INTO events (time_ns, operation, place, name, collection, size, sha256, client, original_name)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_CHANGES_ORIGINAL = f"operation NOT IN ({', '.join(repr(operation) for operation in WITHOUT_CHANGE)})"
 _SELECT = "SELECT operation, place, name, collection, size, sha256, client, time_ns, id, original_name FROM events"
 
 
@@ -139,10 +140,10 @@ class Journal:
             raise StorageFault("The journal cannot be used.", f"waiting events cannot be read: {error}") from error
 
     def latest(self, collection_dir: str, name: str) -> Event | None:
-        """Returns the last event of a name, except purges of the trash; None if there is none. Raises StorageFault."""
-        waiting = [event for event in self._waiting_of(collection_dir, name) if event.operation != PURGED]
-        clauses = "WHERE place = ? AND name = ? AND operation != ? ORDER BY id DESC"
-        return waiting[-1] if waiting else self._one(clauses, (collection_dir, names.spelled(name), PURGED))
+        """Returns the last event of a name that changed its original; None if there is none. Raises StorageFault."""
+        waiting = [event for event in self._waiting_of(collection_dir, name) if event.operation not in WITHOUT_CHANGE]
+        clauses = f"WHERE place = ? AND name = ? AND {_CHANGES_ORIGINAL} ORDER BY id DESC"
+        return waiting[-1] if waiting else self._one(clauses, (collection_dir, names.spelled(name)))
 
     def latest_present(self, collection_dir: str, name: str, until_ns: int) -> Event | None:
         """Returns the event that created the original that existed at a time. Raises StorageFault."""
@@ -190,13 +191,13 @@ class Journal:
         """Yields the last event of every name in a collection folder, up to a time if given. Raises StorageFault."""
         until = "AND time_ns <= ?" if until_ns is not None else ""
         arguments = (collection_dir,) if until_ns is None else (collection_dir, until_ns)
-        where = f"place = ? AND operation != '{PURGED}' {until}"
+        where = f"place = ? AND {_CHANGES_ORIGINAL} {until}"
         last = f"SELECT MAX(id) FROM events WHERE {where} GROUP BY name"  # noqa: S608 - only constants
         yield from self._events(f"WHERE id IN ({last}) ORDER BY name", arguments)
 
     def following(self, collection_dir: str, timestamp_ns: int) -> Iterator[Event]:
         """Yields the first event of every name in a collection folder after a time. Raises StorageFault."""
-        where = f"place = ? AND operation != '{PURGED}' AND time_ns > ?"
+        where = f"place = ? AND {_CHANGES_ORIGINAL} AND time_ns > ?"
         first = f"SELECT MIN(id) FROM events WHERE {where} GROUP BY name"  # noqa: S608 - only constants
         yield from self._events(f"WHERE id IN ({first})", (collection_dir, timestamp_ns))
 

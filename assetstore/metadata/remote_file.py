@@ -21,16 +21,18 @@ class RemoteFile(io.BytesIO):
     Parameters:
         size: the size of the file, in bytes.
         source, sink: standard input and output of the worker; `concurrency/worker_process.py` has the protocol.
+        most_bytes: the limit of bytes that are fetched; None: MOST_BYTES.
 
     Raises TooMuchToRead if the limit is exceeded.
     """
 
-    def __init__(self, size: int, source: BinaryIO, sink: BinaryIO) -> None:
+    def __init__(self, size: int, source: BinaryIO, sink: BinaryIO, most_bytes: int | None = None) -> None:
         super().__init__()
         self._size = size
         self._source, self._sink = source, sink
         self._position = 0
         self._fetched = 0
+        self._most_bytes = MOST_BYTES if most_bytes is None else most_bytes
         self._blocks: cachetools.LRUCache[int, bytes] = cachetools.LRUCache(_MOST_BLOCKS)
 
     def tell(self) -> int:
@@ -61,7 +63,7 @@ class RemoteFile(io.BytesIO):
     def _block(self, number: int) -> bytes:
         if number in self._blocks:
             return self._blocks[number]
-        if self._fetched >= MOST_BYTES:
+        if self._fetched >= self._most_bytes:
             raise TooMuchToRead("too much to read")
         self._sink.write(json.dumps({"read": [number * BLOCK_BYTES, BLOCK_BYTES]}).encode() + b"\n")
         self._sink.flush()

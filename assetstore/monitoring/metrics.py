@@ -20,11 +20,12 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from assetstore.errors import AssetError
+from assetstore.errors import AssetError, NotPublic
 from assetstore.http.request_context import RequestContext
 from assetstore.monitoring import health
 from assetstore.originals.service import Originals
 from assetstore.thumbnails.rendering.pool import RenderPool
+from assetstore.visibility.service import Visibility
 
 _log = logging.getLogger(__name__)
 
@@ -48,9 +49,10 @@ class Metrics:
     Parameters:
         originals: the store.
         pool: the render workers.
+        visible: the visibility of files; None if VISIBILITY is not set.
     """
 
-    def __init__(self, originals: Originals, pool: RenderPool) -> None:
+    def __init__(self, originals: Originals, pool: RenderPool, visible: Visibility | None = None) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             _PREFIX + "requests", "Requests with a response.", ("route", "method", "status"), registry=registry
@@ -81,7 +83,10 @@ class Metrics:
             registry=registry,
         )
         self._refused = Counter(_PREFIX + "refused_tokens", "Tokens that were rejected.", registry=registry)
-        self._state = _State(originals, pool)
+        self._not_public = Counter(
+            _PREFIX + "not_public", "Requests without a token for files that are not public.", registry=registry
+        )
+        self._state = _State(originals, pool, visible)
 
     def count(self, context: RequestContext) -> None:
         """Counts a request that has ended."""
@@ -90,8 +95,8 @@ class Metrics:
         self._received.labels(context.route).inc(context.received)
         self._sent.labels(context.route).inc(context.sent)
         self._seconds.labels(context.route).observe(context.seconds)
-        if context.status == _FORBIDDEN:
-            self._refused.inc()  # 403 has no other cause
+        if context.status == _FORBIDDEN:  # it has no other cause
+            (self._not_public if context.sentence == NotPublic.SENTENCE else self._refused).inc()
 
     def count_render(self, format: str, outcome: str, seconds: float) -> None:
         """Counts a thumbnail by the format of the original and its outcome: `made`, or the name of the error."""
@@ -139,7 +144,8 @@ class Metrics:
 class _State:
     """The current state of the store and the render workers (a collector of prometheus_client)."""
 
-    def __init__(self, originals: Originals, pool: RenderPool) -> None:
+    def __init__(self, originals: Originals, pool: RenderPool, visible: Visibility | None) -> None:
+        self._visible = visible
         self._originals = originals
         self._pool = pool
         self._counting = threading.Lock()
@@ -155,6 +161,8 @@ class _State:
             yield _gauge(f"render_workers_{kind}", "Render workers of the process that serves the metrics.", value)
         yield _gauge("render_jobs_waiting", "Thumbnails that wait for a worker.", workers.waiting)
         yield _gauge("render_jobs_in_background", "The same, in the background.", workers.in_background)
+        if self._visible is not None:
+            yield from _visibility(self._visible)
         try:
             free = self._originals.space.free_bytes()
             if free is not None:
@@ -191,6 +199,21 @@ class _State:
                     self._sizes[collection_dir] = (len(listed), sum(listed))
                 self._counted_at = time.monotonic()
             return self._sizes
+
+
+def _visibility(visible: Visibility) -> Iterable[Metric]:
+    """The numbers of public and other files, and the age of the state, which is infinite if it was never read."""
+    try:
+        status = visible.status()
+    except AssetError as error:
+        _log.warning("the metrics of visibility are unavailable: %s %s", error.public, error.detail)
+        return
+    files = GaugeMetricFamily(_PREFIX + "visibility_files", "Files with a known state.", labels=("state",))
+    for state in ("public", "private", "unknown"):
+        files.add_metric((state,), getattr(status, state))
+    yield files
+    age = float("inf") if status.checked_at is None else max(0.0, time.time() - status.checked_at)
+    yield _gauge("visibility_age_seconds", "Since the visibility of files was last read successfully.", age)
 
 
 class _ThreadingServer(socketserver.ThreadingMixIn, WSGIServer):

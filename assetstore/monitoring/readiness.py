@@ -14,21 +14,29 @@ from assetstore.serving import tls
 from assetstore.thumbnails.rendering import engines
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK
+from assetstore.visibility.service import Visibility
 
 _log = logging.getLogger(__name__)
 
 _GIGABYTE = 1_000_000_000
 _DAY = 86_400
 
+#: After this many times VISIBILITY_SECONDS without a successful poll, the visibility is out of date.
+_MISSED_POLLS = 2
 
-def checks(settings: Settings, originals: Originals, pool: RenderPool) -> Mapping[str, Callable[[], Result]]:
+
+def checks(
+    settings: Settings, originals: Originals, pool: RenderPool, visible: Visibility | None
+) -> Mapping[str, Callable[[], Result]]:
     """Returns the checks of a server by name, for `Health`.
 
     Parameters:
         settings: the effective settings.
         originals: the store.
         pool: the render workers.
+        visible: the visibility of files; None if VISIBILITY is not set.
     """
+    visibility = {} if visible is None else {"visibility": lambda: _visibility(visible)}
     certificate = {} if settings.tls_certificate is None else {"certificate": lambda: _certificate(settings)}
     return {
         **certificate,
@@ -39,6 +47,7 @@ def checks(settings: Settings, originals: Originals, pool: RenderPool) -> Mappin
         "tools": _tools,
         "rendering": lambda: _rendering(pool),
         "verification": lambda: _verification(settings, originals),
+        **visibility,
     }
 
 
@@ -127,6 +136,26 @@ def _verification(settings: Settings, originals: Originals) -> Result:
     text = f"The verification of {_date(last['ended'])} read {summary['files']} files: {found or 'no errors'}."
     is_late = settings.verify_days and time.time() - last["ended"] > settings.verify_days * _DAY
     return Result(WARNING if found or is_late else OK, text)
+
+
+def _visibility(visible: Visibility) -> Result:
+    """An unreadable source is only a warning: files keep their last state, and requests with a token are served."""
+    try:
+        status = visible.status()
+    except AssetError as error:
+        _log.warning("health check visibility: %s %s", error.public, error.detail)
+        return Result(WARNING, f"{error.public} No file is public.")
+    if status.checked_at is None:
+        reason = status.fault or "The visibility of files has not been read yet."
+        return Result(WARNING, f"{reason} No file is public.")
+    age = max(0, time.time() - status.checked_at)
+    if status.fault or age > visible.seconds * _MISSED_POLLS:
+        reason = status.fault or "The visibility of files is not being read."
+        return Result(WARNING, f"{reason} Files keep the state of {age:.0f} seconds ago.")
+    counts = f"{status.public} files are public, {status.private} private, {status.unknown} unknown"
+    if status.problems:
+        return Result(WARNING, f"{counts}. Some records cannot be used: {status.problems[0]}")
+    return Result(OK, f"{counts}, as of {age:.0f} seconds ago.")
 
 
 def _date(timestamp: float) -> str:

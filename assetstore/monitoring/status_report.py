@@ -20,7 +20,7 @@ from assetstore.fixity import schedule
 from assetstore.http.parameters import Parameters
 from assetstore.journal.events import OPERATIONS, Event
 from assetstore.listing.service import Listing
-from assetstore.monitoring import health
+from assetstore.monitoring import health, visibility_report
 from assetstore.monitoring.files_report import FilesReport
 from assetstore.monitoring.health import Health
 from assetstore.monitoring.recent_errors import RecentRefusals
@@ -33,6 +33,7 @@ from assetstore.thumbnails.rendering import versions
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.service import Thumbnails
 from assetstore.thumbnails.trashed import TrashThumbnails
+from assetstore.visibility.service import Visibility
 
 _NANOSECONDS = 1_000_000_000
 
@@ -52,6 +53,7 @@ class Served:
     health: Health
     collections: Collections
     refusals: RecentRefusals
+    visible: Visibility | None
 
 
 class Report:
@@ -80,6 +82,7 @@ class Report:
             "existing": self._existing,
             "trash": self.trash.list,
             "trash-plan": self.trash.plan,
+            "visibility": lambda query: visibility_report.part(served.visible, served.originals.journal, query),
             **FilesReport(settings, served.listing).parts,
         }
 
@@ -102,7 +105,8 @@ class Report:
             "collections": self._collections(),
             "trash_days": settings.trash_days,
             "most_upload_bytes": settings.max_upload_bytes,
-            "needs_key_to_read": settings.require_key_for_get,
+            "needs_key_to_read": settings.require_key_for_get or settings.visibility is not None,
+            "has_visibility": settings.visibility is not None,
             "time_tolerance": settings.time_tolerance,
         }
 

@@ -40,7 +40,8 @@ WITH removals AS MATERIALIZED (
            CASE WHEN operation IN ('deleted', 'gone') AND size IS NOT NULL THEN size ELSE (
                SELECT CASE WHEN event.operation != 'restored'
                            OR operation IN ('stored', 'replaced', 'restored', 'adopted') THEN COALESCE(size, 0) END
-               FROM events WHERE place = event.place AND name = event.name AND id < event.id AND operation != 'purged'
+               FROM events WHERE place = event.place AND name = event.name AND id < event.id
+                     AND operation NOT IN ('purged', 'public', 'private')
                ORDER BY id DESC LIMIT 1
            ) END AS bytes
     FROM events AS event NOT INDEXED WHERE operation IN ('replaced', 'restored', 'deleted', 'gone') AND {_NO_TESTS}

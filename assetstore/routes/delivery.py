@@ -10,7 +10,7 @@ from assetstore.config.loading import Settings
 from assetstore.errors import Forbidden
 from assetstore.http import file_response
 from assetstore.http.parameters import Parameters
-from assetstore.routes.responses import FileHTTPResponse
+from assetstore.routes.responses import PRIVATE_HEADERS, FileHTTPResponse
 from assetstore.storage.models import StoredFile
 from assetstore.storage.one_version import of_one_version
 
@@ -27,6 +27,15 @@ _RUNNING_DESTINATIONS = frozenset(
 
 #: With one of these headers, the response may have no body, or not begin with the first byte of the file.
 _CONDITIONAL_HEADERS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
+
+#: With VISIBILITY, the share of VISIBILITY_SECONDS for which a signed address of the bucket or a part of a picture is
+#: valid: after a change in Specify, those that exist already must not be valid for longer than that.
+_SHARE_OF_LINKS = 0.2
+
+
+def valid_seconds(settings: Settings, most: int) -> int:
+    """Returns for how many seconds clients may use what they got without asking again, *most* without VISIBILITY."""
+    return most if settings.visibility is None else min(most, int(settings.visibility_seconds * _SHARE_OF_LINKS))
 
 
 class Delivery:
@@ -46,25 +55,30 @@ class Delivery:
         is_enabled = self._settings.storage_redirect_seconds is not None
         return is_enabled and environ.get("HTTP_SEC_FETCH_MODE") in _REDIRECT_MODES
 
-    def deliver(self, opened: Callable[[], StoredFile], name: str, query: Parameters) -> bottle.HTTPResponse:
+    def deliver(
+        self, opened: Callable[[], StoredFile], name: str, query: Parameters, is_public: bool = True
+    ) -> bottle.HTTPResponse:
         """Returns the response with a file, by the conditions and the range of the request.
 
         Parameters:
             opened: opens the file; called again if the file is replaced before the response begins.
             name: the store name, which determines the media type.
             query: the parameters of the request; `downloadname` is the download name.
+            is_public: whether everyone may read the file, so that shared caches may store it.
 
         Raises Forbidden (a browser would run the file), BadRequest, RangeNotSatisfiable, Unavailable, StorageFault, and
         the errors of *opened*.
         """
-        return of_one_version(lambda: self._response(opened(), name, query))
+        return of_one_version(lambda: self._response(opened(), name, query, is_public))
 
-    def _response(self, stored: StoredFile, name: str, query: Parameters) -> bottle.HTTPResponse:
+    def _response(self, stored: StoredFile, name: str, query: Parameters, is_public: bool) -> bottle.HTTPResponse:
         """The response with an open file, which is closed when it was sent, or if that fails."""
         environ = bottle.request.environ
         try:
             request = _file_request(environ, query)
             response = file_response.respond(stored.version, media_types.header(name), request)
+            if not is_public:
+                response.headers.update(PRIVATE_HEADERS)
         except BaseException:
             stored.file.close()
             raise
@@ -90,6 +104,7 @@ class Delivery:
         seconds = self._settings.storage_redirect_seconds
         if seconds is None or not self._accepts_redirect(environ):
             return None
+        seconds = max(1, valid_seconds(self._settings, seconds))
         # The bucket would send neither the download name nor the policy that keeps files from running scripts.
         if "Content-Disposition" in response.headers or "Content-Security-Policy" in response.headers:
             return None

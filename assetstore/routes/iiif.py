@@ -21,8 +21,9 @@ from assetstore.http.parameters import Parameters
 from assetstore.iiif import images, info, parameters
 from assetstore.iiif.identifiers import Identifier
 from assetstore.iiif.images import Picture
-from assetstore.routes.read_access import ReadAccess
-from assetstore.routes.responses import FileHTTPResponse, request_context
+from assetstore.routes.access import Access, Readable
+from assetstore.routes.delivery import valid_seconds
+from assetstore.routes.responses import PRIVATE_HEADERS, FileHTTPResponse, request_context
 from assetstore.storage.models import Version
 
 _INFO = "/info.json"
@@ -32,7 +33,7 @@ _SEGMENTS = 4
 
 _JSON, _JSON_LD = "application/json", "application/ld+json"
 
-#: For how many seconds a browser may use a part without asking whether its original was replaced.
+#: For how many seconds a client may use a public part without asking whether its original was replaced.
 _MAX_AGE = 600
 
 
@@ -44,7 +45,7 @@ class ImageApi:
         access: decides which originals a request may read.
     """
 
-    def __init__(self, context: AppContext, access: ReadAccess) -> None:
+    def __init__(self, context: AppContext, access: Access) -> None:
         self._settings = context.settings
         self._images = context.images
         self._access = access
@@ -64,9 +65,8 @@ class ImageApi:
     def state(self, path: str) -> bottle.HTTPResponse:
         """Returns the state of the pyramid of a page as JSON, for viewers that show the progress."""
         identifier = self._access.identifier(path)
-        collection_dir = self._access.collection_dir(_query(), identifier)
-        client = request_context().client
-        state = self._images.state(collection_dir, identifier.name, identifier.page, client=client)
+        readable, client = self._access.picture(_query(), identifier), request_context().client
+        state = self._images.state(readable.collection_dir, identifier.name, identifier.page, client=client)
         text = json.dumps({"state": state.stage.value, "progress": round(state.progress, 2)})
         return bottle.HTTPResponse(text, 200, **{"Content-Type": _JSON, "Cache-Control": "no-store"})
 
@@ -75,17 +75,19 @@ class ImageApi:
         base = public_urls.base_url(self._settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
         return f"{base}/iiif/{version}/{identifier.encoded}"
 
-    def _picture(self, identifier: Identifier) -> tuple[str, Picture]:
-        """The collection folder and the pages of an original that the request may read."""
-        collection_dir = self._access.collection_dir(_query(), identifier)
-        picture = self._images.picture(collection_dir, identifier.name, client=request_context().client)
+    def _picture(self, identifier: Identifier) -> tuple[Readable, Picture]:
+        """An original that the request may read, and its pages."""
+        readable = self._access.picture(_query(), identifier)
+        picture = self._images.picture(readable.collection_dir, identifier.name, client=request_context().client)
         picture.page(identifier.page)
-        return collection_dir, picture
+        return readable, picture
 
     def _info(self, version: int, identifier: Identifier) -> bottle.HTTPResponse:
-        page = self._picture(identifier)[1].page(identifier.page)
+        readable, picture = self._picture(identifier)
+        page = picture.page(identifier.page)
         text = json.dumps(info.info(version, self.address(version, identifier), page.width, page.height))
         headers = {"Cache-Control": "no-cache", "Vary": "Accept", "Link": _link(info.PROFILES[version], "profile")}
+        headers |= {} if readable.is_public else PRIVATE_HEADERS
         if _JSON_LD in bottle.request.get_header("Accept", ""):
             headers["Content-Type"] = f'{_JSON_LD};profile="{info.CONTEXTS[version]}"'
         else:
@@ -95,25 +97,23 @@ class ImageApi:
         return _conditional(images.text_etag(text + headers["Content-Type"]), headers, text.encode)
 
     def _part(self, version: int, identifier: Identifier, segments: tuple[str, str, str, str]) -> bottle.HTTPResponse:
-        collection_dir, picture = self._picture(identifier)
+        readable, picture = self._picture(identifier)
         page = picture.page(identifier.page)
         part = parameters.parse(version, segments, (page.width, page.height))
         canonical = parameters.canonical(version, part, (page.width, page.height))
-        is_public = not self._settings.require_key_for_get
         headers = {
             "Content-Type": parameters.FORMATS[part.format][1],
-            "Cache-Control": f"{'public' if is_public else 'private'}, max-age={_MAX_AGE}",
+            "Cache-Control": f"public, max-age={valid_seconds(self._settings, _MAX_AGE)}",
             "Link": f"{_link(f'{self.address(version, identifier)}/{canonical}', 'canonical')}, "
             f"{_link(info.PROFILES[version], 'profile')}",
         }
-        client, name, number = request_context().client, identifier.name, identifier.page
+        headers |= {} if readable.is_public else PRIVATE_HEADERS
+        of, client, number = (readable.collection_dir, identifier.name), request_context().client, identifier.page
         etag = self._images.etag(picture, number, part)
-        return _conditional(
-            etag, headers, lambda: self._images.part(collection_dir, name, picture, number, part, client=client)
-        )
+        return _conditional(etag, headers, lambda: self._images.part(*of, picture, number, part, client=client))
 
 
-def install(app: bottle.Bottle, context: AppContext, access: ReadAccess) -> None:
+def install(app: bottle.Bottle, context: AppContext, access: Access) -> None:
     """Adds the routes to *app*."""
     api = ImageApi(context, access)
     app.route("/iiif/state/<path:path>", "GET", api.state)

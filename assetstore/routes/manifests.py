@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import bottle
@@ -14,8 +14,8 @@ from assetstore.http.parameters import Parameters
 from assetstore.iiif import manifests
 from assetstore.iiif.identifiers import Identifier
 from assetstore.iiif.manifests import Original
-from assetstore.routes.read_access import ReadAccess
-from assetstore.routes.responses import request_context
+from assetstore.routes.access import Access, Readable
+from assetstore.routes.responses import PRIVATE_HEADERS, request_context
 
 #: How many originals one manifest may have.
 _MOST = 50
@@ -26,10 +26,10 @@ class Manifests:
 
     Parameters:
         context: the open store and its settings.
-        access: who may read originals.
+        access: decides which originals a request may read.
     """
 
-    def __init__(self, context: AppContext, access: ReadAccess) -> None:
+    def __init__(self, context: AppContext, access: Access) -> None:
         self._settings = context.settings
         self._collections = context.collections
         self._originals = context.originals
@@ -39,14 +39,15 @@ class Manifests:
     def of_original(self, identifier: str) -> bottle.HTTPResponse:
         """Returns the manifest of an original; the page of the identifier is ignored."""
         asked = self._parse(identifier)
-        return self._response(manifests.of_original(self._base(), self._original(asked)))
+        readable = self._access.picture(_query(), asked)
+        return self._response(manifests.of_original(self._base(), self._original(asked, readable)), [readable])
 
     def of_collection(self) -> bottle.HTTPResponse:
         """Returns one manifest of the originals whose identifiers are the parameters `names`.
 
         With `coll`, the identifiers are names of originals of that collection.
         """
-        query = Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
+        query = _query()
         names, collection = query.get_all("names"), query.get("coll")
         if not names:
             raise BadRequest("The parameter names is missing: the names of the originals.")
@@ -55,27 +56,33 @@ class Manifests:
         if collection is not None and self._collections.folders() is not None:
             names = [f"{collection}/{name}" for name in names]
         asked = [self._parse(name) for name in names]
-        originals = [self._original(identifier) for identifier in asked]
-        return self._response(manifests.of_collection(self._base(), manifests.collection_query(asked), originals))
+        all_readable = self._access.pictures(query, asked)
+        originals = [self._original(*pair) for pair in zip(asked, all_readable, strict=True)]
+        manifest = manifests.of_collection(self._base(), manifests.collection_query(asked), originals)
+        return self._response(manifest, all_readable)
 
     def _parse(self, identifier: str) -> Identifier:
         asked = self._access.identifier(identifier)
         return Identifier(asked.collection, asked.name)
 
-    def _original(self, identifier: Identifier) -> Original:
-        query = Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
-        collection_dir = self._access.collection_dir(query, identifier)
+    def _original(self, identifier: Identifier, readable: Readable) -> Original:
+        collection_dir = readable.collection_dir
         picture = self._images.picture(collection_dir, identifier.name, client=request_context().client)
+        if self._settings.location_safe and readable.is_public:
+            # Links lead to the location-safe copy. By the checksum of the original, a guess of a location could be
+            # confirmed.
+            return Original(identifier, None, None, picture.pages)
         sha256 = self._originals.sha256_of_version(collection_dir, identifier.name, picture.version)
         return Original(identifier, picture.version.size, sha256, picture.pages)
 
-    def _response(self, manifest: Mapping[str, Any]) -> bottle.HTTPResponse:
+    def _response(self, manifest: Mapping[str, Any], of: Sequence[Readable]) -> bottle.HTTPResponse:
         body = json.dumps(manifest, ensure_ascii=False).encode()
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {
             "Content-Type": manifests.MEDIA_TYPE,
-            "Cache-Control": "private, no-cache" if self._access.is_limited else "no-cache",
+            "Cache-Control": "no-cache",
             "ETag": etag,
+            **({} if all(readable.is_public for readable in of) else PRIVATE_HEADERS),
         }
         if etag in bottle.request.get_header("If-None-Match", ""):
             return bottle.HTTPResponse("", 304, **headers)
@@ -89,3 +96,7 @@ def install(app: bottle.Bottle, manifests: Manifests) -> None:
     """Adds the routes to *app*."""
     app.route("/iiif/manifest/<identifier:path>", "GET", manifests.of_original)
     app.route("/iiif/collection", "GET", manifests.of_collection)
+
+
+def _query() -> Parameters:
+    return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))

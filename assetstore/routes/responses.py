@@ -13,7 +13,14 @@ from typing import Any
 
 import bottle
 
-from assetstore.errors import AssetError, BadRequest, RangeNotSatisfiable, StorageFault
+from assetstore.errors import (
+    AssetError,
+    BadRequest,
+    NotPublic,
+    RangeNotSatisfiable,
+    StorageFault,
+    Unauthorized,
+)
 from assetstore.http import file_response
 from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 
@@ -22,6 +29,10 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 #: Where the templates are: in the installed package, or beside it in a checkout. It is one list, because Bottle keeps
 #: a compiled template for each.
 VIEWS = [str(_PACKAGE / "views" if (_PACKAGE / "views").is_dir() else _PACKAGE.parent / "views")]
+
+#: Headers of a response that only this client may see. No shared cache may store it.
+PRIVATE_HEADERS = {"Cache-Control": "private, no-cache"}
+
 PLAIN_TEXT = "text/plain; charset=UTF-8"
 
 _UNEXPECTED = "The asset server had an unexpected error; its log has the details."
@@ -90,24 +101,32 @@ def _error_response(error: AssetError) -> bottle.HTTPResponse:
     text, level = error.public, logging.INFO
     if error.status in (500, 507) or isinstance(error, StorageFault):
         text, level = f"{error.public} (Request {request_id})", logging.ERROR
-    elif error.status in (403, 503):
+    elif error.status in (403, 503) and error.public != NotPublic.SENTENCE:
         level = logging.WARNING
     # As repr, because the detail may contain output of a tool, which depends on the client's file.
     fields = (request_id, error.status, error.public, error.detail)
     _log.log(level, "%s: %s: %s %.2000r", *fields, extra={"request_id": request_id})
     headers = {"Content-Type": PLAIN_TEXT}
-    if error.status in (415, 422) and bottle.request.get_header("Accept", "").startswith("image/"):
-        # For an <img> in a browser, which can show the sentence as an image, but not as text.
+    if (error.status in (415, 422) or isinstance(error, NotPublic)) and _is_for_img():
         headers = {"Content-Type": "image/svg+xml", **file_response.safe_headers("image/svg+xml")}
+        view = "not_public.svg" if isinstance(error, NotPublic) else "no_picture.svg"
         sentence = {"sentence": error.public, "lines": textwrap.wrap(error.public, 24)}
-        text = bottle.template("no_picture.svg", sentence, template_lookup=VIEWS)
+        text = bottle.template(view, sentence, template_lookup=VIEWS)
     if error.status == 401:
         headers["WWW-Authenticate"] = _AUTHENTICATION
+    if isinstance(error, (NotPublic, Unauthorized)):
+        headers["Cache-Control"] = "no-store"  # it may become public, or the next request may have a token
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
     return bottle.HTTPResponse(text, error.status, **headers)
+
+
+def _is_for_img() -> bool:
+    """Whether the request is that of an <img> in a browser, which can show a sentence as an image, but not as text."""
+    header = bottle.request.get_header
+    return str(header("Accept", "")).startswith("image/") or str(header("Sec-Fetch-Dest", "")) == "image"
 
 
 def _router_error(error: bottle.HTTPError) -> str:

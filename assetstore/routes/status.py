@@ -61,6 +61,7 @@ FILES = {
     "upload-names.js": "text/javascript; charset=UTF-8",
     "upload-queue.js": "text/javascript; charset=UTF-8",
     "uploads.js": "text/javascript; charset=UTF-8",
+    "visibility.js": "text/javascript; charset=UTF-8",
 }
 
 #: An origin that may be used in a policy; other values of a setting are not.
@@ -170,7 +171,8 @@ def install(
         return ()
     refusals = RecentRefusals()
     parts = (context.settings, context.originals, context.listing, context.thumbnails, context.pool, context.health)
-    page = StatusPage(context, Report(Served(*parts, collections, refusals)), refused_tokens)
+    served = Served(*parts, collections, refusals, context.visibility)
+    page = StatusPage(context, Report(served), refused_tokens)
     app.route("/status", "GET", page.page)
     app.route("/status/view/<name>", "GET", page.file)
     app.route("/status/data/<part>", "GET", page.data)

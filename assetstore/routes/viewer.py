@@ -18,11 +18,11 @@ import bottle
 from assetstore import __version__, formats, media_types
 from assetstore.app.bootstrap import AppContext
 from assetstore.config import public_urls
-from assetstore.errors import AssetError, Forbidden, NotFound, Unauthorized
+from assetstore.errors import AssetError, NotFound, NotPublic, Unauthorized
 from assetstore.http import navigation
 from assetstore.http.parameters import Parameters
 from assetstore.iiif.identifiers import Identifier
-from assetstore.routes.read_access import ReadAccess
+from assetstore.routes.access import Access, Readable
 from assetstore.routes.responses import VIEWS, request_context
 
 _SCRIPT, _STYLE = "text/javascript; charset=UTF-8", "text/css; charset=UTF-8"
@@ -61,10 +61,10 @@ class Viewer:
 
     Parameters:
         context: the open store and its settings.
-        access: who may read originals.
+        access: decides which originals a request may read.
     """
 
-    def __init__(self, context: AppContext, access: ReadAccess) -> None:
+    def __init__(self, context: AppContext, access: Access) -> None:
         self._settings = context.settings
         self._collections = context.collections
         self._storage = context.originals.storage
@@ -76,11 +76,11 @@ class Viewer:
         query = Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
         asked = self._access.identifier(identifier)
         try:
-            collection_dir = self._access.collection_dir(query, asked)
+            readable = self._access.picture(query, asked)
         except Unauthorized as error:
-            raise Forbidden(error.public) from None  # a page for people, not an address of IIIF
-        self._storage.version(collection_dir, asked.name)  # raises NotFound
-        return self._page(asked, collection_dir, query.get("downloadname"))
+            raise NotPublic(error.public) from None  # a page for people, not an address of IIIF
+        self._storage.version(readable.collection_dir, asked.name)  # raises NotFound
+        return self._page(asked, readable, query.get("downloadname"))
 
     def file(self, name: str) -> bottle.HTTPResponse:
         """Returns a file of the page, one of FILES."""
@@ -93,22 +93,23 @@ class Viewer:
         return bottle.HTTPResponse(content.data, 200, **headers, **{"Content-Type": FILES[name]})
 
     def original(
-        self, query: Parameters, collection_dir: str, name: str, deliver: Callable[[], bottle.HTTPResponse]
+        self, query: Parameters, readable: Readable, deliver: Callable[[], bottle.HTTPResponse]
     ) -> bottle.HTTPResponse:
         """Returns an original, or the viewer for it if a browser opens it in a tab and does not draw it well.
 
         Parameters:
-            query: of the request to /fileget, which may read the original.
-            collection_dir, name: of the original.
+            query: of the request to /fileget.
+            readable: the original, which the request may read.
             deliver: returns the response with the file.
         """
+        collection_dir, name = readable.collection_dir, readable.name
         if not self._may_show(query, name):
             return deliver()
         if navigation.is_navigation(bottle.request.environ) and self._is_hard_to_draw(collection_dir, name):
             self._storage.version(collection_dir, name)  # raises NotFound
             has_collections = self._collections.folders() is not None
             identifier = Identifier((query.get("coll") or "") if has_collections else None, name)
-            response = self._page(identifier, collection_dir, query.get("downloadname"))
+            response = self._page(identifier, readable, query.get("downloadname"))
         else:
             response = deliver()
         response.set_header("Vary", navigation.VARY)
@@ -131,7 +132,7 @@ class Viewer:
             return False  # as before there was a viewer; sending the file says what is the matter
         return first.width * first.height > megapixels * _MEGAPIXEL
 
-    def _page(self, identifier: Identifier, collection_dir: str, download_name: str | None) -> bottle.HTTPResponse:
+    def _page(self, identifier: Identifier, readable: Readable, download_name: str | None) -> bottle.HTTPResponse:
         base = public_urls.base_url(self._settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
         root = quote(urlsplit(base).path, safe="/%") + "/"
         nonce = secrets.token_urlsafe(18)
@@ -159,7 +160,7 @@ class Viewer:
             "Referrer-Policy": "no-referrer",
         }
         response = bottle.HTTPResponse(bottle.template("viewer", values, template_lookup=VIEWS), 200, **headers)
-        for cookie in self._access.cookies(collection_dir, identifier.name, root):
+        for cookie in self._access.cookies(readable, root):
             response.add_header("Set-Cookie", cookie)
         return response
 

@@ -8,10 +8,12 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from assetstore.config.loading import PREFIX
 from assetstore.errors import BadRequest, Unavailable
 from assetstore.specify.records import COLLECTION_SCOPE, DISCIPLINE_SCOPE, Record, Records
 
@@ -23,15 +25,18 @@ PASSWORD_VARIABLE = "SPECIFY_DATABASE_PASSWORD"  # noqa: S105 - a name, no passw
 
 _SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER = 20, 600
 
+#: The longest password in a file, in characters.
+_LONGEST_PASSWORD = 4096
+
 _RECORDS = "SELECT AttachmentID, AttachmentLocation, OrigFilename, ScopeType, ScopeID FROM attachment"
 _COLLECTIONS = "SELECT UserGroupScopeId, CollectionName, DisciplineID FROM collection"
 
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a database, as *options* of the driver."""
+    """The address of a database, as *options* of the driver; they are not shown, because they have the password."""
 
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)
 
 
 def address(text: str, environ: Mapping[str, str]) -> Address:
@@ -53,6 +58,22 @@ def address(text: str, environ: Mapping[str, str]) -> Address:
     if "unix_socket" not in query:
         options |= {"host": parts.hostname or "127.0.0.1", "port": port}
     return Address(options)
+
+
+def configured(text: str, environ: Mapping[str, str], password_file: Path | None) -> Address:
+    """Returns the address in the setting SPECIFY_DATABASE, with the password from the environment or from a file.
+
+    Raises BadRequest: the address is invalid, or the file cannot be read.
+    """
+    password = environ.get(PREFIX + PASSWORD_VARIABLE) or environ.get(PASSWORD_VARIABLE)
+    if not password and password_file is not None:
+        try:
+            with open(password_file, encoding="utf-8") as file:
+                password = file.read(_LONGEST_PASSWORD).rstrip("\r\n")
+        except (OSError, UnicodeError) as error:
+            detail = f"{password_file}: {error}"
+            raise BadRequest("The file with the password of the database cannot be read.", detail) from error
+    return address(text, {PASSWORD_VARIABLE: password or ""})
 
 
 def read(where: Address) -> Records:
@@ -89,7 +110,9 @@ def _scopes(cursor: Any) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[st
 
 
 @contextlib.contextmanager
-def connected(where: Address) -> Iterator[Any]:
+def connected(
+    where: Address, seconds_to_connect: int = _SECONDS_TO_CONNECT, seconds_to_answer: int = _SECONDS_TO_ANSWER
+) -> Iterator[Any]:
     """Gives a cursor in a read-only transaction. Raises Unavailable, BadRequest."""
     try:
         import pymysql  # noqa: PLC0415 - only this command needs it
@@ -101,8 +124,8 @@ def connected(where: Address) -> Iterator[Any]:
         connection = pymysql.connect(
             **where.options,
             charset="utf8mb4",
-            connect_timeout=_SECONDS_TO_CONNECT,
-            read_timeout=_SECONDS_TO_ANSWER,
+            connect_timeout=seconds_to_connect,
+            read_timeout=seconds_to_answer,
             cursorclass=pymysql.cursors.SSCursor,  # row by row: there may be millions
             local_infile=False,
         )

@@ -58,10 +58,12 @@ class Rules:
     Fields:
         types: media types that get thumbnails (CAN_THUMBNAIL).
         largest: the largest size in pixels; requests for larger ones get this size.
+        adopts: whether thumbnails of earlier servers are used, which may contain metadata of their originals.
     """
 
     types: frozenset[str]
     largest: int
+    adopts: bool = True
 
 
 class Thumbnails:
@@ -310,6 +312,8 @@ class Thumbnails:
 
         It is cached with a new stamp.
         """
+        if not self._rules.adopts:
+            return None
         try:
             with self._store.open(request.collection_dir, request.thumbnail) as found:
                 if not self._is_earlier(found.version, request):

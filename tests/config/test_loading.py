@@ -73,6 +73,12 @@ def test_every_setting_can_be_set_in_the_environment() -> None:
         "REQUIRE_KEY_FOR_GET": ("yes", True),
         "ALLOW_STATIC_FILE_ACCESS": ("0", False),
         "STATUS_PAGE": ("off", False),
+        "VISIBILITY": ("Specify", "specify"),
+        "VISIBILITY_SECONDS": ("30", 30),
+        "LOCATION_SAFE": ("true", True),
+        "VISIBILITY_FILE": ("/srv/visibility.csv", Path("/srv/visibility.csv")),
+        "SPECIFY_DATABASE": ("mysql://reader@dbhost/specify", "mysql://reader@dbhost/specify"),
+        "SPECIFY_DATABASE_PASSWORD_FILE": ("/run/secrets/password", Path("/run/secrets/password")),
         "HOST": ("museum.org", "museum.org"),
         "PORT": ("9000", 9000),
         "SERVER_NAME": ("2001:db8::1", "2001:db8::1"),
@@ -154,6 +160,27 @@ def test_keys_in_bucket_addresses_are_rejected_and_never_shown() -> None:
         with pytest.raises(SettingsError) as error:
             load({name: value})
         assert "hidden" not in str(error.value)
+
+
+def test_a_password_in_the_address_of_the_database_is_rejected_and_never_shown() -> None:
+    for value in ("mysql://reader:hidden@dbhost/specify", "mysql://reader:@dbhost/specify", "hidden", "mysql://a@b"):
+        with pytest.raises(SettingsError, match="without a password") as error:
+            load({"SPECIFY_DATABASE": value})
+        assert "hidden" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"VISIBILITY": "specify"}, "SPECIFY_DATABASE is not set"),
+        ({"VISIBILITY": "file"}, "VISIBILITY_FILE is not set"),
+        ({"VISIBILITY": "file", "VISIBILITY_FILE": "a.csv", "KEY": None}, "every token would be valid"),
+        ({"VISIBILITY": "public"}, "'specify' or 'file'"),
+    ],
+)
+def test_visibility_requires_its_source_and_a_key(own: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load({"KEY": "k", **own})
 
 
 def test_the_trash_of_a_bucket_has_its_own_folder() -> None:
@@ -280,6 +307,12 @@ def test_contradictory_environment_variables_are_rejected() -> None:
 def test_originals_and_thumbnails_require_different_folders() -> None:
     with pytest.raises(SettingsError, match="different"):
         load({"ORIG_DIR": "thumbnails"})
+
+
+def test_location_safe_copies_require_that_visibility_is_set() -> None:
+    with pytest.raises(SettingsError, match="LOCATION_SAFE is True, but VISIBILITY is None"):
+        load({"LOCATION_SAFE": True})
+    assert load({"LOCATION_SAFE": True, "VISIBILITY": "file", "VISIBILITY_FILE": "public.csv"}).location_safe
 
 
 def test_only_granian_can_have_several_processes() -> None:

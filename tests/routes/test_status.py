@@ -28,6 +28,7 @@ PARTS = (
     "files-types",
     "trash",
     "trash-plan",
+    "visibility",
 )
 
 

@@ -9,8 +9,9 @@ import { Clock, Server } from "./server.js";
 import { storage } from "./storage.js";
 import { trash } from "./trash.js";
 import { isUploading, upload } from "./uploads.js";
+import { visibility } from "./visibility.js";
 
-const PARTS = { overview, storage, files, upload, trash, activity, connection };
+const PARTS = { overview, storage, files, upload, trash, visibility, activity, connection };
 const REFRESH_SECONDS = 10;
 const IDLE_SECONDS = 30 * 60;
 
@@ -84,6 +85,7 @@ async function open(event) {
   byId("sign-in").hidden = true;
   byId("connection").hidden = true;
   byId("parts").hidden = byId("lock").hidden = false;
+  byId("visibility-link").hidden = !server.overview.has_visibility;
   Object.keys(opened).forEach((name) => delete opened[name]);
   stayAwake();
   ["pointerdown", "keydown"].forEach((kind) => document.addEventListener(kind, stayAwake));

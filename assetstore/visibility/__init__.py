@@ -1,0 +1,1 @@
+"""Which originals everyone may read: the flags and embargoes of Specify, in an index beside the journal."""

@@ -1,0 +1,159 @@
+"""location_safe: recipes are made once for each version, cached within a limit, and never outlive their original."""
+
+import contextlib
+import io
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from assetstore.concurrency.concurrency_limit import ElasticLimit
+from assetstore.errors import NotPublic
+from assetstore.location_safe import kinds, service
+from assetstore.location_safe.cache import RecipeCache
+from assetstore.location_safe.kinds import Kind
+from assetstore.location_safe.service import LocationSafe
+from assetstore.storage.models import StoredFile, Version
+from tests import pictures
+from tests.location_safe import zoo
+
+CLIENT, NAME = "192.0.2.1", "a.jpg"
+PHOTO = pictures.encoded(pictures.scene(48, 32), "JPEG", exif=pictures.exif())
+
+
+class Counted(LocationSafe):
+    """A service that counts the recipes that its workers make."""
+
+    made = 0
+
+    def _made(self, *arguments: object) -> object:  # type: ignore[override]
+        self.made += 1
+        return super()._made(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / ".asset-server").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def copies(base: Path) -> Iterator[Counted]:
+    with contextlib.closing(Counted(base, 1 << 20, ElasticLimit(64))) as opened:
+        yield opened
+
+
+def read(copies: LocationSafe, data: bytes = PHOTO, name: str = NAME, etag: str = '"1"') -> tuple[bytes, str]:
+    version = Version(len(data), 1, 1, etag)
+    with copies.open(lambda: StoredFile(io.BytesIO(data), version, "path"), "", name, CLIENT) as found:
+        return b"".join(found.pieces(0, found.version.size)), found.version.etag
+
+
+def test_a_recipe_is_made_once_for_each_version_also_after_a_restart(copies: Counted, base: Path) -> None:
+    copy, etag = read(copies)
+    assert (copy, etag) == read(copies)
+    assert b"GPS" not in copy
+    assert zoo.pixels(copy) == zoo.pixels(PHOTO)
+    assert etag.startswith('"1-')
+    other, other_etag = read(copies, zoo.made()["comment.jpg"], etag='"2"')
+    assert (copies.made, other == copy, other_etag == etag) == (2, False, False)
+    with contextlib.closing(Counted(base, 1 << 20, ElasticLimit(64))) as restarted:
+        assert read(restarted, zoo.made()["comment.jpg"], etag='"2"') == (other, other_etag)
+        assert restarted.made == 0
+        restarted.discard("", NAME)
+        restarted._recent.clear()
+        read(restarted, etag='"2"')
+        assert restarted.made == 1
+
+
+def test_many_requests_at_once_have_a_recipe_made_once(copies: Counted) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: read(copies), range(16)))
+    assert (copies.made, len(set(found))) == (1, 1)
+
+
+def test_a_refusal_is_remembered_and_closes_the_original(copies: Counted) -> None:
+    file = io.BytesIO(PHOTO[:-9])
+    for _ in range(2):
+        with pytest.raises(NotPublic, match="may say where"):
+            read(copies, PHOTO[:-9])
+    assert copies.made == 1
+    with pytest.raises(NotPublic):
+        copies.open(lambda: StoredFile(file, Version(9, 1, 1, '"1"')), "", NAME, CLIENT)
+    assert file.closed
+
+
+def test_a_damaged_or_missing_cache_only_costs_time(copies: Counted, base: Path) -> None:
+    first = read(copies)
+    copies._cache.close()
+    copies._recent.clear()
+    for path in (base / ".asset-server/location-safe").iterdir():
+        path.write_bytes(b"no database" * 1000)
+    assert read(copies) == first
+    copies._recent.clear()
+    assert read(copies) == first  # the database was removed
+    copies._recent.clear()
+    assert read(copies) == first
+    assert copies.made == 2
+
+
+def test_the_least_recently_used_recipes_are_removed_when_the_limit_is_reached(base: Path) -> None:
+    cache = RecipeCache(base, 256 << 10)
+    for number in range(200):
+        cache.put("", f"{number}.jpg", "1", bytes(4000))
+    assert cache.get("", "0.jpg", "1") is None
+    assert cache.get("", "199.jpg", "1") == (bytes(4000),)
+    assert cache.get("", "199.jpg", "2") is None
+    cache.put("", "large.jpg", "1", bytes(64 << 10))
+    assert cache.get("", "large.jpg", "1") is None
+    cache.close()
+    size = (base / ".asset-server/location-safe/copies.sqlite").stat().st_size
+    assert size < 300 << 10
+
+
+def test_a_cache_that_another_program_has_locked_is_not_waited_for(copies: Counted, base: Path) -> None:
+    first = read(copies)
+    with contextlib.closing(sqlite3.connect(base / ".asset-server/location-safe/copies.sqlite")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        copies.discard("", NAME)
+        assert read(copies) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "kind"),
+    [
+        ("a.jpg", PHOTO, Kind.COPY),
+        ("a.bin", PHOTO, Kind.COPY),
+        ("a.txt", pictures.tiff(), Kind.COPY),
+        ("a.nef", pictures.tiff(), Kind.NOTHING),
+        ("a.dng", PHOTO, Kind.NOTHING),
+        ("a.jpg", b"no picture", Kind.NOTHING),
+        ("a.gif", pictures.gif(), Kind.NOTHING),
+        ("a.mp4", b"\0\0\0\x18ftypmp42", Kind.NOTHING),
+        ("a.bin", b"\0\0\0\x18ftypmp42", Kind.NOTHING),
+        ("a.dat", b"RIFF\0\0\0\0AVI LIST", Kind.NOTHING),
+        ("a.dat", b"\x1aE\xdf\xa3", Kind.NOTHING),
+        ("a.dat", b"IIRO\x08\0\0\0", Kind.NOTHING),
+        ("a.m4a", b"\0\0\0\x18ftypM4A ", Kind.AS_IT_IS),
+        ("a.ogg", b"OggS", Kind.AS_IT_IS),
+        ("a.wav", b"RIFF\0\0\0\0WAVE", Kind.AS_IT_IS),
+        ("a.pdf", b"%PDF-1.7", Kind.AS_IT_IS),
+        ("a.txt", b"In the beginning", Kind.AS_IT_IS),
+        ("a.zip", b"PK\3\4", Kind.AS_IT_IS),
+        ("a.jpg", b"%PDF-1.7", Kind.AS_IT_IS),
+        ("a.txt", b"", Kind.AS_IT_IS),
+    ],
+)
+def test_the_kind_of_a_file_depends_on_its_first_bytes_and_its_name(name: str, head: bytes, kind: Kind) -> None:
+    assert kinds.kind(name, head[:1024]) is kind
+
+
+def test_the_version_of_the_rules_is_part_of_the_cached_version(
+    copies: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(copies)
+    monkeypatch.setattr(service, "_RULES", service._RULES + 1)
+    read(copies)
+    assert copies.made == 2

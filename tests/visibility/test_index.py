@@ -1,0 +1,178 @@
+"""The index, and the polls of a table: when files change their state, and what a lost or damaged index means."""
+
+import datetime
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assetstore.journal.events import Event
+from assetstore.journal.journal import Journal
+from assetstore.visibility import embargo
+from assetstore.visibility.models import Status
+from assetstore.visibility.poller import Poller
+from assetstore.visibility.service import Visibility
+from assetstore.visibility.table import TableSource
+
+
+class Store:
+    """A store with a table, without a server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.base, self.table = folder / "attachments", folder / "visibility.csv"
+        self.base.mkdir()
+        self.visible, self.journal = Visibility(self.base, 60), Journal(self.base)
+        self.poller = Poller(self.visible.index, TableSource(self.table), self.journal, ["fish", "birds"], 60)
+
+    def write(self, *lines: str) -> None:
+        new = self.table.with_suffix(".new")
+        new.write_text("\n".join(["store_name,public,embargo_until", *lines, ""]), encoding="utf-8")
+        new.replace(self.table)
+
+    def poll(self) -> Status:
+        self.poller._index.prepare(self.poller._source.name)
+        self.poller.poll()
+        self.poller._record_changes()
+        return self.visible.status()
+
+    def public(self) -> set[str]:
+        return {listed.name for listed in self.visible.names() if self.visible.is_public(listed.name)}
+
+    @property
+    def file(self) -> Path:
+        return self.base / ".asset-server/visibility/visibility.sqlite"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    store.visible.close()
+    store.journal.close()
+
+
+def test_a_table_says_what_is_public(store: Store) -> None:
+    store.write(
+        "a.jpg,yes,", "b.jpg,No,", "c.jpg, YES ,2999-01-01", "d.jpg,yes,2020", "e.jpg,yes,", "e.jpg,no,", "ä.jpg,yes,"
+    )
+    status = store.poll()
+    assert store.public() == {"a.jpg", "d.jpg", "ä.jpg"}
+    assert (status.public, status.private, status.unknown, status.records) == (3, 3, 0, 7)
+    assert status.problems == ()
+
+
+def test_a_line_that_cannot_be_read_makes_its_file_private_and_is_reported(store: Store) -> None:
+    store.write("a.jpg,yes,", "b.jpg,perhaps,", "c.jpg,yes,soon", "d.jpg", "../e.jpg,yes,", "a.jpg,y")
+    status = store.poll()
+    assert store.public() == set()
+    assert len(status.problems) == 5
+    assert status.problems[0] == "Line 3: 'perhaps' is neither yes nor no, so 'b.jpg' is not public."
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"name,public\na.jpg,yes\n", b"store_name,public,embargo_until\n\xff\xfe,yes,\n"]
+)
+def test_a_table_that_is_none_changes_nothing(store: Store, content: bytes | None) -> None:
+    store.write("a.jpg,yes,")
+    store.poll()
+    store.table.unlink()
+    if content is not None:
+        store.table.write_bytes(content)
+    assert store.poll().fault == "The file with the visibility cannot be read."
+    assert store.public() == {"a.jpg"}
+    store.write("a.jpg,no,")
+    assert store.poll().fault == ""
+    assert store.public() == set()
+
+
+def test_a_file_without_a_line_keeps_its_last_state(store: Store) -> None:
+    store.write("a.jpg,yes,", "b.jpg,no,")
+    store.poll()
+    store.write("c.jpg,yes,")
+    assert store.poll().unknown == 2
+    assert store.public() == {"a.jpg", "c.jpg"}
+
+
+def test_an_embargo_ends_only_with_a_poll_but_begins_without(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, tomorrow = time.time, datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(1)
+    store.write(f"a.jpg,yes,{tomorrow}", "b.jpg,yes,")
+    store.poll()
+    with store.visible.index.writing() as connection:
+        connection.execute("UPDATE files SET next_change = ? WHERE name = 'b.jpg'", (embargo.number(tomorrow),))
+    assert store.public() == {"b.jpg"}
+    monkeypatch.setattr(time, "time", lambda: real() + 86_400)
+    assert store.public() == set()
+    store.poll()
+    assert store.public() == {"a.jpg", "b.jpg"}
+    changes = {(event.name, event.operation) for event in store.journal.search()}
+    assert changes == {("a.jpg", "public")}
+
+
+def test_without_its_index_no_file_is_public_until_it_is_built_again(store: Store) -> None:
+    store.write("a.jpg,yes,")
+    assert not store.visible.is_public("a.jpg")
+    store.poll()
+    assert store.visible.is_public("a.jpg")
+    for path in store.file.parent.iterdir():
+        path.unlink()
+    assert not store.visible.is_public("a.jpg")
+    store.poller.round()
+    assert store.visible.is_public("a.jpg")
+
+
+@pytest.mark.parametrize("first", [0, 8192], ids=["its beginning", "its pages"])
+def test_a_damaged_index_is_built_again(store: Store, caplog: pytest.LogCaptureFixture, first: int) -> None:
+    store.write(*(f"{number}.jpg,yes," for number in range(500)))
+    store.poll()
+    store.visible.close()
+    for ending in ("-wal", "-shm"):
+        store.file.with_name(store.file.name + ending).unlink(missing_ok=True)
+    content = store.file.read_bytes()
+    store.file.write_bytes(content[:first] + b"no database".ljust(len(content) - first, b"\xff"))
+    assert not store.visible.is_public("1.jpg")
+    assert "No file is public" in caplog.text
+    store.poller.round()
+    store.poller.round()
+    assert store.visible.is_public("1.jpg")
+
+
+def test_an_index_of_another_source_is_worth_nothing(store: Store, tmp_path: Path) -> None:
+    store.write("a.jpg,yes,")
+    store.poll()
+    other = Poller(store.visible.index, TableSource(tmp_path / "other.csv"), store.journal, [""], 60)
+    other.round()
+    assert not store.visible.is_public("a.jpg")
+    assert store.visible.status().checked_at is None
+
+
+def test_a_poll_is_due_after_a_share_of_the_seconds_or_if_the_clock_was_set_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("a.jpg,yes,")
+    store.poller.round()
+    real = time.time
+    for later, is_due in ((1, False), (30, False), (37, True), (-100, True)):
+        monkeypatch.setattr(time, "time", lambda later=later: real() + later)
+        assert store.poller._is_due(time.time()) is is_due, later
+
+
+def test_a_poll_that_fails_half_way_changes_nothing(store: Store) -> None:
+    store.write("a.jpg,yes,", "b.jpg,no,")
+    store.poll()
+    store.table.write_bytes(store.table.read_bytes().replace(b"b.jpg,no", b"b.jpg,yes") + b"\xff,yes,\n")
+    assert store.poll().fault
+    assert store.public() == {"a.jpg"}
+
+
+def test_changes_are_in_the_journal_in_the_folder_of_their_file(store: Store) -> None:
+    store.journal.record(Event("stored", "birds", "a.jpg", size=1, sha256="00"))
+    store.write("a.jpg,yes,", "b.jpg,no,")
+    store.poll()
+    store.write("a.jpg,no,", "b.jpg,yes,")
+    store.poll()
+    found = [(event.collection_dir, event.name, event.operation) for event in store.journal.search()]
+    assert found[1:] == [("birds", "a.jpg", "private"), ("fish", "b.jpg", "public")]
+    latest = store.journal.latest("birds", "a.jpg")
+    assert latest is not None
+    assert latest.operation == "stored", "the state is no change of the original"
