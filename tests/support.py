@@ -278,8 +278,8 @@ def is_of_this_run(timestamp: float) -> bool:
     return _BEGAN <= timestamp <= time.time()
 
 
-def with_query(path: str, query: Mapping[str, object]) -> str:
-    return f"{path}?{urlencode(query)}" if query else path
+def with_query(path: str, query: Mapping[str, object], safe: str = "") -> str:
+    return f"{path}?{urlencode(query, safe=safe)}" if query else path
 
 
 def multipart_body(parts: list[tuple[str, str | tuple[str, bytes]]]) -> tuple[bytes, str]:

@@ -141,6 +141,42 @@ def test_metadata_without_a_token_is_that_of_the_copy(server: RunningServer) -> 
     assert date.text == "2009:05:30 12:34:56"
 
 
+def test_the_viewer_shows_the_copy_without_a_token_and_the_original_with_one(server: RunningServer) -> None:
+    public = server.get("/view/photo.jpg")
+    assert public.status == 200
+    assert "set-cookie" not in public.headers
+    assert "GPS" not in server.get("/getmetadata", filename="photo.jpg").text
+    with_token = server.get("/view/photo.jpg", token=server.token("photo.jpg"))
+    cookie = {"Cookie": with_token.headers["set-cookie"].split(";")[0]}
+    metadata = server.get("/getmetadata", cookie, filename="photo.jpg")
+    assert "GPS" in metadata.text
+    assert metadata.headers["cache-control"] == "private, no-cache"
+    assert "GPS" not in server.get("/getmetadata", cookie, filename="scan.tif").text
+
+
+def test_a_manifest_shows_size_and_checksum_of_the_original_only_with_a_token(server: RunningServer) -> None:
+    for address in ("/iiif/manifest/photo.jpg", "/iiif/collection?names=photo.jpg"):
+        public = server.get(address)
+        assert public.status == 200
+        assert "SHA-256" not in public.text
+        assert "File size" not in public.text
+        assert public.headers["cache-control"] == "no-cache"
+        mark = "&" if "?" in address else "?"
+        private = server.get(f"{address}{mark}token={server.token('photo.jpg')}")
+        assert "SHA-256" in private.text
+        assert private.headers["cache-control"] == "private, no-cache"
+
+
+def test_parts_of_a_picture_have_no_metadata(server: RunningServer) -> None:
+    for kind in ("jpg", "png", "webp", "tif"):
+        part = server.get(f"/iiif/3/photo.jpg/full/max/0/default.{kind}")
+        if part.status == 200:
+            assert zoo.SECRET not in part.body
+            assert b"Exif" not in part.body
+            assert b"GPS" not in part.body
+    assert server.get("/iiif/3/photo.jpg/full/max/0/default.jpg").status == 200
+
+
 def test_thumbnails_are_sent_of_all_pictures(server: RunningServer) -> None:
     assert server.get("/fileget", filename="photo.jpg", type="T", scale=20).status == 200
 

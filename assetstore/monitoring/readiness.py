@@ -152,6 +152,9 @@ def _visibility(visible: Visibility) -> Result:
     if status.fault or age > visible.seconds * _MISSED_POLLS:
         reason = status.fault or "The visibility of files is not being read."
         return Result(WARNING, f"{reason} Files keep the state of {age:.0f} seconds ago.")
+    if status.took > visible.seconds:
+        took = f"Reading the visibility of files took {status.took:.0f} seconds, longer than VISIBILITY_SECONDS"
+        return Result(WARNING, f"{took} ({visible.seconds}), so changes in the source take effect later.")
     counts = f"{status.public} files are public, {status.private} private, {status.unknown} unknown"
     if status.problems:
         return Result(WARNING, f"{counts}. Some records cannot be used: {status.problems[0]}")

@@ -215,7 +215,8 @@ class Access:
         """What is wrong with the tokens of a request; None if one is valid."""
         fault: BadRequest | Forbidden | None = None
         try:
-            given = (query.get_all("token") or [None]) if accepts_several else [query.get("token")]
+            several = query.get_all("token") if accepts_several else []
+            given = several or [query.get("token")]
         except BadRequest as error:
             return error
         for token in given:

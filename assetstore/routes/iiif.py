@@ -59,8 +59,9 @@ class ImageApi:
         if len(segments) > _SEGMENTS:
             return self._part(number, self._access.identifier(segments[0]), (*segments[1:],))  # type: ignore[arg-type]  # four
         identifier = self._access.identifier(path)
-        self._picture(identifier)
-        return bottle.HTTPResponse("", 303, **{"Location": self.address(number, identifier) + _INFO})
+        readable, _ = self._picture(identifier)
+        headers = {} if readable.is_public else PRIVATE_HEADERS
+        return bottle.HTTPResponse("", 303, **{"Location": self.address(number, identifier) + _INFO, **headers})
 
     def state(self, path: str) -> bottle.HTTPResponse:
         """Returns the state of the pyramid of a page as JSON, for viewers that show the progress."""

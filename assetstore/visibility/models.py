@@ -81,6 +81,7 @@ class Status:
             current, complete record, so that their last state counts.
         records: how many records there are.
         checked_at: when the source was last read, seconds since 1970; None if it never was.
+        took: how long that took, in seconds.
         fault: why it could not be read since then; empty if it could.
         problems: sentences about records that cannot be used.
     """
@@ -91,5 +92,6 @@ class Status:
     unknown: int
     records: int
     checked_at: float | None
+    took: float
     fault: str
     problems: tuple[str, ...]

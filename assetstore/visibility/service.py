@@ -90,8 +90,8 @@ class Visibility:
         checked_at = facts.get("checked_at")
         problems = tuple(json.loads(facts.get("problems", "[]")))
         when = None if checked_at is None else float(checked_at)
-        fault = facts.get("fault", "")
-        return Status(facts.get("source", ""), public, private, unknown, records, when, fault, problems)
+        took, fault = float(facts.get("took", 0)), facts.get("fault", "")
+        return Status(facts.get("source", ""), public, private, unknown, records, when, took, fault, problems)
 
     def find(self, name: str) -> Listed | None:
         """Returns what is known of a name; None if nothing is. Raises StorageFault."""

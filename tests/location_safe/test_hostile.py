@@ -42,14 +42,14 @@ def copy_or_refusal(data: bytes) -> bytes | None:
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_copy_or_a_refusal(head: bytes, rest: bytes) -> None:
     copy_or_refusal(head + rest)
 
 
 @pytest.mark.parametrize("name", SOUND)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.data())
 def test_a_damaged_picture_gives_a_copy_or_a_refusal(name: str, data: st.DataObject) -> None:
     picture = bytearray(zoo.made()[name])
@@ -65,7 +65,7 @@ def plain(kind: str) -> bytes:
     return zoo.save(kind)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0xE0, 0xFE), planted), max_size=4), st.binary(max_size=9))
 def test_no_segment_of_a_jpeg_is_copied(segments: list[tuple[int, bytes]], between: bytes) -> None:
     image = plain("JPEG")
@@ -75,7 +75,7 @@ def test_no_segment_of_a_jpeg_is_copied(segments: list[tuple[int, bytes]], betwe
     assert copy is None or zoo.pixels(copy) == zoo.pixels(image)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.binary(min_size=4, max_size=4), planted), max_size=4))
 def test_no_unknown_chunk_of_a_png_or_webp_is_copied(chunks: list[tuple[bytes, bytes]]) -> None:
     chunks = [(kind, contents) for kind, contents in chunks if kind not in (b"IDAT", b"VP8 ", b"VP8L", b"ALPH")]
@@ -89,7 +89,7 @@ def test_no_unknown_chunk_of_a_png_or_webp_is_copied(chunks: list[tuple[bytes, b
         assert copy is None or zoo.SECRET not in copy
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.dictionaries(st.integers(0, 0xFFFF), planted, max_size=4), st.sampled_from((tiffs.BYTE, tiffs.ASCII, 7)))
 def test_no_unknown_tag_of_a_tiff_is_copied(tags: dict[int, bytes], kind: int) -> None:
     page = tiffs.page(8, 8, [8], 1)
@@ -99,7 +99,7 @@ def test_no_unknown_tag_of_a_tiff_is_copied(tags: dict[int, bytes], kind: int) -
     assert copy is None or zoo.SECRET not in copy
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from((b"free", b"uuid", b"moov", b"mdat", b"abcd")), planted), max_size=4))
 def test_no_other_box_of_a_heic_is_copied(others: list[tuple[bytes, bytes]]) -> None:
     copy = copy_or_refusal(plain("HEIF") + b"".join(zoo.box(kind, contents) for kind, contents in others))
@@ -107,7 +107,7 @@ def test_no_other_box_of_a_heic_is_copied(others: list[tuple[bytes, bytes]]) -> 
     assert zoo.SECRET not in copy
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.dictionaries(st.sampled_from(("dc:title", "Iptc4xmpCore:Location")), st.text()), st.text(max_size=60))
 def test_a_packet_is_valid_and_has_only_the_properties_of_the_list(others: dict[str, str], rights: str) -> None:
     packet = xmp.packet({**others, "dc:rights": rights, "exif:GPSLatitude": "38,57N"})

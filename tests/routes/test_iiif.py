@@ -241,7 +241,7 @@ def test_a_key_for_reading_is_required_and_nothing_is_revealed_without_it(tmp_pa
         token = server.token("a.jpg")
         assert server.get("/iiif/3/a.jpg/info.json", token=token).status == 200
         answer = server.get("/iiif/3/a.jpg/full/50,/0/default.jpg", token=token)
-        assert answer.headers["cache-control"] == "private, max-age=600"
+        assert answer.headers["cache-control"] == "private, no-cache"
         assert server.get("/iiif/3/a.jpg/info.json", token=server.token("b.jpg")).status == 403
     finally:
         server.stop()

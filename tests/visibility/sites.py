@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from assetstore.auth import viewer_cookies
 from tests import nginx, pictures
 from tests.object_store import BUCKETS, ObjectStore
 from tests.support import KEY, Client, GranianServer, Response, RunningServer, two_free_ports
@@ -26,7 +27,15 @@ STATES: dict[str, list[tuple[str, str]]] = {
     "unknown": [],
     "missing": [],
 }
+#: Those that take the same paths through the server as the others.
+MAIN_STATES = ("public", "private", "unknown", "missing")
 PUBLIC_STATES = ("public", "released")
+
+PERMISSIONS = (
+    *("none", "valid", "expired", "of another file", "empty"),
+    *("cookie", "expired cookie", "cookie of another file"),
+)
+VALID = ("valid", "cookie")
 
 #: A small picture with a date.
 PICTURE = pictures.encoded(pictures.scene(64, 48), "JPEG", exif=pictures.exif())
@@ -64,15 +73,24 @@ class Site:
     client: Client
     table: Path
 
-    def token(self, kind: str, name: str) -> dict[str, str]:
-        """The parameters with a token: none, a valid one, or one of the ways in which it may be invalid."""
+    def permission(self, kind: str, name: str) -> tuple[dict[str, str], dict[str, str]]:
+        """The parameters and headers with a token or a cookie: none, a valid one, or one that may be invalid."""
         tokens: dict[str, Callable[[], str]] = {
             "valid": lambda: self.server.token(name),
             "expired": lambda: self.server.token(name, age=1000),
             "of another file": lambda: self.server.token(f"other {name}"),
             "empty": str,
         }
-        return {"token": tokens[kind]()} if kind != "none" else {}
+        now = time.time()
+        cookies = {
+            "cookie": (name, now),
+            "expired cookie": (name, now - viewer_cookies.LIFETIME_SECONDS - 1),
+            "cookie of another file": (f"other {name}", now),
+        }
+        if kind in cookies:
+            header = viewer_cookies.headers(KEY, "", *cookies[kind], "/", is_secure=False)[0]
+            return {}, {"Cookie": header.split(";")[0]}
+        return ({"token": tokens[kind]()} if kind != "none" else {}), {}
 
 
 def comparable(response: Response) -> tuple[object, ...]:

@@ -9,9 +9,10 @@ import pytest
 
 from tests import pictures
 from tests.status_client import data
-from tests.support import RunningServer
+from tests.support import Response, RunningServer
 from tests.visibility import sites
 from tests.visibility.sites import Site, name_of
+from tests.visibility.test_reading import NAVIGATION
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,33 @@ def test_a_link_opens_a_private_file_with_a_token(site: Site) -> None:
     path = "/" + link.split("/", 3)[3]
     assert site.server.get(path).status == 403
     assert site.server.get(path, token=site.server.token(name)).body == sites.PICTURE
+
+
+def test_the_viewer_opens_for_those_who_may_read_and_its_cookie_opens_the_picture(site: Site) -> None:
+    server, tiff = site.server, pictures.tiff()
+    server.upload("secret.tif", tiff)
+    server.upload("open.tif", tiff)
+    allow(site, open_tif="yes")
+
+    def opened(name: str, headers: dict[str, str] | None = None, **query: object) -> Response:
+        return server.get("/fileget", NAVIGATION | (headers or {}), filename=name, **query)
+
+    refused = opened("secret.tif")
+    assert refused.status == 403
+    assert sites.comparable(refused) == sites.comparable(opened("missing.tif"))
+    sites.until(lambda: opened("open.tif").status == 200)
+    assert "openseadragon" in opened("open.tif").text
+    assert "set-cookie" not in opened("open.tif").headers
+    page = opened("secret.tif", token=server.token("secret.tif"))
+    assert "openseadragon" in page.text
+    cookie = {"Cookie": page.headers["set-cookie"].split(";")[0]}
+    assert opened("secret.tif", cookie, view=0).body == tiff
+    assert server.get("/static/originals/secret.tif", cookie).body == tiff
+    assert server.get("/iiif/manifest/secret.tif", cookie).status == 200
+    assert server.get("/iiif/manifest/open.tif", cookie).headers["cache-control"] == "no-cache"
+    assert server.get("/fileget", cookie, filename=name_of("unknown")).status == 403
+    server.delete("secret.tif")
+    server.delete("open.tif")
 
 
 def test_malformed_requests_and_unknown_collections_say_nothing_of_a_file(site: Site) -> None:
