@@ -125,21 +125,21 @@ class Access:
         return found
 
     def picture(self, query: Parameters, identifier: Identifier) -> Readable:
-        """Checks a request to read a picture by its identifier of IIIF.
-
-        Parameters:
-            query: one of its parameters `token` must sign the name: a manifest of several originals has one for each.
-            identifier: of the picture.
-
-        Raises:
-            Unauthorized: the request has neither a token nor a cookie, and needs one.
-            Forbidden: no token is valid, and it needs one.
-            NotFound: the collection is unknown.
-        """
+        """Checks a request to read a picture by its identifier of IIIF, as `pictures`."""
         return self.pictures(query, [identifier])[0]
 
     def pictures(self, query: Parameters, asked: Sequence[Identifier]) -> list[Readable]:
-        """Checks a request to read several pictures, all of them before any is looked up. As `picture`."""
+        """Checks a request to read several pictures, all of them before any is looked up.
+
+        Parameters:
+            query: for each name, one of its parameters `token` must sign it, if it needs one.
+            asked: the identifiers of IIIF.
+
+        Raises:
+            Unauthorized: the request has no token, and needs one.
+            Forbidden: no token is valid, and it needs one.
+            NotFound: the collection is unknown.
+        """
         decided = [self._decide(one.name, query, self._collection_dir(one), is_iiif=True) for one in asked]
         return [
             Readable(self._collections.collection_dir(identifier.collection), identifier.name, is_public)
@@ -215,8 +215,8 @@ class Access:
         """What is wrong with the tokens of a request; None if one is valid."""
         fault: BadRequest | Forbidden | None = None
         try:
-            several = query.get_all("token") if accepts_several else []
-            given = several or [query.get("token")]
+            given: list[str | None] = [*query.get_all("token")] if accepts_several else []
+            given = given or [query.get("token")]
         except BadRequest as error:
             return error
         for token in given:

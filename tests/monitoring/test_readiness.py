@@ -4,12 +4,15 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from assetstore.fixity.schedule import Verifier
 from assetstore.monitoring import readiness
 from assetstore.monitoring.health import OK, WARNING
+from assetstore.visibility.index import set_facts
+from assetstore.visibility.service import Visibility
 from tests.support import RunningServer, load_settings
 
 DAY = 86_400
@@ -25,11 +28,28 @@ def test_a_verification_that_is_late_is_a_warning(
     Verifier(originals, 30).round(threading.Event())
     originals.journal.write("UPDATE runs SET ended_ns = ?", (int((time.time() - age * DAY) * 1e9),))
     settings = dataclasses.replace(server.settings, verify_days=verify_days)
-    found = readiness.checks(settings, originals, server.context.pool)["verification"]()
+    found = readiness.checks(settings, originals, server.context.pool, None)["verification"]()
     assert (found.status, "read 1 files: no errors" in found.reason) == (status, True)
 
 
 def test_without_a_certificate_it_is_not_checked(server: RunningServer) -> None:
-    parts = readiness.checks(server.settings, server.context.originals, server.context.pool)
+    parts = readiness.checks(server.settings, server.context.originals, server.context.pool, None)
     assert "certificate" not in parts
     assert readiness._certificate(load_settings({"BASE_DIR": str(server.base)})).status == OK
+
+
+def test_reading_the_visibility_of_files_too_slowly_is_a_warning(tmp_path: Path) -> None:
+    visible = Visibility(tmp_path, 30)
+    visible.index.prepare("table")
+
+    def result(took: float) -> tuple[str, str]:
+        with visible.index.writing() as connection:
+            set_facts(connection, checked_at=str(time.time()), took=str(took), fault="", problems="[]")
+        found = readiness._visibility(visible)
+        return found.status, found.reason
+
+    assert result(29)[0] == OK
+    status, reason = result(31.4)
+    assert status == WARNING
+    assert "took 31 seconds, longer than VISIBILITY_SECONDS (30)" in reason
+    visible.close()
