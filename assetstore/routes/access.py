@@ -98,15 +98,11 @@ class Access:
             if self._is_limited and not is_link:
                 self.check_token(query, "filename")  # the token is checked before everything else
             raise
-        needs_nothing = is_link and self._visibility is None
-        is_public = needs_nothing or self._decide(name, query, self._collection_dir(query))
+        is_public = (is_link and not self.has_private_files) or self._decide(name, query, self._collection_dir(query))
         return Readable(self._collections.collection_dir(self.collection(query)), name, is_public)
 
     def linked(self, query: Parameters, collection_dir: str, name: str) -> Readable:
-        """Checks a request to read an original at /static, which requires no token unless VISIBILITY is set.
-
-        Raises NotPublic.
-        """
+        """Checks a request to read an original at /static; none is refused without VISIBILITY. Raises NotPublic."""
         is_public = self._visibility is None or self._decide(name, query, collection_dir)
         return Readable(collection_dir, name, is_public)
 
@@ -131,9 +127,7 @@ class Access:
     def pictures(self, query: Parameters, asked: Sequence[Identifier]) -> list[Readable]:
         """Checks a request to read several pictures, all of them before any is looked up.
 
-        Parameters:
-            query: for each name, one of its parameters `token` must sign it, if it needs one.
-            asked: the identifiers of IIIF.
+        If a name needs a token, one of the parameters `token` must sign it.
 
         Raises:
             Unauthorized: the request has no token, and needs one.
@@ -200,7 +194,7 @@ class Access:
         if is_open:
             return True
         if "token" not in query and is_iiif:
-            raise Unauthorized(_NO_PERMISSION if self._visibility is None else NotPublic.SENTENCE)
+            raise Unauthorized(NotPublic.SENTENCE if self.has_private_files else _NO_PERMISSION)
         if "token" not in query and self._visibility is not None:
             raise NotPublic
         refused = self._refused(error)
