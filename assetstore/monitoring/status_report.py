@@ -103,6 +103,7 @@ class Report:
             "trash_days": settings.trash_days,
             "most_upload_bytes": settings.max_upload_bytes,
             "needs_key_to_read": settings.require_key_for_get,
+            "has_viewer": settings.viewer,
             "time_tolerance": settings.time_tolerance,
         }
 
