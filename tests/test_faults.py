@@ -341,7 +341,9 @@ def test_a_kill_at_any_time_leaves_each_name_with_one_complete_version_or_none(
     shutil.rmtree(tmp_path / "a")
 
 
-@pytest.mark.parametrize("kind", ["new", "replaced", "deleted"])
+@pytest.mark.parametrize(
+    "kind", ["replaced", *(pytest.param(kind, marks=pytest.mark.acceptance) for kind in ("new", "deleted"))]
+)
 def test_a_kill_before_any_step_of_a_change_leaves_one_complete_version_or_none(tmp_path: Path, kind: str) -> None:
     stories = crash(tmp_path / "a", kind, (Moment(step=step) for step in range(1, 100)))
     assert len(stories) > 4, "so many steps each change has"

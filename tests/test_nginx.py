@@ -617,7 +617,8 @@ def test_unusual_requests_get_the_responses_of_the_server(
         for target in odd_targets():
             data = f"GET {target} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode("latin-1")
             expected, response = plain.raw(data), front.raw(data)
-            assert (response.status, response.body) == (expected.status, expected.body), target[:100]
+            bodies = (re.sub(rb"nonce=[^ >]+", b"", answer.body) for answer in (response, expected))
+            assert (response.status, next(bodies)) == (expected.status, next(bodies)), target[:100]
             assert b"SECRET" not in response.body
             for header in ("content-type", "content-disposition"):
                 assert response.headers.get(header) == expected.headers.get(header), target[:100]

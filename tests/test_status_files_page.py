@@ -166,6 +166,27 @@ def test_the_large_view_fits_the_screen_and_goes_through_all_pages(page: Browser
     press(page, Keys.ESCAPE)
 
 
+def test_a_picture_of_a_collection_opens_in_the_viewer(page: Browser) -> None:
+    page.choose("#search-collection", "KU Hérps & Co")
+    wait_for_total(page, "5 files")
+    page.type("#search", "fish-000")
+    page.until(lambda: names(page) == ["fish-000.jpg"])
+    page.script("document.querySelector('.tile').focus()")
+    press(page, Keys.ENTER)
+    page.wait_for("dialog h2", "fish-000.jpg")
+    own = page.driver.current_window_handle
+    page.click("dialog button", "Zoom")
+    [other] = page.until(lambda: set(page.driver.window_handles) - {own})
+    page.driver.switch_to.window(other)
+    try:
+        page.until(lambda: page.driver.title.startswith("fish-000.jpg"))
+        page.until(lambda: page.script("return Boolean(document.querySelector('canvas'))"))
+    finally:
+        page.driver.close()
+        page.driver.switch_to.window(own)
+    press(page, Keys.ESCAPE)
+
+
 def test_a_selection_is_downloaded_as_one_archive(page: Browser) -> None:
     page.type("#search", "fish-000")
     wait_for_total(page, "2 files")

@@ -184,7 +184,9 @@ ZOO: dict[str, tuple[Callable[[], bytes], int, str | None]] = {
 DRAWN_BY_LIBRARIES_ONLY = ("half.jpg", "half.png", "half.gif")
 
 
-@pytest.fixture(scope="module", params=["with libraries", "without libraries"])
+@pytest.fixture(
+    scope="module", params=["with libraries", pytest.param("without libraries", marks=pytest.mark.acceptance)]
+)
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     base = tmp_path_factory.mktemp("zoo") / "attachments"
     environ = {} if request.param == "with libraries" else {"PYTHONPATH": WITHOUT_LIBRARIES}

@@ -19,7 +19,7 @@ _collection_option = click.option("--collection", help="Only this collection, by
 
 @click.group()
 def pyramids() -> None:
-    """Prepares large images for zooming in advance, and removes what was prepared."""
+    """Prepares large images for zooming, and removes pyramids."""
 
 
 @pyramids.command()

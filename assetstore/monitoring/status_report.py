@@ -107,6 +107,7 @@ class Report:
             "most_upload_bytes": settings.max_upload_bytes,
             "needs_key_to_read": settings.require_key_for_get or settings.visibility is not None,
             "has_visibility": settings.visibility is not None,
+            "has_viewer": settings.viewer,
             "time_tolerance": settings.time_tolerance,
         }
 

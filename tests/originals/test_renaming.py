@@ -12,7 +12,7 @@ from assetstore.errors import BadRequest
 from assetstore.journal import events
 from assetstore.journal.events import Event, Origin
 from assetstore.names import spelled
-from assetstore.originals import point_in_time, renaming, search
+from assetstore.originals import point_in_time, renaming
 from assetstore.originals.service import Originals
 from assetstore.storage.disk import originals as disk_originals
 from tests.support import RunningServer, originals_in, run_manage
@@ -88,7 +88,7 @@ def test_a_bag_has_them_and_gives_them_names_that_clients_can_request(base: Path
     assert [contents[name] for name in BETTER] == [b"%d" % number for number in range(5)]
 
 
-def test_they_are_in_the_journal_in_searches_and_at_a_point_in_time(originals: Originals) -> None:
+def test_they_are_in_the_journal_and_at_a_point_in_time(originals: Originals) -> None:
     name = os.fsdecode(ODD[1])
     for odd in map(os.fsdecode, ODD):
         assert originals.journal.record(Event(events.ADOPTED, "", odd, size=1, time_ns=1_650_000_000 * 10**9))
@@ -99,7 +99,6 @@ def test_they_are_in_the_journal_in_searches_and_at_a_point_in_time(originals: O
     assert {past.name for past in point_in_time.existed(originals, 1_700_000_000 * 10**9)} == {
         *map(os.fsdecode, ODD), "good.txt"
     }  # fmt: skip
-    assert name in {listed.name for _, listed in search.named(originals, "fer", None).originals}
 
 
 def test_as_of_reconcile_and_the_journal_print_them(base: Path, tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ class FileView {
             element("dt", {}, "Type"), element("dd", {}, type),
             place ? [element("dt", {}, "Folder"), element("dd", {}, place)] : null),
           element("p", { class: "row actions" },
+            original.has_thumbnail && this.server.viewer(place, name)
+              ? element("button", { type: "button", click: () => this.#zoom() }, "Zoom")
+              : null,
             element("button", { type: "button", click: () => this.#download() }, "Download"),
             element("button", { type: "button", class: "danger", click: () => this.#remove() }, "Delete")),
           element("h3", {}, "Metadata"),
@@ -105,6 +108,11 @@ class FileView {
     const { place, name } = this.original;
     // The address is created now, because its token is valid only for a short time.
     element("a", { href: this.server.original(place, name), download: name }).click();
+  }
+
+  #zoom() {
+    const { place, name } = this.original;
+    window.open(this.server.viewer(place, name), "_blank", "noopener");
   }
 
   async #remove() {

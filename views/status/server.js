@@ -107,6 +107,16 @@ export class Server {
     return `fileget?${this.#reading(place, name, { downloadname: name, view: 0 })}`;
   }
 
+  /** Returns the address of the viewer for a picture, null if the server has none. */
+  viewer(place, name) {
+    if (!this.overview.has_viewer) {
+      return null;
+    }
+    const { coll } = this.#collection(place);
+    const token = this.overview.needs_key_to_read ? `?${new URLSearchParams({ token: this.token(name) })}` : "";
+    return `view/${encodeURIComponent(coll ? `${coll}/${name}` : name)}${token}`;
+  }
+
   /** Tests the key, as Specify does. */
   async testKey(base = "") {
     await this.#updateClock();

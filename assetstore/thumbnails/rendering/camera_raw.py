@@ -3,7 +3,6 @@
 If a file has no preview, or a broken one, the sensor data is developed at half its size.
 """
 
-import contextlib
 import io
 
 import numpy
@@ -32,7 +31,10 @@ def render(job: Job, limits: Limits) -> str:
     try:
         with rawpy.imread(job.source) as raw:
             pixels.check(raw.sizes.raw_width, raw.sizes.raw_height, limits)
-            pillow.save(_fitted(raw, job.size), job)
+            preview = _preview(raw)
+            if preview is None:
+                preview = Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+            pillow.save(pillow.fit(preview, job.size), job)
     except (rawpy.LibRawError, *pillow.FAULTS) as error:
         raise refusals.damaged(f"LibRaw: {error!r}") from None
     return ""
@@ -49,14 +51,6 @@ def upright_size(source: str) -> tuple[int, int]:
             return (height, width) if raw.sizes.flip in _ON_THE_SIDE else (width, height)
     except (rawpy.LibRawError, *pillow.FAULTS) as error:
         raise refusals.damaged(f"LibRaw: {error!r}") from None
-
-
-def _fitted(raw: rawpy.RawPy, size: int) -> Image.Image:
-    with contextlib.suppress(*pillow.FAULTS):  # a broken preview does not keep the sensor data from being developed
-        preview = _preview(raw)
-        if preview is not None:
-            return pillow.fit(preview, size)
-    return pillow.fit(Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True)), size)
 
 
 def _preview(raw: rawpy.RawPy) -> Image.Image | None:
