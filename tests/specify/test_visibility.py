@@ -338,7 +338,7 @@ def test_a_server_follows_the_database_and_says_how_it_is(
         end = time.monotonic() + 60
         while server.get("/fileget", filename="a.jpg").status != status:
             assert time.monotonic() < end
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     eventually(200)
     museum.publish("a.jpg", False)
