@@ -21,7 +21,9 @@ _MISSED_POLLS = 2
 
 @click.group()
 def visibility() -> None:
-    """Shows which files everyone may read (setting VISIBILITY, docs/visibility.md).
+    """Shows which files everyone may read.
+
+    The setting VISIBILITY decides; see docs/visibility.md.
 
     \b
         manage.py visibility list --state embargoed

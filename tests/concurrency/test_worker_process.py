@@ -64,7 +64,8 @@ def test_a_process_that_took_too_long_ends_with_its_children_and_leaves_nothing_
         with pytest.raises(TimeoutError):
             worker.ask({"number": 1, "child": "654.32", "sleeps": 600}, 1)
         assert not worker.is_running
-    assert sleepers("654.32") == []
+    while sleepers("654.32"):  # the kernel may take a moment to end it
+        time.sleep(0.01)
 
 
 def test_a_process_that_dies_is_started_again_for_the_next_request(worker: WorkerProcess) -> None:
