@@ -1,49 +1,23 @@
-"""A worker process that reads metadata. It opens no files: the server sends it the parts that it requests.
+"""A worker process that reads metadata (`concurrency.file_worker_loop`).
 
 Its results are `groups` and `date` (`models.Metadata`), or `error` with a traceback for the log.
 """
 
-import json
-import resource
-import signal
-import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import BinaryIO
 
+from assetstore.concurrency import file_worker_loop
 from assetstore.metadata import reading
 from assetstore.metadata.remote_file import RemoteFile
 
-#: If the server is gone, the worker exits this much later than the server would have killed it.
-_GRACE_SECONDS = 5
-
 _MEMORY_BYTES = 512 << 20
-
-#: Number of calls of a traceback to report: the last ones, because the log cuts long texts.
-_LAST_CALLS = -4
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Processes requests until the input ends.
-
-    Parameters:
-        arguments: the time limit in seconds.
-    """
-    seconds = int(arguments[0])
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    while line := source.readline():
-        signal.alarm(seconds + _GRACE_SECONDS)
-        answer = _answer(json.loads(line)["size"], source, sink)
-        sink.write(json.dumps(answer).encode() + b"\n")
-        sink.flush()
-        signal.alarm(0)
+    """Processes requests until the input ends. Parameters: the time limit in seconds."""
+    file_worker_loop.run(arguments, _MEMORY_BYTES, _examine)
 
 
-def _answer(size: int, source: BinaryIO, sink: BinaryIO) -> dict[str, object]:
-    try:
-        return asdict(reading.read(RemoteFile(size, source, sink)))
-    except Exception:  # noqa: BLE001 - the worker continues with the next file; the traceback goes to the log
-        return {"error": traceback.format_exc(limit=_LAST_CALLS)}
+def _examine(size: int, source: BinaryIO, sink: BinaryIO) -> dict[str, object]:
+    return asdict(reading.read(RemoteFile(size, source, sink)))
