@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from assetstore.errors import JournalLocked, ReadOnly, StorageFault
+from assetstore.files import sqlite_files
 from assetstore.files.private_folders import make_private_folder
 from assetstore.journal import preallocate
 from assetstore.names import PRIVATE_FOLDER
@@ -192,7 +193,7 @@ class Database:
 
     def _opened(self) -> sqlite3.Connection:
         """The open database. It is reopened in a child process, and if the file was deleted."""
-        inode = _inode(self._path)
+        inode = sqlite_files.inode(self._path)
         if self._connection is not None and inode and self._opened_as == (os.getpid(), inode):
             return self._connection
         if self._connection is not None and self._opened_as[0] == os.getpid():
@@ -204,7 +205,7 @@ class Database:
         try:
             _lock_soon(descriptor)
             self._connection = self._open()
-            self._opened_as = (os.getpid(), _inode(self._path))
+            self._opened_as = (os.getpid(), sqlite_files.inode(self._path))
         finally:
             os.close(descriptor)
         return self._connection
@@ -212,7 +213,7 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if not self._path.exists():
             # The write-ahead log of a deleted database must not be applied to the new one.
-            _remove_logs(self._path)
+            sqlite_files.remove_logs(self._path)
         try:
             connection = _connect(self._path)
             if self._is_suspect and not _is_intact(connection):
@@ -227,7 +228,7 @@ class Database:
         self._is_suspect = False
         _log.error("the journal is damaged; it was renamed to %s, and a new one is created", aside.name)
         os.rename(self._path, aside)
-        _remove_logs(self._path)
+        sqlite_files.remove_logs(self._path)
         return _connect(self._path)
 
     @contextlib.contextmanager
@@ -323,15 +324,3 @@ def _is_intact(connection: sqlite3.Connection) -> bool:
         return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
     except sqlite3.DatabaseError:
         return False
-
-
-def _inode(path: Path) -> int:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return 0
-
-
-def _remove_logs(path: Path) -> None:
-    for ending in ("-wal", "-shm"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)

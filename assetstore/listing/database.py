@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from assetstore.errors import StorageFault
+from assetstore.files import sqlite_files
 from assetstore.files.private_folders import make_private_folder
 from assetstore.journal import preallocate
 from assetstore.names import PRIVATE_FOLDER
@@ -148,12 +149,12 @@ class IndexDatabase:
 
     def _prepare(self) -> None:
         """Creates the index if it was deleted, and opens the connection that stays open."""
-        if self._open is not None and self._opened_as == (os.getpid(), _inode(self._path)):
+        if self._open is not None and self._opened_as == (os.getpid(), sqlite_files.inode(self._path)):
             return
         self._close()
         self._make_folder()
         if not self._path.exists():
-            _remove_logs(self._path)  # the log of a deleted index must not be applied to the new one
+            sqlite_files.remove_logs(self._path)  # the log of a deleted index must not be applied to the new one
         self._remove_other_version()
         connection = _connected(self._path, PATIENT_SECONDS)
         try:
@@ -164,7 +165,7 @@ class IndexDatabase:
         except BaseException:
             connection.close()
             raise
-        self._open, self._opened_as = connection, (os.getpid(), _inode(self._path))
+        self._open, self._opened_as = connection, (os.getpid(), sqlite_files.inode(self._path))
 
     def _make_folder(self) -> None:
         if self._temporary is not None:
@@ -185,14 +186,14 @@ class IndexDatabase:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in {0, _VERSION}:
             self._path.unlink(missing_ok=True)
-            _remove_logs(self._path)
+            sqlite_files.remove_logs(self._path)
 
     def _remove(self, error: sqlite3.DatabaseError) -> None:
         _log.error("the list of files is damaged, and is being made again: %s", error)
         with self._lock:
             self._close()
             self._path.unlink(missing_ok=True)
-            _remove_logs(self._path)
+            sqlite_files.remove_logs(self._path)
 
 
 def is_busy(error: sqlite3.OperationalError) -> bool:
@@ -216,15 +217,3 @@ def _connected(path: Path, seconds: float) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return connection
-
-
-def _inode(path: Path) -> int:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return 0
-
-
-def _remove_logs(path: Path) -> None:
-    for ending in ("-wal", "-shm"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from assetstore.errors import ReadOnly, StorageFault
+from assetstore.files import sqlite_files
 from assetstore.files.private_folders import make_private_folder, private_folder
 from assetstore.journal import preallocate
 from assetstore.visibility.models import PUBLIC
@@ -106,7 +107,7 @@ class Index:
     def reading(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[Iterator[tuple[Any, ...]]]:
         """Yields the rows of a long query, on a separate connection. Raises StorageFault."""
         with _faults(self._path):
-            if _inode(self._path) == 0:
+            if sqlite_files.inode(self._path) == 0:
                 yield iter(())
                 return
             with contextlib.closing(_reader(self._path)) as connection:
@@ -157,7 +158,7 @@ class Index:
 
     def _opened(self) -> sqlite3.Connection | None:
         """The connection for reading; opened again in a child process, and if the file was deleted or replaced."""
-        inode = _inode(self._path)
+        inode = sqlite_files.inode(self._path)
         if self._connection is not None and inode and self._opened_as == (os.getpid(), inode):
             return self._connection
         if self._connection is not None and self._opened_as[0] == os.getpid():
@@ -215,10 +216,3 @@ def _faults(path: Path) -> Iterator[None]:
 def _remove(path: Path) -> None:
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
-
-
-def _inode(path: Path) -> int:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return 0

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from assetstore.errors import JournalLocked, StorageFault
+from assetstore.files import sqlite_files
 from assetstore.journal import database, events
 from assetstore.journal.events import Event
 from assetstore.journal.journal import Journal
@@ -489,7 +490,7 @@ def test_processes_that_recreate_a_removed_folder_do_not_share_a_write_ahead_log
     other, far_end = context.Pipe()
     process = context.Process(target=record_when_told, args=(tmp_path, far_end))
     process.start()
-    remove_logs = database._remove_logs
+    remove_logs = sqlite_files.remove_logs
 
     def lose_all_first(path: Path) -> None:
         monkeypatch.undo()
@@ -498,7 +499,7 @@ def test_processes_that_recreate_a_removed_folder_do_not_share_a_write_ahead_log
         other.poll(3)  # unless it has to wait for us
         remove_logs(path)
 
-    monkeypatch.setattr(database, "_remove_logs", lose_all_first)
+    monkeypatch.setattr(sqlite_files, "remove_logs", lose_all_first)
     journal.record(Event(events.STORED, "", "mine 1"))
     assert other.recv() is True
     for name in ("other 2", "other 3", ""):
