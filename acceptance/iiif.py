@@ -32,7 +32,7 @@ from urllib.parse import quote
 import pyvips
 
 from tests import pictures
-from tests.support import Client, free_port
+from tests.support import Client, Response, free_port
 from tests.test_live import running
 
 #: What the validator calls its image; the server requires an extension.
@@ -153,8 +153,8 @@ def hostile_addresses(client: Client, number: int, seed: int) -> bool:
         is_fault = answer.status >= 500 and answer.status != 503
         return f"{answer.status} {path[:200]}" if is_fault or b"root:" in answer.body or not _has_reason(answer) else ""
 
-    def _has_reason(answer: object) -> bool:
-        return answer.status < 400 or answer.text.strip().endswith((".", "?", ")"))  # type: ignore[attr-defined]
+    def _has_reason(answer: Response) -> bool:
+        return answer.status < 400 or answer.text.strip().endswith((".", "?", ")"))
 
     with ThreadPoolExecutor(16) as threads:
         wrong = [text for text in threads.map(ask, addresses) if text]

@@ -30,7 +30,7 @@ def is_running(process: int) -> bool:
         return False
 
 
-def sleepers(seconds: str) -> list[int]:
+def processes_of_sleep(seconds: str) -> list[int]:
     """The processes `sleep SECONDS`."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -64,7 +64,7 @@ def test_a_process_that_took_too_long_ends_with_its_children_and_leaves_nothing_
         with pytest.raises(TimeoutError):
             worker.ask({"number": 1, "child": "654.32", "sleeps": 600}, 1)
         assert not worker.is_running
-    while sleepers("654.32"):  # the kernel may take a moment to end it
+    while processes_of_sleep("654.32"):  # the kernel may take a moment to end it
         time.sleep(0.01)
 
 
