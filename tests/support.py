@@ -6,6 +6,7 @@ import http.client
 import json
 import multiprocessing
 import os
+import secrets
 import socket
 import subprocess
 import threading
@@ -258,19 +259,20 @@ class GranianServer(Client):
 
 
 def free_port() -> int:
-    """Returns a port that is not in use."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    """Returns a port that is not in use, below those that Linux gives to programs that ask for any port."""
+    while True:
+        port = secrets.choice(range(20_000, 32_000))
+        with socket.socket() as taken, contextlib.suppress(OSError):
+            taken.bind(("127.0.0.1", port))
+            return port
 
 
 def two_free_ports() -> tuple[int, int]:
     """Returns two different ports that are not in use."""
-    with socket.socket() as one, socket.socket() as other:
-        for taken in (one, other):
-            taken.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+    first = second = free_port()
+    while second == first:
+        second = free_port()
+    return first, second
 
 
 def is_of_this_run(timestamp: float) -> bool:

@@ -71,6 +71,8 @@ def test_the_state_tells_how_far_it_is(server: RunningServer) -> None:
             time.sleep(0.01)
         assert stage(server, "a.tif") is Stage.WAITING
         progress = server.context.images.pyramids.store.progress("", "a.tif", 1)
+        while not progress.parent.exists():  # created just before it waits for a worker
+            time.sleep(0.01)
         progress.write_text("42")
         assert server.context.images.state("", "a.tif", 1, client="test").progress == 0.42
         assert server.get("/iiif/state/a.tif").text == '{"state": "being made", "progress": 0.42}'
