@@ -131,7 +131,7 @@ def _restore(installation: Installation, entry: TrashEntry, replace: bool, dry_r
         return "not restored, an original with this name exists (see --replace)", False
     if dry_run:
         return "would be restored", True
-    installation.originals.restore(entry, COMMAND)
+    installation.originals.restore(entry, COMMAND, may_replace=replace)
     installation.thumbnails.discard(entry.collection_dir, entry.name)
     return "restored", True
 

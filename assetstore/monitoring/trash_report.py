@@ -84,12 +84,10 @@ class TrashReport:
             OutOfSpace, StorageFault: see `Originals.restore`.
         """
         entry = self._entry(query)
-        if self._originals.exists(entry.collection_dir, entry.name):
-            if not self._originals.keeps_trash:
-                raise BadRequest("A file with this name exists, and without a trash (TRASH_DAYS) it would be lost.")
-            if query.get("replace") != "yes":
-                raise BadRequest("A file with this name exists already.")
-        self._originals.restore(entry, origin)
+        keeps_trash = self._originals.keeps_trash
+        if not keeps_trash and self._originals.exists(entry.collection_dir, entry.name):
+            raise BadRequest("A file with this name exists, and without a trash (TRASH_DAYS) it would be lost.")
+        self._originals.restore(entry, origin, may_replace=keeps_trash and query.get("replace") == "yes")
         self._discard(entry)
         return entry
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from assetstore.errors import AssetError, NotFound, StorageFault, Unsynced
+from assetstore.errors import AssetError, BadRequest, NotFound, StorageFault, Unsynced
 from assetstore.journal import events
 from assetstore.journal.events import Event, Origin
 from assetstore.journal.journal import Journal
@@ -87,12 +87,22 @@ class Originals:
             raise doubt
         return existed
 
-    def restore(self, entry: TrashEntry, origin: Origin) -> bool:
+    def restore(self, entry: TrashEntry, origin: Origin, *, may_replace: bool = True) -> bool:
         """Restores an entry of the trash; True if it replaced an original, which is moved to the trash.
 
-        Raises NotFound (the entry does not exist), OutOfSpace, StorageFault.
+        Parameters:
+            entry: what to restore.
+            origin: the source of the request.
+            may_replace: whether to replace an original of this name. Others may upload one at any time.
+
+        Raises:
+            NotFound: the entry does not exist.
+            BadRequest: there is an original that may not be replaced.
+            OutOfSpace, StorageFault: it cannot be restored.
         """
         with self.storage.locked_original(entry.collection_dir, entry.name):
+            if not may_replace and self.exists(entry.collection_dir, entry.name):
+                raise BadRequest("A file with this name exists already.")
             sha256 = self.sha256_of(entry)
             replaces, doubt = _made(lambda: self.trash_storage.restore(entry, self.keeps_trash))
             self._record(events.RESTORED, entry.collection_dir, entry.name, origin, entry.size, sha256)

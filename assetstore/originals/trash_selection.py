@@ -214,7 +214,7 @@ def _restore(  # noqa: PLR0917 - the parameters of `restore`
         if not replaces and originals.exists(entry.collection_dir, entry.name):
             outcome.skipped += 1
             return
-        did_replace = originals.restore(entry, origin)
+        did_replace = originals.restore(entry, origin, may_replace=replaces)
     except Unsynced as error:
         did_replace = error.replaces
         outcome.failed.append((entry.name, error.public))

@@ -102,13 +102,8 @@ class StatusFiles:
             entry = entries.get((collection_dir, identifier))
             if entry is None:
                 raise NotFound("The file is no longer in the trash.")
-            try:
-                self._originals.storage.version(collection_dir, entry.name)
-            except NotFound:
-                self._originals.restore(entry, origin)
-                self._thumbnails.discard(collection_dir, entry.name)
-            else:
-                raise BadRequest("A file with this name exists already.")
+            self._originals.restore(entry, origin, may_replace=False)
+            self._thumbnails.discard(collection_dir, entry.name)
 
         restored, failed = self._each(pairs, restore_one)
         return _json({"restored": len(restored), "failed": failed})

@@ -155,7 +155,7 @@ class Repair:
             return "not restored, a file with this name exists now", False
         if self._dry_run:
             return "would be restored", True
-        self._originals.restore(entry, self._origin)
+        self._originals.restore(entry, self._origin, may_replace=False)
         return "restored", True
 
     def _version(self, step: Step) -> Version | None:

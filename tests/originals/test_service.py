@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from assetstore.errors import AssetError, NotFound, StorageFault, Unsynced
+from assetstore.errors import AssetError, BadRequest, NotFound, StorageFault, Unsynced
 from assetstore.journal import events
 from assetstore.journal.events import Event, Origin
 from assetstore.journal.journal import Journal
@@ -332,6 +332,18 @@ def agree(originals: Originals, path: Path) -> None:
     assert latest is not None
     assert (latest.operation in events.PRESENT) is path.exists()
     assert latest.sha256 == sha256(path.read_bytes()) if path.exists() else True
+
+
+def test_an_original_that_was_uploaded_meanwhile_is_not_replaced_by_a_restore(originals: Originals) -> None:
+    put(originals, "a", b"old")
+    originals.delete("", "a", ORIGIN)
+    (entry,) = originals.trash()
+    put(originals, "a", b"new")
+    with pytest.raises(BadRequest, match="exists already"):
+        originals.restore(entry, ORIGIN, may_replace=False)
+    assert [found.identifier for found in originals.trash()] == [entry.identifier]
+    originals.delete("", "a", ORIGIN)
+    assert originals.restore(entry, ORIGIN, may_replace=False) is False
 
 
 def test_an_entry_is_restored_or_purged_only_once(originals: Originals) -> None:
