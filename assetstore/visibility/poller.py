@@ -94,6 +94,8 @@ class Poller:
                 shown = json.dumps(problems[:_MOST_PROBLEMS])
                 took = str(time.monotonic() - began)
                 set_facts(connection, **facts, checked_at=str(now), took=took, fault="", problems=shown)
+        except StorageFault:
+            raise  # of the index: no source raises it
         except AssetError as error:
             self._note(error)
             with self._index.writing() as connection:

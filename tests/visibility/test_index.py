@@ -1,6 +1,8 @@
 """The index, and the polls of a table: when files change their state, and what a lost or damaged index means."""
 
+import contextlib
 import datetime
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +137,27 @@ def test_a_damaged_index_is_built_again(store: Store, caplog: pytest.LogCaptureF
     store.poller.round()
     store.poller.round()
     assert store.visible.is_public("1.jpg")
+
+
+def test_an_index_of_which_only_the_records_are_damaged_is_built_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("a.jpg,yes,")
+    store.poll()
+    store.visible.close()
+    with contextlib.closing(sqlite3.connect(store.file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [size] = connection.execute("PRAGMA page_size").fetchone()
+        [number] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'records'").fetchone()
+    with open(store.file, "r+b") as file:
+        file.seek(size * (number - 1))
+        file.write(b"\xff" * size)
+    store.write("a.jpg,no,")
+    monkeypatch.setattr(store.poller, "_is_due", lambda _now: True)
+    for _ in range(2):
+        store.poller.round()
+    assert not store.visible.status().fault
+    assert not store.visible.is_public("a.jpg")
 
 
 def test_an_index_of_another_source_is_worth_nothing(store: Store, tmp_path: Path) -> None:
