@@ -198,7 +198,8 @@ def open_images(
     storage = originals.storage
     pyramids = Pyramids(storage, storage.pyramids(settings.pyramid_bytes), pool)
     waiting = ElasticLimit(settings.limits.thumbnail_waiters, waiters)
-    return Images(storage, pyramids, pool, settings.can_thumbnail, waiting)
+    secret = server_key.derived(settings.key, "entity tags")
+    return Images(storage, pyramids, pool, settings.can_thumbnail, waiting, secret)
 
 
 def open_store(settings: Settings, folder: Path) -> AppContext:

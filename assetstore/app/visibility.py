@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Mapping
 
+from assetstore.auth import server_key
 from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.periodic_task import PeriodicTask
 from assetstore.config.loading import FILE, SPECIFY, Settings, SettingsError
@@ -75,4 +76,5 @@ def open_location_safe(settings: Settings, waiting: ElasticLimit) -> LocationSaf
         return None
     with contextlib.suppress(OSError):  # its disk may be read-only
         sweep_locks(private_folder(settings.base_dir))
-    return LocationSafe(settings.base_dir, settings.limits.location_safe_bytes, waiting)
+    secret = server_key.derived(settings.key, "entity tags")
+    return LocationSafe(settings.base_dir, settings.limits.location_safe_bytes, waiting, secret)

@@ -5,9 +5,11 @@ It is stored in a private file in the attachment folder, so that it moves with t
 """
 
 import errno
+import hmac
 import os
 import secrets
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from assetstore.errors import StorageFault
@@ -68,3 +70,8 @@ def _read(path: Path) -> str:
     if not key:
         raise StorageFault("The server's own key is empty.", f"{path} is empty; delete it to get a new key")
     return key
+
+
+def derived(keys: Sequence[str] | None, purpose: str) -> bytes:
+    """Returns a secret of 32 bytes for a purpose, derived from the first attachment key; without a key, it is known."""
+    return hmac.digest((keys[0] if keys else "").encode(), purpose.encode(), "sha256")

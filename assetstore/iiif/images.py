@@ -98,16 +98,20 @@ class Images:
         pool: renders parts.
         types: the media types of pictures (CAN_THUMBNAIL).
         waiting: how many requests may wait at the same time.
+        secret: the key of the entity tags of parts, of at most 64 bytes. The tag of an original in a bucket may contain
+            its checksum, by which a guess of its metadata could be checked.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the parts of the service
         self,
         storage: OriginalReader,
         pyramids: Pyramids,
         pool: RenderPool,
         types: frozenset[str],
         waiting: ElasticLimit,
+        secret: bytes,
     ) -> None:
+        self._secret = secret
         self._storage = storage
         self.pyramids = pyramids
         self._pool = pool
@@ -156,7 +160,7 @@ class Images:
         """Returns the strong entity tag of a part: it differs whenever the bytes may differ."""
         size = (picture.page(page).width, picture.page(page).height)
         identity = "\0".join((picture.version.etag, str(page), parameters.canonical(3, part, size), __version__))
-        return text_etag(identity)
+        return text_etag(identity, self._secret)
 
     def part(self, collection_dir: str, name: str, picture: Picture, page: int, part: Part, *, client: str) -> bytes:
         """Returns a part of a page, encoded in its format.
@@ -215,25 +219,38 @@ class Images:
         with self._storage.local_original(collection_dir, name) as source, uncached.temporary() as new:
             render(PagesJob(str(source), str(new.path), format.decoder))
             pages = tuple(Page(*page) for page in json.loads(new.path.read_bytes()))
+        self._check_unchanged(collection_dir, name, version)
         return Picture(version, pages, format.decoder)
+
+    def _check_unchanged(self, collection_dir: str, name: str, version: Version) -> None:
+        """Raises Unavailable: the original was replaced while it was read, so the result may be of either version."""
+        if self._storage.version(collection_dir, name) != version:
+            raise busy("the original was replaced")
 
     def _render(self, wanted: "_Wanted") -> bytes:
         source, page = wanted.source, wanted.page
         for attempt in range(_ATTEMPTS):
             pyramid = self._pyramid(wanted, page)
             try:
-                if pyramid is not None:
-                    return self._rendered_from(pyramid, PYRAMID, wanted)
-                with self._storage.local_original(source.collection_dir, source.name) as original:
-                    return self._rendered_from(original, source.decoder, wanted)
+                data = self._rendered_once(pyramid, wanted)
             except AssetError as error:
-                if self._storage.version(source.collection_dir, source.name) != source.version:
-                    raise busy("the original was replaced") from None
+                self._check_unchanged(source.collection_dir, source.name, source.version)
                 if pyramid is None and isinstance(error, Unrenderable):
                     page = dataclasses.replace(page, needs_pyramid=True)  # other engines may be able to read it
                 elif pyramid is None or pyramid.exists() or attempt + 1 == _ATTEMPTS:
                     raise
+            else:
+                self._check_unchanged(source.collection_dir, source.name, source.version)
+                return data
         raise busy(f"the pyramid of {source.name!r} was removed again and again")
+
+    def _rendered_once(self, pyramid: Path | None, wanted: "_Wanted") -> bytes:
+        """The part, from the pyramid or else from the original."""
+        if pyramid is not None:
+            return self._rendered_from(pyramid, PYRAMID, wanted)
+        source = wanted.source
+        with self._storage.local_original(source.collection_dir, source.name) as original:
+            return self._rendered_from(original, source.decoder, wanted)
 
     def _pyramid(self, wanted: "_Wanted", page: Page) -> Path | None:
         """The pyramid from which to render a part, None if the original is quick enough. Raises as `part`."""
@@ -285,6 +302,6 @@ def _is_far(version: Version) -> bool:
     return bool(version.content) and version.size > _SMALL_FILE
 
 
-def text_etag(text: str) -> str:
-    """Returns a strong entity tag for everything that is determined by a text."""
-    return f'"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"'
+def text_etag(text: str, secret: bytes = b"") -> str:
+    """Returns a strong entity tag for everything that is determined by a text and a secret."""
+    return f'"{hashlib.blake2b(text.encode(), key=secret, digest_size=16).hexdigest()}"'

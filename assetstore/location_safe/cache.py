@@ -10,6 +10,7 @@ SQLite uses its own locks.
 
 import contextlib
 import functools
+import hashlib
 import logging
 import sqlite3
 import threading
@@ -31,7 +32,7 @@ CREATE TABLE IF NOT EXISTS copies (
     place TEXT NOT NULL,           -- folder of the collection below the store
     name TEXT NOT NULL,            -- store name
     version TEXT NOT NULL,         -- of the original and of the rules
-    recipe BLOB,                   -- NULL: there is no safe copy
+    recipe BLOB,                   -- NULL: there is no safe copy; it begins with its checksum
     used INTEGER NOT NULL,         -- seconds since 1970
     PRIMARY KEY (place, name)
 );
@@ -46,6 +47,8 @@ _USE_SECONDS, _LOG_SECONDS = 24 * 3600, 60
 
 #: If the limit is reached, one of this number of entries is removed.
 _SHARE_REMOVED = 16
+
+_CHECKSUM_BYTES = 16
 
 
 class RecipeCache:
@@ -65,12 +68,17 @@ class RecipeCache:
 
     def get(self, place: str, name: str, version: str) -> tuple[bytes | None] | None:
         """Returns the recipe of this version, as a tuple with None if there is no safe copy; None if it is missing."""
-        return self._run(functools.partial(_get, place, name, version))
+        row = self._run(functools.partial(_get, place, name, version))
+        if row is None or row[0] is None:
+            return row
+        checksum, recipe = row[0][:_CHECKSUM_BYTES], row[0][_CHECKSUM_BYTES:]
+        return (recipe,) if checksum == _checksum(recipe) else None  # a power failure may damage it
 
     def put(self, place: str, name: str, version: str, recipe: bytes | None) -> None:
         """Adds or replaces the entry of an original, unless it would take most of the space."""
         if recipe is None or len(recipe) <= self._most_bytes // _SHARE_REMOVED:
-            self._run(functools.partial(_put, (place, name, version, recipe, int(time.time())), self._most_bytes))
+            stored = None if recipe is None else _checksum(recipe) + recipe
+            self._run(functools.partial(_put, (place, name, version, stored, int(time.time())), self._most_bytes))
 
     def discard(self, place: str, name: str) -> None:
         """Removes the entry of an original."""
@@ -121,6 +129,10 @@ class RecipeCache:
             folder = make_private_folder(self._base, _FOLDER)
             for path in folder.glob(f"{_FILE}*"):
                 path.unlink()
+
+
+def _checksum(recipe: bytes) -> bytes:
+    return hashlib.blake2b(recipe, digest_size=_CHECKSUM_BYTES).digest()
 
 
 def _get(place: str, name: str, version: str, connection: sqlite3.Connection) -> tuple[bytes | None] | None:

@@ -8,7 +8,13 @@ _CLEANED = frozenset((formats.JPEG, formats.TIFF, formats.HEIC, formats.AVIF, fo
 
 #: Sound may be in the same containers as video: MP4 and QuickTime, Matroska, Ogg, ASF.
 _CONTAINERS = (b"\x1aE\xdf\xa3", b"OggS", b"0&\xb2u\x8ef\xcf\x11")
-_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"JXL ", b"jP  ")
+
+#: The brands of MP4 that contain only sound.
+_SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
+
+#: MPEG transport streams: this byte begins each packet, in cameras' files after four others. It is also the letter G.
+_SYNC, _PACKETS, _LEAST_PACKETS = 0x47, ((0, 188), (4, 192)), 4
 
 #: Videos (MPEG, Flash), and camera RAW that has no thumbnails: all variants of TIFF, Sigma, Minolta.
 _OTHERS = (b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV", b"II", b"MM", b"FOVb", b"\0MRM")
@@ -36,9 +42,19 @@ def kind(name: str, head: bytes) -> Kind:
         return Kind.COPY
     if format is formats.PDF:
         return Kind.AS_IT_IS
-    if format is not None or media_type.startswith(("image/", "video/")):
-        return Kind.NOTHING
+    is_picture = format is not None or media_type.startswith(("image/", "video/"))
+    return Kind.NOTHING if is_picture or _may_be_video(head, media_type) else Kind.AS_IT_IS
+
+
+def _may_be_video(head: bytes, media_type: str) -> bool:
+    if head[4:8] in _BOXES and head[8:12] not in _SOUND_BRANDS:
+        return True
     if head.startswith(_CONTAINERS) or head[4:8] in _BOXES:
-        return Kind.AS_IT_IS if media_type.startswith("audio/") else Kind.NOTHING
+        return not media_type.startswith("audio/")
     is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
-    return Kind.NOTHING if is_avi or head.startswith(_OTHERS) else Kind.AS_IT_IS
+    return is_avi or _is_transport_stream(head) or head.startswith(_OTHERS)
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    starts = (head[first::length] for first, length in _PACKETS)
+    return any(len(found) >= _LEAST_PACKETS and set(found) == {_SYNC} for found in starts)

@@ -96,10 +96,13 @@ class LocationSafe:
         base: BASE_DIR, for locks and the cache.
         most_bytes: the limit of the cache.
         waiting: how many requests may wait for workers, in this service and others that share the limit.
+        secret: the key of entity tags, of at most 64 bytes. The tag of an original in a bucket may contain its
+            checksum, by which a guess of what was removed could be checked.
     """
 
-    def __init__(self, base: Path, most_bytes: int, waiting: ElasticLimit) -> None:
+    def __init__(self, base: Path, most_bytes: int, waiting: ElasticLimit, secret: bytes) -> None:
         self._base = base
+        self._secret = secret
         self._cache = RecipeCache(base, most_bytes)
         self._workers = FileWorkers("assetstore.location_safe.worker", _TIMEOUT_SECONDS, _WORKERS, waiting, _SENTENCES)
         self._flights: SingleFlight[_Outcome] = SingleFlight()
@@ -107,7 +110,7 @@ class LocationSafe:
         self._recent: cachetools.LRUCache[_Key, _Outcome] = cachetools.LRUCache(_MEMORY_BYTES, lambda one: one.size)
 
     def open(self, opened: Callable[[], StoredFile], collection_dir: str, name: str, client: str) -> StoredFile:
-        """Opens what a request without a token gets: the copy, or the original if it is of a kind without locations.
+        """Opens what a request without a token gets: the copy, or the original if it is of another kind (`kinds.py`).
 
         Parameters:
             opened: opens the original.
@@ -128,7 +131,7 @@ class LocationSafe:
             outcome = None if kind is Kind.NOTHING else self._outcome(original, collection_dir, name, client)
             if outcome is None or outcome.recipe is None:
                 raise NotPublic(_NOT_SAFE, f"{name!r} cannot be cleaned for certain")
-            return _copy(original, outcome.recipe, outcome.digest)
+            return self._copy(original, outcome.recipe, outcome.digest)
         except BaseException:
             original.file.close()
             raise
@@ -181,21 +184,21 @@ class LocationSafe:
         row = self._cache.get(*key)
         return None if row is None else self._remember(key, row[0])
 
+    def _copy(self, original: StoredFile, recipe: Recipe, digest: str) -> SafeCopy:
+        def read_part(offset: int, length: int) -> bytes:
+            original.file.seek(offset)
+            return original.file.read(length)
+
+        file = RecipeFile(recipe, read_part, original.file)
+        old = original.version
+        # The tag differs from that of the original, and whenever the copy may differ.
+        tag = hashlib.blake2b(f"{old.etag}\0{digest}".encode(), key=self._secret, digest_size=16).hexdigest()
+        version = Version(recipe.size, old.modified_ns, old.changed_ns, f'"{tag}"')
+        return SafeCopy(cast(BinaryIO, file), version, original=original, recipe=recipe)
+
     def _remember(self, key: _Key, stored: bytes | None) -> _Outcome:
         digest = hashlib.blake2b(stored or b"", digest_size=12).hexdigest()
         outcome = _Outcome(None if stored is None else loaded(stored), digest, 1024 + 4 * len(stored or b""))
         with self._lock, contextlib.suppress(ValueError):  # too large
             self._recent[key] = outcome
         return outcome
-
-
-def _copy(original: StoredFile, recipe: Recipe, digest: str) -> SafeCopy:
-    def read_part(offset: int, length: int) -> bytes:
-        original.file.seek(offset)
-        return original.file.read(length)
-
-    file = RecipeFile(recipe, read_part, original.file)
-    old = original.version
-    # The tag differs from that of the original, and whenever the copy may differ.
-    version = Version(recipe.size, old.modified_ns, old.changed_ns, f'"{old.etag.strip(chr(34))}-{digest}"')
-    return SafeCopy(cast(BinaryIO, file), version, original=original, recipe=recipe)

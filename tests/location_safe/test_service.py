@@ -41,7 +41,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def copies(base: Path) -> Iterator[Counted]:
-    with contextlib.closing(Counted(base, 1 << 20, ElasticLimit(64))) as opened:
+    with contextlib.closing(Counted(base, 1 << 20, ElasticLimit(64), b"secret")) as opened:
         yield opened
 
 
@@ -56,10 +56,11 @@ def test_a_recipe_is_made_once_for_each_version_also_after_a_restart(copies: Cou
     assert (copy, etag) == read(copies)
     assert b"GPS" not in copy
     assert zoo.pixels(copy) == zoo.pixels(PHOTO)
-    assert etag.startswith('"1-')
+    with contextlib.closing(Counted(base, 1 << 20, ElasticLimit(64), b"another secret")) as another:
+        assert read(another)[1] != etag, "nobody can compute it from a guess of the original"
     other, other_etag = read(copies, zoo.made()["comment.jpg"], etag='"2"')
     assert (copies.made, other == copy, other_etag == etag) == (2, False, False)
-    with contextlib.closing(Counted(base, 1 << 20, ElasticLimit(64))) as restarted:
+    with contextlib.closing(Counted(base, 1 << 20, ElasticLimit(64), b"secret")) as restarted:
         assert read(restarted, zoo.made()["comment.jpg"], etag='"2"') == (other, other_etag)
         assert restarted.made == 0
         restarted.discard("", NAME)
@@ -97,6 +98,17 @@ def test_a_damaged_or_missing_cache_only_costs_time(copies: Counted, base: Path)
     copies._recent.clear()
     assert read(copies) == first
     assert copies.made == 2
+
+
+def test_a_damaged_recipe_is_made_again(copies: Counted, base: Path) -> None:
+    first = read(copies)
+    for damage in ("zeroblob(length(recipe))", "substr(recipe, 1, length(recipe) - 1)", "zeroblob(0)"):
+        database = sqlite3.connect(base / ".asset-server/location-safe/copies.sqlite")
+        with contextlib.closing(database), database:
+            database.execute(f"UPDATE copies SET recipe = {damage}")
+        copies._recent.clear()
+        assert read(copies) == first
+    assert copies.made == 4
 
 
 def test_the_least_recently_used_recipes_are_removed_when_the_limit_is_reached(base: Path) -> None:
@@ -137,6 +149,10 @@ def test_a_cache_that_another_program_has_locked_is_not_waited_for(copies: Count
         ("a.dat", b"\x1aE\xdf\xa3", Kind.NOTHING),
         ("a.dat", b"IIRO\x08\0\0\0", Kind.NOTHING),
         ("a.m4a", b"\0\0\0\x18ftypM4A ", Kind.AS_IT_IS),
+        ("a.m4a", b"\0\0\0\x18ftypmp42", Kind.NOTHING),
+        ("a.m4a", b"\0\0\0\x18moov", Kind.NOTHING),
+        ("a.dat", (b"\x47" + bytes(187)) * 5, Kind.NOTHING),
+        ("a.dat", (bytes(4) + b"\x47" + bytes(187)) * 5, Kind.NOTHING),
         ("a.ogg", b"OggS", Kind.AS_IT_IS),
         ("a.wav", b"RIFF\0\0\0\0WAVE", Kind.AS_IT_IS),
         ("a.pdf", b"%PDF-1.7", Kind.AS_IT_IS),
