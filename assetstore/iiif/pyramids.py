@@ -180,7 +180,11 @@ class Pyramids:
             if not self._waiting.acquire(client):
                 raise Unavailable("The server is preparing many images; please try again soon.", retry_after=10)
             future = self._under_way[source.key] = Future()
-        threading.Thread(target=self._run, args=(source, client, future), name="pyramid", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(source, client, future), name="pyramid", daemon=True).start()
+        except RuntimeError as error:  # the limit of threads is reached
+            busy = Unavailable("The server is busy; please try again soon.", str(error), retry_after=10)
+            self._end(source, client, future, busy)
         return future
 
     def _run(self, source: PageSource, client: str, future: "Future[None]") -> None:
@@ -191,16 +195,22 @@ class Pyramids:
                 self._pool.lend(client) as render,
             ):
                 self._make(source, render)
-            future.set_result(None)
         except Unrenderable as failure:
             self._failures.remember(_failure_key(source), failure)
-            future.set_exception(failure)
+            self._end(source, client, future, failure)
         except BaseException as error:  # noqa: BLE001 - raised again in the waiting threads
+            self._end(source, client, future, error)
+        else:
+            self._end(source, client, future, None)
+
+    def _end(self, source: PageSource, client: str, future: "Future[None]", error: BaseException | None) -> None:
+        with self._lock:
+            del self._under_way[source.key]
+        self._waiting.release(client)
+        if error is None:
+            future.set_result(None)
+        else:
             future.set_exception(error)
-        finally:
-            with self._lock:
-                del self._under_way[source.key]
-            self._waiting.release(client)
 
     @contextlib.contextmanager
     def _turn(self, client: str, *, background: bool) -> Iterator[None]:

@@ -79,7 +79,7 @@ class IndexDatabase:
 
     def __init__(self, base: Path) -> None:
         self._base = base
-        self._path = base / PRIVATE_FOLDER / "index" / "originals.sqlite"
+        self._path = self._permanent_path = base / PRIVATE_FOLDER / "index" / "originals.sqlite"
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
         self._open: sqlite3.Connection | None = None
@@ -141,6 +141,7 @@ class IndexDatabase:
             self._close()
             if self._temporary is not None:
                 self._temporary.cleanup()
+                self._temporary, self._path = None, self._permanent_path
 
     def _close(self) -> None:
         if self._open is not None and self._opened_as[0] == os.getpid():

@@ -2,7 +2,8 @@
 
 A browser saves a large download only from an address that it opens itself, without the header with the token. So the
 page first sends the list with a token, and then opens the address with the ticket. Tickets are in the index, because
-any server process may get the second request.
+any server process may get the second request. (On a read-only disk, each process has an index of its own, so a download
+may have to be tried again.)
 """
 
 import json

@@ -61,7 +61,9 @@ class ImageApi:
         identifier = self._access.identifier(path)
         readable, _ = self._picture(identifier)
         headers = {} if readable.is_public else PRIVATE_HEADERS
-        return bottle.HTTPResponse("", 303, **{"Location": self.address(number, identifier) + _INFO, **headers})
+        query = bottle.request.environ.get("QUERY_STRING", "")  # it may have a token
+        address = self.address(number, identifier) + _INFO + ("?" if query else "") + query
+        return bottle.HTTPResponse("", 303, **{"Location": address, **headers})
 
     def state(self, path: str) -> bottle.HTTPResponse:
         """Returns the state of the pyramid of a page as JSON, for viewers that show the progress."""

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -78,6 +79,23 @@ def test_the_state_tells_how_far_it_is(server: RunningServer) -> None:
         assert server.get("/iiif/state/a.tif").text == '{"state": "being made", "progress": 0.42}'
         progress.unlink()
     assert asked.result() == 200
+
+
+def test_without_a_thread_a_pyramid_is_made_by_a_later_request(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.upload("a.tif", SCAN)
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "pyramid":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert tile(server, "a.tif") == 503
+    monkeypatch.undo()
+    assert tile(server, "a.tif") == 200
 
 
 def test_a_pyramid_goes_with_its_original(server: RunningServer) -> None:

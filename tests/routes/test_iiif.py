@@ -237,6 +237,8 @@ def test_a_key_for_reading_is_required_and_nothing_is_revealed_without_it(tmp_pa
             there, missing = (server.get(f"/iiif/3/{name}/{path}") for name in ("a.jpg", "missing.jpg"))
             assert (there.status, there.text) == (missing.status, missing.text) == (401, there.text)
         assert server.get("/iiif/3/a.jpg").status == 401
+        target = server.get("/iiif/3/a.jpg", token=server.token("a.jpg")).headers["location"]
+        assert server.get(target.partition(":8080")[2]).status == 200, "the token is passed on"
         assert server.get("/iiif/state/a.jpg").status == 401
         token = server.token("a.jpg")
         assert server.get("/iiif/3/a.jpg/info.json", token=token).status == 200

@@ -94,8 +94,8 @@ class DiskPyramids:
     def delete(self, collection_dir: str, name: str) -> None:
         """Removes all pyramids of an original. Raises StorageFault."""
         folder = self._folder(collection_dir) / pyramid_names.original_id(name)
-        if os.path.lexists(folder):  # usually, there is none
-            shutil.rmtree(folder, ignore_errors=True)
+        with faults(), contextlib.suppress(FileNotFoundError):  # usually, there is none
+            shutil.rmtree(folder)
 
     def cached(self, collection_dir: str) -> Iterator[CachedPyramid]:
         """Yields all pyramids of a collection folder, in any order. Raises StorageFault."""
