@@ -82,12 +82,12 @@ REQUIRE_KEY_FOR_GET = False
 ALLOW_STATIC_FILE_ACCESS = True
 
 # Who may read which file without a token (docs/visibility.md). "specify": a file is public if its attachment is public
-# in Specify and its specimen is not under embargo; set SPECIFY_DATABASE, too. "file": as a table says; set
-# VISIBILITY_FILE, too. All other files require a token, at /static/ as well. None: all files are public, unless
-# REQUIRE_KEY_FOR_GET is True.
+# in Specify and its specimen is not under embargo; also set SPECIFY_DATABASE. "file": a CSV table lists the public
+# files; also set VISIBILITY_FILE. All other files require a token, at /static/ as well. None: all files are public,
+# unless REQUIRE_KEY_FOR_GET is True.
 VISIBILITY = None
 
-# Within how many seconds a change in Specify, or in the table, takes effect.
+# The maximum delay, in seconds, until a change in Specify or in the table takes effect.
 VISIBILITY_SECONDS = 60
 
 # The path of the table for VISIBILITY = "file": a CSV file with the columns store_name, public (yes or no) and
@@ -179,9 +179,9 @@ PYRAMID_UPLOAD_BYTES = 50_000_000
 
 # --- Viewer --------------------------------------------------------------------------------------
 
-# Whether browsers show the viewer (docs/viewer.md) when someone opens an original in a tab that they cannot draw, such
-# as TIFF, HEIC, JPEG 2000 or camera RAW. Images in pages, downloads and other programs are not affected. False: they
-# download the file, and there is no viewer at /view.
+# Whether browsers show the viewer (docs/viewer.md) when someone opens an original in a tab and the browser cannot
+# display it, such as TIFF, HEIC, JPEG 2000 or camera RAW. Images in pages, downloads and other programs are not
+# affected. False: browsers download the file, and there is no viewer at /view.
 VIEWER = True
 
 # JPEG and PNG files with more megapixels than this open in the viewer, too. Browsers draw them, but slowly, and only
