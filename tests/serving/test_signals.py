@@ -41,6 +41,7 @@ def test_a_signal_is_handled_while_the_main_thread_is_blocked_and_after_a_failur
         assert program.stderr
         assert program.stdout.readline() == "ready\n", "a child that forgets its parent tells it nothing"
         program.send_signal(signal.SIGHUP)
+        # Of two signals at once, the second may be handled first.
+        assert any("ValueError: broken" in line for line in program.stderr)
         program.send_signal(signal.SIGTERM)
         assert program.wait(timeout=60) == 0
-        assert "ValueError: broken" in program.stderr.read()
