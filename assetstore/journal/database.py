@@ -24,7 +24,6 @@ from typing import Any
 from assetstore.errors import JournalLocked, ReadOnly, StorageFault
 from assetstore.files import sqlite_files
 from assetstore.files.private_folders import make_private_folder
-from assetstore.journal import preallocate
 from assetstore.names import PRIVATE_FOLDER
 
 _log = logging.getLogger(__name__)
@@ -39,14 +38,8 @@ _LOCKED_SECONDS = 1.0
 #: How often to try to get a lock.
 _POLL_SECONDS = 0.02
 
-#: The results of SQLite that mean that another program uses the database (https://sqlite.org/rescode.html).
-_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
-
-#: Space for the index of the write-ahead log, which SQLite maps into memory: 32 KiB for each 16 MiB of log.
-_INDEX_BYTES = 128 * 1024
-
 #: Free space that opening the database requires.
-_ROOM_BYTES = 2 * _INDEX_BYTES
+_ROOM_BYTES = 2 * sqlite_files.LOG_INDEX_BYTES
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -131,7 +124,7 @@ class Database:
                     connection.execute("BEGIN IMMEDIATE")
                     break
                 except sqlite3.OperationalError as error:
-                    if not _is_locked(error) or time.monotonic() >= end:
+                    if not sqlite_files.is_locked(error) or time.monotonic() >= end:
                         self._note_lock("write", error)
                         raise
                 stack.close()  # requests of this process go first
@@ -181,7 +174,7 @@ class Database:
 
     def _note_lock(self, use: str, error: sqlite3.OperationalError) -> None:
         now = time.monotonic()
-        if _is_locked(error) and now >= self._locked_until[use]:
+        if sqlite_files.is_locked(error) and now >= self._locked_until[use]:
             self._locked_until[use] = now + _LOCKED_SECONDS
 
     def close(self) -> None:
@@ -222,7 +215,7 @@ class Database:
             self._is_suspect = False
             return connection
         except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:
+            if not sqlite_files.is_damaged(error):
                 raise
         aside = self._path.with_name(f"damaged-{time.time_ns()}.sqlite")
         self._is_suspect = False
@@ -236,12 +229,12 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError, UnicodeError) as error:
-            if type(error) is sqlite3.DatabaseError:
+            if sqlite_files.is_damaged(error):
                 self._is_suspect = True  # damaged: the next use checks all of it
                 self.close()
             if isinstance(error, OSError) and error.errno == errno.EROFS:
                 raise ReadOnly("The disk of the journal is read-only.", f"{self._path}: {error}") from error
-            if _is_locked(error):
+            if sqlite_files.is_locked(error):
                 raise JournalLocked("Another program has locked the journal.", f"{self._path}: {error}") from error
             raise StorageFault("The journal cannot be used.", f"{self._path}: {error}") from error
 
@@ -250,19 +243,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     disk = os.statvfs(path.parent)
     if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("SELECT name FROM sqlite_master").fetchone()  # creates the index of the write-ahead log
-        preallocate.allocate(path.with_name(path.name + "-shm"), _INDEX_BYTES)
+
+    def prepare(connection: sqlite3.Connection) -> None:
+        sqlite_files.use_write_ahead_log(connection, path)
         connection.executescript(_SCHEMA)
         _add_column(connection)
         # Detects damage that opening alone does not.
         connection.execute("SELECT MAX(id) FROM events").fetchone()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+
+    return sqlite_files.connect(path, prepare, timeout=_BUSY_SECONDS, check_same_thread=False)
 
 
 def _add_column(connection: sqlite3.Connection) -> None:
@@ -277,25 +266,13 @@ def _has_original_names(connection: sqlite3.Connection) -> bool:
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
     """Opens a database on a read-only disk. If it has a write-ahead log, the index of the log must exist, too."""
-    # Without a log, SQLite needs no index, which it could not create (https://sqlite.org/wal.html#readonly).
-    option = "mode=ro" if _size(path.with_name(path.name + "-wal")) else "immutable=1"
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{option}", timeout=PATIENT_SECONDS, uri=True)
+    mode = sqlite_files.read_only_mode(path)
+    return sqlite_files.connect(path, _emulate_column, mode=mode, timeout=PATIENT_SECONDS)
+
+
+def _emulate_column(connection: sqlite3.Connection) -> None:
     if not _has_original_names(connection):
         connection.execute("CREATE TEMP VIEW events AS SELECT *, NULL AS original_name FROM main.events")
-    return connection
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _is_locked(error: BaseException) -> bool:
-    """Whether another program uses the database; extended result codes have the result in the lowest byte."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _LOCKED
 
 
 def _locked(reason: str) -> sqlite3.OperationalError:

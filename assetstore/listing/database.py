@@ -18,11 +18,11 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from assetstore.errors import StorageFault
 from assetstore.files import sqlite_files
 from assetstore.files.private_folders import make_private_folder
-from assetstore.journal import preallocate
 from assetstore.names import PRIVATE_FOLDER
 
 _log = logging.getLogger(__name__)
@@ -32,9 +32,6 @@ PATIENT_SECONDS = 30.0
 
 #: Memory for pages of the index, in KiB, for each use: a batch of a refresh changes many pages.
 _CACHE_KIB = 16_000
-
-#: Space for the index of the write-ahead log, which SQLite maps into memory: 32 KiB for each 16 MiB of log.
-_LOG_INDEX_BYTES = 128 * 1024
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -109,11 +106,11 @@ class IndexDatabase:
             with contextlib.closing(_connected(self._path, seconds)) as connection:
                 yield connection
         except sqlite3.OperationalError as error:
-            if is_busy(error):
+            if sqlite_files.is_locked(error):
                 raise
             raise StorageFault("The list of files cannot be used.", f"{self._path}: {error}") from error
         except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:
+            if not sqlite_files.is_damaged(error):
                 raise
             self._remove(error)
             raise StorageFault("The list of files was damaged. It is being made again.", str(error)) from error
@@ -157,16 +154,12 @@ class IndexDatabase:
         if not self._path.exists():
             sqlite_files.remove_logs(self._path)  # the log of a deleted index must not be applied to the new one
         self._remove_other_version()
-        connection = _connected(self._path, PATIENT_SECONDS)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("SELECT name FROM sqlite_master").fetchone()  # creates the index of the log
-            preallocate.allocate(self._path.with_name(self._path.name + "-shm"), _LOG_INDEX_BYTES)
-            connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
-        except BaseException:
-            connection.close()
-            raise
-        self._open, self._opened_as = connection, (os.getpid(), sqlite_files.inode(self._path))
+        self._open = sqlite_files.connect(self._path, self._create_tables, **_options(PATIENT_SECONDS))
+        self._opened_as = (os.getpid(), sqlite_files.inode(self._path))
+
+    def _create_tables(self, connection: sqlite3.Connection) -> None:
+        sqlite_files.use_write_ahead_log(connection, self._path)
+        connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
 
     def _make_folder(self) -> None:
         if self._temporary is not None:
@@ -186,20 +179,13 @@ class IndexDatabase:
         with contextlib.closing(_connected(self._path, PATIENT_SECONDS)) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in {0, _VERSION}:
-            self._path.unlink(missing_ok=True)
-            sqlite_files.remove_logs(self._path)
+            sqlite_files.remove(self._path)
 
     def _remove(self, error: sqlite3.DatabaseError) -> None:
         _log.error("the list of files is damaged, and is being made again: %s", error)
         with self._lock:
             self._close()
-            self._path.unlink(missing_ok=True)
-            sqlite_files.remove_logs(self._path)
-
-
-def is_busy(error: sqlite3.OperationalError) -> bool:
-    """Says whether another writer took too long; extended result codes have the result in the lowest byte."""
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+            sqlite_files.remove(self._path)
 
 
 def get_state(connection: sqlite3.Connection, name: str) -> int:
@@ -214,7 +200,13 @@ def set_state(connection: sqlite3.Connection, **values: int) -> None:
 
 
 def _connected(path: Path, seconds: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=seconds, isolation_level=None, check_same_thread=False)
+    return sqlite_files.connect(path, _configure, **_options(seconds))
+
+
+def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    return connection
+
+
+def _options(seconds: float) -> dict[str, Any]:
+    return {"timeout": seconds, "isolation_level": None, "check_same_thread": False}

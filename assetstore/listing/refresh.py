@@ -25,7 +25,8 @@ from typing import TypeVar
 
 from assetstore import media_types, names
 from assetstore.errors import NotFound
-from assetstore.listing.database import IndexDatabase, get_state, is_busy, set_state
+from assetstore.files import sqlite_files
+from assetstore.listing.database import IndexDatabase, get_state, set_state
 from assetstore.listing.journal_facts import Fact, Marks, changed_since, facts, newest
 from assetstore.originals.service import Originals
 from assetstore.storage.models import Listed
@@ -93,7 +94,7 @@ class Refresher:
                     if time.monotonic() >= end:
                         return Progress.PARTIAL
         except sqlite3.OperationalError as error:
-            if not is_busy(error):
+            if not sqlite_files.is_locked(error):
                 raise
             return Progress.PARTIAL
         return Progress.COMPLETE

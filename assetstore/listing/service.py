@@ -18,8 +18,9 @@ from typing import TypeVar
 
 from assetstore import names
 from assetstore.errors import AssetError, StorageFault, Unavailable
+from assetstore.files import sqlite_files
 from assetstore.listing import query
-from assetstore.listing.database import IndexDatabase, get_state, is_busy, set_state
+from assetstore.listing.database import IndexDatabase, get_state, set_state
 from assetstore.listing.query import Cursor, Filter, Order, Page, Total
 from assetstore.listing.refresh import Progress, Refresher
 from assetstore.listing.selections import Selections
@@ -183,6 +184,6 @@ def _is_due(connection: sqlite3.Connection, refreshed_ns: int) -> bool:
 
 
 def _busy(error: sqlite3.OperationalError) -> Unavailable | StorageFault:
-    if is_busy(error):
+    if sqlite_files.is_locked(error):
         return Unavailable("The list of files is being changed; please try again soon.", str(error), retry_after=5)
     return StorageFault("The list of files cannot be used.", str(error))

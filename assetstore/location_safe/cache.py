@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from assetstore.files import sqlite_files
 from assetstore.files.private_folders import make_private_folder
 
 Result = TypeVar("Result")
@@ -26,6 +27,8 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 _FOLDER, _FILE = "location-safe", "copies.sqlite"
+
+_PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS copies (
@@ -108,15 +111,12 @@ class RecipeCache:
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
             folder = make_private_folder(self._base, _FOLDER)
-            connection = sqlite3.connect(folder / _FILE, timeout=_BUSY_SECONDS, check_same_thread=False)
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = OFF")
-                connection.executescript(_SCHEMA)
-            except sqlite3.Error:
-                connection.close()
-                raise
-            self._connection = connection
+            self._connection = sqlite_files.connect(
+                folder / _FILE,
+                lambda connection: connection.executescript(_PRAGMAS + _SCHEMA),
+                timeout=_BUSY_SECONDS,
+                check_same_thread=False,
+            )
         return self._connection
 
     def _disconnect(self) -> None:
@@ -127,8 +127,7 @@ class RecipeCache:
     def _remove(self) -> None:
         with contextlib.suppress(OSError):
             folder = make_private_folder(self._base, _FOLDER)
-            for path in folder.glob(f"{_FILE}*"):
-                path.unlink()
+            sqlite_files.remove(folder / _FILE)
 
 
 def _checksum(recipe: bytes) -> bytes:

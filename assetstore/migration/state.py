@@ -10,7 +10,6 @@ record is lost. A power failure may lose the last records, and then those files 
 
 import fcntl
 import os
-import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from assetstore.errors import StorageFault
+from assetstore.files import sqlite_files
 from assetstore.migration import outcomes
 from assetstore.storage.models import Listed
+
+_PRAGMAS = "pragma journal_mode = wal; pragma synchronous = normal;"
 
 _SCHEMA = """
 create table if not exists notes (
@@ -140,8 +142,16 @@ class MigrationState:
         except OSError:
             os.close(self._owner)
             raise StorageFault("Another process is running this migration.", str(path)) from None
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._database.executescript("pragma journal_mode = wal; pragma synchronous = normal;" + _SCHEMA)
+        try:
+            self._database = sqlite_files.connect(
+                path,
+                lambda connection: connection.executescript(_PRAGMAS + _SCHEMA),
+                check_same_thread=False,
+                isolation_level=None,
+            )
+        except BaseException:
+            os.close(self._owner)
+            raise
 
     def close(self) -> None:
         """Deletes the lists and keeps the records."""

@@ -20,16 +20,12 @@ from typing import Any
 from assetstore.errors import ReadOnly, StorageFault
 from assetstore.files import sqlite_files
 from assetstore.files.private_folders import make_private_folder, private_folder
-from assetstore.journal import preallocate
 from assetstore.visibility.models import PUBLIC
 
 _log = logging.getLogger(__name__)
 
 #: How long to wait for another process that writes, in seconds. Readers never wait.
 _BUSY_SECONDS = 10.0
-
-#: Space for the index of the write-ahead log, which SQLite maps into memory.
-_LOG_INDEX_BYTES = 128 * 1024
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -138,12 +134,12 @@ class Index:
 
     def discard_if_damaged(self, error: StorageFault) -> None:
         """Removes the index if an error of it means that its file is damaged; the next use creates a new one."""
-        if type(error.__cause__) is not sqlite3.DatabaseError:  # its subclasses have other causes
+        if not sqlite_files.is_damaged(error.__cause__):
             return
         _log.error("the index of visibility is damaged; it is built again")
         self.close()
         with _faults(self._path):
-            _remove(self._path)
+            sqlite_files.remove(self._path)
 
     def facts(self) -> dict[str, str]:
         """Returns what `set_facts` stored. Raises StorageFault."""
@@ -175,32 +171,25 @@ def set_facts(connection: sqlite3.Connection, **facts: str) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     if not path.exists():
-        _remove(path)  # the log of a deleted index
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        sqlite_files.remove_logs(path)
+
+    def prepare(connection: sqlite3.Connection) -> None:
+        sqlite_files.use_write_ahead_log(connection, path)
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("SELECT name FROM sqlite_master").fetchone()  # creates the index of the write-ahead log
-        preallocate.allocate(path.with_name(path.name + "-shm"), _LOG_INDEX_BYTES)
         connection.executescript(_SCHEMA)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+
+    return sqlite_files.connect(path, prepare, timeout=_BUSY_SECONDS, isolation_level=None)
 
 
 def _reader(path: Path) -> sqlite3.Connection:
-    if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
-        # Without a log, SQLite needs no index of it, which it could not create (https://sqlite.org/wal.html#readonly).
-        log = path.with_name(path.name + "-wal")
-        option = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
-    else:
-        option = "mode=rw"
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?{option}", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
+    is_read_only = os.statvfs(path.parent).f_flag & os.ST_RDONLY
+    return sqlite_files.connect(
+        path,
+        lambda connection: connection.execute("PRAGMA query_only = ON"),
+        mode=sqlite_files.read_only_mode(path) if is_read_only else "mode=rw",
+        timeout=_BUSY_SECONDS,
+        check_same_thread=False,
     )
-    connection.execute("PRAGMA query_only = ON")
-    return connection
 
 
 @contextlib.contextmanager
@@ -211,8 +200,3 @@ def _faults(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno == errno.EROFS:
             raise ReadOnly("The disk of the index of visibility is read-only.", f"{path}: {error}") from error
         raise StorageFault("The index of visibility cannot be used.", f"{path}: {error}") from error
-
-
-def _remove(path: Path) -> None:
-    for ending in ("", "-wal", "-shm"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
