@@ -76,5 +76,9 @@ def _uploads(folder: Folder) -> Iterator[_Upload]:
 def _send(bucket: Bucket, method: Literal["GET", "DELETE"], key: str, query: dict[str, str]) -> bytes:
     address = bucket.signed(method, quote(key), urlencode(query, quote_via=quote), _TIMEOUT_SECONDS)
     request = urllib.request.Request(address, method=method)  # noqa: S310 - the address is that of the service
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
-        return bytes(response.read(_LONGEST))
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+            return bytes(response.read(_LONGEST))
+    except urllib.error.HTTPError as error:
+        error.close()  # it is the response
+        raise
