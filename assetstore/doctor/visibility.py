@@ -97,10 +97,15 @@ def _rights(grant: str) -> list[str]:
     return [right.strip() for right in _COLUMNS.sub("", match[1]).split(",")] if match else []
 
 
+def _visibility(settings: Settings) -> "contextlib.closing[Visibility]":
+    return contextlib.closing(Visibility(settings.base_dir, settings.visibility_seconds))
+
+
 def _state(settings: Settings) -> Iterator[Finding]:
     remedy = "Start the server, and look at its log."
     try:
-        status = Visibility(settings.base_dir, settings.visibility_seconds).status()
+        with _visibility(settings) as visible:
+            status = visible.status()
     except AssetError as fault:
         yield error(_CHECK, f"{fault.public} {fault.detail}", "No file is public.", remedy)
         return
@@ -163,9 +168,9 @@ def through_proxies(client: SimulatedClient, settings: Settings | None) -> Itera
 
 def _sampled(client: SimulatedClient, settings: Settings) -> Iterator[Finding]:
     """Requests some files as links in portals do, without a token."""
-    visible = Visibility(settings.base_dir, settings.visibility_seconds)
     try:
-        samples_of = {is_public: visible.sample(is_public, _SAMPLE) for is_public in (True, False)}
+        with _visibility(settings) as visible:
+            samples_of = {is_public: visible.sample(is_public, _SAMPLE) for is_public in (True, False)}
     except AssetError:
         return  # already reported
     for is_public, names in samples_of.items():

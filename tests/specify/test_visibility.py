@@ -98,21 +98,21 @@ def address(database: Database) -> str:
     return f"mysql://{mariadb.READER}@127.0.0.1:{database.port}/specify"
 
 
-def watch(database: Database, base: Path) -> Watched:
+@contextlib.contextmanager
+def watch(database: Database, base: Path) -> Iterator[Watched]:
     base.mkdir(exist_ok=True)
     own = {"VISIBILITY": "specify", "SPECIFY_DATABASE": address(database), "BASE_DIR": str(base), "KEY": "k"}
     source = opened.source(load_settings(own), os.environ)
     assert source is not None
     visible, journal = Visibility(base, 60), Journal(base)
-    return Watched(visible, Poller(visible.index, source, journal, [""], 60), journal)
+    with contextlib.closing(visible), contextlib.closing(journal):
+        yield Watched(visible, Poller(visible.index, source, journal, [""], 60), journal)
 
 
 @pytest.fixture
 def watched(database: Database, museum: Museum, tmp_path: Path) -> Iterator[Watched]:
-    watched = watch(database, tmp_path / "attachments")
-    yield watched
-    watched.visible.close()
-    watched.journal.close()
+    with watch(database, tmp_path / "attachments") as watched:
+        yield watched
 
 
 def test_a_file_is_public_if_its_records_are_and_no_specimen_is_under_embargo(watched: Watched, museum: Museum) -> None:
@@ -364,9 +364,9 @@ def test_a_server_follows_the_database_and_says_how_it_is(
 
 def test_of_two_processes_on_a_store_one_polls(database: Database, museum: Museum, tmp_path: Path) -> None:
     museum.attachment("a.jpg", True, museum.specimen())
-    one, other = watch(database, tmp_path / "store"), watch(database, tmp_path / "store")
-    one.poller.round(threading.Event())
-    checked_at = one.visible.status().checked_at
-    other.poller.round(threading.Event())
-    assert other.visible.status().checked_at == checked_at
-    assert other.public() == {"a.jpg"}
+    with watch(database, tmp_path / "store") as one, watch(database, tmp_path / "store") as other:
+        one.poller.round(threading.Event())
+        checked_at = one.visible.status().checked_at
+        other.poller.round(threading.Event())
+        assert other.visible.status().checked_at == checked_at
+        assert other.public() == {"a.jpg"}
