@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
@@ -80,7 +80,8 @@ class Browser:
         end = time.monotonic() + 20
         while time.monotonic() < end:
             found = None
-            with contextlib.suppress(StaleElementReferenceException):  # the page was changing
+            # The page was changing, or a message covers the element.
+            with contextlib.suppress(StaleElementReferenceException, ElementClickInterceptedException):
                 found = ask()
             if found:
                 return found

@@ -4,7 +4,6 @@ import contextlib
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -15,6 +14,8 @@ from typing import Any
 
 import pymysql
 import pytest
+
+from tests.support import free_port
 
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"))
 
@@ -104,9 +105,7 @@ def running(folder: Path) -> Iterator[Database]:
         pytest.skip("MariaDB is not installed: script/bootstrap --dev")
     data, user = folder / "data", getpass.getuser()
     path = Path(f"/tmp/mariadb-{os.getpid()}.sock")  # a socket's path must be short
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     common = ["--no-defaults", f"--datadir={data}", f"--user={user}"]
     options = ["--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}", "--skip-test-db"]
     subprocess.run([install, *common, *options, "--innodb-flush-method=nosync"], capture_output=True, check=True)

@@ -133,12 +133,6 @@ class Front(SecureClient):
         return {file for file in found if file.startswith((f"{self.folder}/body", f"{self.folder}/proxy"))}
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def edited(changes: Changes, name: str = BASIC) -> str:
     """Returns the text of a file of deploy/ with these replacements."""
     text = (PROJECT / "deploy" / name).read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests import pictures
-from tests.support import KEY, PROJECT, Client, multipart_body, newest_token, wait_for_upload
+from tests.support import KEY, PROJECT, Client, free_port, multipart_body, newest_token, wait_for_upload
 
 MEGABYTE = 1_000_000
 
@@ -213,9 +213,7 @@ def wait_for_answers(program: Program, client: Client) -> None:
 
 @pytest.mark.parametrize("server", ["wsgiref", "paste"])
 def test_the_program_runs_from_any_folder_with_any_server(tmp_path: Path, server: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     (tmp_path / "a").mkdir()
     program = Program(
         {"BASE_DIR": str(tmp_path / "a"), "PORT": port, "BIND_ADDRESS": "127.0.0.1", "SERVER": server}, folder=tmp_path
@@ -262,9 +260,7 @@ def test_gunicorn_serves_by_the_documented_command(tmp_path: Path) -> None:
 
 
 def test_a_long_upload_does_not_outlive_its_token_under_other_web_servers(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with running(tmp_path / "a", SERVER="wsgiref", PORT=str(port), TIME_TOLERANCE="2") as program:
         client = Client(port)
         wait_for_answers(program, client)

@@ -23,7 +23,7 @@ from assetstore.journal.events import Event
 from assetstore.storage.trash_names import stamp
 from tests import pictures
 from tests.browser import Browser, chromium, needs_chromium
-from tests.support import KEY, PROJECT, RunningServer
+from tests.support import KEY, PROJECT, RunningServer, free_port
 
 pytestmark = needs_chromium
 
@@ -532,9 +532,7 @@ def checked(browser: Browser) -> dict[str, tuple[str, str]]:
 
 
 def test_on_a_healthy_server_the_check_finds_only_the_lack_of_https(quiet: Browser, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = RunningServer({"KEY": KEY, "BASE_DIR": str(tmp_path), "HOST": "127.0.0.1", "PORT": port}, port)
     try:
         quiet.open(port, "#connection")

@@ -19,18 +19,12 @@ from assetstore.config import loading
 from assetstore.doctor import clock, network, samples
 from assetstore.monitoring.health import OK
 from assetstore.thumbnails.rendering import engines
-from tests.support import PROJECT, WITHOUT_LIBRARIES, RunningServer
+from tests.support import PROJECT, WITHOUT_LIBRARIES, RunningServer, free_port
 
 KEY = "0f3c9a7d5b1e48a6920d"
 Alarms = list[tuple[str, str]]
 Diagnose = Callable[..., Alarms]
 Break = Callable[[Path], Mapping[str, str]]
-
-
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
 
 
 def resolve_museum(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +51,7 @@ def diagnose(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     resolve_museum(monkeypatch)
 
     def run(*arguments: str, folder: Path = PROJECT, **variables: str) -> Alarms:
-        good = {"BASE_DIR": str(base), "KEY": KEY, "PORT": free_port(), "SERVER_NAME": "assets.museum.org"}
+        good = {"BASE_DIR": str(base), "KEY": KEY, "PORT": str(free_port()), "SERVER_NAME": "assets.museum.org"}
         for name, value in {**good, **variables}.items():
             monkeypatch.setenv(name, value)
         status = commands.main(["doctor", "--json", *arguments], folder)
@@ -436,7 +430,7 @@ def test_another_program_on_the_port_is_reported(diagnose: Diagnose) -> None:
 
 def test_a_listening_address_of_another_machine_is_reported() -> None:
     settings = loading.load({"BIND_ADDRESS": "203.0.113.1", "PORT": 18080, "KEY": KEY}, {}, PROJECT, 1)
-    found = list(network.examine(settings, Address("http", "127.0.0.1", int(free_port())), KEY))
+    found = list(network.examine(settings, Address("http", "127.0.0.1", free_port()), KEY))
     assert [(finding.status, finding.found) for finding in found] == [
         ("error", "This machine has no address 203.0.113.1.")
     ]

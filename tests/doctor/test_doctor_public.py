@@ -24,8 +24,16 @@ from assetstore.doctor.findings import Finding
 from assetstore.errors import RemoteFault
 from assetstore.monitoring.health import OK
 from assetstore.originals import growth
-from tests.doctor.test_doctor import KEY, Alarms, free_port, resolve_museum
-from tests.support import PROJECT, WITHOUT_LIBRARIES, RunningServer, run_manage, two_free_ports, visible_files
+from tests.doctor.test_doctor import KEY, Alarms, resolve_museum
+from tests.support import (
+    PROJECT,
+    WITHOUT_LIBRARIES,
+    RunningServer,
+    free_port,
+    run_manage,
+    two_free_ports,
+    visible_files,
+)
 from tests.test_nginx import NGINX, Front, edited, own_lines
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed; script/bootstrap --dev does that")
@@ -347,7 +355,7 @@ def test_a_server_with_a_wrong_clock_is_reported(tmp_path: Path, ahead: int, sta
         "import server; sys.exit(server.main())"
     )
     port = free_port()
-    environ = {"BASE_DIR": str(tmp_path / "a"), "PORT": port, "BIND_ADDRESS": "127.0.0.1", "KEY": KEY}
+    environ = {"BASE_DIR": str(tmp_path / "a"), "PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "KEY": KEY}
     program = subprocess.Popen(
         [sys.executable, "-u", "-c", script],
         env={**environ, "PATH": "/usr/bin:/bin"},
@@ -525,7 +533,7 @@ def test_a_test_file_that_cannot_be_deleted_is_reported(
     server = start(KEY=KEY)
     site = behind(server.port, GOOD, "location /filedelete { return 500; }")
     monkeypatch.setenv("ASSET_SERVER_KEY", KEY)
-    monkeypatch.setenv("PORT", free_port())
+    monkeypatch.setenv("PORT", str(free_port()))
     arguments = ["doctor", "--only", "public", "--url", site.http, "--large", "1", "--json"]
     assert commands.main(arguments, PROJECT) == 1
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

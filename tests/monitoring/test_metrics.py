@@ -11,15 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assetstore.monitoring import health
 from tests import pictures
-from tests.support import Client, RunningServer
+from tests.support import Client, RunningServer, free_port
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+def port() -> int:
+    return free_port()
 
 
 def metrics(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -43,11 +40,11 @@ def of(found: dict[tuple[str, frozenset[tuple[str, str]]], float], name: str, **
 
 
 @pytest.fixture
-def measured(start: Callable[..., RunningServer], free_port: int) -> RunningServer:
-    return start(METRICS_ADDRESS=f"127.0.0.1:{free_port}")
+def measured(start: Callable[..., RunningServer], port: int) -> RunningServer:
+    return start(METRICS_ADDRESS=f"127.0.0.1:{port}")
 
 
-def test_requests_renders_and_changes_are_counted(measured: RunningServer, free_port: int) -> None:
+def test_requests_renders_and_changes_are_counted(measured: RunningServer, port: int) -> None:
     picture = pictures.jpeg()
     measured.upload("a.jpg", picture)
     measured.upload("a.jpg", picture)
@@ -59,7 +56,7 @@ def test_requests_renders_and_changes_are_counted(measured: RunningServer, free_
     measured.get("/testkey", random="1", token="forged")
     measured.get("/no/such/route")
     measured.delete("a.jpg")
-    found = metrics(free_port)
+    found = metrics(port)
     assert of(found, "requests_total", route="/fileupload", method="POST", status="200") == 3
     assert of(found, "requests_total", route="/fileget", method="GET", status="200") == 3
     assert of(found, "requests_total", route="other", method="GET", status="404") == 1
@@ -79,15 +76,15 @@ def test_requests_renders_and_changes_are_counted(measured: RunningServer, free_
 
 
 def test_the_health_checks_with_their_reasons_are_at_the_same_address(
-    measured: RunningServer, free_port: int, monkeypatch: pytest.MonkeyPatch
+    measured: RunningServer, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_FRESH_SECONDS", 0)
-    metrics(free_port)  # waits until the address is served
-    answer = Client(free_port).get("/readyz")
+    metrics(port)  # waits until the address is served
+    answer = Client(port).get("/readyz")
     assert answer.status == 200
     assert "free" in json.loads(answer.body)["checks"]["space"]["reason"]
     shutil.rmtree(measured.originals)
-    assert Client(free_port).get("/readyz").status == 503
+    assert Client(port).get("/readyz").status == 503
 
 
 def test_metrics_are_not_served_to_clients(measured: RunningServer) -> None:
