@@ -1,5 +1,6 @@
 """The visibility of files from a real database: the rule, the differences, and a database that is not well."""
 
+import contextlib
 import os
 import random
 import threading
