@@ -4,7 +4,7 @@ import click
 
 from assetstore.commands.installation import Installation
 from assetstore.commands.output import Listing
-from assetstore.commands.parameters import Selection, Timestamp, as_json_option
+from assetstore.commands.parameters import Selection, Timestamp, as_json_option, collection_option
 from assetstore.originals import point_in_time
 
 _COLUMNS = ("size", "sha256", "where", "evidence", "place", "name")
@@ -13,7 +13,7 @@ _COLUMNS = ("size", "sha256", "where", "evidence", "place", "name")
 @click.command("as-of")
 @click.argument("timestamp", type=Timestamp())
 @click.argument("names", nargs=-1, metavar="[NAME|PATTERN]...")
-@click.option("--collection", help="Only this collection, by name or folder.")
+@collection_option
 @as_json_option
 @click.pass_obj
 def as_of(

@@ -9,7 +9,7 @@ from assetstore.bags.export import MEANINGS, Export
 from assetstore.bags.import_ import ReceivedBag
 from assetstore.commands.installation import COMMAND, Installation
 from assetstore.commands.output import counted, echo, printable, progress, show
-from assetstore.commands.parameters import Selection, as_json_option, dry_run_option
+from assetstore.commands.parameters import as_json_option, dry_run_option, folder_of
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.config.loading import Settings
 from assetstore.errors import BadRequest
@@ -110,7 +110,7 @@ def import_bag(
     """
     settings, originals = installation.settings, installation.originals
     _refuse_without_trash(settings, replace)
-    chosen = Selection((), collection, None, None).collection_dir(settings)
+    chosen = folder_of(collection, settings)
     bag = ReceivedBag(folder, lambda name: _collection_dir(settings, name) if chosen is None else chosen)
     counts = {True: 0, False: 0}
     with progress("Importing", bag.bytes) as bar:
@@ -139,7 +139,7 @@ def _collection_dirs(settings: Settings, collections: tuple[str, ...]) -> dict[s
         return {"": ""}
     folders = settings.collection_dirs or {}
     names = {collection_dir: name for name, collection_dir in sorted(folders.items(), reverse=True)}
-    chosen = {Selection((), name, None, None).collection_dir(settings) for name in collections}
+    chosen = {folder_of(name, settings) for name in collections}
     return {
         collection_dir: name for collection_dir, name in sorted(names.items()) if not chosen or collection_dir in chosen
     }

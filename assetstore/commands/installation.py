@@ -10,6 +10,7 @@ import click
 
 from assetstore.app import bootstrap, startup
 from assetstore.collections.mapping import Collections
+from assetstore.commands.parameters import folder_of
 from assetstore.config.loading import Settings
 from assetstore.journal import events
 from assetstore.journal.events import Origin
@@ -67,6 +68,11 @@ class Installation:
     def collections(self) -> Collections:
         """The mapping from collections to folders. Raises SettingsError."""
         return bootstrap.open_collections(self.configured)
+
+    def collection_dirs(self, collection: str | None) -> list[str]:
+        """Returns the folder of a collection, given by name or folder, or all folders. Raises click.UsageError."""
+        chosen = folder_of(collection, self.settings)
+        return list(self.originals.collection_dirs) if chosen is None else [chosen]
 
     @cached_property
     def originals(self) -> Originals:

@@ -69,14 +69,7 @@ class Selection:
 
     def collection_dir(self, settings: Settings) -> str | None:
         """Returns the folder of the collection, None for all. Raises click.UsageError."""
-        if self.collection is None:
-            return None
-        folders = settings.collection_dirs or {}
-        collection_dir = folders.get(self.collection, self.collection)
-        if collection_dir not in folders.values():
-            known = ", ".join(sorted(folders)) or "none; all files share one folder"
-            raise click.UsageError(f"There is no collection {self.collection!r}. Collections: {known}.")
-        return collection_dir
+        return folder_of(self.collection, settings)
 
     def fits(self, settings: Settings, collection_dir: str, name: str, timestamp_ns: int) -> bool:
         """Whether an event of an original at a given time is selected."""
@@ -88,9 +81,24 @@ class Selection:
         )
 
 
+def folder_of(collection: str | None, settings: Settings) -> str | None:
+    """Returns the folder of a collection, given by name or folder; None for None. Raises click.UsageError."""
+    if collection is None:
+        return None
+    folders = settings.collection_dirs or {}
+    collection_dir = folders.get(collection, collection)
+    if collection_dir not in folders.values():
+        known = ", ".join(sorted(folders)) or "none; all files share one folder"
+        raise click.UsageError(f"There is no collection {collection!r}. Collections: {known}.")
+    return collection_dir
+
+
 def is_pattern(name: str) -> bool:
     """Whether a name on the command line is a pattern."""
     return any(character in name for character in "*?[")
+
+
+collection_option = click.option("--collection", help="Only this collection, by name or folder.")
 
 
 def selecting(command: Command) -> Command:
@@ -110,7 +118,7 @@ def selecting(command: Command) -> Command:
             type=Timestamp(),
             help="From this time on: 2026-11-24, '2026-11-24 10:30', in local time, or an age such as 2h or 7d.",
         ),
-        click.option("--collection", help="Only this collection, by name or folder."),
+        collection_option,
         click.argument("names", nargs=-1, metavar="[NAME|PATTERN]..."),
     ):
         select = decorate(select)

@@ -5,16 +5,15 @@ import dataclasses
 import click
 
 from assetstore.app import bootstrap
+from assetstore.commands.advance import make_all, since_option
 from assetstore.commands.installation import Installation
-from assetstore.commands.output import counted, echo, progress, show
-from assetstore.commands.parameters import Selection, Timestamp, as_json_option, dry_run_option
+from assetstore.commands.output import counted, echo, show
+from assetstore.commands.parameters import Timestamp, as_json_option, collection_option, dry_run_option
 from assetstore.commands.usage import size_text
 from assetstore.iiif.advance import Making, Pruning
 from assetstore.thumbnails.warm import yield_to_others
 
 _MEGABYTE = 1_000_000
-
-_collection_option = click.option("--collection", help="Only this collection, by name or folder.")
 
 
 @click.group()
@@ -23,12 +22,10 @@ def pyramids() -> None:
 
 
 @pyramids.command()
-@click.option(
-    "--since", type=Timestamp(), help="Only originals added or changed since: 2026-11-24, or an age such as 2h or 7d."
-)
+@since_option
 @click.option("--larger-than", type=click.FloatRange(min=0), default=0, show_default=True,
               help="Only originals of at least this many megabytes.")  # fmt: skip
-@_collection_option
+@collection_option
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Make at most this many per hour.")
 @as_json_option
 @click.pass_obj
@@ -59,28 +56,10 @@ def make(
     images = bootstrap.open_images(settings, originals, pool)
     run = Making(originals, images, since, int(larger_than * _MEGABYTE), rate)
     try:
-        return _make(run, _collection_dirs(installation, collection), as_json)
+        folders = installation.collection_dirs(collection)
+        return make_all(run, folders, "Making pyramids", "pyramid", "made", as_json)
     finally:
         pool.close()
-
-
-def _make(run: Making, collection_dirs: list[str], as_json: bool) -> int:
-    failures, files = 0, 0
-    number = sum(1 for collection_dir in collection_dirs for _ in run.chosen(collection_dir))
-    with progress("Making pyramids", number) as bar:
-        for failure in (outcome for collection_dir in collection_dirs for outcome in run.run(collection_dir)):
-            files += 1
-            bar.update(1)
-            if failure is not None:
-                failures += 1
-                row = {"place": failure.collection_dir, "name": failure.name, "reason": failure.reason}
-                show(row, as_json, ("place", "name", "reason"))
-    if as_json:
-        show({"originals": files, "made": run.made, "failures": failures}, as_json, ())
-    else:
-        made = f"{counted(files, 'original')}, {counted(run.made, 'pyramid')} made"
-        echo(f"{made}; {counted(failures, 'failure') if failures else 'no failures'}.")
-    return 1 if failures else 0
 
 
 @pyramids.command()
@@ -89,7 +68,7 @@ def _make(run: Making, collection_dirs: list[str], as_json: bool) -> int:
               help="Remove pyramids that were last used before: 2026-11-24, or an age: 365d.")  # fmt: skip
 @click.option("--most-megabytes", type=click.IntRange(0),
               help="Remove the least recently used pyramids until the rest takes at most this space.")  # fmt: skip
-@_collection_option
+@collection_option
 @dry_run_option
 @as_json_option
 @click.pass_obj
@@ -115,7 +94,7 @@ def prune(
     )
     store = installation.originals.storage.pyramids(installation.settings.pyramid_bytes)
     removed, size = 0, 0
-    for pyramid in pruning.chosen(store, _collection_dirs(installation, collection)):
+    for pyramid in pruning.chosen(store, installation.collection_dirs(collection)):
         removed, size = removed + 1, size + pyramid.size
         if not dry_run:
             store.remove(pyramid)
@@ -124,8 +103,3 @@ def prune(
         return
     verb, rest = ("would be removed", "would be left") if dry_run else ("removed", "left")
     echo(f"{counted(removed, 'pyramid')}, {size_text(size)} {verb}; {size_text(pruning.bytes_left)} {rest}.")
-
-
-def _collection_dirs(installation: Installation, collection: str | None) -> list[str]:
-    chosen = Selection((), collection, None, None).collection_dir(installation.settings)
-    return list(installation.originals.collection_dirs) if chosen is None else [chosen]

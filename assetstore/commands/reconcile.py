@@ -9,7 +9,7 @@ import click
 
 from assetstore.commands.installation import COMMAND, Installation
 from assetstore.commands.output import Listing, counted, echo, progress, show
-from assetstore.commands.parameters import Selection, Timestamp, as_json_option, dry_run_option
+from assetstore.commands.parameters import Timestamp, as_json_option, dry_run_option, folder_of
 from assetstore.config.loading import Settings
 from assetstore.errors import AssetError, BadRequest
 from assetstore.specify import comparison, database, plan, table
@@ -84,7 +84,7 @@ def reconcile(
 ) -> int:
     """Compares, or carries out a plan; returns the exit status."""
     settings = installation.settings
-    collection_dir = Selection((), collection, None, None).collection_dir(settings)
+    collection_dir = folder_of(collection, settings)
     configured = settings.specify_database
     if not sources and edited_plan is None and configured is None:
         raise click.UsageError("Specify's records are missing: give a CSV export, or the address of the database.")

@@ -7,9 +7,10 @@ from collections import Counter
 import click
 
 from assetstore.app import bootstrap
+from assetstore.commands.advance import make_all, since_option
 from assetstore.commands.installation import Installation
 from assetstore.commands.output import counted, echo, progress, show
-from assetstore.commands.parameters import Selection, Timestamp, as_json_option, dry_run_option
+from assetstore.commands.parameters import Timestamp, as_json_option, collection_option, dry_run_option
 from assetstore.commands.usage import size_text
 from assetstore.errors import BadRequest
 from assetstore.storage.protocols import PrunableThumbnails
@@ -17,8 +18,6 @@ from assetstore.thumbnails.prune import MEANINGS, PruneOptions, Pruning
 from assetstore.thumbnails.warm import Warming, yield_to_others
 
 _MEGABYTE = 1_000_000
-
-_collection_option = click.option("--collection", help="Only this collection, by name or folder.")
 
 
 @click.group()
@@ -29,10 +28,8 @@ def thumbnails() -> None:
 @thumbnails.command()
 @click.option("--size", "sizes", type=click.IntRange(1, 30_000), multiple=True,
               help="Size in pixels, as requested by clients. Repeatable. Default: PREVIEW_SIZES.")  # fmt: skip
-@click.option(
-    "--since", type=Timestamp(), help="Only originals added or changed since: 2026-11-24, or an age such as 2h or 7d."
-)
-@_collection_option
+@since_option
+@collection_option
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Generate at most this many per second.")
 @click.option(
     "--workers",
@@ -68,8 +65,7 @@ def warm(
     all_sizes = sizes or settings.preview_sizes
     if not all_sizes:
         raise click.UsageError("Select at least one --size: PREVIEW_SIZES is empty.")
-    chosen = Selection((), collection, None, None).collection_dir(settings)
-    collection_dirs = list(originals.collection_dirs) if chosen is None else [chosen]
+    folders = installation.collection_dirs(collection)
     yield_to_others()
     waiters = max(2 * workers, settings.limits.thumbnail_waiters)  # a client gets a part of them
     limits = dataclasses.replace(settings.limits, render_workers=workers, thumbnail_waiters=waiters)
@@ -78,29 +74,10 @@ def warm(
     run = Warming(originals, made, sorted(set(all_sizes)), since, rate, workers)
     pool.on_render = run.on_render
     try:
-        run.check(collection_dirs)
-        return _make(run, collection_dirs, as_json)
+        run.check(folders)
+        return make_all(run, folders, "Generating thumbnails", "thumbnail", "generated", as_json)
     finally:
         pool.close()
-
-
-def _make(run: Warming, collection_dirs: list[str], as_json: bool) -> int:
-    failures, files = 0, 0
-    with progress(
-        "Generating thumbnails", sum(1 for collection_dir in collection_dirs for _ in run.chosen(collection_dir))
-    ) as bar:
-        for failure in (outcome for collection_dir in collection_dirs for outcome in run.run(collection_dir)):
-            files += 1
-            bar.update(1)
-            if failure is not None:
-                failures += 1
-                show(vars(failure), as_json, ("place", "name", "reason"))
-    if as_json:
-        show({"originals": files, "made": run.made, "failures": failures}, as_json, ())
-    else:
-        generated = f"{counted(files, 'original')}, {counted(run.made, 'thumbnail')} generated"
-        echo(f"{generated}; {counted(failures, 'failure') if failures else 'no failures'}.")
-    return 1 if failures else 0
 
 
 @thumbnails.command()
@@ -112,7 +89,7 @@ def _make(run: Warming, collection_dirs: list[str], as_json: bool) -> int:
 @click.option("--before", type=Timestamp(), help="Remove thumbnails generated before: 2026-11-24, or an age: 365d.")
 @click.option("--most-megabytes", type=click.IntRange(0),
               help="Remove the oldest thumbnails until the rest takes at most this space.")  # fmt: skip
-@_collection_option
+@collection_option
 @dry_run_option
 @as_json_option
 @click.pass_obj
@@ -148,19 +125,16 @@ def prune(
     originals, store = installation.originals, installation.thumbnails.store
     if not isinstance(store, PrunableThumbnails):
         raise BadRequest("Pruning is not supported for this store.")
-    chosen = Selection((), collection, None, None).collection_dir(installation.settings)
-    collection_dirs = list(originals.collection_dirs) if chosen is None else [chosen]
+    folders = installation.collection_dirs(collection)
     # Counting takes time, and only a terminal shows the progress.
-    number = (
-        sum(1 for collection_dir in collection_dirs for _ in store.cached(collection_dir)) if sys.stderr.isatty() else 0
-    )
-    _prune(Pruning(originals, store, options, dry_run), collection_dirs, number, as_json)
+    number = sum(1 for folder in folders for _ in store.cached(folder)) if sys.stderr.isatty() else 0
+    _prune(Pruning(originals, store, options, dry_run), folders, number, as_json)
 
 
-def _prune(run: Pruning, collection_dirs: list[str], number: int, as_json: bool) -> None:
+def _prune(run: Pruning, folders: list[str], number: int, as_json: bool) -> None:
     sizes, numbers = Counter[str](), Counter[str]()
     with progress("Looking at thumbnails", number) as bar:
-        for pruned in run.run(collection_dirs, bar.update):
+        for pruned in run.run(folders, bar.update):
             sizes[pruned.reason] += pruned.cached.size
             numbers[pruned.reason] += 1
             if as_json or run.dry_run:

@@ -8,7 +8,7 @@ import click
 
 from assetstore.commands.installation import Installation
 from assetstore.commands.output import counted, echo, printable, progress, show
-from assetstore.commands.parameters import Selection, as_json_option
+from assetstore.commands.parameters import as_json_option, collection_option
 from assetstore.names import spelled
 from assetstore.originals import growth
 from assetstore.originals import usage as usage_report
@@ -17,7 +17,7 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 @click.command()
-@click.option("--collection", help="Only this collection, by name or folder.")
+@collection_option
 @click.option("--months", type=click.IntRange(1, 1200), default=12, show_default=True, help="Number of months to show.")
 @click.option("--duplicates", is_flag=True, help="Also list originals with identical content.")
 @as_json_option
@@ -34,9 +34,7 @@ def usage(installation: Installation, collection: str | None, months: int, dupli
         manage.py usage --collection 'KU Fish' --duplicates
         manage.py usage --json | jq 'select(.figure == "forecast")'
     """
-    collection_dir = Selection((), collection, None, None).collection_dir(installation.settings)
-    originals = installation.originals
-    collection_dirs = list(originals.collection_dirs) if collection_dir is None else [collection_dir]
+    originals, collection_dirs = installation.originals, installation.collection_dirs(collection)
     kinds = []
     with progress("Listing files", len(collection_dirs)) as bar:
         for folder in collection_dirs:

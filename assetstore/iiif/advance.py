@@ -15,18 +15,10 @@ from assetstore.originals.service import Originals
 from assetstore.storage.models import CachedPyramid, Listed
 from assetstore.storage.protocols import PyramidStore
 from assetstore.storage.pyramid_names import original_id
+from assetstore.thumbnails.warm import Failure
 
 #: How long to wait, in seconds, if no worker is free, and how often.
 _PAUSE_SECONDS, _ATTEMPTS = 5, 12
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An original without a pyramid, and the reason as a sentence."""
-
-    collection_dir: str
-    name: str
-    reason: str
 
 
 @dataclass

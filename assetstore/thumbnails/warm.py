@@ -34,7 +34,7 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Failure:
-    """An original without a thumbnail, and the reason as a sentence."""
+    """An original without its copy, and the reason as a sentence."""
 
     collection_dir: str
     name: str
