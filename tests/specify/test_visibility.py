@@ -116,6 +116,13 @@ def watched(database: Database, museum: Museum, tmp_path: Path) -> Iterator[Watc
         yield watched
 
 
+@pytest.fixture
+def newcomer(database: Database, museum: Museum, tmp_path: Path) -> Iterator[Watched]:
+    """Knows nothing at first."""
+    with watch(database, tmp_path / "newcomer") as newcomer:
+        yield newcomer
+
+
 def test_a_file_is_public_if_its_records_are_and_no_specimen_is_under_embargo(watched: Watched, museum: Museum) -> None:
     free, later = museum.specimen(), museum.specimen("2999-01-01", "2999-02-01")
     now, over = museum.specimen("2001-01-01", "2999-01-01"), museum.specimen("2001-01-01", "2002-01-01")
@@ -183,14 +190,13 @@ def test_after_any_changes_a_poll_gives_the_same_as_a_new_index(
         database.run(change)
         watched.poll()
         assert watched.fault() == ""
-        fresh = watch(database, tmp_path / f"fresh {time.time_ns()}")
-        fresh.poll()
-        known = {name for name in watched.public() if watched.visible.reasons(name)}
-        assert {name for name in known if all(reason.is_complete for reason in watched.visible.reasons(name))} == (
-            fresh.public()
-        ), change
-        assert watched.visible.status().records == fresh.visible.status().records
-        fresh.visible.close()
+        with watch(database, tmp_path / f"fresh {time.time_ns()}") as fresh:
+            fresh.poll()
+            known = {name for name in watched.public() if watched.visible.reasons(name)}
+            assert {name for name in known if all(reason.is_complete for reason in watched.visible.reasons(name))} == (
+                fresh.public()
+            ), change
+            assert watched.visible.status().records == fresh.visible.status().records
 
 
 def test_no_two_flags_in_a_block_cancel_each_other_out(database: Database, watched: Watched) -> None:
@@ -272,12 +278,11 @@ def test_while_rights_are_taken_away_files_keep_their_state(watched: Watched, mu
 
 
 def test_while_a_dump_is_restored_nothing_becomes_public(
-    watched: Watched, database: Database, museum: Museum, tmp_path: Path
+    watched: Watched, newcomer: Watched, database: Database, museum: Museum
 ) -> None:
     museum.attachment("public.jpg", True, museum.specimen())
     museum.attachment("embargoed.jpg", True, museum.specimen(None, "2999-01-01"))
     watched.poll()
-    newcomer = watch(database, tmp_path / "newcomer")
     tables = ("attachment", "collectionobject", "collectionobjectattachment")  # the order of a dump
     for table in tables:
         database.run(f"CREATE OR REPLACE TABLE saved_{table} AS SELECT * FROM {table}")
@@ -293,7 +298,6 @@ def test_while_a_dump_is_restored_nothing_becomes_public(
     newcomer.poll()
     assert newcomer.public() == {"public.jpg"}
     assert watched.visible.status().unknown == newcomer.visible.status().unknown == 0
-    newcomer.visible.close()
 
 
 def test_the_clock_and_time_zone_of_the_database_do_not_matter(watched: Watched, museum: Museum) -> None:
