@@ -132,6 +132,7 @@ class Machine:
             state = self.run("systemctl is-system-running", check=False).stdout.strip()
             if state in ("running", "degraded"):
                 self.is_booted = True
+                copy_into(self.root, "/etc/resolv.conf")  # Ubuntu's systemd-resolved has replaced it
                 return True
             time.sleep(1)
         self.end()
@@ -190,6 +191,13 @@ def responds(port: int) -> bool:
             return b"Web Asset Server" in response.read()
     except OSError:
         return False
+
+
+def copy_into(root: Path, path: str) -> None:
+    """Copies a file or folder of this machine to the same path below a root."""
+    target = root / path.lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-aL", "--remove-destination", "--no-target-directory", path, str(target)], check=False)
 
 
 class Trial:
@@ -288,11 +296,7 @@ def copied(root: Path, copies: list[str]) -> Iterator[Path]:
     try:
         subprocess.run(["cp", "-a", f"{root}/.", str(folder)], check=True)
         for path in ["/etc/resolv.conf", "/etc/hosts", *copies]:
-            target = folder / path.lstrip("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run(
-                ["cp", "-aL", "--remove-destination", "--no-target-directory", path, str(target)], check=False
-            )
+            copy_into(folder, path)
         policy = folder / "usr/sbin/policy-rc.d"  # packages start no services
         policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
         policy.chmod(0o755)
