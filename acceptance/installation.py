@@ -3,6 +3,8 @@
     debootstrap --variant=minbase --include=ca-certificates,git trixie /tmp/trixie
     script/acceptance installation /tmp/trixie
 
+For Ubuntu: `debootstrap --variant=minbase --components=main,universe --include=ca-certificates,git noble …`.
+
 It requires root, and the ports 80 and 8080 of this machine, because the installation shares its network. The folder is
 copied, so it can be used again. --copy copies files and folders of this machine into the copy, such as the settings of
 a package mirror: `--copy /etc/pip.conf`.
