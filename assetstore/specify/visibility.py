@@ -19,7 +19,7 @@ from assetstore.visibility import embargo
 from assetstore.visibility.models import KnownPart, Part, Record
 
 #: How many numbers of attachments a part has.
-_PART = 128
+_PART = 64
 
 #: How many parts with incomplete records to read again in each poll. They are incomplete while a database is being
 #: restored; single ones may be so forever.
@@ -34,14 +34,15 @@ _DAYS_OF_ENDED_EMBARGOES = 400
 _SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER = 10, 120
 
 
-def _checksums(columns: str, tables: str) -> str:
+def _checksums(columns: str, row: str, tables: str) -> str:
     """The query for the number of rows of each part, and a checksum of these columns.
 
-    A CRC is linear: two flags that change could cancel each other out. The product of two is not.
+    A CRC is linear, so two flags that change could cancel each other out in a sum. They do not if each CRC is
+    multiplied by a number of its own: *row*, the primary key, spread over 32 bits (D. Knuth, TAOCP 6.4).
     """
-    text = f"CONCAT_WS('|', {columns})"
+    weight = f"({row} * 2654435761 & 4294967295)"
     return (
-        f"SELECT attachment.AttachmentID DIV {_PART}, COUNT(*), SUM(CRC32({text}) * CRC32(REVERSE({text})))"  # noqa: S608 - only constants
+        f"SELECT attachment.AttachmentID DIV {_PART}, COUNT(*), SUM(CRC32(CONCAT_WS('|', {columns})) * {weight})"  # noqa: S608 - only constants
         f" FROM {tables} GROUP BY 1"
     )
 
@@ -50,16 +51,19 @@ def _checksums(columns: str, tables: str) -> str:
 _OF_ATTACHMENTS = _checksums(
     "attachment.AttachmentID, IFNULL(attachment.IsPublic + 0, ''), IFNULL(attachment.TableID, ''),"
     " IFNULL(attachment.AttachmentLocation, '')",
+    "attachment.AttachmentID",
     "attachment",
 )
 _DATES = (
     "specimen.EmbargoStartDate, specimen.EmbargoStartDatePrecision,"
     " specimen.EmbargoReleaseDate, specimen.EmbargoReleaseDatePrecision"
 )
+#: The few embargoes first: otherwise the database looks up the specimen of each attachment.
 _OF_EMBARGOES = _checksums(
     "attachment.AttachmentID, specimen.CollectionObjectID, "
     + ", ".join(f"IFNULL({column.strip()}, '')" for column in _DATES.split(",")),
-    "collectionobject AS specimen JOIN collectionobjectattachment AS attachment"
+    "attachment.CollectionObjectAttachmentID",
+    "collectionobject AS specimen STRAIGHT_JOIN collectionobjectattachment AS attachment"
     " ON attachment.CollectionObjectID = specimen.CollectionObjectID"
     " WHERE specimen.EmbargoReleaseDate >= %s"
     " OR (specimen.EmbargoReleaseDate IS NULL AND specimen.EmbargoStartDate IS NOT NULL)",
@@ -96,10 +100,11 @@ class DatabaseSource:
             current = _current(cursor)
             same = {number for number in known.keys() & current.keys() if known[number].checksum == current[number]}
             again = self._again(number for number in same if not known[number].is_complete)
+            has_links = _has_links(cursor)
             for first, last in _runs(sorted((current.keys() - same) | again)):
                 cursor.execute(_ROWS, (first * _PART, last * _PART + _PART - 1))
                 for number, rows in itertools.groupby(cursor, key=lambda row: row[0] // _PART):
-                    yield Part(number, current[number], _records(rows))
+                    yield Part(number, current[number], _records(rows, has_links))
             for number in known.keys() - current.keys():
                 yield Part(number, None, ())
 
@@ -132,14 +137,22 @@ def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield members[0], members[-1]
 
 
-def _records(rows: Iterable[tuple[Any, ...]]) -> Iterator[Record]:
+def _has_links(cursor: Any) -> bool:
+    """Whether any attachment belongs to a collection object; while a dump is being restored, none may."""
+    cursor.execute("SELECT 1 FROM collectionobjectattachment LIMIT 1")
+    return bool(cursor.fetchall())
+
+
+def _records(rows: Iterable[tuple[Any, ...]], has_links: bool) -> Iterator[Record]:
     for identifier, joined in itertools.groupby(rows, key=lambda row: row[0]):
         found = list(joined)
         _, location, public, table = found[0][:4]
         if not location:
             continue  # its upload never finished
         is_joined = found[0][4] is not None
-        is_complete = all(row[5] is not None for row in found) if is_joined else table != _COLLECTION_OBJECT
+        # Old records may not say to what they belong.
+        needs_specimen = table == _COLLECTION_OBJECT or (table is None and not has_links)
+        is_complete = all(row[5] is not None for row in found) if is_joined else not needs_specimen
         embargoes = (embargo.of_specify(*row[6:10]) for row in found)
         encoded = embargo.encoded(item for item in embargoes if item is not None)
         yield Record(identifier, location, bool(public), is_complete, encoded)
