@@ -87,7 +87,8 @@ ALLOW_STATIC_FILE_ACCESS = True
 # unless REQUIRE_KEY_FOR_GET is True.
 VISIBILITY = None
 
-# The maximum delay, in seconds, until a change in Specify or in the table takes effect.
+# The maximum delay, in seconds, until a change in Specify or in the table takes effect, if reading the changes takes no
+# longer than a third of it (docs/visibility.md#how-fast-a-change-takes-effect).
 VISIBILITY_SECONDS = 60
 
 # The path of the table for VISIBILITY = "file": a CSV file with the columns store_name, public (yes or no) and

@@ -15,9 +15,6 @@ from assetstore.visibility.service import STATES, Listed, Reason, Visibility
 _COLUMNS = ("state", "name", "until", "since_ns")
 _NANOSECONDS = 1_000_000_000
 
-#: A state that is older than this many times VISIBILITY_SECONDS is out of date.
-_MISSED_POLLS = 2
-
 
 @click.group()
 def visibility() -> None:
@@ -40,7 +37,7 @@ def list_files(installation: Installation, state: str | None, as_json: bool) -> 
     """Lists files with their state.
 
     Columns: state, store name, date from which the state is another one, since when it is so. An `unknown` file has no
-    record any more, and keeps its last state. Files of which nothing is known are private; `check` lists them.
+    complete record, and keeps its last state. Files of which nothing is known are private; `check` lists them.
     """
     visible = _opened(installation)
     with Listing(_COLUMNS, as_json, "No files found.") as listing:
@@ -95,7 +92,7 @@ def check(installation: Installation, as_json: bool) -> int:
     else:
         for problem in status.problems:
             echo(printable(problem))
-        counts = f"{status.public} public, {status.private} private, {status.unknown} with their last state"
+        counts = f"{status.public} public, {status.private} private, {status.unknown} without a complete record"
         echo(f"{counted(status.records, 'record')}: {counts}. {counted(found, 'file')} of which nothing is known.")
         echo(age)
     return 0 if is_current and not found and not status.problems else 1
@@ -123,7 +120,7 @@ def _sentence(listed: Listed | None) -> str:
         return "private, because nothing is known of it."
     state = "public" if listed.is_public else "private"
     if not listed.is_known:
-        return f"{state}. It has no complete record any more, so its last state counts."
+        return f"{state}. It has no complete record, so its last state counts."
     return f"{state} until {listed.next_change}, as all its records say." if listed.next_change else f"{state}."
 
 
@@ -141,7 +138,7 @@ def _age(status: Status, seconds: int) -> tuple[bool, str]:
     if status.checked_at is None:
         reason = status.fault or "Is the server running?"
         return False, f"The visibility was never read from {status.source or 'its source'}. {reason}"
-    age = max(0, time.time() - status.checked_at)
-    is_current = not status.fault and age <= seconds * _MISSED_POLLS
-    said = f"Read from {status.source} {age:.0f} seconds ago."
+    now = time.time()
+    is_current = status.is_current(seconds, now)
+    said = f"Read from {status.source} {max(0, now - status.checked_at):.0f} seconds ago."
     return is_current, said if is_current else f"Out of date: {said} {status.fault or 'Is the server running?'}"

@@ -31,9 +31,6 @@ _TABLES = ("attachment", "collectionobject", "collectionobjectattachment")
 #: How many files of each state to request.
 _SAMPLE = 3
 
-#: A state that is older than this many times VISIBILITY_SECONDS is out of date.
-_MISSED_POLLS = 2
-
 
 def examine(settings: Settings, environ: Mapping[str, str] = os.environ, nginx: Path = NGINX) -> Iterator[Finding]:
     """Yields findings about the visibility of files.
@@ -112,8 +109,9 @@ def _state(settings: Settings) -> Iterator[Finding]:
     if status.checked_at is None:
         yield warning(_CHECK, f"The visibility was never read. {status.fault}".strip(), "No file is public.", remedy)
         return
-    age = max(0.0, time.time() - status.checked_at)
-    if status.fault or age > settings.visibility_seconds * _MISSED_POLLS:
+    now = time.time()
+    if not status.is_current(settings.visibility_seconds, now):
+        age = max(0.0, now - status.checked_at)
         said = f"The visibility was read {age:.0f} seconds ago. {status.fault}".strip()
         yield warning(_CHECK, said, "Changes in Specify since then have no effect.", remedy)
         return

@@ -14,15 +14,14 @@ from assetstore.serving import tls
 from assetstore.thumbnails.rendering import engines
 from assetstore.thumbnails.rendering.pool import RenderPool
 from assetstore.thumbnails.rendering.tools import GHOSTSCRIPT, IMAGEMAGICK
+from assetstore.visibility.models import Status
+from assetstore.visibility.poller import SHARE_OF_POLL
 from assetstore.visibility.service import Visibility
 
 _log = logging.getLogger(__name__)
 
 _GIGABYTE = 1_000_000_000
 _DAY = 86_400
-
-#: After this many times VISIBILITY_SECONDS without a successful poll, the visibility is out of date.
-_MISSED_POLLS = 2
 
 
 def checks(
@@ -148,17 +147,28 @@ def _visibility(visible: Visibility) -> Result:
     if status.checked_at is None:
         reason = status.fault or "The visibility of files has not been read yet."
         return Result(WARNING, f"{reason} No file is public.")
-    age = max(0, time.time() - status.checked_at)
-    if status.fault or age > visible.seconds * _MISSED_POLLS:
-        reason = status.fault or "The visibility of files is not being read."
-        return Result(WARNING, f"{reason} Files keep the state of {age:.0f} seconds ago.")
-    if status.took > visible.seconds:
-        took = f"Reading the visibility of files took {status.took:.0f} seconds, longer than VISIBILITY_SECONDS"
-        return Result(WARNING, f"{took} ({visible.seconds}), so changes in the source take effect later.")
+    reason = _reason_for_doubt(status, visible.seconds)
     counts = f"{status.public} files are public, {status.private} private, {status.unknown} unknown"
+    return Result(WARNING, reason) if reason else Result(OK, f"{counts}, as of {_age(status):.0f} seconds ago.")
+
+
+def _age(status: Status) -> float:
+    return max(0, time.time() - (status.checked_at or 0))
+
+
+def _reason_for_doubt(status: Status, seconds: int) -> str:
+    """Why the state of files may not be that of the source; empty if it is. *seconds* is VISIBILITY_SECONDS."""
+    if not status.is_current(seconds, time.time()):
+        reason = status.fault or f"Reading the visibility of files is overdue (VISIBILITY_SECONDS: {seconds})."
+        return f"{reason} Files keep the state of {_age(status):.0f} seconds ago."
+    if status.took > seconds * SHARE_OF_POLL:
+        took = f"Reading the visibility of files took {status.took:.1f} seconds, too long for VISIBILITY_SECONDS"
+        return f"{took} ({seconds}): changes in the source may take effect later."
+    if status.unknown and not status.records:
+        return "The source of visibility has no records. Files keep their last state."
     if status.problems:
-        return Result(WARNING, f"{counts}. Some records cannot be used: {status.problems[0]}")
-    return Result(OK, f"{counts}, as of {age:.0f} seconds ago.")
+        return f"Some records of the visibility of files cannot be used: {status.problems[0]}"
+    return ""
 
 
 def _date(timestamp: float) -> str:

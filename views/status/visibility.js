@@ -34,19 +34,20 @@ function shown(report) {
     report.explained ? explained(report.explained) : "",
     state(report),
     element("div", { class: "figures" },
-      figure(report.public, "public"), figure(report.private, "private"), figure(report.unknown, "with their last state")),
+      figure(report.public, "public"), figure(report.private, "private"), figure(report.unknown, "without a complete record")),
     ...report.problems.map((problem) => notice("warning", problem)),
     changes(report.changes),
   ].filter((part) => part !== "");
 }
 
-function state({ age, fault, seconds, source }) {
+function state({ age, fault, is_current: isCurrent, source }) {
   if (age === null) {
     return notice("warning", `The visibility was never read, so no file is public. ${fault}`.trim());
   }
-  const read = `Read from ${source} ${duration(age)} ago.`;
-  const isCurrent = !fault && age <= 2 * seconds;
-  return notice(isCurrent ? "ok" : "warning", isCurrent ? read : `Out of date, so files keep their last state. ${read} ${fault}`.trim());
+  const read = `read from ${source} ${duration(age)} ago.`;
+  return isCurrent
+    ? notice("ok", `The state was ${read}`)
+    : notice("warning", `${fault || "Reading the visibility is overdue."} Files keep the state that was ${read}`);
 }
 
 function explained({ name, file, records }) {
@@ -60,7 +61,7 @@ function sentence(file) {
   }
   const word = file.is_public ? "Public" : "Private";
   if (!file.is_known) {
-    return `${word}. It has no complete record any more, so its last state counts.`;
+    return `${word}. It has no complete record, so its last state counts.`;
   }
   return file.next_change ? `${word} until ${file.next_change}.` : `${word}.`;
 }
@@ -78,8 +79,10 @@ function changes(list) {
   if (!list.length) {
     return element("p", { class: "fine" }, "No file has become public or private since the first reading.");
   }
-  const rows = list.map((change) => [dateTime(change.time), change.state, change.name, change.place || "–"]);
+  const hasFolders = list.some((change) => change.place);
+  const columns = ["Time", "Now", "Name", "Folder"].slice(0, hasFolders ? 4 : 3);
+  const rows = list.map((change) => [dateTime(change.time), change.state, change.name, change.place || "–"].slice(0, columns.length));
   return element("article", { class: "card" },
     element("h3", {}, counted(list.length, "latest change")),
-    table("Latest changes", ["Time", "Now", "Name", "Folder"], rows));
+    table("Latest changes", columns, rows));
 }
