@@ -2,15 +2,18 @@
 
     script/acceptance visibility [--rows 200000] [--seconds 60] [--visibility-seconds 10]
 
-It requires MariaDB, and writes only to a temporary folder. It fills Specify's tables, then measures
+It requires MariaDB (for the last part also mariadb-client), and writes only to a temporary folder. It fills Specify's
+tables, then measures
 
 - the first load, a poll without changes, and polls after 100 changes to flags, embargoes and rows, with the memory of
   the process that polls, while another connection changes rows all the time: no change may wait for the reader;
 - a server with two processes, from which 16 clients read without a token while flags change: how late a private file
-  still began to be served.
+  still began to be served;
+- the same server while its database is emptied, loses a table, is stopped, takes rights away, and is restored from what
+  mariadb-dump has written: no file may change its state, and /readyz must say so and recover.
 
-Exit status 0: no private file began to be served later than --visibility-seconds after its flag changed, and no change
-waited a second for the reader.
+Exit status 0: no private file began to be served later than --visibility-seconds after its flag changed, no change
+waited a second for the reader, no locks were held, and no file changed its state.
 """
 
 import argparse
@@ -39,6 +42,7 @@ from tests.support import KEY, GranianServer, load_settings
 _CLIENTS = 16
 _FILES = 200
 _LONGEST_WAIT = 1.0
+_TABLES = ("attachment", "collectionobject", "collectionobjectattachment")
 
 _FILL = (
     "INSERT INTO collectionobject (CatalogNumber, EmbargoReleaseDate, EmbargoReleaseDatePrecision)"
@@ -58,9 +62,30 @@ _CHANGES = {
 }
 
 
+#: What says that a reader locks something: tables, rows.
+_LOCKS = (
+    "SELECT COALESCE(SUM(trx_tables_locked + trx_rows_locked), 0), COUNT(*) FROM information_schema.INNODB_TRX"
+    " WHERE trx_mysql_thread_id IN (SELECT id FROM information_schema.PROCESSLIST WHERE user = '{reader}')"
+)
+
+
+@dataclass
+class Locks:
+    """What other connections saw while the reader read: its open transactions, and the locks that they held."""
+
+    seen: int = 0
+    held: int = 0
+
+    def look(self, database: Database) -> None:
+        """Counts the locks of this moment."""
+        held, transactions = database.run(_LOCKS.format(reader=mariadb.READER))[0]
+        self.seen += transactions
+        self.held += int(held)
+
+
 @contextmanager
-def changing(database: Database) -> Iterator[list[float]]:
-    """Changes rows all the time; yields how long each change took, in seconds."""
+def changing(database: Database, locks: Locks) -> Iterator[list[float]]:
+    """Changes rows and counts locks all the time; yields how long each change took, in seconds."""
     took: list[float] = []
     ending = threading.Event()
 
@@ -71,6 +96,7 @@ def changing(database: Database) -> Iterator[list[float]]:
                 column = "MimeType" if table == "attachment" else "CatalogNumber"
                 database.run(f"UPDATE {table} SET {column} = 'x' WHERE {key} = {random.randrange(1, 1000)}")
             took.append(time.monotonic() - began)
+            locks.look(database)
 
     thread = threading.Thread(target=change)
     thread.start()
@@ -118,16 +144,18 @@ def measure_polls(database: Database, folder: Path, rows: int) -> bool:
     address = f"mysql://{mariadb.READER}@127.0.0.1:{database.port}/specify"
     command = [sys.executable, "-m", "acceptance.visibility", "--poll", address, str(base)]
     waits: list[float] = []
+    locks = Locks()
     for name, change in {"first load": "SELECT 1", **_CHANGES}.items():
         database.run(change.format(rows=rows))
-        with changing(database) as took:
+        with changing(database, locks) as took:
             run = subprocess.run(command, capture_output=True, text=True, check=True)
         waits += took
         longest = max(took, default=0.0)
         print(f"{name}: {run.stdout.strip()}; the longest of {len(took)} changes meanwhile took {longest:.2f} s")
     size = sum(path.stat().st_size for path in (base / ".asset-server/visibility").iterdir())
     print(f"index: {size / 1e6:.1f} MB for {rows} records")
-    return max(waits) < _LONGEST_WAIT
+    print(f"locks: {locks.held} in {locks.seen} looks at an open transaction of the reader")
+    return max(waits) < _LONGEST_WAIT and locks.seen > 0 and not locks.held
 
 
 @dataclass
@@ -161,6 +189,7 @@ def measure_flags(database: Database, folder: Path, seconds: float, limit: int) 
     address = f"mysql://{mariadb.READER}@127.0.0.1:{database.port}/specify"
     own = {"VISIBILITY": "specify", "SPECIFY_DATABASE": address, "VISIBILITY_SECONDS": limit}
     server = GranianServer({"KEY": KEY, "BASE_DIR": str(base), "RESERVED_BYTES": 0, "PROCESSES": 2, **own})
+    visible, polls = Visibility(base, limit), [0.0]
     names = [
         str(row[0])
         for row in database.run(
@@ -178,16 +207,23 @@ def measure_flags(database: Database, folder: Path, seconds: float, limit: int) 
         threads.append(threading.Thread(target=flip, args=(database, names, reads, ending)))
         for thread in threads:
             thread.start()
-        time.sleep(seconds)
+        began = time.time()
+        while time.time() < began + seconds:
+            status = visible.status()
+            if (status.checked_at or 0) > began:  # else it was the first load
+                polls.append(status.took)
+            time.sleep(0.5)
         ending.set()
         for thread in threads:
             thread.join()
     finally:
         server.stop()
+        visible.close()
     print(
         f"{_CLIENTS} clients, {seconds:.0f} s: {reads.given} files given, {reads.refused} refused,"
         f" {reads.with_token} read with a token; a private file began to be served at most {reads.latest:.2f} s after"
-        f" its flag changed (limit {limit} s); other responses: {reads.wrong[:5]}"
+        f" its flag changed (limit {limit} s; the longest poll took {max(polls):.2f} s);"
+        f" other responses: {reads.wrong[:5]}"
     )
     return reads.latest < limit and not reads.wrong
 
@@ -222,6 +258,103 @@ def flip(database: Database, names: list[str], reads: Reads, ending: threading.E
                 reads.withdrawn[name] = time.monotonic()
 
 
+@dataclass
+class Watched:
+    """A server whose files have a known state, and what those who have no token saw of them."""
+
+    server: GranianServer
+    expected: dict[str, int]
+    wrong: list[str] = field(default_factory=list)
+
+    def look(self) -> None:
+        """Reads all files once without a token."""
+        for name, status in self.expected.items():
+            found = self.server.get("/fileget", filename=name).status
+            if found != status:
+                self.wrong.append(f"{found} instead of {status} for {name}")
+
+    def visibility(self) -> dict[str, str]:
+        """What /readyz says; the server must be ready."""
+        page = self.server.readiness()
+        assert page["ready"], page
+        return dict(page["checks"]["visibility"])
+
+    def until(self, status: str, what: str, reason: str = "") -> None:
+        """Looks until /readyz gives this status, for this reason, and prints how long that took."""
+        began = time.monotonic()
+        while (found := self.visibility())["status"] != status or reason not in found["reason"]:
+            assert time.monotonic() < began + 300, found
+            self.look()
+        self.look()
+        print(f"{what}: {status} after {time.monotonic() - began:.1f} s: {found['reason']}", flush=True)
+
+
+def _restore(database: Database, dump: Path) -> "subprocess.Popen[bytes]":
+    client = ["mariadb", "--no-defaults", f"--socket={database.socket}", "specify"]
+    with open(dump, "rb") as file:
+        return subprocess.Popen(client, stdin=file)
+
+
+def measure_restore(database: Database, folder: Path) -> bool:
+    """Lets the database fail in many ways. Returns whether no file changed its state, nor one was refused a token."""
+    base, dump = folder / "kept", folder / "dump.sql"
+    base.mkdir()
+    database.run("UPDATE attachment SET TableID = NULL WHERE AttachmentID % 2 = 0")  # as old records
+    address = f"mysql://{mariadb.READER}@127.0.0.1:{database.port}/specify"
+    own = {"VISIBILITY": "specify", "SPECIFY_DATABASE": address, "VISIBILITY_SECONDS": 10}
+    server = GranianServer({"KEY": KEY, "BASE_DIR": str(base), "RESERVED_BYTES": 0, "PROCESSES": 2, **own})
+    states = {200: "IsPublic AND attachment.AttachmentID % 50 > 10", 403: "attachment.AttachmentID % 50 = 0"}
+    query = "SELECT AttachmentLocation FROM attachment WHERE AttachmentID BETWEEN 20000 AND 21000 AND {} LIMIT 20"
+    expected = {str(row[0]): status for status, where in states.items() for row in database.run(query.format(where))}
+    expected["unknown.jpg"] = 403
+    watched = Watched(server, expected)
+    try:
+        for name in expected:
+            assert server.upload(name, b"x").status == 200
+        while watched.visibility()["status"] != "ok":
+            time.sleep(0.1)
+        watched.look()
+        with open(dump, "wb") as file:
+            options = ["--no-defaults", f"--socket={database.socket}", "specify"]
+            subprocess.run(["mariadb-dump", *options], stdout=file, check=True)
+        _fail(database, watched)
+        restoring = _restore(database, dump)
+        while restoring.poll() is None:
+            watched.look()
+        watched.until("ok", "restored from its dump")
+        restoring = _restore(database, dump)  # over tables that are in use
+        while restoring.poll() is None:
+            watched.look()
+        watched.until("ok", "restored once more")
+        assert server.get("/fileget", filename="unknown.jpg", token=server.token("unknown.jpg")).status == 200
+    finally:
+        server.stop()
+    print(f"states that changed meanwhile: {watched.wrong[:5]}")
+    return not watched.wrong
+
+
+def _fail(database: Database, watched: Watched) -> None:
+    """Empties a table, drops it, takes rights away, and stops the database; at the end, its tables are missing."""
+    database.run(f"REVOKE SELECT ON specify.collectionobject FROM {mariadb.READER}")
+    watched.until("warning", "rights taken away", "could not be read")
+    database.run(f"GRANT SELECT ON specify.collectionobject TO {mariadb.READER}")
+    watched.until("ok", "rights granted")
+    database.stop()
+    watched.until("warning", "database stopped", "cannot be reached")
+    database.start()
+    watched.until("ok", "database started")
+    database.run("SET GLOBAL init_connect = 'SET timestamp = 4000000000'")
+    time.sleep(10)
+    watched.look()
+    database.run("SET GLOBAL init_connect = ''")
+    watched.until("ok", "clock of the database wrong")
+    database.run("TRUNCATE attachment")
+    watched.until("warning", "attachment is empty", "no records")
+    for table in _TABLES:
+        database.run(f"DROP TABLE {table}")
+    watched.until("warning", "tables are missing", "could not be read")
+
+
 def main() -> int:
     """Measures everything; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -239,7 +372,8 @@ def main() -> int:
             database.run(statement.format(rows=arguments.rows))
         is_free = measure_polls(database, Path(name), arguments.rows)
         is_safe = measure_flags(database, Path(name), arguments.seconds, arguments.visibility_seconds)
-    return 0 if is_free and is_safe else 1
+        is_kept = measure_restore(database, Path(name))
+    return 0 if is_free and is_safe and is_kept else 1
 
 
 if __name__ == "__main__":
