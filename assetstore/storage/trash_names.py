@@ -18,7 +18,7 @@ def stamp(timestamp_ns: int) -> str:
 def timestamp_ns(second: str, fraction: str) -> int | None:
     """Returns the timestamp of a second and a fraction of a second; None if the date or time is invalid."""
     try:
-        date = datetime.strptime(second, _STAMP).replace(tzinfo=UTC)
+        date = datetime.fromisoformat(second.replace(".", ":")).replace(tzinfo=UTC)  # much faster than strptime
     except ValueError:
         return None
     return int(date.timestamp()) * _SECOND + int(fraction)

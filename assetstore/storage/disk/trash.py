@@ -218,15 +218,15 @@ class DiskTrash:
         match = _ENTRY.fullmatch(identifier)
         if match is None:
             return None
-        path = self._folder / identifier
+        path = f"{self._folder}/{identifier}"  # no Path: there may be thousands
         second, fraction, reason, name = match.groups()
         if name is None:
             # The folder is empty after a crash between creating it and moving the file.
             name = next(iter(os.listdir(path)), None)
             if name is None:
                 return None
-            path = path / name
-        status = path.lstat()
+            path = f"{path}/{name}"
+        status = os.lstat(path)
         if stat.S_ISDIR(status.st_mode) or not is_store_name(name):
             return None
         removed_ns = timestamp_ns(second, fraction)
