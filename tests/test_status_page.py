@@ -4,6 +4,7 @@ Pictures of it are kept in the folder screenshots, for people to look at.
 """
 
 import hmac
+import itertools
 import random
 import re
 import socket
@@ -299,6 +300,26 @@ def test_a_cancelled_upload_is_skipped_and_a_stopped_queue_waits(page: Browser, 
     assert sorted(path.name for path in server.originals.iterdir() if path.is_file()) == ["1.bin", "2.bin"]
 
 
+def test_a_queue_can_be_stopped_while_the_server_does_not_respond(page: Browser, server: RunningServer) -> None:
+    application, checks, responding = server.http.wsgi_application, itertools.count(), threading.Event()
+
+    def silent(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        is_check = environ["PATH_INFO"] == "/status/data/existing"
+        if is_check and next(checks) == 2:  # after those of all names, and of the first file
+            responding.wait(60)
+        return application(environ, start_response)
+
+    server.http.wsgi_application = silent
+    page.go("upload")
+    drop(page, "for (let i = 0; i < 2; i += 1) files.items.add(new File([`${i}`], `${i}.txt`))")
+    page.click("#upload button", "Upload 2 files")
+    page.wait_for("#upload .queue-state", "1 of 2 files stored")
+    page.click("#upload button", "Stop")
+    page.wait_for("#upload button", "Upload 1 file")
+    responding.set()
+    assert [path.name for path in server.originals.iterdir() if path.is_file()] == ["0.txt"]
+
+
 def test_a_large_trash_is_shown_by_day_in_pages_and_restored_after_a_preview(
     page: Browser, server: RunningServer
 ) -> None:
@@ -312,8 +333,8 @@ def test_a_large_trash_is_shown_by_day_in_pages_and_restored_after_a_preview(
     page.go("trash")
     page.wait_for("#trash p", "250 files")
     second = page.until(lambda: page.all("#trash .day")[1:])[0]
-    assert len(page.all("#trash .entry")) == 30
     page.until(lambda: page.all("#trash .trash-picture canvas"))
+    assert len(page.all("#trash .entry")) == 30
     second.find_element("css selector", "h3 button").click()
     page.wait_for("#trash .pager", "1–100 of 220")
     assert len(page.all("#trash .entry")) == 100

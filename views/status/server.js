@@ -10,6 +10,9 @@ export class ServerError extends Error {
   }
 }
 
+/** After how many seconds a read without a response is given up. */
+const SILENT_SECONDS = 60;
+
 /** After how many seconds to read the clock again, because computers sleep and clocks are set. */
 const CLOCK_SECONDS = 60;
 
@@ -200,7 +203,9 @@ export class Server {
 
 async function fetched(address, options = {}) {
   try {
-    return await fetch(address, options);
+    // A connection may be dead without anybody noticing. Changes may take long, and are not repeated.
+    const limit = options.method === "POST" ? {} : { signal: AbortSignal.timeout(SILENT_SECONDS * 1000) };
+    return await fetch(address, { ...limit, ...options });
   } catch {
     throw new ServerError(0, "The server does not respond.");
   }

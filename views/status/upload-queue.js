@@ -134,8 +134,10 @@ export class Queue {
     item.state = SENDING;
     for (let attempt = 0; ; attempt += 1) {
       try {
+        this.#attempt = new AbortController();
         // Somebody may have uploaded a file of this name after the names were checked.
-        if (!item.mayReplace && (await existing(this.#server, place, [item.name])).size) {
+        const taken = item.mayReplace ? [] : existing(this.#server, place, [item.name]);
+        if ((await unlessAborted(taken, signal, this.#attempt.signal)).size) {
           item.state = EXISTS;
           return;
         }
@@ -174,10 +176,11 @@ export class Queue {
       await this.#server.readClock().catch(() => {});
       return 0;
     }
-    if (!TEMPORARY.has(fault.status) || attempt >= PAUSES.length) {
+    const status = fault.status ?? 0; // the connection may also break within a response
+    if (!TEMPORARY.has(status) || attempt >= PAUSES.length) {
       return null;
     }
-    return fault.status === 0 ? PAUSES[attempt] : fault.retryAfter || DEFAULT_PAUSE;
+    return status === 0 ? PAUSES[attempt] : fault.retryAfter || DEFAULT_PAUSE;
   }
 
   async #transfer(item, place, signal) {
@@ -205,7 +208,7 @@ export class Queue {
       await this.#server.upload(item.file, place, item.name, { progress, signal: attempt.signal });
     } catch (fault) {
       if (isStalled) {
-        fault.status = 0;
+        Object.assign(fault, { status: 0, message: "The connection stalled." });
       }
       throw fault;
     } finally {
@@ -213,6 +216,14 @@ export class Queue {
       signal.removeEventListener("abort", abort);
     }
   }
+}
+
+/** Returns what a promise resolves to, or rejects as soon as a signal is aborted. */
+function unlessAborted(promise, ...signals) {
+  return new Promise((resolve, reject) => {
+    signals.forEach((signal) => signal.addEventListener("abort", () => reject(new Error("The upload was cancelled."))));
+    Promise.resolve(promise).then(resolve, reject);
+  });
 }
 
 /** Waits some seconds, until the connection is back, or until it is aborted. */
