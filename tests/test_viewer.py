@@ -57,6 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     server = RunningServer(settings)
     for name in ("a.tif", HOSTILE):
         server.upload(name, pictures.tiff(), coll=FISH)
+    server.upload("front.png", pictures.encoded(pictures.scene(800, 600), "PNG"), coll=FISH)
     server.upload("bad.tif", b"II*\0 nothing", coll=FISH)
     yield server
     server.stop()
@@ -198,6 +199,32 @@ def test_the_pages_of_a_file_are_a_strip(quiet: Browser, server: RunningServer) 
     press(quiet, Keys.PAGE_UP, Keys.PAGE_UP)
     quiet.until(lambda: shows(quiet, pictures.RED))
     screenshot(quiet, "pages")
+
+
+def test_several_files_are_a_strip_and_each_has_its_own_links(quiet: Browser, server: RunningServer) -> None:
+    names = ("front.png", "a.tif", HOSTILE)
+    query = [("coll", FISH), *(("names", name) for name in names), *(("token", server.token(name)) for name in names)]
+    quiet.driver.get(f"http://{HOST}:{server.port}/view?{urlencode(query)}")
+    quiet.until(lambda: shows(quiet, pictures.RED, pictures.YELLOW))
+    assert quiet.driver.title == "front.png and 2 more"
+    assert quiet.text("#facts").endswith(" · 800 × 600 pixels · picture 1 of 7")
+    quiet.click("#show-information")
+    quiet.wait_for("#metadata", "The file has no metadata.")
+    assert quiet.all("#pages button")[2].text == "a.tif, page 2"
+    screenshot(quiet, "several-information")
+    quiet.click("#pages button:nth-of-type(5)")
+    quiet.wait_for("#facts", "picture 5 of 7")
+    quiet.wait_for("#metadata dd", "Canon")
+    assert quiet.text("#name") == HOSTILE
+    assert HOSTILE in quiet.text("#file")
+    download = (
+        "return fetch(document.getElementById('download').href).then((found) => found.blob()).then(({ size }) => size)"
+    )
+    assert quiet.script(download) == len(pictures.tiff())
+    assert quiet.script("return document.getElementById('download').download") == HOSTILE
+    press(quiet, Keys.ESCAPE)
+    quiet.until(lambda: quiet.script("return [...document.images].every((image) => image.naturalWidth > 0)"))
+    screenshot(quiet, "several")
 
 
 def test_brightness_and_contrast_can_be_adjusted(quiet: Browser, server: RunningServer) -> None:

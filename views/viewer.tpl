@@ -17,13 +17,13 @@
   <script src="{{root}}viewer/openseadragon.js" nonce="{{nonce}}" defer></script>
   <script type="module" src="{{root}}viewer/main.js" nonce="{{nonce}}"></script>
 </head>
-<body data-root="{{root}}" data-identifier="{{identifier}}" data-page="{{page}}" data-metadata="{{metadata}}">
+<body data-root="{{root}}" data-manifest="{{manifest}}" data-page="{{page}}" data-metadata="{{metadata}}">
   <header>
     <div>
-      <h1>{{title}}</h1>
+      <h1 id="name">{{name}}</h1>
       <p id="facts">&nbsp;</p>
     </div>
-    <a class="button" id="download" href="{{download}}" download="{{title}}" title="Download the original file">
+    <a class="button" id="download" href="{{download}}" download="{{name}}" title="Download the original file">
       <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 4v11m-5-5 5 5 5-5M5 20h14"/></svg><span>Download</span></a>
     <button type="button" id="show-information" aria-expanded="false" aria-controls="information" title="Information (I)">
       <svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="9"/><path d="M12 11v6m0-9.5v.5"/></svg><span>Information</span></button>
@@ -68,7 +68,7 @@
     <button type="button" id="hide-information" aria-label="Close">✕</button>
     <h2>File</h2>
     <dl id="file"></dl>
-    <p><a id="manifest" href="{{root}}iiif/manifest/{{identifier}}">IIIF manifest</a>
+    <p><a id="manifest" href="{{manifest}}">IIIF manifest</a>
       <span class="fine">for Mirador and other viewers</span></p>
     <h2>Metadata</h2>
     <div id="metadata"></div>

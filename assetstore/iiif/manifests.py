@@ -61,7 +61,7 @@ def of_original(base: str, original: Original) -> _Data:
         "id": f"{base}/iiif/manifest/{identifier}",
         "type": "Manifest",
         "label": {"none": [original.identifier.name]},
-        "metadata": _metadata(original),
+        **_links_and_facts(base, original),
         "thumbnail": _thumbnail(base, original.identifier, original.pages[0]),
         "homepage": [
             {
@@ -71,8 +71,6 @@ def of_original(base: str, original: Original) -> _Data:
                 "format": "text/html",
             }
         ],
-        "seeAlso": [_file_metadata(base, original)],
-        "rendering": [_file(base, original)],
         "items": _canvases(base, original, labelled=False),
     }
 
@@ -112,7 +110,7 @@ def _canvases(base: str, original: Original, labelled: bool) -> list[_Data]:
             "body": _image(base, identifier, page),
             "target": canvas,
         }
-        extra = {"metadata": _metadata(original), "rendering": [_file(base, original)]} if labelled else {}
+        extra = _links_and_facts(base, original) if labelled else {}
         canvases.append(
             {
                 "id": canvas,
@@ -153,6 +151,15 @@ def _part(service: str, size: str, width: int, height: int) -> _Data:
 
 def _service_id(base: str, identifier: Identifier) -> str:
     return f"{base}/iiif/3/{identifier.encoded}"
+
+
+def _links_and_facts(base: str, original: Original) -> _Data:
+    """What a manifest or canvas says about the file."""
+    return {
+        "metadata": _metadata(original),
+        "seeAlso": [_file_metadata(base, original)],
+        "rendering": [_file(base, original)],
+    }
 
 
 def _file(base: str, original: Original) -> _Data:

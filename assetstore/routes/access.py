@@ -120,6 +120,24 @@ class Access:
         request_context().name = found.name
         return found
 
+    def identifiers(self, query: Parameters, most: int) -> list[Identifier]:
+        """Returns what the parameters `names` name: one or more identifiers, without their pages.
+
+        Parameters:
+            query: of the request. With `coll`, the identifiers are names of originals of that collection.
+            most: how many there may be.
+
+        Raises BadRequest (none or too many), NotFound.
+        """
+        names, collection = query.get_all("names"), query.get("coll")
+        if not names:
+            raise BadRequest("The parameter names is missing: the names of the originals.")
+        if len(names) > most:
+            raise BadRequest(f"At most {most} originals are possible here.")
+        if collection is not None and self._collections.folders() is not None:
+            names = [f"{collection}/{name}" for name in names]
+        return [Identifier(one.collection, one.name) for one in map(self.identifier, names)]
+
     def picture(self, query: Parameters, identifier: Identifier) -> Readable:
         """Checks a request to read a picture by its identifier of IIIF, as `pictures`."""
         return self.pictures(query, [identifier])[0]
@@ -140,19 +158,19 @@ class Access:
             for identifier, is_public in zip(asked, decided, strict=True)
         ]
 
-    def cookies(self, readable: Readable, path: str) -> list[str]:
-        """Returns the Set-Cookie headers for a viewer of an original; none if it needs none.
+    def cookies(self, readable: Sequence[Readable], path: str) -> list[str]:
+        """Returns the Set-Cookie headers for a viewer of originals; none if it needs none.
 
         Parameters:
-            readable: an original that exists.
+            readable: originals that exist.
             path: of the server's base address, with a slash at the end.
         """
-        keys, collection_dir, name = self._settings.key, readable.collection_dir, readable.name
-        if readable.is_public or not keys or self._has_cookie(collection_dir, name):
+        keys, private = self._settings.key, [(one.collection_dir, one.name) for one in readable if not one.is_public]
+        if not keys or all(self._has_cookie(*one) for one in private):
             return []
         is_secure = bottle.request.environ.get("wsgi.url_scheme") == "https"
         now, received = request_context().received_at, _received_cookies()
-        return viewer_cookies.headers(keys[0], collection_dir, name, now, path, is_secure=is_secure, received=received)
+        return viewer_cookies.headers(keys[0], private, now, path, is_secure=is_secure, received=received)
 
     def collection(self, parameters: Parameters) -> str | None:
         """Returns the name of the collection. Raises BadRequest: it is given twice or cannot be decoded."""

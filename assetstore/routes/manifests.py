@@ -9,7 +9,7 @@ import bottle
 
 from assetstore.app.bootstrap import AppContext
 from assetstore.config import public_urls
-from assetstore.errors import BadRequest
+from assetstore.errors import NotFound, Unrenderable, UnsupportedType
 from assetstore.http.parameters import Parameters
 from assetstore.iiif import manifests
 from assetstore.iiif.identifiers import Identifier
@@ -31,14 +31,14 @@ class Manifests:
 
     def __init__(self, context: AppContext, access: Access) -> None:
         self._settings = context.settings
-        self._collections = context.collections
         self._originals = context.originals
         self._images = context.images
         self._access = access
 
     def of_original(self, identifier: str) -> bottle.HTTPResponse:
         """Returns the manifest of an original; the page of the identifier is ignored."""
-        asked = self._parse(identifier)
+        asked = self._access.identifier(identifier)
+        asked = Identifier(asked.collection, asked.name)
         readable = self._access.picture(_query(), asked)
         return self._response(manifests.of_original(self._base(), self._original(asked, readable)), [readable])
 
@@ -48,22 +48,17 @@ class Manifests:
         With `coll`, the identifiers are names of originals of that collection.
         """
         query = _query()
-        names, collection = query.get_all("names"), query.get("coll")
-        if not names:
-            raise BadRequest("The parameter names is missing: the names of the originals.")
-        if len(names) > _MOST:
-            raise BadRequest(f"A manifest may have {_MOST} originals at most.")
-        if collection is not None and self._collections.folders() is not None:
-            names = [f"{collection}/{name}" for name in names]
-        asked = [self._parse(name) for name in names]
+        asked = self._access.identifiers(query, _MOST)
         all_readable = self._access.pictures(query, asked)
-        originals = [self._original(*pair) for pair in zip(asked, all_readable, strict=True)]
+        originals = [self._one_of_several(*pair) for pair in zip(asked, all_readable, strict=True)]
         manifest = manifests.of_collection(self._base(), manifests.collection_query(asked), originals)
         return self._response(manifest, all_readable)
 
-    def _parse(self, identifier: str) -> Identifier:
-        asked = self._access.identifier(identifier)
-        return Identifier(asked.collection, asked.name)
+    def _one_of_several(self, identifier: Identifier, readable: Readable) -> Original:
+        try:
+            return self._original(identifier, readable)
+        except (NotFound, UnsupportedType, Unrenderable) as error:
+            raise type(error)(f"{identifier.name}: {error.public}", error.detail) from None
 
     def _original(self, identifier: Identifier, readable: Readable) -> Original:
         collection_dir = readable.collection_dir

@@ -1,15 +1,15 @@
 """The routes of the viewer: its page and its files.
 
-The page is at /view, and at /fileget if a browser opens an original in a tab that it cannot draw. It consists of files
-in views/viewer, which are public; pictures, manifest and metadata come from the routes that everyone uses. The
-Content-Security-Policy allows only the page's own scripts, by a nonce that is random for each response. Other pages may
-embed the viewer: nothing can be changed with it.
+The page is at /view, for one picture or several, and at /fileget if a browser opens an original in a tab that it cannot
+draw. It consists of files in views/viewer, which are public; pictures, manifest and metadata come from the routes that
+everyone uses. The Content-Security-Policy allows only the page's own scripts, by a nonce that is random for each
+response. Other pages may embed the viewer: nothing can be changed with it.
 """
 
 import functools
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -17,10 +17,12 @@ import bottle
 
 from assetstore import __version__, formats, media_types
 from assetstore.app.bootstrap import AppContext
+from assetstore.auth.viewer_cookies import MOST_PICTURES
 from assetstore.config import public_urls
 from assetstore.errors import AssetError, NotFound, NotPublic, Unauthorized
 from assetstore.http import navigation
 from assetstore.http.parameters import Parameters
+from assetstore.iiif import manifests
 from assetstore.iiif.identifiers import Identifier
 from assetstore.routes.access import Access, Readable
 from assetstore.routes.responses import VIEWS, request_context
@@ -73,13 +75,21 @@ class Viewer:
 
     def page(self, identifier: str) -> bottle.HTTPResponse:
         """Returns the page for a picture."""
-        query = Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
-        asked = self._access.identifier(identifier)
+        query = _query()
+        return self._checked_page(query, [self._access.identifier(identifier)])
+
+    def page_of_several(self) -> bottle.HTTPResponse:
+        """Returns the page for the pictures whose identifiers are the parameters `names`, as in a manifest."""
+        query = _query()
+        return self._checked_page(query, self._access.identifiers(query, MOST_PICTURES))
+
+    def _checked_page(self, query: Parameters, asked: Sequence[Identifier]) -> bottle.HTTPResponse:
         try:
-            readable = self._access.picture(query, asked)
+            readable = self._access.pictures(query, asked)
         except Unauthorized as error:
             raise NotPublic(error.public) from None  # a page for people, not an address of IIIF
-        self._storage.version(readable.collection_dir, asked.name)  # raises NotFound
+        for one in readable:
+            self._storage.version(one.collection_dir, one.name)  # raises NotFound
         return self._page(asked, readable, query.get("downloadname"))
 
     def file(self, name: str) -> bottle.HTTPResponse:
@@ -109,7 +119,7 @@ class Viewer:
             self._storage.version(collection_dir, name)  # raises NotFound
             has_collections = self._collections.folders() is not None
             identifier = Identifier((query.get("coll") or "") if has_collections else None, name)
-            response = self._page(identifier, readable, query.get("downloadname"))
+            response = self._page([identifier], [readable], query.get("downloadname"))
         else:
             response = deliver()
         response.set_header("Vary", navigation.VARY)
@@ -132,21 +142,27 @@ class Viewer:
             return False  # as before there was a viewer; sending the file says what is the matter
         return first.width * first.height > megapixels * _MEGAPIXEL
 
-    def _page(self, identifier: Identifier, readable: Readable, download_name: str | None) -> bottle.HTTPResponse:
+    def _page(
+        self, pictures: Sequence[Identifier], readable: Sequence[Readable], download_name: str | None
+    ) -> bottle.HTTPResponse:
+        """The page for one picture or several; the links lead to the file of the first one, until it is shown."""
         base = public_urls.base_url(self._settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
         root = quote(urlsplit(base).path, safe="/%") + "/"
         nonce = secrets.token_urlsafe(18)
-        collection = {} if identifier.collection is None else {"coll": identifier.collection}
-        file = urlencode({**collection, "filename": identifier.name})
-        title = download_name or identifier.name
+        first, more = pictures[0], f" and {len(pictures) - 1} more" if len(pictures) > 1 else ""
+        collection = {} if first.collection is None else {"coll": first.collection}
+        file = urlencode({**collection, "filename": first.name})
+        name = download_name or first.name
+        one, several = Identifier(first.collection, first.name).encoded, manifests.collection_query(pictures)
         values = {
             "version": __version__,
             "nonce": nonce,
             "root": root,
-            "title": title,
-            "identifier": Identifier(identifier.collection, identifier.name).encoded,
-            "page": identifier.page,
-            "download": f"{root}fileget?{file}&{urlencode({'downloadname': title, 'view': 0})}",
+            "title": f"{name}{more}",
+            "name": name,
+            "manifest": f"{root}iiif/collection?{several}" if more else f"{root}iiif/manifest/{one}",
+            "page": first.page,
+            "download": f"{root}fileget?{file}&{urlencode({'downloadname': name, 'view': 0})}",
             "metadata": f"{root}getmetadata?{file}",
         }
         policy = (
@@ -169,7 +185,12 @@ def install(app: bottle.Bottle, viewer: Viewer, is_enabled: bool) -> None:
     """Adds the routes to *app* if the viewer is enabled (VIEWER)."""
     if is_enabled:
         app.route("/view/<identifier:path>", "GET", viewer.page)
+        app.route("/view", "GET", viewer.page_of_several)
         app.route("/viewer/<name>", "GET", viewer.file)
+
+
+def _query() -> Parameters:
+    return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
 
 
 class _Content(NamedTuple):

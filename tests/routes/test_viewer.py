@@ -269,7 +269,7 @@ def test_a_cookie_is_for_one_picture_and_for_reading_only(limited: RunningServer
 
 
 def test_without_a_permission_nothing_is_revealed(limited: RunningServer) -> None:
-    other = viewer_cookies.headers("other key", "fish", "a.tif", 4_000_000_000, "/", is_secure=False)[0]
+    other = viewer_cookies.headers("other key", [("fish", "a.tif")], 4_000_000_000, "/", is_secure=False)[0]
     for headers in ({}, {"Cookie": other.split(";")[0]}):
         for address in everything(PATH_OF_A):
             answer, missing = (limited.get(path, headers) for path in (address, address.replace("a.tif", "none.tif")))
@@ -301,6 +301,64 @@ def test_a_manifest_of_several_pictures_requires_a_permission_for_each(limited: 
     answer = limited.get(f"{both}&token={limited.token('b.tif')}")
     assert answer.status == 200
     assert "token" not in answer.text
+
+
+# --- Several pictures ---
+
+#: The addresses of a viewer for the two pictures of one collection.
+BOTH = (f"/view?coll={quote(FISH)}&names=a.tif&names=b.tif", f"/view?names={PATH_OF_A},{quote(FISH)}%2Fb.tif")
+
+
+@pytest.mark.parametrize("address", BOTH)
+def test_a_viewer_of_several_pictures_requires_a_permission_for_each(limited: RunningServer, address: str) -> None:
+    tokens = [f"&token={limited.token(name)}" for name in ("a.tif", "b.tif")]
+    for refused in (address, address + tokens[0], address + tokens[1], address + tokens[0] * 2):
+        answers = [limited.get(path) for path in (refused, refused.replace("b.tif", "none.tif"))]
+        assert [answer.status for answer in answers] == [403, 403]
+        assert answers[0].body == answers[1].body
+        assert "set-cookie" not in answers[0].headers
+    answer = limited.get(address + "".join(tokens))
+    assert (answer.status, is_viewer(answer)) == (200, True)
+    assert "<title>a.tif and 1 more</title>" in answer.text
+    assert "token" not in answer.text
+    cookie = {"Cookie": cookie_of(answer)}
+    both = (PATH_OF_A, quote(f"{FISH}/b.tif", safe=""))
+    for path in (*both, f"{both[0]},{both[1]}"):
+        assert limited.get(f"/iiif/collection?names={path}", cookie).status == 200
+    for path in everything(quote("KU Herps/a.tif", safe="")):
+        assert limited.get(path, cookie).status == 401
+    assert "set-cookie" not in limited.get(address, {**BROWSER, **cookie}).headers
+    assert limited.get(f"/view/{both[1]}", cookie).status == 200
+
+
+def test_a_cookie_for_one_picture_does_not_open_a_viewer_of_several(limited: RunningServer) -> None:
+    cookie = {"Cookie": cookie_of(opened_with_token(limited))}
+    assert limited.get(BOTH[0], cookie).status == 403
+    answer = limited.get(f"{BOTH[0]}&token={limited.token('b.tif')}", cookie)
+    assert is_viewer(answer)
+    assert limited.get(f"/iiif/manifest/{PATH_OF_A}", {"Cookie": cookie_of(answer)}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 400),
+        ("names=", 400),
+        ("names=a.tif&names=none.tif", 404),
+        ("names=a.tif&names=..%2Fkey", 404),
+        (f"names={','.join(['a.tif'] * 21)}", 400),
+        ("names=a.tif", 200),
+        (f"names={','.join(['a.tif'] * 20)}", 200),
+    ],
+)
+def test_a_viewer_shows_up_to_twenty_pictures_that_exist(server: RunningServer, query: str, status: int) -> None:
+    answer = server.get(f"/view?{query}")
+    assert answer.status == status
+    assert is_viewer(answer) == (status == 200)
+
+
+def test_a_manifest_of_several_names_the_file_that_cannot_be_shown(server: RunningServer) -> None:
+    assert server.get("/iiif/collection?names=a.tif,bad.tif").text.startswith("bad.tif: ")
 
 
 def test_the_address_of_the_status_page_downloads_the_file(server: RunningServer) -> None:

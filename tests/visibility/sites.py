@@ -90,7 +90,7 @@ class Site:
             "cookie of another file": (f"other {name}", now),
         }
         if kind in cookies:
-            header = viewer_cookies.headers(KEY, "", *cookies[kind], "/", is_secure=False)[0]
+            header = viewer_cookies.headers(KEY, [("", cookies[kind][0])], cookies[kind][1], "/", is_secure=False)[0]
             return {}, {"Cookie": header.split(";")[0]}
         return ({"token": tokens[kind]()} if kind != "none" else {}), {}
 

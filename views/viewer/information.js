@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id);
 
 /** Lets people open the panel; returns its functions. */
 export function information() {
+  let address = document.body.dataset.metadata;
   let isRead = false;
 
   function toggle(isOpen = $("information").hidden) {
@@ -26,13 +27,18 @@ export function information() {
     }
     isRead = true;
     $("metadata").replaceChildren(element("p", { class: "fine" }, "Reading the metadata …"));
+    const asked = address;
+    let content;
     try {
-      const groups = await metadata();
+      const groups = await metadata(asked);
       const none = element("p", { class: "fine" }, "The file has no metadata.");
-      $("metadata").replaceChildren(...(groups.length ? groups.map(group) : [none]));
+      content = groups.length ? groups.map(group) : [none];
     } catch (fault) {
-      isRead = false;
-      $("metadata").replaceChildren(element("p", { class: "fine" }, fault.message));
+      content = [element("p", { class: "fine" }, fault.message)];
+      isRead = isRead && asked !== address;
+    }
+    if (asked === address) {
+      $("metadata").replaceChildren(...content);
     }
   }
 
@@ -42,6 +48,16 @@ export function information() {
     toggle,
     /** Shows the facts of the file in the panel. */
     show: (rows) => $("file").replaceChildren(...pairs(rows)),
+    /** Has the metadata of another file shown. */
+    changeFile(other) {
+      if (other !== address) {
+        address = other;
+        isRead = false;
+        if (!$("information").hidden) {
+          read();
+        }
+      }
+    },
   };
 }
 

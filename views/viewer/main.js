@@ -98,20 +98,26 @@ async function show(number) {
   current = number;
   const mine = { isShown: false };
   opening = mine;
-  const { width, height, items } = canvases[number - 1];
+  const canvas = canvases[number - 1];
+  const { width, height } = canvas;
+  const facts = (canvas.metadata ?? commonFacts).map(({ label, value }) => [label.en[0], value.none[0]]);
   const isSeveral = canvases.length > 1;
+  const what = canvas.rendering ? "picture" : "page";
   $("facts").textContent = [
     ...facts.slice(1, 3).map(([, text]) => text.replace(/ \(.*/, "")),
     `${count(width)} × ${count(height)} pixels`,
-    ...(isSeveral ? [`page ${number} of ${canvases.length}`] : []),
+    ...(isSeveral ? [`${what} ${number} of ${canvases.length}`] : []),
   ].join(" · ");
+  if (canvas.rendering) {
+    changeFile(facts[0][1], canvas);
+  }
   panel.show([...facts.slice(0, 3), ["Pixels", `${count(width)} × ${count(height)}`], ...facts.slice(3)]);
   pages.mark(number);
   history.replaceState(null, "", isSeveral ? `#page=${number}` : location.href);
   message();
-  watch(number, mine);
+  const service = server.local(canvas.items[0].items[0].body.service[0].id);
+  watch(service, mine);
   try {
-    const service = server.local(items[0].items[0].body.service[0].id);
     const info = await server.information(service, waiting);
     if (opening === mine) {
       view.open(info, service);
@@ -123,12 +129,20 @@ async function show(number) {
   }
 }
 
+/** Has the links lead to the file of a canvas, which has its own in a manifest of several files. */
+function changeFile(name, { rendering, seeAlso }) {
+  $("name").textContent = name;
+  $("download").href = `${server.local(rendering[0].id)}&${new URLSearchParams({ downloadname: name })}`;
+  $("download").download = name;
+  panel.changeFile(server.local(seeAlso[0].id));
+}
+
 /** Shows how far the picture is prepared, until it is visible. */
-async function watch(number, mine) {
+async function watch(service, mine) {
   const isOpening = () => opening === mine && !mine.isShown;
   await new Promise((done) => setTimeout(done, PATIENCE));
   while (isOpening()) {
-    const found = await server.progress(number);
+    const found = await server.progress(service);
     if (!isOpening()) {
       return;
     }
@@ -141,7 +155,7 @@ async function watch(number, mine) {
   }
 }
 
-let facts = [];
+let commonFacts = [];
 
 async function begin() {
   const mine = { isShown: false };
@@ -150,7 +164,7 @@ async function begin() {
   try {
     const manifest = await server.manifest(waiting);
     clearTimeout(timer);
-    facts = manifest.metadata.map(({ label, value }) => [label.en[0], value.none[0]]);
+    commonFacts = manifest.metadata;
     canvases = manifest.items;
     pages = strip($("pages"), canvases, go);
     $("tools").hidden = false;

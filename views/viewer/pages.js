@@ -1,4 +1,4 @@
-// The strip with the pages of a picture.
+// The strip with the pages of a picture, or with several pictures.
 
 import { element } from "./elements.js";
 import { local } from "./server.js";
@@ -10,8 +10,9 @@ const AT_ONCE = 2;
 export function strip(place, canvases, chosen) {
   const buttons = canvases.map((canvas, i) => {
     const label = canvas.label.none[0];
+    const title = canvas.rendering ? label : `Page ${label}`; // in a manifest of several files, it is a name
     const [{ width, height }] = canvas.thumbnail;
-    return element("button", { type: "button", "aria-label": `Page ${label}`, click: () => chosen(i + 1) },
+    return element("button", { type: "button", "aria-label": title, title, click: () => chosen(i + 1) },
       element("img", { width, height, alt: "" }),
       element("span", {}, label));
   });

@@ -1,6 +1,6 @@
 // Requests to the server, and what its errors mean here.
 
-const { root, identifier } = document.body.dataset;
+const { root, manifest: manifestAddress } = document.body.dataset;
 
 /** How many seconds to wait before a request is repeated if the server is busy and does not say how long. */
 const RETRY_SECONDS = 5;
@@ -20,18 +20,18 @@ export class Fault extends Error {
 export const address = (path) => `${root}${path}`;
 
 /** The same address on this server, whatever address it advertises: cookies and the policy of the page require that. */
-export const local = (id) => address(id.slice(id.lastIndexOf("/iiif/3/") + 1));
+export const local = (id) => address(/.*\/((?:iiif\/3\/|fileget\?|getmetadata\?).*)/.exec(id)[1]);
 
-export const manifest = (waiting) => json(address(`iiif/manifest/${identifier}`), waiting);
+export const manifest = (waiting) => json(manifestAddress, waiting);
 
 export const information = (service, waiting) => json(`${service}/info.json`, waiting);
 
-export const metadata = () => json(document.body.dataset.metadata);
+export const metadata = (path) => json(path);
 
-/** How far a page is prepared: `{ state, progress }`; null if the server does not say. */
-export async function progress(page) {
+/** How far a page is prepared, by the address of its parts: `{ state, progress }`; null if the server does not say. */
+export async function progress(service) {
   try {
-    return await json(address(`iiif/state/${identifier}${page > 1 ? `;page=${page}` : ""}`), null, 1);
+    return await json(address(`iiif/state/${service.slice(address("iiif/3/").length)}`), null, 1);
   } catch {
     return null;
   }
