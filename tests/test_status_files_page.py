@@ -187,6 +187,29 @@ def test_a_picture_of_a_collection_opens_in_the_viewer(page: Browser) -> None:
     press(page, Keys.ESCAPE)
 
 
+def test_a_selection_of_pictures_opens_in_one_viewer(page: Browser) -> None:
+    press(page, Keys.CONTROL, "a")
+    page.wait_for(".selection", "100 files selected")
+    assert not page.all(".selection button:first-of-type")
+    press(page, Keys.ESCAPE)
+    page.type("#search", "fish-00")
+    page.choose("#search-sort", "Name, A to Z")
+    page.until(lambda: names(page)[:4] == ["fish-000.jpg", "fish-000.jpg", "fish-001.jpg", "fish-002.jpg"])
+    for number in (1, 2, 4):
+        page.script(f"document.querySelectorAll('.tile .check')[{number - 1}].click()")
+    own = page.driver.current_window_handle
+    page.click(".selection button", "Open in viewer")
+    [other] = page.until(lambda: set(page.driver.window_handles) - {own})
+    page.driver.switch_to.window(other)
+    try:
+        page.until(lambda: page.driver.title == "fish-000.jpg and 2 more")
+        page.until(lambda: len(page.all("#pages button")) == 3)
+    finally:
+        page.driver.close()
+        page.driver.switch_to.window(own)
+    press(page, Keys.ESCAPE)
+
+
 def test_a_selection_is_downloaded_as_one_archive(page: Browser) -> None:
     page.type("#search", "fish-000")
     wait_for_total(page, "2 files")

@@ -1,9 +1,12 @@
-// What can be done with selected files: download as one zip archive, delete, and undo.
+// What can be done with selected files: open in the viewer, download as one zip archive, delete, and undo.
 
 import { bytes, count, counted, element, showMessage } from "./elements.js";
 
 /** How many files to delete or restore in one request. */
 const AT_ONCE = 100;
+
+/** How many pictures the viewer shows together. */
+const MOST_IN_VIEWER = 20;
 
 /** Deletes files, and offers to undo it. `changed` is called when the list has changed. */
 export async function removeFiles(server, files, changed, progress = () => {}) {
@@ -80,12 +83,13 @@ export class FileActions {
     this.on = on;
     this.text = element("span", { class: "name" });
     this.progress = element("span", { class: "fine", role: "status" });
+    this.viewer = element("button", { type: "button", hidden: true, click: () => this.#view() }, "Open in viewer");
     this.zip = element("button", { type: "button", click: () => this.#download() }, "Download as zip");
     this.delete = element("button", { type: "button", class: "danger", click: () => this.remove(this.#files) }, "Delete");
     this.all = element("button", { type: "button", class: "quiet", click: () => this.#selectAll() });
     this.clear = element("button", { type: "button", class: "quiet", click: () => on.clear() }, "Clear selection");
     this.bar = element("div", { class: "selection", role: "region", "aria-label": "Selected files", hidden: true },
-      this.text, this.zip, this.delete, this.all, this.clear, this.progress);
+      this.text, this.viewer, this.zip, this.delete, this.all, this.clear, this.progress);
   }
 
   /** Shows the selection; `total` is the number of files in the list. */
@@ -97,12 +101,19 @@ export class FileActions {
     this.all.hidden = total <= files.length || total > this.on.most;
     this.all.textContent = `Select all ${count(total)}`;
     this.zip.disabled = files.length > this.on.most;
+    const canBeViewed = files.every(({ has_thumbnail: hasThumbnail }) => hasThumbnail);
+    this.viewer.hidden = !(this.server.overview.has_viewer && canBeViewed && files.length > 1 && files.length <= MOST_IN_VIEWER);
   }
 
   /** Deletes files and clears the selection. */
   async remove(files) {
     const changed = () => { this.on.clear(); this.on.changed(); };
     await this.#busy(() => removeFiles(this.server, files, changed, (text) => { this.progress.textContent = text; }));
+  }
+
+  #view() {
+    // The address is created now, because its tokens are valid only for a short time.
+    window.open(this.server.viewerOfSeveral(this.#files), "_blank", "noopener");
   }
 
   async #download() {
@@ -118,7 +129,7 @@ export class FileActions {
   }
 
   async #busy(work) {
-    const buttons = [this.zip, this.delete, this.all, this.clear];
+    const buttons = [this.viewer, this.zip, this.delete, this.all, this.clear];
     buttons.forEach((button) => { button.disabled = true; });
     try {
       await work();

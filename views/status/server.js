@@ -120,6 +120,22 @@ export class Server {
     return `view/${encodeURIComponent(coll ? `${coll}/${name}` : name)}${token}`;
   }
 
+  /** Returns the address of the viewer for several pictures, null if the server has none. */
+  viewerOfSeveral(files) {
+    if (!this.overview.has_viewer) {
+      return null;
+    }
+    const query = new URLSearchParams();
+    for (const { place, name } of files) {
+      const { coll } = this.#collection(place);
+      query.append("names", coll ? `${coll}/${name}` : name);
+      if (this.overview.needs_key_to_read) {
+        query.append("token", this.token(name));
+      }
+    }
+    return `view?${query}`;
+  }
+
   /** Tests the key, as Specify does. */
   async testKey(base = "") {
     await this.#updateClock();
