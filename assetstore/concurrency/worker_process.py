@@ -79,6 +79,11 @@ class WorkerProcess:
                 self._kill()
                 raise
 
+    def stop(self) -> None:
+        """Kills the process and its children; the next request starts it again."""
+        with self._in_use:
+            self._kill()
+
     def close(self) -> None:
         """Kills the process and its children; it is not started again."""
         self.is_closed = True

@@ -14,7 +14,6 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import cachetools
@@ -22,11 +21,11 @@ import cachetools
 from assetstore import __version__, formats, media_types
 from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.single_flight import SingleFlight
-from assetstore.errors import AssetError, NotFound, Unrenderable, UnsupportedType
+from assetstore.errors import AssetError, NotFound, Overtaken, Unrenderable, UnsupportedType
 from assetstore.iiif import parameters
 from assetstore.iiif.parameters import Part
 from assetstore.iiif.pyramids import PageSource, Pyramids, PyramidState, Stage
-from assetstore.storage.models import Version
+from assetstore.storage.models import StoredPyramid, Version
 from assetstore.storage.protocols import OriginalReader
 from assetstore.storage.thumbnail_cache import ThumbnailCache
 from assetstore.thumbnails import uncached
@@ -237,22 +236,26 @@ class Images:
                 self._check_unchanged(source.collection_dir, source.name, source.version)
                 if pyramid is None and isinstance(error, Unrenderable):
                     page = dataclasses.replace(page, needs_pyramid=True)  # other engines may be able to read it
-                elif pyramid is None or pyramid.exists() or attempt + 1 == _ATTEMPTS:
+                elif pyramid is None or attempt + 1 == _ATTEMPTS or self._still_exists(source, error):
                     raise
             else:
                 self._check_unchanged(source.collection_dir, source.name, source.version)
                 return data
         raise busy(f"the pyramid of {source.name!r} was removed again and again")
 
-    def _rendered_once(self, pyramid: Path | None, wanted: "_Wanted") -> bytes:
+    def _still_exists(self, source: PageSource, error: AssetError) -> bool:
+        """Whether a pyramid that could not be read is still there."""
+        return not isinstance(error, Overtaken) and self.pyramids.find(source) is not None
+
+    def _rendered_once(self, pyramid: StoredPyramid | None, wanted: "_Wanted") -> bytes:
         """The part, from the pyramid or else from the original."""
         if pyramid is not None:
             return self._rendered_from(pyramid, PYRAMID, wanted)
         source = wanted.source
         with self._storage.local_original(source.collection_dir, source.name) as original:
-            return self._rendered_from(original, source.decoder, wanted)
+            return self._rendered_from(StoredPyramid(original), source.decoder, wanted)
 
-    def _pyramid(self, wanted: "_Wanted", page: Page) -> Path | None:
+    def _pyramid(self, wanted: "_Wanted", page: Page) -> StoredPyramid | None:
         """The pyramid from which to render a part, None if the original is quick enough. Raises as `part`."""
         source, part = wanted.source, wanted.part
         if not (page.needs_pyramid or _is_far(source.version)):
@@ -264,15 +267,15 @@ class Images:
             return self.pyramids.find(source)
         return self.pyramids.require(source, wanted.client, TIMEOUT_SECONDS)
 
-    def _rendered_from(self, path: Path, decoder: str, wanted: "_Wanted") -> bytes:
+    def _rendered_from(self, file: StoredPyramid, decoder: str, wanted: "_Wanted") -> bytes:
         page, part = wanted.page, wanted.part
         with uncached.temporary() as new:
             job = RegionJob(
-                str(path), str(new.path), decoder, page.number, page.width, page.height, page.orientation,
+                str(file.path or ""), str(new.path), decoder, page.number, page.width, page.height, page.orientation,
                 part.region, part.size, part.is_mirrored, part.rotation, part.quality,
-                parameters.FORMATS[part.format][0],
+                parameters.FORMATS[part.format][0], file.size,
             )  # fmt: skip
-            self._pool.render(job, wanted.client)
+            self._pool.render(job, wanted.client, read_part=file.read)
             return new.path.read_bytes()
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.fair_queue import FairQueue, NoneFree
 from assetstore.errors import Unavailable, Unrenderable
-from assetstore.storage.models import Version
+from assetstore.storage.models import StoredPyramid, Version
 from assetstore.storage.protocols import OriginalReader, PyramidStore
 from assetstore.thumbnails import fingerprint
 from assetstore.thumbnails.failures import Failures
@@ -119,12 +119,12 @@ class Pyramids:
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[None]] = {}
 
-    def find(self, source: PageSource) -> Path | None:
-        """Returns the local path of a pyramid, None if there is none. Raises StorageFault, Unavailable."""
+    def find(self, source: PageSource) -> StoredPyramid | None:
+        """Returns a pyramid, None if there is none. Raises StorageFault, Unavailable."""
         return self.store.find(source.collection_dir, source.name, source.page, source.stamp)
 
-    def require(self, source: PageSource, client: str, seconds: float) -> Path:
-        """Returns the local path of a pyramid, and has it made first if necessary.
+    def require(self, source: PageSource, client: str, seconds: float) -> StoredPyramid:
+        """Returns a pyramid, and has it made first if necessary.
 
         Parameters:
             source: the page.
@@ -239,18 +239,20 @@ class Pyramids:
             )  # fmt: skip
             try:
                 render(job)
-                is_cached = self._publish(source, new.publish)
+                is_cached = new.store(source.stamp)
+                if is_cached:
+                    self._publish(source, new.publish)
             finally:
                 with contextlib.suppress(OSError):
                     progress.unlink()
         if not is_cached:
             raise _too_large()
 
-    def _publish(self, source: PageSource, publish: Callable[[int], bool]) -> bool:
+    def _publish(self, source: PageSource, publish: Callable[[], None]) -> None:
         with self._storage.locked_original(source.collection_dir, source.name):
             if self._storage.version(source.collection_dir, source.name) != source.version:
                 raise Unavailable("The file was replaced while it was being read; please try again.", retry_after=1)
-            return publish(source.stamp)
+            publish()
 
 
 def _too_large() -> Unrenderable:

@@ -1,7 +1,8 @@
 """The values that stores return: versions of files, open files, entries of listings and of the trash."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 #: Bytes that are read from a file at a time; beyond this the speed no longer grows.
@@ -136,6 +137,22 @@ class CachedThumbnail:
     name: str
     size: int
     made_ns: int
+
+
+@dataclass(frozen=True)
+class StoredPyramid:
+    """A pyramid that can be read, although it may be removed at any time.
+
+    Fields:
+        path: of the file; None if it is not on this machine.
+        size: bytes; 0 if it has a path.
+        read: returns bytes of a pyramid without a path: called with the offset and the length. Raises NotFound,
+            Overtaken, Unavailable, StorageFault.
+    """
+
+    path: Path | None
+    size: int = 0
+    read: Callable[[int, int], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from assetstore.storage.models import CachedPyramid, CachedThumbnail, Listed, Past, StoredFile, TrashEntry, Version
+from assetstore.storage.models import (
+    CachedPyramid,
+    CachedThumbnail,
+    Listed,
+    Past,
+    StoredFile,
+    StoredPyramid,
+    TrashEntry,
+    Version,
+)
 from assetstore.storage.thumbnail_sizes import SizeRules
 
 
@@ -263,20 +272,14 @@ class PyramidStore(Protocol):
 
     most_bytes: int
 
-    def find(self, collection_dir: str, name: str, page: int, modified_ns: int) -> Path | None:
-        """Returns a local path of a pyramid with this modification time, None if there is none; counts as use.
-
-        The file may be removed at any time. Raises StorageFault.
-        """
+    def find(self, collection_dir: str, name: str, page: int, modified_ns: int) -> StoredPyramid | None:
+        """Returns a pyramid with this modification time, None if there is none; counts as use. Raises StorageFault."""
 
     def is_cached(self, collection_dir: str, name: str, page: int, modified_ns: int) -> bool:
         """Returns whether there is a pyramid with this modification time. Raises StorageFault."""
 
-    def new(self, collection_dir: str, name: str, page: int) -> "AbstractContextManager[NewThumbnail]":
-        """Yields a new pyramid, which becomes visible when it is published; False then: it is larger than the limit.
-
-        Raises OutOfSpace, StorageFault.
-        """
+    def new(self, collection_dir: str, name: str, page: int) -> "AbstractContextManager[NewPyramid]":
+        """Yields a new pyramid, which becomes visible when it is published. Raises OutOfSpace, StorageFault."""
 
     def progress(self, collection_dir: str, name: str, page: int) -> Path:
         """Returns the path of the file with the progress of a pyramid that is being made on this machine."""
@@ -295,6 +298,21 @@ class PyramidStore(Protocol):
 
     def remove(self, pyramid: CachedPyramid) -> None:
         """Removes a pyramid, if it still exists. Raises StorageFault."""
+
+
+class NewPyramid(Protocol):
+    """A pyramid that is being made at `path`."""
+
+    path: Path
+
+    def store(self, modified_ns: int) -> bool:
+        """Stores the file with this modification time, still invisible. Takes long, so no lock of the original is held.
+
+        Returns False if it is larger than the limit of all pyramids: nothing has changed. Raises OutOfSpace, …
+        """
+
+    def publish(self) -> None:
+        """Makes the stored file the cached pyramid, atomically and quickly. Raises OutOfSpace, StorageFault."""
 
 
 class NewThumbnail(Protocol):

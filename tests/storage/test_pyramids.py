@@ -1,5 +1,6 @@
 """What every store of pyramids promises, tried on each: on disk, and on a real S3 server."""
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from assetstore.app import bootstrap
 from assetstore.config import loading
-from assetstore.errors import Unavailable
+from assetstore.errors import NotFound, Unavailable
 from assetstore.originals.service import Originals
 from assetstore.storage.protocols import PyramidStore
 from tests.support import PROJECT
@@ -33,32 +34,73 @@ def store(originals: Originals) -> PyramidStore:
     return originals.storage.pyramids(1_000_000)
 
 
+def content(store: PyramidStore, name: str) -> bytes:
+    found = store.find(FISH, name, 1, STAMP)
+    assert found is not None
+    if found.path is not None:
+        return found.path.read_bytes()
+    assert found.read is not None
+    return found.read(0, found.size)
+
+
 def publish(store: PyramidStore, name: str, page: int = 1, size: int = 1000, folder: str = FISH) -> bool:
     with store.new(folder, name, page) as new:
         new.path.write_bytes(b"x" * size)
-        return new.publish(STAMP)
+        is_possible = new.store(STAMP)
+        if is_possible:
+            new.publish()
+        return is_possible
 
 
 def test_a_pyramid_is_found_by_original_page_and_stamp(store: PyramidStore) -> None:
     name = "é" * 127
     assert store.find(FISH, name, 1, STAMP) is None
     assert publish(store, name)
-    path = store.find(FISH, name, 1, STAMP)
-    assert path is not None
-    assert path.read_bytes() == b"x" * 1000
+    assert content(store, name) == b"x" * 1000
     assert store.is_cached(FISH, name, 1, STAMP)
     for other in ((HERPS, name, 1, STAMP), (FISH, "b", 1, STAMP), (FISH, name, 2, STAMP), (FISH, name, 1, OTHER)):
         assert store.find(*other) is None
         assert not store.is_cached(*other)
 
 
-def test_a_new_process_finds_it_too(store: PyramidStore, originals: Originals, tmp_path: Path) -> None:
+def test_it_is_invisible_until_it_is_published(store: PyramidStore) -> None:
+    with store.new(FISH, "a.tif", 1) as new:
+        new.path.write_bytes(b"x" * 1000)
+        assert new.store(STAMP)
+        assert store.find(FISH, "a.tif", 1, STAMP) is None
+        assert list(store.cached(FISH)) == []
+        new.publish()
+        assert content(store, "a.tif") == b"x" * 1000
+
+
+def test_a_new_process_finds_it_too(store: PyramidStore, originals: Originals) -> None:
     publish(store, "a.tif")
-    for copy in (tmp_path / ".asset-server").glob("pyramids/.asset-server/pyramids/*/*"):
-        copy.unlink()  # as on another server
-    path = originals.storage.pyramids(1_000_000).find(FISH, "a.tif", 1, STAMP)
-    assert path is not None
-    assert path.stat().st_size == 1000
+    assert content(originals.storage.pyramids(1_000_000), "a.tif") == b"x" * 1000
+
+
+def test_one_that_was_removed_by_another_process_is_not_found(store: PyramidStore, originals: Originals) -> None:
+    publish(store, "a.tif")
+    assert store.is_cached(FISH, "a.tif", 1, STAMP)
+    originals.storage.pyramids(1_000_000).delete(FISH, "a.tif")
+    found = store.find(FISH, "a.tif", 1, STAMP)
+    if found is not None:  # in a bucket, it is noticed when the next part is read
+        assert found.read is not None
+        with pytest.raises(NotFound):
+            found.read(0, 1)
+    assert store.find(FISH, "a.tif", 1, STAMP) is None
+
+
+def test_any_part_of_a_large_one_can_be_read(store: PyramidStore) -> None:
+    data = random.Random(1).randbytes(700_001)  # some blocks
+    with store.new(FISH, "a.tif", 1) as new:
+        new.path.write_bytes(data)
+        assert new.store(STAMP)
+        new.publish()
+    found = store.find(FISH, "a.tif", 1, STAMP)
+    assert found is not None
+    if found.read is not None:
+        for offset, length in ((0, 1), (262_143, 2), (262_144, 262_144), (699_999, 100), (0, 700_001), (700_001, 1)):
+            assert found.read(offset, length) == data[offset : offset + length]
 
 
 def test_deleting_removes_all_pages_of_one_original(store: PyramidStore) -> None:

@@ -21,7 +21,7 @@ from assetstore.files.locks import locked
 from assetstore.files.private_folders import make_private, private_folder
 from assetstore.files.unfinished import rendering_folder
 from assetstore.storage import pyramid_names
-from assetstore.storage.models import CachedPyramid
+from assetstore.storage.models import CachedPyramid, StoredPyramid
 
 #: How often the use of a pyramid is recorded at most, in nanoseconds.
 _USE_NS = 60_000_000_000
@@ -50,8 +50,8 @@ class DiskPyramids:
         self._folder_of = folder_of
         self.most_bytes = most_bytes
 
-    def find(self, collection_dir: str, name: str, page: int, modified_ns: int) -> Path | None:
-        """Returns the path of a pyramid with this modification time, None if there is none; counts as use."""
+    def find(self, collection_dir: str, name: str, page: int, modified_ns: int) -> StoredPyramid | None:
+        """Returns a pyramid with this modification time, None if there is none; counts as use."""
         path = self._path(collection_dir, pyramid_names.original_id(name), page)
         with faults():
             try:
@@ -64,7 +64,7 @@ class DiskPyramids:
                         os.utime(path, ns=(time.time_ns(), status.st_mtime_ns))
             except FileNotFoundError:
                 return None
-        return path
+        return StoredPyramid(path)
 
     def is_cached(self, collection_dir: str, name: str, page: int, modified_ns: int) -> bool:
         """Returns whether there is a pyramid with this modification time."""
@@ -117,14 +117,11 @@ class DiskPyramids:
                 path.parent.rmdir()
 
     @contextlib.contextmanager
-    def space_for(self, size: int) -> Iterator[bool]:
+    def space_for(self, size: int) -> Iterator[None]:
         """Removes the least recently used pyramids until there is space for one of *size* bytes.
 
-        Yields whether there can be. Other processes wait until the end of the `with` statement. Raises StorageFault.
+        Other processes wait until the end of the `with` statement. Raises StorageFault.
         """
-        if size > self.most_bytes:
-            yield False
-            return
         with faults():
             make_private(private_folder(self._base))
         with locked(self._base, pyramid_names.FOLDER):
@@ -135,7 +132,7 @@ class DiskPyramids:
                     break
                 self.remove(pyramid)
                 too_many -= pyramid.size
-            yield True
+            yield
 
     def _private(self, collection_dir: str) -> Path:
         return private_folder(self._folder_of(collection_dir))
@@ -154,28 +151,28 @@ class DiskPyramids:
 
 
 class DiskPyramid:
-    """A pyramid that a worker makes at `path` and that `publish` renames to its final name."""
+    """A pyramid that a worker makes at `path`. `store` syncs it, and `publish` renames it to its final name."""
 
     def __init__(self, path: Path, store: DiskPyramids, target: Path) -> None:
         self.path = path
         self._store = store
         self._target = target
 
-    def publish(self, modified_ns: int) -> bool:
-        """Renames the file to its final name, with this modification time; False if it is larger than the limit.
+    def store(self, modified_ns: int) -> bool:
+        """Syncs the file with this modification time; False if it is larger than the limit.
 
         Raises OutOfSpace, StorageFault.
         """
-        with faults():
-            # Synced, because after a crash an empty file with the right fingerprint would be used.
-            with open(self.path, "rb") as pyramid:
-                os.utime(pyramid.fileno(), ns=(time.time_ns(), modified_ns))
-                os.fsync(pyramid.fileno())
-                size = os.fstat(pyramid.fileno()).st_size
-            with self._store.space_for(size) as is_possible:
-                if is_possible:
-                    self._rename()
-        return is_possible
+        # Synced, because after a crash an empty file with the right fingerprint would be used.
+        with faults(), open(self.path, "rb") as pyramid:
+            os.utime(pyramid.fileno(), ns=(time.time_ns(), modified_ns))
+            os.fsync(pyramid.fileno())
+            return os.fstat(pyramid.fileno()).st_size <= self._store.most_bytes
+
+    def publish(self) -> None:
+        """Renames the file to its final name, after older ones made space. Raises OutOfSpace, StorageFault."""
+        with faults(), self._store.space_for(self.path.stat().st_size):
+            self._rename()
 
     def _rename(self) -> None:
         for attempt in range(_ATTEMPTS):

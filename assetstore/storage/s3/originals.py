@@ -50,7 +50,7 @@ class S3OriginalStorage:
 
     def pyramids(self, most_bytes: int) -> S3Pyramids:
         """Returns the store of pyramids beside the thumbnails."""
-        return S3Pyramids(self._layout, self._base, most_bytes)
+        return S3Pyramids(self._layout, self._base, self._spool, most_bytes)
 
     def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original; fetches its first bytes if *reads*. Raises NotFound, Unavailable, StorageFault."""

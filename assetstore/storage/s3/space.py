@@ -1,18 +1,16 @@
 """Tests the buckets of a store, and creates the local folders that it needs."""
 
 import errno
+import functools
 import logging
 import time
 
 from assetstore.errors import StorageFault
-from assetstore.files.private_folders import private_folder
-from assetstore.files.unfinished import sweep
 from assetstore.names import PRIVATE_FOLDER
-from assetstore.storage import pyramid_names
 from assetstore.storage.s3 import multipart_uploads
 from assetstore.storage.s3.client import existing
 from assetstore.storage.s3.layout import Layout, Root
-from assetstore.storage.s3.pyramids import local_folder
+from assetstore.storage.s3.pyramids import pyramid_folder
 from assetstore.storage.s3.spool import Spool
 
 _log = logging.getLogger(__name__)
@@ -38,9 +36,6 @@ class S3Space:
         """Creates the local folders and removes abandoned files; does not use the buckets. Raises StorageFault."""
         try:
             self._spool.prepare()
-            local = local_folder(self._spool.base)
-            if local.exists():
-                sweep(private_folder(local), {pyramid_names.FOLDER})
         except OSError as error:
             if error.errno == errno.EROFS:
                 _log.warning("%s is on a read-only disk: the server only reads for now", self._spool.base)
@@ -54,7 +49,8 @@ class S3Space:
     def sweep(self) -> None:
         """Removes local files that a crash left, and uploads in parts that were begun days ago. Raises StorageFault."""
         self.prepare()
-        folders = (self._layout.originals, self._layout.trash)
+        pyramids = functools.partial(pyramid_folder, self._layout)
+        folders = (self._layout.originals, self._layout.trash, pyramids)
         multipart_uploads.abort_abandoned(
             folder(collection_dir) for collection_dir in self._layout.collection_dirs for folder in folders
         )

@@ -31,7 +31,7 @@ class Spool:
 
     def __init__(self, base: Path, most_bytes: int) -> None:
         self.base = base
-        self._folder = private_folder(base) / _FOLDER
+        self.folder = private_folder(base) / _FOLDER
         self.most_bytes = most_bytes
         self._lock = threading.Lock()
         self._bytes = 0
@@ -39,13 +39,13 @@ class Spool:
     def prepare(self) -> None:
         """Creates the folder; removes abandoned files from it, and locks of originals. Raises OSError."""
         make_private(private_folder(self.base))
-        sweep(self._folder, set())
+        sweep(self.folder, set())
         sweep_locks(private_folder(self.base))
 
     @contextmanager
     def file(self) -> Iterator["SpoolFile"]:
         """Yields a new, empty file, which is removed at the end. Raises OutOfSpace, StorageFault."""
-        file = SpoolFile(self, self._folder / f"{UPLOAD}{uuid.uuid4()}")
+        file = SpoolFile(self, self.folder / f"{UPLOAD}{uuid.uuid4()}")
         try:
             yield file
         finally:
@@ -69,7 +69,7 @@ class Spool:
         """Yields a path at which a tool may create a small file, which is removed at the end. Raises OutOfSpace, …"""
         with contextlib.ExitStack() as stack:
             with faults():
-                folder = stack.enter_context(rendering_folder(self._folder))
+                folder = stack.enter_context(rendering_folder(self.folder))
             yield folder / "picture"
 
     def take(self, size: int) -> None:

@@ -63,7 +63,7 @@ class RegionJob:
     """A part of a page to render.
 
     Fields:
-        source: path of the pyramid, or of the original.
+        source: path of the pyramid, or of the original; empty if the server reads parts of the pyramid for the worker.
         target, niceness: as for `Job`.
         decoder: format of the original; PYRAMID if the source is a pyramid.
         page: number of the page, from 0.
@@ -73,6 +73,7 @@ class RegionJob:
         is_mirrored, rotation: mirrors it left to right, and then rotates it clockwise by a multiple of 90 degrees.
         quality: `color`, `gray` or `bitonal`.
         encoder: `jpeg`, `png` or `webp`.
+        source_bytes: the size of a pyramid without a path.
     """
 
     source: str
@@ -88,6 +89,7 @@ class RegionJob:
     rotation: int
     quality: str
     encoder: str
+    source_bytes: int = 0
     niceness: int = 0
 
 

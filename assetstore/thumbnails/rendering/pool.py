@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from assetstore.concurrency.fair_queue import FairQueue, NoneFree
-from assetstore.concurrency.worker_process import WorkerProcess
+from assetstore.concurrency.worker_process import ReadPart, WorkerProcess
 from assetstore.errors import AssetError, Unavailable, Unrenderable
 from assetstore.thumbnails.rendering.job import AnyJob, Limits, PagesJob, PyramidJob, RegionJob, seconds
 from assetstore.thumbnails.rendering.refusals import KINDS
@@ -58,6 +58,13 @@ class Workers:
     closed: bool
 
 
+class Render(Protocol):
+    """A function that does a job with a worker."""
+
+    def __call__(self, job: AnyJob, read_part: ReadPart | None = None) -> None:
+        """Does a job; *read_part* returns parts of a source without a path."""
+
+
 class RenderPool:
     """Worker processes that render thumbnails.
 
@@ -74,12 +81,13 @@ class RenderPool:
         #: error's name, seconds.
         self.on_render: Callable[[str, str, float], None] = lambda _format, _outcome, _seconds: None
 
-    def render(self, job: AnyJob, client: str, *, background: bool = False) -> None:
+    def render(self, job: AnyJob, client: str, *, background: bool = False, read_part: ReadPart | None = None) -> None:
         """Does one job and returns when it is complete.
 
         Parameters:
             job: such as a thumbnail to render.
             client, background: see `lend`.
+            read_part: returns parts of a source without a path; its errors are passed on.
 
         Raises:
             Unavailable: no worker was free in time, a tool is missing, or the server is stopping.
@@ -87,10 +95,10 @@ class RenderPool:
             AssetError: the worker failed.
         """
         with self.lend(client, background=background) as render:
-            render(job)
+            render(job, read_part)
 
     @contextmanager
-    def lend(self, client: str, *, background: bool = False) -> Iterator[Callable[[AnyJob], None]]:
+    def lend(self, client: str, *, background: bool = False) -> Iterator["Render"]:
         """Waits for a worker, and returns a function that does a job with it, in a `with` statement.
 
         Parameters:
@@ -116,10 +124,10 @@ class RenderPool:
             closed=self._closed,
         )
 
-    def _render(self, worker: "_Worker", niceness: int, job: AnyJob) -> None:
+    def _render(self, worker: "_Worker", niceness: int, job: AnyJob, read_part: ReadPart | None = None) -> None:
         began, outcome = time.monotonic(), "made"
         try:
-            worker.render(replace(job, niceness=max(niceness, job.niceness)))
+            worker.render(replace(job, niceness=max(niceness, job.niceness)), read_part)
         except AssetError as error:
             outcome = type(error).__name__
             raise
@@ -149,30 +157,32 @@ class _Worker:
     def is_running(self) -> bool:
         return self._process.is_running
 
-    def render(self, job: AnyJob) -> None:
+    def render(self, job: AnyJob, read_part: ReadPart | None) -> None:
         """Does one job; a job whose process died is tried once more. Raises AssetError."""
         try:
-            answer = self._answer(job)
+            answer = self._answer(job, read_part)
         except (OSError, ValueError) as accident:
             # The worker died. The first time may be an accident; the second time, the image is the cause.
             if not self._process.is_closed:
                 _log.warning("a render worker died and is started again: %r", accident)
             try:
-                answer = self._answer(job)
+                answer = self._answer(job, read_part)
             except (OSError, ValueError) as error:
                 detail = f"the render worker died: {error!r}"
                 raise AssetError("The thumbnail could not be rendered.", detail) from error
         if "error" in answer:
+            if read_part is not None:
+                self._process.stop()  # its child may have been killed before it had read all bytes that it requested
             kind = KINDS[answer["error"]]
             raise kind(answer["public"], answer["detail"], retry_after=answer["retry_after"])
         if answer["note"]:
             _log.warning("%s: %s", Path(job.source).name, answer["note"])
 
-    def _answer(self, job: AnyJob) -> dict[str, Any]:
+    def _answer(self, job: AnyJob, read_part: ReadPart | None) -> dict[str, Any]:
         try:
             # Engines are stopped earlier, by the worker, which then says which one it was.
             question = {"kind": type(job).__name__, **asdict(job)}
-            return self._process.ask(question, seconds(job, self._limits) + _MARGIN_SECONDS)
+            return self._process.ask(question, seconds(job, self._limits) + _MARGIN_SECONDS, read_part)
         except TimeoutError:
             raise Unrenderable("The image takes too long to render.", "the worker and its tools were killed") from None
 

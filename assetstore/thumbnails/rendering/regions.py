@@ -3,11 +3,20 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyvips
 
-from assetstore.thumbnails.rendering import full_pages, libvips, libvips_tiff, orientation, output, tiff_tags
+from assetstore.thumbnails.rendering import (
+    full_pages,
+    libvips,
+    libvips_tiff,
+    orientation,
+    output,
+    refusals,
+    requested_parts,
+    tiff_tags,
+)
 from assetstore.thumbnails.rendering.headers import jpeg_header
 from assetstore.thumbnails.rendering.job import PYRAMID, Limits, RegionJob
 from assetstore.thumbnails.rendering.orientation import Region
@@ -50,11 +59,28 @@ def render(job: RegionJob, limits: Limits) -> str:
     return ""
 
 
+def render_requested(job: RegionJob, limits: Limits, source: BinaryIO, sink: BinaryIO) -> str:
+    """Renders a part of a pyramid that the server reads for this process, as `render`.
+
+    Parameters:
+        job, limits: as for `render`.
+        source, sink: of `requested_parts.connection`.
+    """
+    libvips.set_up("tiff", limits, Path(job.target).parent)
+    file = requested_parts.RequestedFile(job.source_bytes, source, sink)
+    try:
+        levels = _levels_of_pyramid(file.new_source, _stored_size(job)[0])
+        output.write(job.target, _encoded(_finished(_part(job, levels), job), job.encoder))
+    except pyvips.Error as error:
+        raise refusals.damaged(f"libvips: {error}") from None
+    return ""
+
+
 def _levels(job: RegionJob, descriptor: int, limits: Limits) -> list[_Level]:
     """The versions of the stored page, largest first."""
     width, height = _stored_size(job)
     if job.decoder == PYRAMID:
-        return _levels_of_pyramid(descriptor, width)
+        return _levels_of_pyramid(lambda: pyvips.Source.new_from_descriptor(descriptor), width)
     if job.decoder == "tiff":
         return _levels_of_tiff(descriptor, job.page, width)
 
@@ -71,8 +97,8 @@ def _reduced_jpeg(width: int, height: int, shrink: int, load: Callable[[int], An
     return _Level(float(shrink), -(-width // shrink), -(-height // shrink), lambda: load(shrink))
 
 
-def _levels_of_pyramid(descriptor: int, width: int) -> list[_Level]:
-    first = _load_level(descriptor, 0)
+def _levels_of_pyramid(new_source: Callable[[], Any], width: int) -> list[_Level]:
+    first = _load_level(new_source, 0)
     number = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
     # The page may have been rendered at another size than its header says.
     unit = width / first.width
@@ -81,15 +107,14 @@ def _levels_of_pyramid(descriptor: int, width: int) -> list[_Level]:
             unit * 2**index,
             max(1, first.width >> index),
             max(1, first.height >> index),
-            functools.partial(_load_level, descriptor, index),
+            functools.partial(_load_level, new_source, index),
         )
         for index in range(number)
     ]
 
 
-def _load_level(descriptor: int, index: int) -> Any:
-    source = pyvips.Source.new_from_descriptor(descriptor)
-    return pyvips.Image.tiffload_source(source, page=index, access="random")
+def _load_level(new_source: Callable[[], Any], index: int) -> Any:
+    return pyvips.Image.tiffload_source(new_source(), page=index, access="random")
 
 
 def _levels_of_tiff(descriptor: int, number: int, width: int) -> list[_Level]:

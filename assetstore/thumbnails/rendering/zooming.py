@@ -39,6 +39,10 @@ def run(job: PagesJob | PyramidJob | RegionJob, limits: Limits) -> str:
         return _make_pyramid(job, limits)
     if isinstance(job, PagesJob):
         work = functools.partial(_module("pages").describe, job)
+    elif not job.source:
+        with _module("requested_parts").connection() as (source, sink):
+            work = functools.partial(_module("regions").render_requested, job, limits, source, sink)
+            return isolation.run(work, limits, limits.seconds, Path(job.target).parent, job.niceness)
     else:
         work = functools.partial(_module("regions").render, job, limits)
     return isolation.run(work, limits, limits.seconds, Path(job.target).parent, job.niceness)

@@ -1,0 +1,69 @@
+"""Tiles of a pyramid that the server reads for the worker: also if it cannot be read."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pyvips
+from PIL import Image
+
+from assetstore.errors import AssetError, Unavailable, Unrenderable
+from assetstore.thumbnails.rendering.job import PYRAMID, Limits, RegionJob
+from assetstore.thumbnails.rendering.pool import RenderPool
+from tests import zoomable
+
+SIZE = (zoomable.WIDTH, zoomable.HEIGHT)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[RenderPool]:
+    pool = RenderPool(1, Limits(20, 512))
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def pyramid() -> bytes:
+    picture = pyvips.Image.new_from_array(zoomable.scene()).copy(interpretation="srgb")
+    options = {"tile": True, "tile_width": 512, "tile_height": 512, "pyramid": True, "depth": "onetile", "Q": 90}
+    return bytes(picture.tiffsave_buffer(compression="jpeg", bigtiff=True, **options))
+
+
+def tile(pool: RenderPool, folder: Path, size: int, read_part: Callable[[int, int], bytes]) -> Image.Image:
+    target = folder / "tile"
+    job = RegionJob(
+        "", str(target), PYRAMID, 0, *SIZE, 1, (0, 0, 1024, 1001), (512, 501), False, 0, "color", "jpeg", size
+    )
+    pool.render(job, "client", read_part=read_part)
+    return Image.open(io.BytesIO(target.read_bytes()))
+
+
+def test_a_tile_requires_few_bytes_of_a_pyramid(pool: RenderPool, pyramid: bytes, tmp_path: Path) -> None:
+    read = []
+
+    def read_part(offset: int, length: int) -> bytes:
+        read.append(pyramid[offset : offset + length])
+        return read[-1]
+
+    found = tile(pool, tmp_path, len(pyramid), read_part)
+    assert zoomable.psnr(found, zoomable.part_of(zoomable.scene(), (0, 0, 1024, 1001), (512, 501))) > 35
+    assert sum(map(len, read)) < len(pyramid)
+
+
+def test_after_an_error_the_next_tile_is_rendered(pool: RenderPool, pyramid: bytes, tmp_path: Path) -> None:
+    def unreachable(_offset: int, _length: int) -> bytes:
+        raise Unavailable("The file storage cannot be reached.")
+
+    def shorter(offset: int, length: int) -> bytes:
+        return pyramid[: len(pyramid) // 2][offset : offset + length]
+
+    def zeros(_offset: int, length: int) -> bytes:
+        return bytes(length)
+
+    faults: list[tuple[Callable[[int, int], bytes], type[AssetError]]]
+    faults = [(unreachable, Unavailable), (shorter, Unrenderable), (zeros, Unrenderable)]
+    for fault, error in faults:
+        with pytest.raises(error):
+            tile(pool, tmp_path, len(pyramid), fault)
+        assert tile(pool, tmp_path, len(pyramid), lambda at, length: pyramid[at : at + length]).size == (512, 501)
