@@ -4,7 +4,9 @@ A part is rendered from the pyramid of its page, or from the original if that is
 that has tiles and smaller versions itself.
 
 Concurrency: any thread may call. Requests for the same part at the same time share one result. Jobs wait for a render
-worker in the fair queue, and the number of waiting requests is limited, in total and for each client address.
+worker in the fair queue, and the number of waiting requests is limited, in total and for each client address. Most
+viewers never request a tile again that was refused, so a request for a tile waits until its pyramid is made. As that
+takes up to a minute, only half of the waiting requests may; the others have it made, too, but are refused.
 """
 
 import dataclasses
@@ -48,6 +50,9 @@ _PAGES_IN_ADVANCE = 20
 
 #: By how much a JPEG must be reduced to be rendered quickly without a pyramid: its decoder does that.
 _QUICK_REDUCTION = 8
+
+#: Which share of the waiting requests may wait for pyramids: one of this number.
+_PART_FOR_PYRAMIDS = 2
 
 #: Up to which size an original in a bucket is copied for each part, in bytes.
 _SMALL_FILE = 4 << 20
@@ -116,6 +121,7 @@ class Images:
         self._pool = pool
         self._types = types
         self._waiting = waiting
+        self._waiting_for_pyramids = ElasticLimit(max(1, waiting.number // _PART_FOR_PYRAMIDS), waiting)
         self._described: SingleFlight[Picture] = SingleFlight()
         self._rendered: SingleFlight[bytes] = SingleFlight()
         self._lock = threading.Lock()
@@ -143,7 +149,7 @@ class Images:
             return known
         render = functools.partial(self._pool.render, client=client, background=background)
         work = functools.partial(self._describe, collection_dir, name, version, render)
-        picture = self._limited(client, lambda: self._described.do(key, work, TIMEOUT_SECONDS))
+        picture = self._limited(self._waiting, client, lambda: self._described.do(key, work, TIMEOUT_SECONDS))
         with self._lock:
             self._pictures[key] = picture
         return picture
@@ -178,8 +184,13 @@ class Images:
         cached = self._parts.get(collection_dir, f"{name}/{key}")
         if cached is not None:
             return cached[1]
-        work = functools.partial(self._render, _Wanted(source, picture.page(page), part, client))
-        data = self._limited(client, lambda: self._rendered.do(f"{source.key}/{key}", work, 2 * TIMEOUT_SECONDS))
+        wanted = _Wanted(source, picture.page(page), part, client)
+        render = functools.partial(self._render, wanted)
+        limit, refused = self._waiting, lambda: None
+        if self._requires_pyramid(wanted, wanted.page) and self.pyramids.find(source) is None:
+            limit, refused = self._waiting_for_pyramids, lambda: self.pyramids.start(source, client)
+        work = functools.partial(self._rendered.do, f"{source.key}/{key}", render, 2 * TIMEOUT_SECONDS)
+        data = self._limited(limit, client, work, refused)
         self._parts.put(collection_dir, f"{name}/{key}", picture.version, data)
         return data
 
@@ -198,16 +209,20 @@ class Images:
         made = (self.pyramids.make_in_background(page_source(collection_dir, name, picture, page)) for page in numbers)
         return sum(made)
 
-    def _limited(self, client: str, work: Callable[[], Result]) -> Result:
-        """Does something for which a request may have to wait. Raises Unavailable."""
-        if not self._waiting.acquire(client):
-            raise busy(f"{self._waiting.held} requests are waiting for images")
+    @staticmethod
+    def _limited(
+        limit: ElasticLimit, client: str, work: Callable[[], Result], refused: Callable[[], None] = lambda: None
+    ) -> Result:
+        """Does something for which a request may have to wait; calls *refused* if it may not. Raises Unavailable."""
+        if not limit.acquire(client):
+            refused()
+            raise busy(f"{limit.held} requests are waiting for images")
         try:
             return work()
         except TimeoutError:
             raise busy("another request took too long for the same image") from None
         finally:
-            self._waiting.release(client)
+            limit.release(client)
 
     def _describe(self, collection_dir: str, name: str, version: Version, render: Callable[[AnyJob], None]) -> Picture:
         with self._storage.open_original(collection_dir, name) as original:
@@ -257,15 +272,20 @@ class Images:
 
     def _pyramid(self, wanted: "_Wanted", page: Page) -> StoredPyramid | None:
         """The pyramid from which to render a part, None if the original is quick enough. Raises as `part`."""
+        if self._requires_pyramid(wanted, page):
+            return self.pyramids.require(wanted.source, wanted.client, TIMEOUT_SECONDS)
+        return self.pyramids.find(wanted.source) if page.needs_pyramid else None
+
+    @staticmethod
+    def _requires_pyramid(wanted: "_Wanted", page: Page) -> bool:
+        """Whether a part can only be rendered from a pyramid."""
         source, part = wanted.source, wanted.part
         if not (page.needs_pyramid or _is_far(source.version)):
-            return None
+            return False
         is_whole = part.region == (0, 0, page.width, page.height)
         reduction = min(part.region[2] / part.size[0], part.region[3] / part.size[1])
         is_quick = source.decoder == "jpeg" and is_whole and reduction >= _QUICK_REDUCTION
-        if is_quick and page is wanted.page and not _is_far(source.version):
-            return self.pyramids.find(source)
-        return self.pyramids.require(source, wanted.client, TIMEOUT_SECONDS)
+        return not is_quick or page is not wanted.page or _is_far(source.version)
 
     def _rendered_from(self, file: StoredPyramid, decoder: str, wanted: "_Wanted") -> bytes:
         page, part = wanted.page, wanted.part

@@ -141,10 +141,19 @@ class Pyramids:
             self._started(source, client).result(seconds)
             found = self.find(source)
         if found is None:
-            percent = round(100 * self.state(source).progress)
-            sentence = f"The image is being prepared for zooming ({percent} %); please try again soon."
-            raise Unavailable(sentence, retry_after=5)
+            raise self._not_ready(source)
         return found
+
+    def start(self, source: PageSource, client: str) -> None:
+        """Has a pyramid made, without waiting for it. Raises as `require`: Unavailable, too, if it is not ready."""
+        self._failures.check(_failure_key(source))
+        self._started(source, client)
+        raise self._not_ready(source)
+
+    def _not_ready(self, source: PageSource) -> Unavailable:
+        percent = round(100 * self.state(source).progress)
+        sentence = f"The image is being prepared for zooming ({percent} %); please try again soon."
+        return Unavailable(sentence, retry_after=5)
 
     def state(self, source: PageSource) -> PyramidState:
         """Returns how far a pyramid is; starts nothing. Raises StorageFault, Unavailable."""

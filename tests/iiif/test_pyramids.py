@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,48 @@ def test_the_state_tells_how_far_it_is(server: RunningServer) -> None:
         assert server.get("/iiif/state/a.tif").text == '{"state": "being made", "progress": 0.42}'
         progress.unlink()
     assert asked.result() == 200
+
+
+def test_requests_that_wait_for_a_pyramid_leave_threads_to_others(start: Start) -> None:
+    server = start(THREADS=16, limits={"render_workers": 2, "thumbnail_waiters": 8})
+    server.upload("a.tif", SCAN)
+    server.upload("small.jpg", pictures.jpeg())
+    server.get("/iiif/3/a.tif/info.json")
+    pool = server.context.pool
+    requests = [f"/iiif/3/a.tif/0,0,512,512/{512 - number},/0/default.jpg" for number in range(10)]
+    same = [requests[0]] * 4
+    with ThreadPoolExecutor(14) as threads, ExitStack() as stack:
+        for client in ("one", "other"):
+            stack.enter_context(pool.lend(client))
+        asked = [threads.submit(server.get, request) for request in [*same, *requests]]
+        while sum(one.done() for one in asked) < 10:
+            time.sleep(0.01)
+        refused = [one.result() for one in asked if one.done()]
+        assert {answer.status for answer in refused} == {503}
+        assert all(answer.headers["retry-after"] == "5" for answer in refused)
+        assert all("being prepared for zooming" in answer.text for answer in refused)
+        stack.close()
+        assert [one.result().status for one in asked].count(200) == 4
+        assert server.get("/iiif/3/small.jpg/full/max/0/default.jpg").status == 200
+
+
+def test_a_request_that_may_not_wait_has_its_pyramid_made_all_the_same(start: Start) -> None:
+    server = start(limits={"render_workers": 2, "thumbnail_waiters": 2})
+    for name in ("a.tif", "b.tif"):
+        server.upload(name, SCAN)
+        server.get(f"/iiif/3/{name}/info.json")
+    with ThreadPoolExecutor(1) as threads, ExitStack() as stack:
+        for client in ("one", "other"):
+            stack.enter_context(server.context.pool.lend(client))
+        asked = threads.submit(tile, server, "a.tif")
+        while stage(server, "a.tif") is Stage.MISSING:
+            time.sleep(0.01)
+        assert tile(server, "b.tif") == 503
+        assert stage(server, "b.tif") is Stage.WAITING
+        stack.close()
+        assert asked.result() == 200
+        while stage(server, "b.tif") is not Stage.READY:
+            time.sleep(0.01)
 
 
 def test_without_a_thread_a_pyramid_is_made_by_a_later_request(

@@ -90,8 +90,9 @@ def test_one_that_was_removed_by_another_process_is_not_found(store: PyramidStor
     assert store.find(FISH, "a.tif", 1, STAMP) is None
 
 
-def test_any_part_of_a_large_one_can_be_read(store: PyramidStore) -> None:
-    data = random.Random(1).randbytes(700_001)  # some blocks
+def test_any_part_of_a_large_one_can_be_read(originals: Originals) -> None:
+    store = originals.storage.pyramids(10_000_000)
+    data = random.Random(1).randbytes(2_700_001)  # some blocks
     with store.new(FISH, "a.tif", 1) as new:
         new.path.write_bytes(data)
         assert new.store(STAMP)
@@ -99,7 +100,10 @@ def test_any_part_of_a_large_one_can_be_read(store: PyramidStore) -> None:
     found = store.find(FISH, "a.tif", 1, STAMP)
     assert found is not None
     if found.read is not None:
-        for offset, length in ((0, 1), (262_143, 2), (262_144, 262_144), (699_999, 100), (0, 700_001), (700_001, 1)):
+        for offset, length in (
+            *((0, 1), (262_143, 2), (262_144, 262_144), (2_699_999, 100), (0, 2_700_001), (2_700_001, 1)),
+            *((524_287, 2), (700_000, 1_000_000)),
+        ):
             assert found.read(offset, length) == data[offset : offset + length]
 
 
