@@ -3,9 +3,10 @@
 Pictures of it are kept in the folder screenshots, for people to look at.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
@@ -273,6 +274,30 @@ def test_the_preparation_of_a_picture_is_shown(quiet: Browser, server: RunningSe
     screenshot(quiet, "preparing")
     quiet.script("held.forEach(([image, address]) => image.setAttribute('src', address))")
     quiet.until(lambda: not quiet.all("#message"))
+
+
+def test_a_picture_of_which_the_server_refused_parts_is_shown_later(browser: Browser, server: RunningServer) -> None:
+    server.upload("scan.tif", pictures.encoded(pictures.scene(1300, 1000), "TIFF"), coll=FISH)
+    path = quote(f"{FISH}/scan.tif", safe="")
+    assert server.get(f"/iiif/3/{path}/info.json", token=server.token("scan.tif")).status == 200
+    context = server.context
+    waiting, refused = context.images._waiting_for_pyramids, "return globalThis.refused > 3"
+    added = browser.before_pages(
+        "globalThis.refused = 0; const own = fetch; fetch = async (path) => {"
+        " const answer = await own(path); globalThis.refused += answer.status === 503; return answer; };"
+    )
+    clients = [str(number) for number in range(waiting.number) if waiting.acquire(str(number))]
+    with contextlib.ExitStack() as workers:
+        for client in range(context.pool.workers().most):
+            workers.enter_context(context.pool.lend(str(client)))
+        browser.driver.get(address(server, "scan.tif"))
+        browser.until(lambda: browser.script(refused))
+        browser.wait_for("#message", "Waiting for other pictures")
+    for client in clients:
+        waiting.release(client)
+    browser.until(lambda: shows(browser, pictures.RED, pictures.BLUE) and not browser.all("#message"))
+    browser.not_before_pages(added)
+    browser.complaints()
 
 
 def test_a_picture_that_cannot_be_shown_is_explained_and_can_be_downloaded(

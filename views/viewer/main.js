@@ -27,6 +27,7 @@ const view = picture($("picture"), {
     }
   },
   failed,
+  refused: (fault) => opening.again?.(fault),
 });
 const adjust = adjustments($("adjustments"), $("adjust"), view.adjust);
 
@@ -120,6 +121,7 @@ async function show(number) {
   try {
     const info = await server.information(service, waiting);
     if (opening === mine) {
+      mine.again = onlyOnce((fault) => reopen(info, service, mine, fault));
       view.open(info, service);
     }
   } catch (fault) {
@@ -137,21 +139,56 @@ function changeFile(name, { rendering, seeAlso }) {
   panel.changeFile(server.local(seeAlso[0].id));
 }
 
+/** Opens a picture again, when it is prepared, of which the server has refused parts because too many requests wait. */
+async function reopen(info, service, mine, fault) {
+  if (fault) {
+    waiting(fault);
+    await pause((fault.seconds || 1) * 1000);
+  }
+  for (let found = await server.progress(service); isBeingPrepared(found) && opening === mine; found = await server.progress(service)) {
+    showProgress(found);
+    await pause(PATIENCE);
+  }
+  if (opening === mine) {
+    view.openAgain(info, service);
+  }
+}
+
+/** Returns a function that does nothing while its last call is not complete. */
+function onlyOnce(work) {
+  let isRunning = false;
+  return async (...given) => {
+    if (!isRunning) {
+      isRunning = true;
+      await work(...given);
+      isRunning = false;
+    }
+  };
+}
+
+const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+const isBeingPrepared = (found) => found?.state === "being made" || found?.state === "waiting";
+
+function showProgress(found) {
+  if (found?.state === "being made") {
+    busy(`Preparing the picture for zooming: ${Math.floor(found.progress * 100)} %`, found.progress);
+  } else {
+    busy(found?.state === "waiting" ? "Waiting for other pictures to be prepared …" : "Loading the picture …");
+  }
+}
+
 /** Shows how far the picture is prepared, until it is visible. */
 async function watch(service, mine) {
   const isOpening = () => opening === mine && !mine.isShown;
-  await new Promise((done) => setTimeout(done, PATIENCE));
+  await pause(PATIENCE);
   while (isOpening()) {
     const found = await server.progress(service);
     if (!isOpening()) {
       return;
     }
-    if (found?.state === "being made") {
-      busy(`Preparing the picture for zooming: ${Math.floor(found.progress * 100)} %`, found.progress);
-    } else {
-      busy(found?.state === "waiting" ? "Waiting for other pictures to be prepared …" : "Loading the picture …");
-    }
-    await new Promise((done) => setTimeout(done, PATIENCE));
+    showProgress(found);
+    await pause(PATIENCE);
   }
 }
 

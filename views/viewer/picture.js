@@ -7,8 +7,9 @@ import { reason } from "./server.js";
 const FACTOR = 1.5;
 
 /** Shows pictures in *place*. `changed` is called with the scale in percent; `shown` when the first part of a picture
- * is visible; `failed` with a Fault if a part cannot be loaded, and whether any part of the picture is visible. */
-export function picture(place, { changed, shown, failed }) {
+ * is visible; `failed` with a Fault if a part cannot be loaded, and whether any part of the picture is visible;
+ * `refused` if a part was not loaded because the server is busy, or can be loaded now. */
+export function picture(place, { changed, shown, failed, refused }) {
   const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const viewer = OpenSeadragon({
     element: place,
@@ -27,8 +28,8 @@ export function picture(place, { changed, shown, failed }) {
     zoomPerScroll: 1.25,
     gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
     gestureSettingsPen: { clickToZoom: false, dblClickToZoom: true },
-    tileRetryMax: 4,
-    tileRetryDelay: 2500,
+    tileRetryMax: 1,
+    tileRetryDelay: 1500,
     timeout: 120000,
   });
   let filter = "";
@@ -53,8 +54,10 @@ export function picture(place, { changed, shown, failed }) {
       return; // it is no longer needed
     }
     const fault = await reason(tile.getUrl());
-    if (fault) {
+    if (fault && fault.status !== 503) {
       failed(fault, isShown);
+    } else {
+      refused(fault);
     }
   });
   for (const event of ["zoom", "resize", "open", "update-viewport"]) {
@@ -74,6 +77,17 @@ export function picture(place, { changed, shown, failed }) {
       isShown = false;
       viewer.viewport?.setRotation(0, true);
       viewer.open({ ...info, id: service, "@id": service });
+    },
+    /** Opens the same page again, because OpenSeadragon never requests a part again that failed. */
+    openAgain(info, service) {
+      const [bounds, degrees] = [viewer.viewport?.getBounds(), viewer.viewport?.getRotation()];
+      viewer.addOnceHandler("open", () => {
+        if (bounds) {
+          viewer.viewport.setRotation(degrees, true);
+          viewer.viewport.fitBounds(bounds, true);
+        }
+      });
+      this.open(info, service);
     },
     zoomIn: () => viewer.viewport.zoomBy(FACTOR).applyConstraints(),
     zoomOut: () => viewer.viewport.zoomBy(1 / FACTOR).applyConstraints(),
