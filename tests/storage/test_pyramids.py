@@ -8,7 +8,7 @@ import pytest
 
 from assetstore.app import bootstrap
 from assetstore.config import loading
-from assetstore.errors import NotFound, Unavailable
+from assetstore.errors import NotFound, OutOfSpace, Unavailable
 from assetstore.originals.service import Originals
 from assetstore.storage.protocols import PyramidStore
 from tests.support import PROJECT
@@ -125,6 +125,22 @@ def test_all_pyramids_together_stay_below_the_limit(store: PyramidStore) -> None
     assert sizes == [300_000] * 3
     assert store.find(FISH, "5.tif", 1, STAMP) is not None
     assert not publish(store, "too-large.tif", size=1_000_001)
+
+
+def test_pyramids_leave_the_reserve_to_uploads(tmp_path: Path) -> None:
+    own = {"BASE_DIR": str(tmp_path), "KEY": "key"}
+    for reserve, is_possible in ((0, True), (10**15, False)):
+        settings = loading.load({**own, "RESERVED_BYTES": reserve}, {}, PROJECT, 2)
+        opened = bootstrap.open_originals(settings, PROJECT)
+        store = opened.storage.pyramids(1_000_000)
+        if is_possible:
+            assert publish(store, "a.tif", folder="")
+        else:
+            assert store.is_cached("", "a.tif", 1, STAMP)
+            with pytest.raises(OutOfSpace, match="nearly full"):
+                publish(store, "b.tif", folder="")
+        assert [pyramid.page for pyramid in store.cached("")] == ([1] if is_possible else [])
+        opened.journal.close()
 
 
 def test_one_that_is_listed_can_be_removed(store: PyramidStore) -> None:

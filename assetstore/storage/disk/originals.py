@@ -48,7 +48,8 @@ class DiskOriginalStorage:
 
     def pyramids(self, most_bytes: int) -> DiskPyramids:
         """Returns the store of pyramids beside the thumbnails."""
-        return DiskPyramids(self._layout.base, self._layout.collection_dirs, self._layout.thumbnails, most_bytes)
+        layout = self._layout
+        return DiskPyramids(layout.base, layout.collection_dirs, layout.thumbnails, most_bytes, self._reserve)
 
     def open_original(self, collection_dir: str, name: str, reads: bool = True) -> StoredFile:
         """Opens an original for reading. Raises NotFound, StorageFault."""

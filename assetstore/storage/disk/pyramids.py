@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from assetstore.errors import OutOfSpace
 from assetstore.files.faults import faults
 from assetstore.files.locks import locked
 from assetstore.files.private_folders import make_private, private_folder
@@ -40,11 +41,18 @@ class DiskPyramids:
         collection_dirs: the collection folders.
         folder_of: returns the folder of a collection in whose private folder the pyramids are.
         most_bytes: the limit of all pyramids together.
+        reserve: free space to leave on each disk, in bytes, which uploads need (RESERVED_BYTES).
     """
 
     def __init__(
-        self, base: Path, collection_dirs: Sequence[str], folder_of: Callable[[str], Path], most_bytes: int
+        self,
+        base: Path,
+        collection_dirs: Sequence[str],
+        folder_of: Callable[[str], Path],
+        most_bytes: int,
+        reserve: int = 0,
     ) -> None:
+        self._reserve = reserve
         self._base = base
         self._collection_dirs = collection_dirs
         self._folder_of = folder_of
@@ -74,6 +82,7 @@ class DiskPyramids:
     def new(self, collection_dir: str, name: str, page: int) -> Iterator["DiskPyramid"]:
         """Yields a new pyramid at a private path, which is removed at the end unless it was published."""
         self._make_folder(collection_dir)
+        self.leave_reserve(self._private(collection_dir))
         with contextlib.ExitStack() as stack:
             with faults():
                 folder = stack.enter_context(rendering_folder(self._private(collection_dir)))
@@ -134,6 +143,28 @@ class DiskPyramids:
                 too_many -= pyramid.size
             yield
 
+    def leave_reserve(self, folder: Path) -> None:
+        """Removes the least recently used pyramids while the disk of a folder has less free space than the reserve.
+
+        Raises OutOfSpace (none is left to remove), StorageFault.
+        """
+        with faults():
+            if shutil.disk_usage(folder).free >= self._reserve:
+                return
+            disk = folder.stat().st_dev
+            same = [other for other in self._collection_dirs if self._is_on(disk, other)]
+            every = [one for collection_dir in same for one in self.cached(collection_dir)]
+            for pyramid in sorted(every, key=lambda one: one.used_ns):
+                self.remove(pyramid)
+                if shutil.disk_usage(folder).free >= self._reserve:
+                    return
+        sentence = "The server's disk is nearly full, so the image cannot be prepared for zooming."
+        raise OutOfSpace(sentence, f"{folder} has less than RESERVED_BYTES free")
+
+    def _is_on(self, disk: int, collection_dir: str) -> bool:
+        folder = self._folder(collection_dir)
+        return folder.exists() and folder.stat().st_dev == disk
+
     def _private(self, collection_dir: str) -> Path:
         return private_folder(self._folder_of(collection_dir))
 
@@ -167,7 +198,10 @@ class DiskPyramid:
         with faults(), open(self.path, "rb") as pyramid:
             os.utime(pyramid.fileno(), ns=(time.time_ns(), modified_ns))
             os.fsync(pyramid.fileno())
-            return os.fstat(pyramid.fileno()).st_size <= self._store.most_bytes
+            is_possible = os.fstat(pyramid.fileno()).st_size <= self._store.most_bytes
+        if is_possible:
+            self._store.leave_reserve(self.path.parent)
+        return is_possible
 
     def publish(self) -> None:
         """Renames the file to its final name, after older ones made space. Raises OutOfSpace, StorageFault."""
