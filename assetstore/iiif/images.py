@@ -80,14 +80,24 @@ class Page:
 
 @dataclass(frozen=True)
 class Picture:
-    """The pages of one version of an original; at least one. *decoder* is its format (`assetstore.formats`)."""
+    """The pages of one version of an original.
+
+    Fields:
+        version: of the original.
+        pages: at least one.
+        decoder: the format (`assetstore.formats`).
+        has_more: whether the file has further pages, which cannot be shown.
+    """
 
     version: Version
     pages: tuple[Page, ...]
     decoder: str = ""
+    has_more: bool = False
 
     def page(self, number: int) -> Page:
         """Returns a page by its number in IIIF, from 1. Raises NotFound."""
+        if number > len(self.pages) and self.has_more:
+            raise NotFound(f"There is no page {number}: only the first {len(self.pages)} pages can be shown.")
         if number > len(self.pages):
             raise NotFound(f"There is no page {number}: the file has {len(self.pages)}.")
         return self.pages[number - 1]
@@ -232,9 +242,10 @@ class Images:
             raise Unrenderable("The file is not an image of the type that its name suggests.", detail)
         with self._storage.local_original(collection_dir, name) as source, uncached.temporary() as new:
             render(PagesJob(str(source), str(new.path), format.decoder))
-            pages = tuple(Page(*page) for page in json.loads(new.path.read_bytes()))
+            described = json.loads(new.path.read_bytes())
         self._check_unchanged(collection_dir, name, version)
-        return Picture(version, pages, format.decoder)
+        pages = tuple(Page(*page) for page in described["pages"])
+        return Picture(version, pages, format.decoder, described["has_more"])
 
     def _check_unchanged(self, collection_dir: str, name: str, version: Version) -> None:
         """Raises Unavailable: the original was replaced while it was read, so the result may be of either version."""

@@ -34,12 +34,14 @@ class Original:
         size: bytes; None if it is not shown.
         sha256: in hexadecimal; None if it is not known or not shown.
         pages: at least one.
+        has_more: whether the file has further pages, which are not shown.
     """
 
     identifier: Identifier
     size: int | None
     sha256: str | None
     pages: tuple[Page, ...]
+    has_more: bool = False
 
     @property
     def query(self) -> str:
@@ -155,7 +157,10 @@ def _service_id(base: str, identifier: Identifier) -> str:
 
 def _links_and_facts(base: str, original: Original) -> _Data:
     """What a manifest or canvas says about the file."""
+    number = len(original.pages)
+    summary = {"summary": {"en": [f"The file has more pages; only the first {number} are shown."]}}
     return {
+        **(summary if original.has_more else {}),
         "metadata": _metadata(original),
         "seeAlso": [_file_metadata(base, original)],
         "rendering": [_file(base, original)],

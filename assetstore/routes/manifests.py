@@ -66,9 +66,9 @@ class Manifests:
         if self._settings.location_safe and readable.is_public:
             # Links lead to the location-safe copy. By the checksum of the original, a guess of a location could be
             # confirmed.
-            return Original(identifier, None, None, picture.pages)
+            return Original(identifier, None, None, picture.pages, picture.has_more)
         sha256 = self._originals.sha256_of_version(collection_dir, identifier.name, picture.version)
-        return Original(identifier, picture.version.size, sha256, picture.pages)
+        return Original(identifier, picture.version.size, sha256, picture.pages, picture.has_more)
 
     def _response(self, manifest: Mapping[str, Any], of: Sequence[Readable]) -> bottle.HTTPResponse:
         body = json.dumps(manifest, ensure_ascii=False).encode()

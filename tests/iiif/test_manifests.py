@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 from assetstore.iiif import levels, manifests
 from assetstore.iiif.identifiers import Identifier
@@ -157,6 +158,21 @@ def test_addresses_in_a_manifest_lead_to_what_they_name(server: RunningServer) -
                 assert answer.headers["content-type"].split(";")[0] == part["format"]
             if "width" in part and part["type"] == "Image":
                 assert pictures.opened(answer.body).size == (part["width"], part["height"])
+
+
+@pytest.mark.parametrize(("pages", "has_more"), [(64, False), (66, True)])
+def test_a_manifest_says_that_a_file_has_more_pages_than_are_shown(
+    server: RunningServer, pages: int, has_more: bool
+) -> None:
+    page = Image.new("L", (8, 8))
+    server.upload("pages.tif", pictures.encoded(page, "TIFF", save_all=True, append_images=[page] * (pages - 1)))
+    for address in ("/iiif/manifest/pages.tif", "/iiif/collection?names=pages.tif"):
+        manifest = json.loads(server.get(address).body)
+        assert len(manifest["items"]) == 64
+        described = manifest if "manifest/" in address else manifest["items"][0]
+        assert ("only the first 64 are shown" in json.dumps(described.get("summary"))) == has_more
+    answer = server.get("/iiif/3/pages.tif;page=65/info.json")
+    assert (answer.status, "only the first 64" in answer.text) == (404, has_more)
 
 
 def test_a_changed_file_has_no_checksum(server: RunningServer) -> None:

@@ -103,16 +103,18 @@ async function show(number) {
   const { width, height } = canvas;
   const facts = (canvas.metadata ?? commonFacts).map(({ label, value }) => [label.en[0], value.none[0]]);
   const isSeveral = canvases.length > 1;
+  const summary = (canvas.summary ?? commonSummary)?.en[0];
   const what = canvas.rendering ? "picture" : "page";
   $("facts").textContent = [
     ...facts.slice(1, 3).map(([, text]) => text.replace(/ \(.*/, "")),
     `${count(width)} × ${count(height)} pixels`,
     ...(isSeveral ? [`${what} ${number} of ${canvases.length}`] : []),
+    ...(summary ? [summary] : []),
   ].join(" · ");
   if (canvas.rendering) {
     changeFile(facts[0][1], canvas);
   }
-  panel.show([...facts.slice(0, 3), ["Pixels", `${count(width)} × ${count(height)}`], ...facts.slice(3)]);
+  panel.show([...facts.slice(0, 3), ["Pixels", `${count(width)} × ${count(height)}`], ...facts.slice(3), ...(summary ? [["Pages", summary]] : [])]);
   pages.mark(number);
   history.replaceState(null, "", isSeveral ? `#page=${number}` : location.href);
   message();
@@ -193,6 +195,7 @@ async function watch(service, mine) {
 }
 
 let commonFacts = [];
+let commonSummary;
 
 async function begin() {
   const mine = { isShown: false };
@@ -202,6 +205,7 @@ async function begin() {
     const manifest = await server.manifest(waiting);
     clearTimeout(timer);
     commonFacts = manifest.metadata;
+    commonSummary = manifest.summary;
     canvases = manifest.items;
     pages = strip($("pages"), canvases, go);
     $("tools").hidden = false;

@@ -26,7 +26,7 @@ class Job:
 
 @dataclass(frozen=True)
 class PagesJob:
-    """The pages of an original to describe: a JSON list of `assetstore.iiif.images.Page` is written to the target."""
+    """The pages of an original to describe: `pages.describe` writes them to the target."""
 
     source: str
     target: str

@@ -41,7 +41,7 @@ class Described(NamedTuple):
 
 
 def describe(job: PagesJob) -> str:
-    """Writes the pages of an original to the target, as JSON; returns an empty note.
+    """Writes the pages of an original, and whether the file has more, to the target, as JSON; returns an empty note.
 
     Raises Damaged, Refused, Unavailable.
     """
@@ -51,8 +51,15 @@ def describe(job: PagesJob) -> str:
         pages = [_by_pillow(job, f"libvips: {error}")]
     if any(page.width < 1 or page.height < 1 for page in pages):
         raise refusals.damaged(f"pages without pixels: {pages}")
-    output.write(job.target, json.dumps(pages).encode())
+    output.write(job.target, json.dumps({"pages": pages, "has_more": _has_more(job)}).encode())
     return ""
+
+
+def _has_more(job: PagesJob) -> bool:
+    if job.decoder != "tiff":
+        return False
+    with open(job.source, "rb") as file:
+        return tiff_tags.has_more_pages(file.fileno())
 
 
 def _pages(job: PagesJob) -> list[Described]:

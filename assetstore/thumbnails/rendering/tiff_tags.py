@@ -103,9 +103,19 @@ class Page:
 
 def read_pages(descriptor: int) -> list[Page]:
     """Returns the pages of an open TIFF file, as far as they can be read."""
+    return _reader(descriptor).pages()
+
+
+def _reader(descriptor: int) -> "_Reader":
     size = os.fstat(descriptor).st_size
     # BigTIFF offsets can be larger than pread accepts.
-    return _Reader(lambda length, offset: os.pread(descriptor, length, offset) if offset < size else b"").pages()
+    return _Reader(lambda length, offset: os.pread(descriptor, length, offset) if offset < size else b"")
+
+
+def has_more_pages(descriptor: int) -> bool:
+    """Returns whether an open TIFF file has more pages than `read_pages` reads."""
+    reader = _reader(descriptor)
+    return len(reader.pages()) == _MOST_PAGES and reader.next != 0
 
 
 def first_page(descriptor: int) -> Page:
@@ -121,7 +131,7 @@ class _Reader:
         self._is_big = head[2:4] in (b"+\0", b"\0+")
         self._seen: set[int] = set()
         pointer = head[8:16] if self._is_big else head[4:8]
-        self._first = self._number(pointer)
+        self._first = self.next = self._number(pointer)
 
     def pages(self) -> list[Page]:
         found: list[Page] = []
@@ -131,6 +141,7 @@ class _Reader:
             if page is None:
                 break
             found.append(page)
+        self.next = offset
         return found
 
     def _page(self, offset: int, *, with_children: bool) -> tuple[Page | None, int]:
