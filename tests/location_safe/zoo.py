@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pillow_heif
-import pyvips
 from PIL import Image, ImageCms
 
-from tests import pictures, tiffs
+from tests import pictures, tiffs, vips
 
 EXIFTOOL = shutil.which("exiftool")
 
@@ -108,9 +107,7 @@ def bases() -> dict[str, bytes]:
 
 
 def _tiles(picture: Image.Image) -> bytes:
-    image = pyvips.Image.new_from_memory(picture.tobytes(), *picture.size, 3, "uchar")
-    data: bytes = image.tiffsave_buffer(tile=True, tile_width=16, tile_height=16, pyramid=True, subifd=True)
-    return data
+    return vips.saved(picture, tile=True, tile_width=16, tile_height=16, pyramid=True, subifd=True)
 
 
 def _heic_with_alpha() -> bytes:

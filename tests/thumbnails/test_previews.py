@@ -44,11 +44,11 @@ def busy_background(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> I
     """Lets nothing be rendered in the background until the end; yields the names of what is rendered then."""
     render, free, rendered = RenderPool._render, threading.Event(), []
 
-    def render_later(pool: RenderPool, worker: Any, niceness: int, job: Job) -> None:
+    def render_later(pool: RenderPool, worker: Any, niceness: int, job: Job, *others: Any) -> None:
         if niceness:
             assert free.wait(60)
             rendered.append(f"{Path(job.source).name} {job.size}")
-        render(pool, worker, niceness, job)
+        render(pool, worker, niceness, job, *others)
 
     monkeypatch.setattr(RenderPool, "_render", render_later)
     try:
@@ -104,8 +104,8 @@ def test_a_file_that_is_replaced_or_deleted_while_its_preview_is_made_leaves_no_
     server = start(PREVIEW_SIZES=[200])
     render, changes = RenderPool._render, iter(["replace", "delete"])
 
-    def render_and_change(pool: RenderPool, worker: Any, niceness: int, job: Job) -> None:
-        render(pool, worker, niceness, job)
+    def render_and_change(pool: RenderPool, worker: Any, niceness: int, job: Job, *others: Any) -> None:
+        render(pool, worker, niceness, job, *others)
         change = next(changes, None)
         if change == "replace":
             server.upload("a.png", pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))

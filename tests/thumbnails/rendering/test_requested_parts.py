@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import pyvips
 from PIL import Image
 
 from assetstore.errors import AssetError, Unavailable, Unrenderable
 from assetstore.thumbnails.rendering.job import PYRAMID, Limits, RegionJob
 from assetstore.thumbnails.rendering.pool import RenderPool
-from tests import zoomable
+from tests import vips, zoomable
 
 SIZE = (zoomable.WIDTH, zoomable.HEIGHT)
 
@@ -25,9 +24,8 @@ def pool() -> Iterator[RenderPool]:
 
 @pytest.fixture(scope="module")
 def pyramid() -> bytes:
-    picture = pyvips.Image.new_from_array(zoomable.scene()).copy(interpretation="srgb")
     options = {"tile": True, "tile_width": 512, "tile_height": 512, "pyramid": True, "depth": "onetile", "Q": 90}
-    return bytes(picture.tiffsave_buffer(compression="jpeg", bigtiff=True, **options))
+    return vips.saved(zoomable.scene(), compression="jpeg", bigtiff=True, **options)
 
 
 def tile(pool: RenderPool, folder: Path, size: int, read_part: Callable[[int, int], bytes]) -> Image.Image:
