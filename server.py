@@ -43,6 +43,7 @@ from assetstore.programs import DOCTOR_AGENT
 from assetstore.routes import iiif, manifests, reading, responses, status, status_files, viewer
 from assetstore.routes.access import Access, name_of
 from assetstore.routes.reading import Reading
+from assetstore.routes.recent_thumbnails import RecentThumbnails
 from assetstore.routes.responses import VIEWS, plain
 from assetstore.routes.viewer import Viewer
 from assetstore.serving.admission import Admission
@@ -219,7 +220,8 @@ def make_app(context: AppContext) -> middleware.RequestMiddleware:
         meters.append(context.metrics)
     responses.install(app)
     routes = {"/" + route.rule.split("/")[1] for route in app.routes}
-    admitted = Admission(app, context.settings.threads, context.settings.limits.waiters)
+    repeated = RecentThumbnails(app, server.access, server.collections, server.thumbnails)
+    admitted = Admission(repeated, context.settings.threads, context.settings.limits.waiters)
     return middleware.RequestMiddleware(admitted, Proxies(context.settings.trusted_proxies), routes, meters)
 
 

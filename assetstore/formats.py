@@ -162,6 +162,12 @@ def recognise(head: bytes) -> Format | None:
     return PDF if header and b"%!" not in before else None
 
 
+def is_complete(picture: bytes, format: Format) -> bool:
+    """Returns whether a thumbnail is complete: it begins and ends as its format requires."""
+    ends = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82", GIF: b"\x3b"}
+    return recognise(picture[:HEAD_LENGTH]) == format and picture.endswith(ends[format])
+
+
 def is_misnamed(media_type: str, head: bytes) -> bool:
     """Returns whether the format of a file differs from the media type of its name.
 

@@ -106,6 +106,10 @@ class Access:
         is_public = self._visibility is None or self._decide(name, query, collection_dir)
         return Readable(collection_dir, name, is_public)
 
+    def is_open_to_all(self, name: str) -> bool:
+        """Says whether everyone may read an original now, and gets the same response with or without a permission."""
+        return self._is_open(name) and not self._settings.location_safe
+
     def may_read(self, query: Parameters, collection_dir: str, name: str) -> bool:
         """Says whether the current request may read an original, by the same decision; logs no refusal."""
         is_open, has_cookie = self._is_open(name), self._has_cookie(collection_dir, name)

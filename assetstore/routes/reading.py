@@ -20,6 +20,7 @@ from assetstore.http.parameters import Parameters
 from assetstore.metadata.models import Metadata
 from assetstore.routes.access import Access, Readable
 from assetstore.routes.delivery import Delivery
+from assetstore.routes.recent_thumbnails import SHOWN, Shown
 from assetstore.routes.responses import PRIVATE_HEADERS, plain, request_context
 from assetstore.routes.viewer import Viewer
 from assetstore.storage.models import StoredFile
@@ -57,6 +58,8 @@ class Reading:
         collection_dir, name = readable.collection_dir, readable.name
         if query.get("type") == "T":
             scale, client = names.scale(query.get("scale")), request_context().client
+            shown = Shown(self._access.collection(query), collection_dir, name, scale)
+            bottle.request.environ[SHOWN] = shown
             opened = functools.partial(self._thumbnails.open, collection_dir, name, scale, client=client)
             # The thumbnail's media type may differ from the original's.
             return self._delivery.deliver(opened, self._thumbnails.name(name, scale), query, readable.is_public)

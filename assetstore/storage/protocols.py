@@ -200,6 +200,12 @@ class ThumbnailStore(Protocol):
         Raises NotFound, StorageFault.
         """
 
+    def version(self, collection_dir: str, name: str) -> Version | None:
+        """Returns the version of a cached thumbnail without opening it, which also counts as a use of its size.
+
+        Returns None if there is none, or if that would take a request to a service.
+        """
+
     def new(self, collection_dir: str, name: str) -> "AbstractContextManager[NewThumbnail]":
         """Yields a new thumbnail, which becomes visible when it is published.
 

@@ -19,8 +19,6 @@ has a worker, it waits for no other thread: if another one is making the same th
 
 import contextlib
 import functools
-import hashlib
-import io
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +41,10 @@ _log = logging.getLogger(__name__)
 
 #: How often to try again if the original changes in the meantime.
 _ATTEMPTS = 3
+
+#: How long a file must be unchanged before its version identifies its bytes, in nanoseconds. Within one tick of the
+#: clock of a file system, a file can change twice without a different status.
+_SETTLED_NS = 2_000_000_000
 
 #: In the place of a client's address.
 _BACKGROUND = "background"
@@ -178,7 +180,7 @@ class Thumbnails:
                 self._failures.check(request)
                 picture = self._made_in_background(request) if background else self._made(request, client)
                 # Another original may share the name of the thumbnail, and may have replaced it already.
-                return self._cached(request) or _in_memory(picture, request)
+                return self._cached(request) or uncached.in_memory(picture, request)
             except AssetError:
                 # If a file is replaced or deleted while a tool reads it, the tool may report any error.
                 if self._version(collection_dir, name) == request.version:
@@ -234,6 +236,18 @@ class Thumbnails:
     def open_cached(self, collection_dir: str, thumbnail: str) -> StoredFile:
         """Opens a cached thumbnail by its own file name, whatever its source is. Raises NotFound, StorageFault."""
         return fingerprint.as_served(self._store.open(collection_dir, thumbnail))
+
+    def etag(self, collection_dir: str, name: str, scale: int) -> str | None:
+        """Returns the ETag of the cached thumbnail that `open` would return, without opening it.
+
+        Returns None if there is none, or if it has just changed or the store would have to ask a service. The other
+        parameters and errors are those of `open`.
+        """
+        cached = self._store.version(collection_dir, self.name(name, scale))
+        if cached is None or time.time_ns() - cached.changed_ns < _SETTLED_NS:
+            return None
+        is_current = fingerprint.has_stamp(cached, fingerprint.stamp(name, self._version(collection_dir, name)))
+        return cached.etag if is_current else None
 
     def discard(self, collection_dir: str, name: str) -> None:
         """Removes the cached thumbnails of an original that was deleted or replaced, but not those of other originals.
@@ -321,7 +335,7 @@ class Thumbnails:
                 picture = found.file.read()
         except NotFound:
             return None
-        if not _is_complete(picture, formats.encoder(self._media_type(request.name))):
+        if not formats.is_complete(picture, formats.encoder(self._media_type(request.name))):
             return None
         if self._store.caches_size(request.collection_dir, request.size, request.name):
             with self._store.new(request.collection_dir, request.thumbnail) as new:
@@ -383,16 +397,3 @@ def _key(request: ThumbnailRequest) -> str:
     """Identifies a thumbnail among those that are being made."""
     # With the version, so that requests after a replacement wait for the new thumbnail.
     return f"{request.collection_dir}/{request.thumbnail}/{request.version.etag}"
-
-
-def _in_memory(picture: bytes, request: ThumbnailRequest) -> StoredFile:
-    """A thumbnail that is not cached, as an open file."""
-    tag = hashlib.blake2b(picture, digest_size=16).hexdigest()
-    changed = request.version.changed_ns
-    return StoredFile(io.BytesIO(picture), Version(len(picture), changed, changed, f'"{tag}"'))
-
-
-def _is_complete(picture: bytes, format: formats.Format) -> bool:
-    """Whether a cached thumbnail is complete: it begins and ends as its format requires."""
-    ends = {formats.JPEG: b"\xff\xd9", formats.PNG: b"IEND\xaeB`\x82", formats.GIF: b"\x3b"}
-    return formats.recognise(picture[: formats.HEAD_LENGTH]) == format and picture.endswith(ends[format])

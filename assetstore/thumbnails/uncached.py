@@ -1,6 +1,8 @@
 """Thumbnails that are rendered although they cannot be cached, because the disk is read-only for example."""
 
 import contextlib
+import hashlib
+import io
 import logging
 import tempfile
 import threading
@@ -10,6 +12,8 @@ from pathlib import Path
 
 from assetstore.errors import NotWritable
 from assetstore.files.faults import faults
+from assetstore.storage.models import StoredFile, Version
+from assetstore.thumbnails.request import ThumbnailRequest
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +34,13 @@ def temporary() -> Iterator[Uncached]:
     """Yields a thumbnail that is removed at the end. Raises OutOfSpace, StorageFault."""
     with faults(), tempfile.TemporaryDirectory(prefix="asset-server-", ignore_cleanup_errors=True) as folder:
         yield Uncached(Path(folder) / "picture")
+
+
+def in_memory(picture: bytes, request: ThumbnailRequest) -> StoredFile:
+    """Returns a thumbnail that is not cached as an open file."""
+    tag = hashlib.blake2b(picture, digest_size=16).hexdigest()
+    changed = request.version.changed_ns
+    return StoredFile(io.BytesIO(picture), Version(len(picture), changed, changed, f'"{tag}"'))
 
 
 class UncachedLog:

@@ -61,11 +61,13 @@ class DiskOriginalStorage:
 
     def version(self, collection_dir: str, name: str) -> Version:
         """Returns the version of an original. Raises NotFound, StorageFault."""
-        with contextlib.suppress(OSError):
-            path = relative_path(collection_dir, self._layout.originals_name, name)
+        path = relative_path(collection_dir, self._layout.originals_name, name)
+        try:  # faster than contextlib.suppress
             status = os.lstat(f"{self._layout.base}/{path}")
-            if stat.S_ISREG(status.st_mode):
-                return version(status)
+        except OSError:
+            status = None
+        if status is not None and stat.S_ISREG(status.st_mode):
+            return version(status)
         with self.open_original(collection_dir, name) as original:  # a symbolic link, or the call raises the error
             return original.version
 

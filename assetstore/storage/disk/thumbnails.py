@@ -1,19 +1,14 @@
 """Cached thumbnails as ordinary files, `BASE/[collection folder/]thumbnails/ROOT_SCALE.EXT`.
 
-Small thumbnails are also cached in memory, which saves most system calls of a request. Such a copy is used only if the
-status of the file is unchanged, so changes by other processes and by hand take effect immediately.
-
 Concurrency: as in `assetstore.storage.disk.originals`. The only locks are those that prevent processes from making the
 same thumbnail twice.
 """
 
 import contextlib
-import io
 import itertools
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,19 +21,11 @@ from assetstore.files.unfinished import rendering_folder
 from assetstore.storage.disk.files import open_file, relative_path, version
 from assetstore.storage.disk.layout import DiskLayout
 from assetstore.storage.disk.sizes import DiskSizes
-from assetstore.storage.models import CachedThumbnail, StoredFile
-from assetstore.storage.thumbnail_cache import ThumbnailCache
+from assetstore.storage.models import CachedThumbnail, StoredFile, Version
 from assetstore.storage.thumbnail_sizes import Demand, LastUses, SizeRules, size_of
 
 #: How often the use of a size is recorded at most, in seconds.
 _USE_SECONDS = 60
-
-#: The size of the cache in memory, and of the largest thumbnail in it, in bytes.
-_CACHE_BYTES, _LARGEST_IN_MEMORY = 16 << 20, 64 << 10
-
-#: How long a file must be unchanged before it is cached in memory, in nanoseconds. Within one tick of the clock of a
-#: file system, a file can change twice without a different status.
-_SETTLED_NS = 2_000_000_000
 
 
 class DiskThumbnails:
@@ -54,40 +41,23 @@ class DiskThumbnails:
         self._rules = rules
         self._demand = Demand()
         self._last_uses = LastUses(_USE_SECONDS)
-        self._cache = ThumbnailCache(_CACHE_BYTES)
 
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a cached thumbnail by its own name. Raises NotFound, StorageFault."""
-        stored = self._from_memory(collection_dir, name) or self._from_disk(collection_dir, name)
-        size = size_of(name)
-        if size is not None and self._last_uses.is_due(collection_dir, size):
-            # Without this record, the size only seems to be used less.
-            with contextlib.suppress(OSError):
-                self._sizes_of(collection_dir).use(size)
+        stored = open_file(self._layout.base, collection_dir, self._layout.thumbnails_name, name)
+        self._record_use(collection_dir, name)
         return stored
 
-    def _from_memory(self, collection_dir: str, name: str) -> StoredFile | None:
-        cached = self._cache.get(collection_dir, name)
-        if cached is None:
-            return None
-        own, data = cached
+    def version(self, collection_dir: str, name: str) -> Version | None:
+        """Returns the version of a cached thumbnail; None if there is none, or only a symbolic link."""
         path = relative_path(collection_dir, self._layout.thumbnails_name, name)
         try:
-            is_unchanged = version(os.lstat(f"{self._layout.base}/{path}")) == own
+            status = os.lstat(f"{self._layout.base}/{path}")
         except OSError:
-            is_unchanged = False
-        return StoredFile(io.BytesIO(data), own, path) if is_unchanged else None
-
-    def _from_disk(self, collection_dir: str, name: str) -> StoredFile:
-        stored = open_file(self._layout.base, collection_dir, self._layout.thumbnails_name, name)
-        # Not a symbolic link, because the status of the link does not show that its target has changed.
-        if stored.path is None or stored.version.size > _LARGEST_IN_MEMORY:
-            return stored
-        with stored, faults():
-            data = stored.file.read(_LARGEST_IN_MEMORY)
-        if len(data) == stored.version.size and time.time_ns() - stored.version.changed_ns > _SETTLED_NS:
-            self._cache.put(collection_dir, name, stored.version, data)
-        return StoredFile(io.BytesIO(data), stored.version, stored.path)
+            return None
+        self._record_use(collection_dir, name)
+        # The status of a symbolic link does not show that its target has changed.
+        return version(status) if stat.S_ISREG(status.st_mode) else None
 
     @contextlib.contextmanager
     def new(self, collection_dir: str, name: str) -> Iterator["DiskThumbnail"]:
@@ -204,6 +174,13 @@ class DiskThumbnails:
         with faults():
             sizes = self._sizes_of(collection_dir)
             sizes.retire(sizes.cached() - but)
+
+    def _record_use(self, collection_dir: str, name: str) -> None:
+        size = size_of(name)
+        if size is not None and self._last_uses.is_due(collection_dir, size):
+            # Without this record, the size only seems to be used less.
+            with contextlib.suppress(OSError):
+                self._sizes_of(collection_dir).use(size)
 
     def _sizes_of(self, collection_dir: str) -> DiskSizes:
         return DiskSizes(self._layout.thumbnails(collection_dir), self._rules)

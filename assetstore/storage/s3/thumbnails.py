@@ -81,6 +81,9 @@ class S3Thumbnails:
         version, data = cached
         return StoredFile(io.BytesIO(data), version)
 
+    def version(self, collection_dir: str, name: str) -> None:
+        """Returns None: the version is known only to the service."""
+
     @contextlib.contextmanager
     def new(self, collection_dir: str, name: str) -> Iterator["S3Thumbnail"]:
         """Yields a new thumbnail at a local path, which is removed at the end."""
