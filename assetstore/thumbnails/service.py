@@ -21,7 +21,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ from assetstore.concurrency.single_flight import SingleFlight
 from assetstore.errors import AssetError, NotFound, NotWritable, Unavailable, Unrenderable, UnsupportedType
 from assetstore.storage.models import StoredFile, Version
 from assetstore.storage.protocols import NewThumbnail, OriginalReader, ThumbnailStore
-from assetstore.thumbnails import fingerprint, uncached
+from assetstore.thumbnails import fingerprint, namesakes, uncached
 from assetstore.thumbnails.failures import Failures
 from assetstore.thumbnails.rendering.job import Job
 from assetstore.thumbnails.rendering.pool import TIMEOUT_SECONDS, RenderPool, busy
@@ -266,16 +266,7 @@ class Thumbnails:
             return
         root, extension = formats.thumbnail_parts(name, media_type)
 
-        def spared() -> frozenset[int]:
-            # Those of this original are spared if it was replaced by the same bytes. A stamp of an earlier version does
-            # not prove that.
-            return frozenset(
-                stamp(other, version)
-                for other, version in self._with_same_thumbnails(collection_dir, name)
-                for stamp in (fingerprint.stamp, fingerprint.former_stamp)
-                if other != name or stamp is fingerprint.stamp
-            )
-
+        spared = functools.partial(namesakes.spared_stamps, self._storage, collection_dir, name)
         self._store.delete(collection_dir, root, extension, spared)
         self._discard_more(collection_dir, name)
 
@@ -347,7 +338,7 @@ class Thumbnails:
         if fingerprint.has_former_stamp(thumbnail, request.name, request.version):
             return True
         is_younger = thumbnail.modified_ns >= request.version.changed_ns
-        return is_younger and not self._has_namesake(request.collection_dir, request.name)
+        return is_younger and not namesakes.have_other(self._storage, request.collection_dir, request.name)
 
     def _make(self, request: ThumbnailRequest, render: Render, place: AbstractContextManager[NewThumbnail]) -> bytes:
         with self._storage.open_original(request.collection_dir, request.name) as original:
@@ -377,20 +368,6 @@ class Thumbnails:
             if self._version(request.collection_dir, request.name) == request.version:
                 new.publish(fingerprint.stamp(request.name, request.version))
                 self._uncached.works(request.collection_dir)
-
-    def _has_namesake(self, collection_dir: str, name: str) -> bool:
-        return any(other != name for other, _ in self._with_same_thumbnails(collection_dir, name))
-
-    def _with_same_thumbnails(self, collection_dir: str, name: str) -> Iterator[tuple[str, Version]]:
-        """All originals whose thumbnails have the same names as those of *name*: itself and namesakes, such as x.tif
-        and x.png."""
-        parts = formats.thumbnail_parts(name, media_types.guess(name))
-        for other in sorted({name, *formats.same_root(name)}):
-            if formats.thumbnail_parts(other, media_types.guess(other)) == parts:
-                try:
-                    yield other, self._version(collection_dir, other)
-                except NotFound:
-                    continue
 
 
 def _key(request: ThumbnailRequest) -> str:
