@@ -78,7 +78,8 @@ def quiet(browser: Browser) -> Iterator[Browser]:
     browser.complaints()
     browser.requests()
     yield browser
-    assert browser.complaints() == []
+    # OpenSeadragon warns if a part that it requested arrives after the page was changed.
+    assert [said for said in browser.complaints() if "Ignoring tile" not in said] == []
     browser.driver.get("about:blank")
 
 
@@ -124,8 +125,8 @@ def test_a_tiff_opened_from_specify_is_shown_and_can_be_downloaded(
     quiet.driver.get(address(server, "a.tif", host, downloadname=f"Sheet {host}.tif"))
     quiet.until(lambda: shows(quiet, pictures.RED, pictures.GREEN, pictures.BLUE, pictures.YELLOW))
     assert quiet.driver.title == f"Sheet {host}.tif"
-    assert quiet.text("#facts").startswith("TIFF · ")
-    assert quiet.text("#facts").endswith(" · 640 × 480 pixels · page 1 of 3")
+    assert quiet.text("#facts").startswith("page 1 of 3 · TIFF · ")
+    assert quiet.text("#facts").endswith(" · 640 × 480 pixels")
     quiet.click("#download")
     saved = quiet.downloads / f"Sheet {host}.tif"
     quiet.until(lambda: saved.exists() and saved.stat().st_size == len(pictures.tiff()))
@@ -169,6 +170,22 @@ def test_the_picture_is_zoomed_turned_and_moved_by_buttons_and_keys(quiet: Brows
     quiet.until(lambda: quiet.script("return !document.fullscreenElement"))
 
 
+def test_a_whole_picture_stays_whole_in_a_window_of_another_size(quiet: Browser, server: RunningServer) -> None:
+    opened(quiet, server)
+    whole = scale(quiet)
+    quiet.resize(PHONE)
+    quiet.until(lambda: scale(quiet) < whole / 1.2)
+    assert shows(quiet, pictures.RED, pictures.GREEN, pictures.BLUE, pictures.YELLOW)
+    on_phone = scale(quiet)
+    quiet.resize(DESKTOP)
+    quiet.until(lambda: scale(quiet) == whole)
+    quiet.click("[data-act=zoomIn]")
+    quiet.until(lambda: scale(quiet) > whole * 1.4)
+    quiet.resize(PHONE)
+    quiet.until(lambda: scale(quiet) < whole * 1.4)
+    assert scale(quiet) > on_phone * 1.2  # the same part of the picture
+
+
 def corners(browser: Browser) -> list[str]:
     """The colours of the corners of the picture as it is shown, clockwise from the top left."""
     names = {pictures.RED: "red", pictures.GREEN: "green", pictures.BLUE: "blue", pictures.YELLOW: "yellow"}
@@ -191,7 +208,8 @@ def test_the_pages_of_a_file_are_a_strip(quiet: Browser, server: RunningServer) 
     quiet.until(lambda: quiet.script("return [...document.images].every((image) => image.naturalWidth > 0)"))
     quiet.click("#pages button:nth-of-type(2)")
     quiet.until(lambda: shows(quiet, pictures.BLUE) and not shows(quiet, pictures.RED))
-    assert quiet.text("#facts").endswith("300 × 200 pixels · page 2 of 3")
+    assert quiet.text("#facts").startswith("page 2 of 3 · ")
+    assert quiet.text("#facts").endswith(" · 300 × 200 pixels")
     assert quiet.text("#pages [aria-current=page]") == "2"
     press(quiet, Keys.PAGE_DOWN)
     quiet.wait_for("#facts", "page 3 of 3")
@@ -208,7 +226,7 @@ def test_several_files_are_a_strip_and_each_has_its_own_links(quiet: Browser, se
     quiet.driver.get(f"http://{HOST}:{server.port}/view?{urlencode(query)}")
     quiet.until(lambda: shows(quiet, pictures.RED, pictures.YELLOW))
     assert quiet.driver.title == "front.png and 2 more"
-    assert quiet.text("#facts").endswith(" · 800 × 600 pixels · picture 1 of 7")
+    assert quiet.text("#facts").startswith("picture 1 of 7 · ")
     quiet.click("#show-information")
     quiet.wait_for("#metadata", "The file has no metadata.")
     assert quiet.all("#pages button")[2].text == "a.tif, page 2"

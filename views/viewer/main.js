@@ -106,9 +106,9 @@ async function show(number) {
   const summary = (canvas.summary ?? commonSummary)?.en[0];
   const what = canvas.rendering ? "picture" : "page";
   $("facts").textContent = [
+    ...(isSeveral ? [`${what} ${number} of ${canvases.length}`] : []), // first, because phones cut the line off
     ...facts.slice(1, 3).map(([, text]) => text.replace(/ \(.*/, "")),
     `${count(width)} × ${count(height)} pixels`,
-    ...(isSeveral ? [`${what} ${number} of ${canvases.length}`] : []),
     ...(summary ? [summary] : []),
   ].join(" · ");
   if (canvas.rendering) {

@@ -34,6 +34,7 @@ export function picture(place, { changed, shown, failed, refused }) {
   });
   let filter = "";
   let isShown = false;
+  let isWhole = true;
 
   const perScreenPixel = () => 1 / (window.devicePixelRatio || 1);
   const item = () => viewer.world.getItemAt(0);
@@ -70,6 +71,14 @@ export function picture(place, { changed, shown, failed, refused }) {
       }
     });
   }
+
+  viewer.addHandler("zoom", ({ zoom }) => { isWhole = Math.abs(zoom / viewer.viewport.getHomeZoom() - 1) < 0.01; });
+  viewer.addHandler("open", () => { isWhole = true; });
+  // A picture that is shown whole stays so in a window of another size, where OpenSeadragon would keep its scale.
+  viewer.addHandler("resize", () => {
+    const wasWhole = isWhole;
+    viewer.addOnceHandler("after-resize", () => wasWhole && viewer.viewport.goHome(true));
+  });
 
   return {
     /** Opens a page by the content of its info.json, and the address under which its parts are. */
