@@ -59,6 +59,7 @@ _TESTS_BESIDES = {
     "errors.py": ("test_server.py",),
     "http": ("test_server.py",),
     "monitoring": ("routes/test_status.py",),
+    "monitoring/readiness.py": ("serving/test_tls.py",),
     "programs.py": ("test_package.py",),
     "routes": ("test_server.py", "test_status_page.py"),
     "serving": ("test_live.py",),

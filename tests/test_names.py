@@ -121,12 +121,16 @@ def test_every_file_name_has_a_similar_store_name(name: str) -> None:
         (b"a\nb.jpg", r"a\x0ab.jpg", "a_b.jpg"),
         ("Käfer.jpg".encode("latin-1"), r"K\xe4fer.jpg", "Käfer.jpg"),
         (b"a\\b.jpg", r"a\x5cb.jpg", "a_b.jpg"),
+        (b"a\x7fb.jpg", r"a\x7fb.jpg", "a_b.jpg"),
+        (b"a\x80b.jpg", r"a\x80b.jpg", "a€b.jpg"),
+        (b"a\xc2\x80b.jpg", r"a\u0080b.jpg", "a_b.jpg"),
         (b"a\xc2\x85b.jpg", r"a\u0085b.jpg", "a_b.jpg"),
         ("Käfer 🐟%.jpg".encode(), "Käfer 🐟%.jpg", "Käfer 🐟%.jpg"),
     ],
 )
 def test_spellings_and_store_names_of_odd_file_names(name: bytes, text: str, better: str) -> None:
     assert names.spelled(os.fsdecode(name)) == text
+    assert names.unspelled(text) == os.fsdecode(name)
     assert names.repaired(os.fsdecode(name)) == better
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from assetstore import formats, media_types
 from assetstore.auth import tokens
 from assetstore.http import file_response
+from assetstore.serving import granian_server
 from assetstore.thumbnails.rendering import pool
 from tests import pictures
 from tests.nginx import (  # noqa: F401 - fixtures
@@ -495,6 +496,29 @@ def test_nginx_waits_longer_for_the_server_than_that_may_need(name: str) -> None
     settings = load_settings({})
     [waits] = re.findall(r"proxy_read_timeout (\d+)s;", edited({}, name))
     assert int(waits) > pool.TIMEOUT_SECONDS + 2 * settings.limits.render_seconds
+
+
+@pytest.mark.parametrize("name", [BASIC, ADVANCED])
+@pytest.mark.parametrize("web_server", ["granian"])  # Paste closes each connection
+def test_nginx_reuses_its_connections_to_the_server_and_closes_idle_ones_first(
+    start: Start, behind: Behind, name: str
+) -> None:
+    server = start(**BEHIND_NGINX)
+    front = behind(server, name=name)
+    assert [front.get("/").status for _ in range(3)] == [200] * 3
+    connections = [line.split()[2] for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
+    assert connections.count(f"0100007F:{server.port:04X}") == 1
+    [idle] = re.findall(r"upstream .* keepalive_timeout (\d+)s;", edited({}, name))
+    assert int(idle) < min(granian_server._HEAD_SECONDS, server.settings.limits.silence_seconds)
+
+
+def test_thumbnails_that_are_not_cached_yet_are_no_errors_in_the_log(start: Start, behind: Behind) -> None:
+    server = start(**BEHIND_NGINX)
+    fill(server)
+    front = behind(server, FAST, ADVANCED)
+    for query in PUBLIC:
+        assert front.get(query.replace("scale=100", "scale=77")).status == 200
+    assert "[error]" not in (front.folder / "error.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [BASIC, ADVANCED])

@@ -83,3 +83,21 @@ def dng(width: int = 640, height: int = 480) -> bytes:
     )
     sensor |= {50717: (LONG, [4095]), 50711: (SHORT, [1])}
     return tiff((jpeg, preview), children=[(sensor, struct.pack("<H", 900) * (4 * width * height))])
+
+
+def directory(
+    *entries: tuple[int, int, int, bytes], order: str = "<", is_big: bool = False, following: int = 0
+) -> bytes:
+    """A TIFF or BigTIFF of one directory; each entry is its tag, type, count, and its values as bytes."""
+    number, pointer, width, first = ("Q", "Q", 8, 16) if is_big else ("H", "I", 4, 8)
+    head = b"II" if order == "<" else b"MM"
+    head += struct.pack(f"{order}HHHQ", 43, 8, 0, first) if is_big else struct.pack(f"{order}HI", 42, first)
+    end = first + struct.calcsize(f"<{number}") + len(entries) * (4 + 2 * width) + width
+    packed = values = b""
+    for tag, kind, count, data in entries:
+        is_here = len(data) <= width
+        place = data.ljust(width, b"\0") if is_here else struct.pack(f"{order}{pointer}", end + len(values))
+        values += b"" if is_here else data
+        packed += struct.pack(f"{order}HH{pointer}", tag, kind, count) + place
+    count = struct.pack(f"{order}{number}", len(entries))
+    return head + count + packed + struct.pack(f"{order}{pointer}", following) + values

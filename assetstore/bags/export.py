@@ -187,7 +187,9 @@ class Export:
             except _Unreadable:
                 (self._folder / path).unlink()
                 return UNREADABLE
-            size, modified_ns, tag = stored.version.size, stored.version.modified_ns, stored.version.tag
+            # Not the size when it was opened: on a disk, the file may have been edited in place since.
+            size = (self._folder / path).stat().st_size
+            modified_ns, tag = stored.version.modified_ns, stored.version.tag
         item = _Copied(
             path, self._collection_dirs[collection_dir], collection_dir, listed.name, size, modified_ns, sha256, tag
         )

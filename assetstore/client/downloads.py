@@ -52,7 +52,8 @@ def fetch(
         remote: the server.
         name, scale: the store name; the size of a thumbnail in pixels, None for the original.
         target: path of the file.
-        on_progress: called with the number of new bytes, and the total if that is known.
+        on_progress: called with the number of bytes in the file, and the total if that is known; after an interruption,
+            both may be smaller than before.
 
     Raises:
         NotFound: there is no such original; nothing is left of an earlier attempt.
@@ -115,11 +116,13 @@ def _receive(
                 version.write_text(_validator(response), encoding="utf-8")
             digest = _digest(file)
             end = resumed_at + response.length if response.length is not None else None
-            on_progress(resumed_at, end)
+            position = resumed_at
+            on_progress(position, end)
             for block in response.blocks():
                 file.write(block)
                 digest.update(block)
-                on_progress(len(block), end)
+                position += len(block)
+                on_progress(position, end)
             return Fetched(file.tell(), digest.hexdigest(), resumed_at), modified(response)
     # The server cannot resume: the partial file is of another version.
     version.unlink(missing_ok=True)

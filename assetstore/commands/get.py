@@ -81,14 +81,13 @@ def _get(
         if with_retries(lambda: _is_same(remote, name, scale, target)):
             return {"outcome": "here already", "size": target.stat().st_size}
         raise BadRequest("A different file with this name exists here. To replace it, use --replace.")
-    grown = False
+    done = total = 0
 
-    def note(more: int, end: int | None) -> None:
-        nonlocal grown
-        if not grown:
-            bar.grow(end or 0)
-            grown = True
-        bar.update(more)
+    def note(position: int, end: int | None) -> None:
+        nonlocal done, total
+        bar.grow((end or 0) - total)
+        bar.update(position - done)
+        done, total = position, end or 0
 
     fetched = with_retries(lambda: downloads.fetch(remote, name, scale, target, note))
     outcome = f"fetched, the first {fetched.resumed_at} bytes earlier" if fetched.resumed_at else "fetched"

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from assetstore.config.loading import Settings
 from assetstore.errors import AssetError, JournalLocked, OutOfSpace, ReadOnly
@@ -36,9 +37,10 @@ def checks(
         visible: the visibility of files; None if VISIBILITY is not set.
     """
     visibility = {} if visible is None else {"visibility": lambda: _visibility(visible)}
-    certificate = {} if settings.tls_certificate is None else {"certificate": lambda: _certificate(settings)}
+    certificate, key = settings.tls_certificate, settings.tls_key
+    https = {} if certificate is None or key is None else {"certificate": lambda: _certificate(certificate, key)}
     return {
-        **certificate,
+        **https,
         "store": lambda: _store(originals),
         "thumbnails": lambda: _thumbnails(originals),
         "space": lambda: _space(settings, originals),
@@ -50,17 +52,15 @@ def checks(
     }
 
 
-def _certificate(settings: Settings) -> Result:
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return Result(OK, "HTTPS is not used.")
+def _certificate(certificate: Path, key: Path) -> Result:
     try:
-        certificate = tls.check(settings.tls_certificate, settings.tls_key)
+        checked = tls.check(certificate, key)
     except tls.CertificateError:
         # Requests are still served with the certificate that was loaded.
         said = "The certificate files cannot be used, so the next restart will fail;"
         return Result(WARNING, f"{said} {admin_name()} doctor shows the reason.")
-    is_late = certificate.days_left < tls.WARNING_DAYS
-    return Result(WARNING if is_late else OK, f"The certificate is valid until {certificate.expiry_date}.")
+    is_late = checked.days_left < tls.WARNING_DAYS
+    return Result(WARNING if is_late else OK, f"The certificate is valid until {checked.expiry_date}.")
 
 
 def _store(originals: Originals) -> Result:

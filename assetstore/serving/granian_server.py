@@ -58,7 +58,9 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
             backpressure=_CONNECTIONS,
             http=HTTPModes.auto if has_tls else HTTPModes.http1,
             http1_settings=HTTP1Settings(header_read_timeout=seconds * 1000, max_buffer_size=_LONGEST_HEAD),
-            http2_settings=HTTP2Settings(keep_alive_interval=seconds * 1000, max_headers_size=_LONGEST_HEAD),
+            http2_settings=HTTP2Settings(
+                keep_alive_interval=seconds * 1000, keep_alive_timeout=seconds, max_headers_size=_LONGEST_HEAD
+            ),
             websockets=False,
             log_level=LogLevels.error,
             log_dictconfig=_LOGGING,

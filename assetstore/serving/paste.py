@@ -53,7 +53,7 @@ class Server(httpserver.WSGIThreadPoolServer):  # type: ignore[misc]  # Paste ha
     def server_bind(self) -> None:
         self.socket.close()
         self.socket = self._listener
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = self.server_address
 
     def server_activate(self) -> None:
         self.socket.setblocking(True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import bagit
 import pytest
 
+from assetstore.bags.export import Export
 from assetstore.bags.import_ import ReceivedBag
 from assetstore.concurrency.rate_limit import RateLimit
 from assetstore.errors import StorageFault
@@ -180,6 +181,30 @@ def test_a_file_that_differs_from_its_journaled_checksum_is_reported(
     }
     assert is_valid(tmp_path / "bag")
     assert (tmp_path / "bag/data/a.txt").read_bytes() == b"wrong"
+
+
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        (lambda _path: None, ["changed"]),
+        (lambda path: path.unlink(), []),
+        (lambda path: (path.parents[1] / "new").rename(path), []),
+        (lambda path: path.write_bytes(b"another"), []),
+    ],
+    ids=["it stays", "it is removed", "it is replaced", "it is edited in place"],
+)
+def test_a_file_that_differs_from_the_journal_is_reported_unless_it_changes_while_it_is_exported(
+    server: RunningServer, tmp_path: Path, change: Callable[[Path], object], kinds: list[str]
+) -> None:
+    server.upload("a.txt", b"right")
+    for path in (server.originals / "a.txt", server.base / "new"):
+        path.write_bytes(b"wrong")
+    rate_limit = RateLimit(None, threading.Event())
+    changes = iter([change])
+    rate_limit.spend = lambda _bytes: next(changes, str)(server.originals / "a.txt")  # type: ignore[assignment]
+    export = Export(server.context.originals, tmp_path / "bag", {"": ""}, {}, rate_limit)
+    assert [problem.kind for problem in export.run()] == kinds
+    bagit.Bag(str(tmp_path / "bag")).validate()
 
 
 def test_a_bag_is_only_written_to_an_empty_folder_outside_the_store(

@@ -139,10 +139,13 @@ def test_a_deleted_file_changes_nothing_until_the_next_start(file: Path, caplog:
     assert Collections({"KU Birds": "birds"}, file).collection_dirs() == ["birds"]
 
 
-def test_the_setting_has_precedence_over_the_file(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    collections = Collections({"KU Fish": "ichthyology"}, file)
-    assert collections.collection_dir("KU Fish") == "ichthyology"
-    assert "COLLECTION_DIRS, which has precedence" in caplog.text
+@pytest.mark.parametrize(("folder", "is_logged"), [("aquarium", True), ("fish", False), ("ichthyology", True)])
+def test_the_setting_has_precedence_over_the_file_and_the_log_says_so_if_they_differ(
+    file: Path, caplog: pytest.LogCaptureFixture, folder: str, is_logged: bool
+) -> None:
+    collections = Collections({"KU Fish": folder, "KU Birds": "birds"}, file)
+    assert collections.collection_dir("KU Fish") == folder
+    assert ("COLLECTION_DIRS, which has precedence" in caplog.text) == is_logged
 
 
 def test_of_several_collections_of_one_folder_the_first_name_is_shown() -> None:

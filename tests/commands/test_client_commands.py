@@ -24,9 +24,12 @@ from assetstore.client import downloads
 from assetstore.client.asset_client import RemoteServer
 from assetstore.client.http_client import Address
 from assetstore.client.receipts import COLUMNS
+from assetstore.commands import get as get_command
+from assetstore.commands import remote_options
+from assetstore.commands.progress import Progress
 from assetstore.errors import BadRequest
 from tests import command_server, pictures
-from tests.support import KEY, PROJECT, RunningServer, visible_files
+from tests.support import KEY, PROJECT, RunningServer, free_port, visible_files
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 MEGABYTE = 1 << 20
@@ -303,6 +306,19 @@ def test_a_chosen_name_replaces_a_file_only_on_request(server: RunningServer, ma
     assert (server.originals / "a.txt").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("put", "a", "b", "--name", "c"),
+        ("put", "a", "--name", "c", "--local-names"),
+        ("get", "a", "b", "--output", "c"),
+    ],
+)
+def test_one_name_for_several_files_is_refused_before_any_request(manage: Manage, arguments: tuple[str, ...]) -> None:
+    run = manage(*arguments, ASSET_SERVER_URL=f"http://127.0.0.1:{free_port()}")
+    assert (run.returncode, arguments[-2 if arguments[-1] == "c" else -3] in run.stderr) == (2, True)
+
+
 def test_a_rejected_file_does_not_stop_the_others_but_a_wrong_key_does(
     start: Callable[..., RunningServer], manage: Manage, tmp_path: Path
 ) -> None:
@@ -332,6 +348,19 @@ def test_an_interrupted_download_resumes(
     assert found["sha256"] == hashlib.sha256(content).hexdigest()
     assert (tmp_path / "a.bin").read_bytes() == content
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_the_progress_of_downloads_ends_at_the_sum_of_their_sizes(
+    server: RunningServer, tmp_path: Path, obstacle: Callable[..., Obstacle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_options, "_PAUSES", (0, 0))
+    way = obstacle([MEGABYTE], downwards=True)
+    remote, bar = RemoteServer(Address("http", "127.0.0.1", way.port), KEY, None), Progress("Fetching", 0)
+    for name, size in (("interrupted", 3 * MEGABYTE), ("a", 5), ("empty", 0)):
+        server.upload(name, bytes(size))
+        get_command._get(remote, name, None, tmp_path / name, False, bar)
+    assert bar._length == 3 * MEGABYTE + 5
+    assert bar._done == bar._length
 
 
 def test_a_download_completed_by_another_command_is_not_overwritten(

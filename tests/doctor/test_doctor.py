@@ -10,13 +10,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from assetstore import commands, names
 from assetstore.client.http_client import Address
 from assetstore.config import loading
-from assetstore.doctor import clock, network, samples
+from assetstore.doctor import clock, network, samples, store
 from assetstore.monitoring.health import OK
 from assetstore.thumbnails.rendering import engines
 from tests.support import PROJECT, WITHOUT_LIBRARIES, RunningServer, free_port
@@ -157,6 +158,41 @@ def test_a_reserve_larger_than_the_free_space_is_reported(diagnose: Diagnose, ba
 def test_a_full_disk_is_reported(diagnose: Diagnose, tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:
     mounted(tmp_path / "disk", "20m")
     assert diagnose("--only", "folders", BASE_DIR=str(tmp_path / "disk")) == [("error", "space")]
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "reserved", "alarms"),
+    [
+        (200, 9_000, 0, ["error"]),
+        (201, 9_000, 0, ["warning"]),
+        (201, 2_000, 0, []),
+        (4_999, 50_000, 0, ["warning"]),
+        (4_999, 49_000, 0, []),
+        (5_000, 900_000, 0, []),
+        (7_000, 900_000, 7_000, ["error"]),
+        (7_001, 900_000, 7_000, []),
+    ],
+)
+def test_a_disk_is_full_or_nearly_full_by_its_free_space_its_size_and_the_reserve(
+    monkeypatch: pytest.MonkeyPatch, base: Path, free: int, total: int, reserved: int, alarms: list[str]
+) -> None:
+    usage = SimpleNamespace(free=free * 1_000_000, total=total * 1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
+    found = store._space(base, reserved * 1_000_000)
+    assert [finding.status for finding in found if finding.status != OK] == alarms
+
+
+@pytest.mark.parametrize(
+    ("files", "free", "is_full"),
+    [(20_000, 999, True), (20_000, 1_000, False), (9_000_000, 8_999, True), (9_000_000, 9_000, False), (0, 0, False)],
+)
+def test_a_file_system_without_room_for_more_files_is_reported(
+    monkeypatch: pytest.MonkeyPatch, base: Path, files: int, free: int, is_full: bool
+) -> None:
+    usage = SimpleNamespace(free=10**12, total=10**12)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
+    monkeypatch.setattr(os, "statvfs", lambda _folder: SimpleNamespace(f_files=files, f_favail=free))
+    assert ("inodes" in [finding.check for finding in store._space(base, 0)]) == is_full
 
 
 def test_a_read_only_disk_is_reported(diagnose: Diagnose, tmp_path: Path, mounted: Callable[[Path, str], None]) -> None:

@@ -1,6 +1,7 @@
 """journal: every event is there, in order, from many processes, and whatever becomes of the file."""
 
 import contextlib
+import errno
 import logging
 import multiprocessing
 import os
@@ -258,6 +259,36 @@ def test_a_file_deleted_while_it_is_being_opened_is_replaced(
     record(journal, "kept")
     assert (folder / "journal.sqlite").exists()
     assert names(journal) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "attempts", "is_recorded"),
+    [
+        (sqlite3.OperationalError("disk I/O error"), 2, 3, True),
+        (sqlite3.OperationalError("disk I/O error"), 3, 3, False),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, 1, False),
+    ],
+)
+def test_an_event_is_tried_again_if_the_database_fails_but_not_if_the_disk_does(
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    failures: int,
+    attempts: int,
+    is_recorded: bool,
+) -> None:
+    connect, tried = database._connect, []
+
+    def connect_later(path: Path) -> sqlite3.Connection:
+        tried.append(path)
+        if len(tried) <= failures:
+            raise error
+        return connect(path)
+
+    monkeypatch.setattr(database, "_connect", connect_later)
+    assert journal.record(Event(events.STORED, "", "a")) == is_recorded
+    assert len(tried) == attempts
+    assert names(journal) == ["a"] * is_recorded
 
 
 def test_a_file_created_by_another_process_right_after_opening_is_used(

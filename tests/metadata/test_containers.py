@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from assetstore.metadata import reading
-from tests import pictures
+from assetstore.metadata.containers import finding
+from assetstore.metadata.containers.tiff import TiffFile
+from tests import pictures, tiffs
 
 XMP_URI = b"http://ns.adobe.com/xap/1.0/\0"
 DATE = "2009:05:30 12:34:56"
@@ -173,6 +175,30 @@ def test_xmp_is_listed_after_the_exif_groups(name: str) -> None:
 )
 def test_iptc_is_listed_as_a_separate_group(data: Callable[[], bytes]) -> None:
     assert read(data())["IPTC"] == {"By-line": "Müller", "Keywords": "moss; fern"}
+
+
+@pytest.mark.parametrize(("too_many", "kinds"), [(0, ["EXIF", "XMP", "IPTC"]), (1, ["EXIF", "XMP"])])
+def test_the_blocks_of_a_file_are_read_up_to_a_sum_of_bytes(
+    monkeypatch: pytest.MonkeyPatch, too_many: int, kinds: list[str]
+) -> None:
+    monkeypatch.setattr(finding, "_MOST_BYTES", len(PACKET) + len(IPTC) - too_many)
+    assert [block.kind for block in finding.find(io.BytesIO(tiff_with_xmp_and_iptc()))] == kinds
+
+
+#: How many bytes a value of each type has (TIFF 6.0, section 2, and BigTIFF).
+LENGTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+
+@pytest.mark.parametrize("is_big", [False, True], ids=["TIFF", "BigTIFF"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_values_of_every_type_are_found_in_their_entry_or_at_their_offset(order: str, is_big: bool) -> None:
+    for count in (1, 2, 4, 8, 9):
+        values = {kind: bytes(range(1, count * length + 1)) for kind, length in LENGTHS.items()}
+        entries = [(1000 + kind, kind, count, data) for kind, data in values.items()]
+        tiff = TiffFile(io.BytesIO(tiffs.directory(*entries, order=order, is_big=is_big, following=77)))
+        found, following = tiff.directory(tiff.first)
+        assert {entry.type: tiff.value(entry) for entry in found} == values
+        assert following == 77
 
 
 def test_iptc_without_a_character_set_is_decoded_as_latin_1() -> None:

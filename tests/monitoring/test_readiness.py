@@ -11,9 +11,10 @@ import pytest
 from assetstore.fixity.schedule import Verifier
 from assetstore.monitoring import readiness
 from assetstore.monitoring.health import OK, WARNING
+from assetstore.serving import tls
 from assetstore.visibility.index import set_facts
 from assetstore.visibility.service import Visibility
-from tests.support import RunningServer, load_settings
+from tests.support import RunningServer
 
 DAY = 86_400
 
@@ -33,9 +34,19 @@ def test_a_verification_that_is_late_is_a_warning(
 
 
 def test_without_a_certificate_it_is_not_checked(server: RunningServer) -> None:
-    parts = readiness.checks(server.settings, server.context.originals, server.context.pool, None)
-    assert "certificate" not in parts
-    assert readiness._certificate(load_settings({"BASE_DIR": str(server.base)})).status == OK
+    assert "certificate" not in readiness.checks(server.settings, server.context.originals, server.context.pool, None)
+
+
+@pytest.mark.parametrize(("days", "status"), [(-1, WARNING), (13.9, WARNING), (14.1, OK)])
+def test_a_certificate_that_soon_expires_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, days: float, status: str
+) -> None:
+    monkeypatch.setattr(tls, "check", lambda _certificate, _key: tls.Certificate(time.time() + days * DAY, ()))
+    assert readiness._certificate(Path("a.pem"), Path("a.key")).status == status
+
+
+def test_a_certificate_that_cannot_be_used_is_a_warning(tmp_path: Path) -> None:
+    assert readiness._certificate(tmp_path / "a.pem", tmp_path / "a.key").status == WARNING
 
 
 def test_reading_the_visibility_of_files_too_slowly_or_without_result_is_a_warning(tmp_path: Path) -> None:

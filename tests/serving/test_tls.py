@@ -370,3 +370,16 @@ def test_plain_http_on_the_https_port_is_harmless(serve: Callable[..., HttpsServ
     with pytest.raises((http.client.HTTPException, OSError)):
         Client(server.port).get("/healthz")
     assert server.get("/healthz").status == 200
+
+
+def test_clients_that_fall_silent_are_disconnected_over_http_2(
+    serve: Callable[..., HttpsServer], signed: tuple[Path, Path]
+) -> None:
+    server = serve(signed, limits={"silence_seconds": 1})
+    server.trust.set_alpn_protocols(["h2"])
+    with server.connect() as connection:
+        assert connection.selected_alpn_protocol() == "h2"
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+        connection.settimeout(15)
+        while connection.recv(1000):
+            pass

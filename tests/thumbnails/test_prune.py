@@ -27,7 +27,9 @@ def test_the_oldest_thumbnails_are_removed_until_the_rest_is_small_enough(
     store = server.context.thumbnails.store
     assert isinstance(store, DiskThumbnails)
     run = Pruning(server.context.originals, store, PruneOptions(False, False, None, None, 1531), dry_run)
-    assert [pruned.cached.name for pruned in run.run([""])] == ["1_200.jpg"]
+    checked: list[int] = []
+    assert [pruned.cached.name for pruned in run.run([""], checked.append)] == ["1_200.jpg"]
+    assert sum(checked) == 5
     assert (run.files_left, run.bytes_left) == (3, 1531)
     assert len(visible_files(server.thumbnails)) == (5 if dry_run else 4)
     run = Pruning(server.context.originals, store, PruneOptions(False, False, None, None, 506), dry_run)

@@ -78,7 +78,7 @@ class DiskSpace:
                     with faults():
                         sweep(private_folder(folder), _SPARED)
                 except AssetError as error:
-                    _log.warning("nothing was swept in %s: %s", folder, error.detail or error.public)
+                    _log.warning("nothing was swept in %s: %s", folder, error.detail)
 
     def probe(self) -> None:
         """Writes and removes a small file in each folder of originals. Raises OutOfSpace, StorageFault."""

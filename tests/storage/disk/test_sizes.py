@@ -3,6 +3,7 @@
 import fcntl
 import multiprocessing
 import os
+import shutil
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -48,6 +49,21 @@ def test_the_sizes_of_an_earlier_server_are_recorded_once_and_all_stay(tmp_path:
     sizes.update_previews()
     remove_retired(sizes)
     assert visible(tmp_path) == before
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_without_retired_sizes_nothing_is_created_or_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_used: bool
+) -> None:
+    sizes = sizes_of(tmp_path, 3)
+    assert sizes.add(10, replaces=False) or not is_used
+    if not is_used:
+        shutil.rmtree(tmp_path / ".asset-server")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.delattr(os, "scandir")
+    remove_retired(sizes)
+    monkeypatch.undo()
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_least_used_size_gives_way_with_its_thumbnails_and_no_others(tmp_path: Path) -> None:

@@ -104,11 +104,17 @@ def test_a_sweep_leaves_the_folder_of_a_thumbnail_that_is_being_rendered(tmp_pat
     assert not new.path.parent.exists()
 
 
-def test_a_sweep_goes_on_after_a_link_and_a_folder_that_is_missing(tmp_path: Path) -> None:
+def test_a_sweep_goes_on_after_a_link_and_folders_that_are_missing_or_cannot_be_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = disk_store(tmp_path, "originals", "thumbnails", ["a", "b"])
     store.space.prepare()
     shutil.rmtree(tmp_path / "a/thumbnails")
+    shutil.rmtree(tmp_path / "a/originals/.asset-server")
+    (tmp_path / "a/originals/.asset-server").write_bytes(b"a file")
     (tmp_path / "b/originals/.asset-server/upload-link").symlink_to("/etc/hostname")
     (tmp_path / "b/originals/.asset-server/upload-left").write_bytes(b"x")
     store.space.sweep()
     assert not (tmp_path / "b/originals/.asset-server/upload-left").exists()
+    for folder, reason in (("originals", "[Errno 17] File exists"), ("thumbnails", "[Errno 2] No such file")):
+        assert f"nothing was swept in {tmp_path}/a/{folder}: {reason}" in caplog.text

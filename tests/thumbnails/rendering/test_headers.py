@@ -1,4 +1,4 @@
-"""rendering.headers: what the segments of a JPEG say."""
+"""rendering.headers: what the segments of a JPEG say, and where the first frame of a GIF is."""
 
 import struct
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import ImageCms
 
-from assetstore.thumbnails.rendering.headers import JpegHeader, jpeg_header
+from assetstore.thumbnails.rendering.headers import GifFrame, JpegHeader, gif_first_frame, jpeg_header
 from tests import pictures
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -46,3 +46,27 @@ def test_other_segments_are_skipped(tmp_path: Path, before: bytes, has_profile: 
 @pytest.mark.parametrize("rest", [b"", b"\xff", b"\x00" * 40, segment(0xE0, b"x"), b"\xff" * 5000])
 def test_a_header_without_a_frame_has_no_size(tmp_path: Path, rest: bytes) -> None:
     assert header(tmp_path, b"\xff\xd8" + rest) == JpegHeader()
+
+
+@pytest.mark.parametrize(
+    ("left", "top", "width", "height", "covers"),
+    [
+        (0, 0, 40, 30, True),
+        (0, 0, 41, 31, True),
+        (0, 0, 39, 30, False),
+        (0, 0, 40, 29, False),
+        (1, 0, 40, 30, False),
+        (0, 1, 40, 30, False),
+    ],
+)
+def test_a_frame_of_a_gif_covers_the_canvas_only_if_it_reaches_all_its_sides(
+    tmp_path: Path, left: int, top: int, width: int, height: int, covers: bool
+) -> None:
+    comment = b"!\xfe\x03abc\x02de\0"
+    for colors, table in ((0, b""), (0x80, bytes(6)), (0x87, bytes(3 * 256))):
+        head = b"GIF89a" + struct.pack("<HHBBB", 40, 30, colors, 0, 0) + table
+        (tmp_path / "a.gif").write_bytes(head + comment + b"," + struct.pack("<4HB", left, top, width, height, 0))
+        with open(tmp_path / "a.gif", "rb") as file:
+            frame = gif_first_frame(file.fileno())
+        assert frame == GifFrame(40, 30, left, top, width, height)
+        assert frame.covers_canvas == covers
