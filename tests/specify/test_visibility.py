@@ -22,6 +22,7 @@ from assetstore.visibility.service import Visibility
 from tests import mariadb
 from tests.mariadb import Database
 from tests.support import RunningServer, load_settings
+from tests.visibility import test_clients
 
 COLLECTION_OBJECT, AGENT = 1, 5
 FULL, MONTH, YEAR = 1, 2, 3
@@ -367,6 +368,17 @@ def test_a_server_follows_the_database_and_says_how_it_is(
     eventually(403)
     assert quote(mariadb.PASSWORD) not in caplog.text
     assert mariadb.PASSWORD not in caplog.text
+
+
+def test_with_all_attachments_public_clients_see_no_difference(
+    database: Database, museum: Museum, tmp_path: Path
+) -> None:
+    specimen, public = museum.specimen(), test_clients.names()
+    for name in public:
+        museum.attachment(name, True, specimen)
+    settings = {"VISIBILITY": "specify", "SPECIFY_DATABASE": address(database)}
+    replayed = test_clients.replay(tmp_path / "public", min(public), **settings)
+    test_clients.assert_no_difference(test_clients.replay(tmp_path / "plain"), replayed)
 
 
 def test_of_two_processes_on_a_store_one_polls(database: Database, museum: Museum, tmp_path: Path) -> None:

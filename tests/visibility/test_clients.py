@@ -18,28 +18,29 @@ _OF_REQUEST = ("date", "x-request-id", "x-timestamp", "last-modified", "etag")
 Answers = dict[str, tuple[int, dict[str, str], bytes]]
 
 
-def _names() -> set[str]:
+def names() -> set[str]:
     """The store names of all uploads in the recordings that can be stored."""
     found = {name.decode() for row in recordings("sp") for name in STORE.findall((WIRE / row["file"]).read_bytes())}
     return {name for name in found if re.fullmatch(r"[^/,\"]{1,128}", name)}
 
 
-def _replay(folder: Path, public: set[str] | None) -> Answers:
-    """What both clients, one after the other, get of a server with these public files; None: without VISIBILITY."""
+def replay(folder: Path, public: str = "", **settings: object) -> Answers:
+    """What both clients, one after the other, get of a server with these settings, as soon as a name is public."""
     folder.mkdir()
-    own: dict[str, object] = {"KEY": KEY, "BASE_DIR": str(folder), "RESERVED_BYTES": 0}
-    if public is not None:
-        table = folder.with_suffix(".csv")
-        lines = ["store_name,public,embargo_until", *(f"{name},yes," for name in sorted(public))]
-        table.write_text("\n".join([*lines, ""]), encoding="utf-8")
-        own |= {"VISIBILITY": "file", "VISIBILITY_FILE": str(table)}
-    server = RunningServer(own)
+    server = RunningServer({"KEY": KEY, "BASE_DIR": str(folder), "RESERVED_BYTES": 0, **settings})
     try:
-        if public:  # no file is there yet
-            sites.until(lambda: server.get("/fileget", filename=min(public)).status == 404)
+        if public:  # the file is not there yet
+            sites.until(lambda: server.get("/fileget", filename=public).status == 404)
         return {row["file"]: _seen(_sent(server, row)) for client in ("sp6-", "sp7fe-") for row in recordings(client)}
     finally:
         server.stop()
+
+
+def in_a_table(path: Path, public: set[str]) -> dict[str, object]:
+    """The settings with which these files are public."""
+    lines = ["store_name,public,embargo_until", *(f"{name},yes," for name in sorted(public))]
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return {"VISIBILITY": "file", "VISIBILITY_FILE": str(path)}
 
 
 def _sent(server: RunningServer, row: dict[str, str]) -> Response:
@@ -54,11 +55,11 @@ def _seen(answer: Response) -> tuple[int, dict[str, str], bytes]:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    return _replay(tmp_path_factory.mktemp("clients") / "plain", None)
+    return replay(tmp_path_factory.mktemp("clients") / "plain")
 
 
-def test_with_all_files_public_clients_see_no_difference(plain: Answers, tmp_path: Path) -> None:
-    public = _replay(tmp_path / "public", _names())
+def assert_no_difference(plain: Answers, public: Answers) -> None:
+    """Only reads of missing files without a token differ, and how long caches may keep a response."""
     for row in recordings("sp"):
         status, headers, body = public[row["file"]]
         if row["request"] in _READS and row["token"] == "none" and row["status"] == "404":
@@ -72,8 +73,14 @@ def test_with_all_files_public_clients_see_no_difference(plain: Answers, tmp_pat
         assert headers == was_headers, row["file"]
 
 
+def test_with_all_files_public_clients_see_no_difference(plain: Answers, tmp_path: Path) -> None:
+    public = names()
+    settings = in_a_table(tmp_path / "public.csv", public)
+    assert_no_difference(plain, replay(tmp_path / "public", min(public), **settings))
+
+
 def test_with_all_files_private_only_reads_without_a_token_are_refused(plain: Answers, tmp_path: Path) -> None:
-    private = _replay(tmp_path / "private", set())
+    private = replay(tmp_path / "private", **in_a_table(tmp_path / "private.csv", set()))
     refused = 0
     for row in recordings("sp"):
         status, _, body = private[row["file"]]
