@@ -77,7 +77,7 @@ class Locks:
     held: int = 0
 
     def look(self, database: Database) -> None:
-        """Counts the locks of this moment."""
+        """Counts the current locks."""
         held, transactions = database.run(_LOCKS.format(reader=mariadb.READER))[0]
         self.seen += transactions
         self.held += int(held)
