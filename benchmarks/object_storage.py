@@ -37,8 +37,7 @@ from obstore.store import S3Store
 from benchmarks.uploads import make_block, send
 from tests import object_store, pictures
 from tests.nginx import NGINX as NGINX_PROGRAM
-from tests.nginx import free_port
-from tests.support import PROJECT, Client
+from tests.support import PROJECT, Client, free_port
 from tests.test_live import MEGABYTE, Program, counters, running
 
 OURS, NAIVE, BUCKET, NGINX = "server", "naive", "bucket", "nginx"
