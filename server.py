@@ -112,13 +112,12 @@ class AssetServer:
             if upload.incoming is None:
                 raise BadRequest("The upload contains no file.")
             received = Received(upload.incoming, upload.size, upload.sha256, upload.original_name)
-            self.originals.store(received, collection_dir, name, self._origin(fields))
+            replaces = self.originals.store(received, collection_dir, name, self._origin(fields))
             # `manage.py collections` removes a collection first and checks for files afterwards. Here the file comes
             # first and the check for the collection afterwards, so at least one of the two notices the conflict.
             if collection_dir not in self.collections.collection_dirs():
                 raise NotFound("The collection was removed from the asset server during the upload.")
-            # Also for a new original: an earlier one of this name may have been removed by hand.
-            self._discard_copies(collection_dir, name)
+            self._discard_copies(collection_dir, name, is_new=not replaces)
             self.previews.add(collection_dir, name, upload.size)
         return plain("Ok.")
 
@@ -151,8 +150,8 @@ class AssetServer:
             health.page(report, with_reasons), 200 if health.is_ready(report) else 503, **headers
         )
 
-    def _discard_copies(self, collection_dir: str, name: str) -> None:
-        self.thumbnails.discard(collection_dir, name)
+    def _discard_copies(self, collection_dir: str, name: str, *, is_new: bool = False) -> None:
+        self.thumbnails.discard(collection_dir, name, is_new=is_new)
         if self.location_safe is not None:
             self.location_safe.discard(collection_dir, name)
 

@@ -188,7 +188,13 @@ class Store:
 
 
 class ThumbnailStore(Protocol):
-    """A store of cached thumbnails."""
+    """A store of cached thumbnails.
+
+    Attributes:
+        has_other_readers: whether a web server such as nginx may send its files without asking this server.
+    """
+
+    has_other_readers: bool
 
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a cached thumbnail by its own name.

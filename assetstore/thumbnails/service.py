@@ -249,12 +249,18 @@ class Thumbnails:
         is_current = fingerprint.has_stamp(cached, fingerprint.stamp(name, self._version(collection_dir, name)))
         return cached.etag if is_current else None
 
-    def discard(self, collection_dir: str, name: str) -> None:
+    def discard(self, collection_dir: str, name: str, *, is_new: bool = False) -> None:
         """Removes the cached thumbnails of an original that was deleted or replaced, but not those of other originals.
+
+        A new original has some only if an earlier one of its name was removed by hand. They do not match it, so the
+        server does not show them. Since other web servers may, they are removed from a disk, but not looked for in a
+        bucket, because every upload would take two more requests.
 
         Errors are only logged: the change of the original is complete, and a thumbnail that is left does not match
         any existing version, so it is never shown.
         """
+        if is_new and not self._store.has_other_readers:
+            return
         try:
             self._discard(collection_dir, name)
         except AssetError as error:

@@ -36,6 +36,8 @@ class DiskThumbnails:
         rules: the sizes of which thumbnails are cached.
     """
 
+    has_other_readers = True
+
     def __init__(self, layout: DiskLayout, rules: SizeRules) -> None:
         self._layout = layout
         self._rules = rules

@@ -52,6 +52,8 @@ class S3Thumbnails:
         spool: where thumbnails are made.
     """
 
+    has_other_readers = False
+
     def __init__(self, layout: Layout, rules: SizeRules, base: Path, spool: Spool) -> None:
         self._layout = layout
         self._base = base

@@ -287,13 +287,15 @@ def test_a_small_new_original_is_stored_by_one_request(
         ("small.txt", b"old", ["PUT"]),
         ("small.txt", b"new", ["PUT", "HEAD", "PUT", "PUT"]),  # refused; looks; copies to the trash; stores
         ("large.txt", bytes(2 * MEGABYTE), ["HEAD", "PUT"]),
+        ("image.jpg", pictures.jpeg(), ["PUT"]),  # no search for thumbnails of an earlier original
+        ("image.jpg", pictures.jpeg(orientation=6), ["PUT", "HEAD", "PUT", "PUT", "GET", "GET"]),
     ):
         way.methods.clear()
         assert server.upload(name, content).status == 200
         assert way.methods == methods
     assert server.get("/fileget", filename="small.txt").body == b"new"
-    [entry] = server.context.originals.trash()
-    assert (entry.name, entry.size) == ("small.txt", 3)
+    trash = {entry.name: entry.size for entry in server.context.originals.trash()}
+    assert trash == {"small.txt": 3, "image.jpg": len(pictures.jpeg())}
 
 
 def test_a_service_that_ignores_the_condition_of_a_new_object_never_replaces_one_unseen(
