@@ -25,11 +25,14 @@ from assetstore.visibility.table import TableSource
 #: How often to look at most whether a poll is due, in seconds.
 _LEAST_ROUND_SECONDS = 0.1
 
+#: For how many seconds a table must be unchanged before it is read, and the largest share of VISIBILITY_SECONDS.
+_SETTLED, _SHARE_OF_SETTLING = 2.0, 0.1
+
 
 def source(settings: Settings, environ: Mapping[str, str]) -> Source | None:
     """Returns the source that VISIBILITY names; None if it is not set. Raises SettingsError."""
     if settings.visibility == FILE and settings.visibility_file is not None:
-        return TableSource(settings.visibility_file)
+        return TableSource(settings.visibility_file, min(_SETTLED, settings.visibility_seconds * _SHARE_OF_SETTLING))
     address = settings.specify_database
     if settings.visibility != SPECIFY or address is None:
         return None

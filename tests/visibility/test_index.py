@@ -2,13 +2,15 @@
 
 import contextlib
 import datetime
+import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from assetstore import csv_io
 from assetstore.journal.events import Event
 from assetstore.journal.journal import Journal
 from assetstore.visibility import embargo
@@ -25,7 +27,7 @@ class Store:
         self.base, self.table = folder / "attachments", folder / "visibility.csv"
         self.base.mkdir()
         self.visible, self.journal = Visibility(self.base, 60), Journal(self.base)
-        self.poller = Poller(self.visible.index, TableSource(self.table), self.journal, ["fish", "birds"], 60)
+        self.poller = Poller(self.visible.index, TableSource(self.table, 0), self.journal, ["fish", "birds"], 60)
 
     def write(self, *lines: str) -> None:
         new = self.table.with_suffix(".new")
@@ -84,6 +86,36 @@ def test_a_table_that_is_none_changes_nothing(store: Store, content: bytes | Non
     assert store.poll().fault == "The file with the visibility cannot be read."
     assert store.public() == {"a.jpg"}
     store.write("a.jpg,no,")
+    assert store.poll().fault == ""
+    assert store.public() == set()
+
+
+def test_a_table_that_is_being_written_has_no_effect(store: Store) -> None:
+    store.poller._source = TableSource(store.table, 1000)
+    store.write("a.jpg,no,")
+    assert store.poll().private == 1, "the first time, it is read at once"
+    store.table.write_text("store_name,public,embargo_until\na.jpg,yes,", encoding="utf-8")  # 2999 follows
+    assert (store.poll().fault, store.public()) == ("", set())
+    store.table.write_text("store_name,public,embargo_until\na.jpg,yes,2999\na.jpg,yes", encoding="utf-8")
+    assert store.poll().fault == "The file with the visibility cannot be read."
+    store.table.write_text("store_name,public,embargo_until\na.jpg,yes,2999\nb.jpg,yes,\n", encoding="utf-8")
+    os.utime(store.table, (0, time.time() - 1001))
+    assert (store.poll().fault, store.public()) == ("", {"b.jpg"})
+
+
+def test_a_table_that_changes_while_it_is_read_is_read_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = csv_io.read
+
+    def changed_meanwhile(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+        yield from read(path, needed)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("a.jpg,no,\n")
+
+    store.write("a.jpg,yes,")
+    with monkeypatch.context() as patch:
+        patch.setattr(csv_io, "read", changed_meanwhile)
+        assert store.poll().fault == "The file with the visibility cannot be read."
+    assert store.visible.find("a.jpg") is None
     assert store.poll().fault == ""
     assert store.public() == set()
 
@@ -163,7 +195,7 @@ def test_an_index_of_which_only_the_records_are_damaged_is_built_again(
 def test_an_index_of_another_source_is_worth_nothing(store: Store, tmp_path: Path) -> None:
     store.write("a.jpg,yes,")
     store.poll()
-    other = Poller(store.visible.index, TableSource(tmp_path / "other.csv"), store.journal, [""], 60)
+    other = Poller(store.visible.index, TableSource(tmp_path / "other.csv", 0), store.journal, [""], 60)
     other.round()
     assert not store.visible.is_public("a.jpg")
     assert store.visible.status().checked_at is None
