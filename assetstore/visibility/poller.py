@@ -101,12 +101,13 @@ class Poller:
                 shown = json.dumps(problems[:_MOST_PROBLEMS])
                 took = str(time.monotonic() - began)
                 set_facts(connection, **facts, checked_at=str(now), took=took, fault="", problems=shown)
+                set_facts(connection, ended_at=str(time.time()))
         except StorageFault:
             raise  # of the index: no source raises it
         except AssetError as error:
             self._note(error)
             with self._index.writing() as connection:
-                set_facts(connection, fault=error.public)
+                set_facts(connection, fault=error.public, ended_at=str(time.time()))
             return
         if self._logged:
             _log.info("the visibility of files can be read again")

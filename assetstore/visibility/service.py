@@ -66,12 +66,14 @@ class Visibility:
     def __init__(self, base: Path, seconds: int) -> None:
         self.index = Index(base)
         self.seconds = seconds
+        self._opened_at = time.monotonic()
+        self._is_usable = False
         self._logged = ""
 
     def is_public(self, name: str) -> bool:
         """Says whether everyone may read a file. Without an index, nobody may without a token."""
         try:
-            is_public = self.index.is_public(name, embargo.today(time.time()))
+            is_public = self.index.is_public(name, embargo.today(time.time())) and self._may_be_used()
         except AssetError as error:
             if error.detail != self._logged:
                 _log.error("%s No file is public until it can: %s", error.public, error.detail)
@@ -79,6 +81,18 @@ class Visibility:
             return False
         self._logged = ""
         return is_public
+
+    def _may_be_used(self) -> bool:
+        """Whether the index counts: not before a poll has ended, if the last one ended long before the start.
+
+        Else, what was withdrawn while the server was stopped would be public until then. If there is no poll, as on a
+        read-only disk, the last state counts after VISIBILITY_SECONDS. Raises StorageFault.
+        """
+        if not self._is_usable:
+            ended_at = float(self.index.facts().get("ended_at", "-inf"))
+            has_waited = time.monotonic() - self._opened_at >= self.seconds
+            self._is_usable = has_waited or abs(time.time() - ended_at) <= self.seconds
+        return self._is_usable
 
     def status(self) -> Status:
         """Returns the state of the index. Raises StorageFault."""

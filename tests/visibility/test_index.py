@@ -120,6 +120,30 @@ def test_a_table_that_changes_while_it_is_read_is_read_again(store: Store, monke
     assert store.public() == set()
 
 
+def test_after_a_pause_nothing_is_public_until_a_poll_has_ended(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, since_boot = time.time(), time.monotonic()
+    store.write("a.jpg,yes,")
+    store.poll()
+
+    def started_again(later: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: now + later)
+        store.visible.close()
+        store.visible = Visibility(store.base, 60)
+
+    started_again(50)
+    assert store.public() == {"a.jpg"}, "the last poll was just before"
+    for later in (-1000, 1000):
+        started_again(later)
+        assert store.public() == set(), "it may have been withdrawn meanwhile"
+    store.table.unlink()
+    assert store.poll().fault
+    assert store.public() == {"a.jpg"}, "nothing can be known, so the last state counts"
+    started_again(2000)
+    assert store.public() == set()
+    monkeypatch.setattr(time, "monotonic", lambda: since_boot + 1000)
+    assert store.public() == {"a.jpg"}, "there is no poll, as on a read-only disk"
+
+
 def test_a_file_without_a_line_keeps_its_last_state(store: Store) -> None:
     store.write("a.jpg,yes,", "b.jpg,no,")
     store.poll()
