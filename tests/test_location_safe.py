@@ -1,6 +1,7 @@
 """LOCATION_SAFE over HTTP: without a token, every route sends copies of pictures, and nothing where there is none."""
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,14 +200,32 @@ def test_private_pictures_stay_private(server: RunningServer) -> None:
     assert "gps" in str(server.get("/getmetadata", filename="private.jpg", token=token).body).lower()
 
 
-def test_thumbnails_of_earlier_servers_are_not_taken_over(tmp_path: Path) -> None:
+def test_thumbnails_of_earlier_servers_are_not_taken_over_or_sent(tmp_path: Path) -> None:
     server = started(tmp_path)
+
+    def thumbnail(name: str) -> bytes:
+        answer = server.get("/fileget", filename=name, type="T", scale=100)
+        assert answer.status == 200
+        return answer.body
+
     try:
         old = zoo.save("JPEG", pictures.scene(20, 20), exif=pictures.exif())
+        cached = server.thumbnails / "photo_100.jpg"
         server.thumbnails.mkdir(exist_ok=True)
-        (server.thumbnails / "photo_20.jpg").write_bytes(old)
-        answer = server.get("/fileget", filename="photo.jpg", type="T", scale=20)
-        assert answer.status == 200
-        assert b"Exif" not in answer.body
+        cached.write_bytes(old)
+        new = thumbnail("photo.jpg")
+        assert b"Exif" not in new
+        assert thumbnail("scan.tif")
+        files = [cached, server.thumbnails / "scan_100.png"]
+        made = [file.stat().st_ino for file in files]
+        assert thumbnail("photo.jpg") == new
+        assert thumbnail("scan.tif")
+        assert [file.stat().st_ino for file in files] == made, "without metadata, they are not rendered again"
+        before = cached.stat()
+        cached.write_bytes(old)
+        os.utime(cached, ns=(0, before.st_mtime_ns))  # as if it had been taken over without LOCATION_SAFE
+        assert server.get("/static/thumbnails/photo_100.jpg").status == 403
+        assert thumbnail("photo.jpg") == new
+        assert server.get("/static/thumbnails/photo_100.jpg").body == new
     finally:
         server.stop()

@@ -32,6 +32,7 @@ from assetstore.originals.service import Originals
 from assetstore.storage.disk.store import disk_store
 from assetstore.storage.protocols import Store
 from assetstore.storage.thumbnail_sizes import SizeRules
+from assetstore.thumbnails import plain_images
 from assetstore.thumbnails.previews import Previews
 from assetstore.thumbnails.rendering.job import Limits
 from assetstore.thumbnails.rendering.pool import RenderPool
@@ -186,6 +187,8 @@ def open_thumbnails(
     rules = Rules(settings.can_thumbnail, limits.largest_thumbnail, adopts=not settings.location_safe)
     previews = frozenset(min(size, limits.largest_thumbnail) for size in settings.preview_sizes)
     cached = originals.storage.thumbnails(SizeRules(limits.cached_sizes, previews))
+    if settings.location_safe:
+        cached = plain_images.only_plain(cached)
     waiting = ElasticLimit(limits.thumbnail_waiters, waiters)
     discard = originals.storage.pyramids(settings.pyramid_bytes).delete
     return Thumbnails(originals.storage, cached, pool, rules, waiting, discard), pool
