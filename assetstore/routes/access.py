@@ -20,7 +20,7 @@ from assetstore.http.parameters import Parameters
 from assetstore.iiif import identifiers
 from assetstore.iiif.identifiers import Identifier
 from assetstore.names import store_name
-from assetstore.routes.responses import request_context
+from assetstore.routes.responses import PRIVATE_HEADERS, PUBLIC_HEADERS, request_context
 from assetstore.visibility.service import Visibility
 
 _NO_PERMISSION = "This picture requires a permission. Open it from Specify."
@@ -39,6 +39,11 @@ class Readable:
     collection_dir: str
     name: str
     is_public: bool
+
+    @property
+    def cache_headers(self) -> dict[str, str]:
+        """The headers by which caches know what to do with a response about the original, unless it says more."""
+        return PUBLIC_HEADERS if self.is_public else PRIVATE_HEADERS
 
 
 class Access:

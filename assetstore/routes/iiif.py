@@ -11,6 +11,7 @@ found from its end.
 
 import json
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import bottle
 
@@ -30,6 +31,9 @@ _INFO = "/info.json"
 
 #: The last segments of the address of a part: region, size, rotation, quality with format.
 _SEGMENTS = 4
+
+#: How many tokens, and of what length, are part of the address of a redirect.
+_MOST_TOKENS, _LONGEST_TOKEN = 10, 64
 
 _JSON, _JSON_LD = "application/json", "application/ld+json"
 
@@ -60,9 +64,8 @@ class ImageApi:
             return self._part(number, self._access.identifier(segments[0]), (*segments[1:],))  # type: ignore[arg-type]  # four
         identifier = self._access.identifier(path)
         readable, _ = self._picture(identifier)
-        headers = {} if readable.is_public else PRIVATE_HEADERS
-        query = bottle.request.environ.get("QUERY_STRING", "")  # it may have a token
-        address = self.address(number, identifier) + _INFO + ("?" if query else "") + query
+        headers = readable.cache_headers
+        address = self.address(number, identifier) + _INFO + _tokens(_query())
         return bottle.HTTPResponse("", 303, **{"Location": address, **headers})
 
     def state(self, path: str) -> bottle.HTTPResponse:
@@ -135,6 +138,12 @@ def _conditional(etag: str, headers: dict[str, str], body: Callable[[], bytes]) 
 
 def _query() -> Parameters:
     return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
+
+
+def _tokens(query: Parameters) -> str:
+    """The tokens of a request, as the query of an address; a proxy would reject a header with a long one."""
+    tokens = [token for token in query.get_all("token") if len(token) <= _LONGEST_TOKEN][:_MOST_TOKENS]
+    return f"?{urlencode([('token', token) for token in tokens])}" if tokens else ""
 
 
 def _link(address: str, relation: str) -> str:

@@ -21,7 +21,7 @@ from assetstore.metadata.models import Metadata
 from assetstore.routes.access import Access, Readable
 from assetstore.routes.delivery import Delivery
 from assetstore.routes.recent_thumbnails import SHOWN, Shown
-from assetstore.routes.responses import PRIVATE_HEADERS, plain, request_context
+from assetstore.routes.responses import plain, request_context
 from assetstore.routes.viewer import Viewer
 from assetstore.storage.models import StoredFile
 from assetstore.storage.one_version import of_one_version
@@ -69,7 +69,7 @@ class Reading:
         """Returns the metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
         query = _query()
         readable = self._access.original(query)
-        headers = {} if readable.is_public else PRIVATE_HEADERS
+        headers = readable.cache_headers
         opened = self._original(readable)
         found = of_one_version(lambda: self._read_metadata(opened))
         if query.get("dt") != "date":
@@ -85,7 +85,7 @@ class Reading:
         query = _query()
         readable = self._access.original(query, is_link=True)
         collection_dir, name = readable.collection_dir, readable.name
-        headers = {} if readable.is_public else PRIVATE_HEADERS
+        headers = readable.cache_headers
         if query.get("type") == "T":
             folder, client = self._settings.thumb_dir, request_context().client
             name = self._thumbnails.linkable(collection_dir, name, names.scale(query.get("scale")), client=client)

@@ -19,7 +19,6 @@ from assetstore.errors import (
     NotPublic,
     RangeNotSatisfiable,
     StorageFault,
-    Unauthorized,
 )
 from assetstore.http import file_response
 from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
@@ -32,6 +31,9 @@ VIEWS = [str(_PACKAGE / "views" if (_PACKAGE / "views").is_dir() else _PACKAGE.p
 
 #: Headers of a response that only this client may see. No shared cache may store it.
 PRIVATE_HEADERS = {"Cache-Control": "private, no-cache"}
+
+#: Headers of a response that everyone may see: caches must ask each time whether that is still so.
+PUBLIC_HEADERS = {"Cache-Control": "no-cache"}
 
 PLAIN_TEXT = "text/plain; charset=UTF-8"
 
@@ -99,6 +101,8 @@ def _error_response(error: AssetError) -> bottle.HTTPResponse:
     request_id = request_context().request_id
     request_context().sentence = error.public
     text, level = error.public, logging.INFO
+    # For IIIF, the same has another status.
+    is_not_public = isinstance(error, NotPublic) or error.public == NotPublic.SENTENCE
     if error.status in (500, 507) or isinstance(error, StorageFault):
         text, level = f"{error.public} (Request {request_id})", logging.ERROR
     elif error.status in (403, 503) and error.public != NotPublic.SENTENCE:
@@ -106,16 +110,15 @@ def _error_response(error: AssetError) -> bottle.HTTPResponse:
     # As repr, because the detail may contain output of a tool, which depends on the client's file.
     fields = (request_id, error.status, error.public, error.detail)
     _log.log(level, "%s: %s: %s %.2000r", *fields, extra={"request_id": request_id})
-    headers = {"Content-Type": PLAIN_TEXT}
-    if (error.status in (415, 422) or isinstance(error, NotPublic)) and _is_for_img():
-        headers = {"Content-Type": "image/svg+xml", **file_response.safe_headers("image/svg+xml")}
-        view = "not_public.svg" if isinstance(error, NotPublic) else "no_picture.svg"
+    # A cache could give an error to a request that gets another response, such as one without the cookie.
+    headers = {"Content-Type": PLAIN_TEXT, "Cache-Control": "no-store"}
+    if (error.status in (415, 422) or is_not_public) and _is_for_img():
+        headers |= {"Content-Type": "image/svg+xml", **file_response.safe_headers("image/svg+xml")}
+        view = "not_public.svg" if is_not_public else "no_picture.svg"
         sentence = {"sentence": error.public, "lines": textwrap.wrap(error.public, 24)}
         text = bottle.template(view, sentence, template_lookup=VIEWS)
     if error.status == 401:
         headers["WWW-Authenticate"] = _AUTHENTICATION
-    if isinstance(error, (NotPublic, Unauthorized)):
-        headers["Cache-Control"] = "no-store"  # it may become public, or the next request may have a token
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RangeNotSatisfiable):

@@ -169,6 +169,14 @@ def test_the_address_of_a_picture_redirects_to_its_description(server: RunningSe
     assert (answer.status, answer.headers["location"]) == (303, "http://localhost:8080/iiif/3/scene.jpg/info.json")
 
 
+def test_a_redirect_has_the_tokens_of_the_request_and_nothing_else(server: RunningServer) -> None:
+    token = server.token("scene.jpg")
+    for query in (f"token={token}&x={'y' * 5000}", f"token={'z' * 5000}&token={token}"):
+        answer = server.get(f"/iiif/3/scene.jpg?{query}")
+        expected = f"http://localhost:8080/iiif/3/scene.jpg/info.json?token={token.replace(':', '%3A')}"
+        assert (answer.status, answer.headers["location"]) == (303, expected)
+
+
 # --- HTTP ------------------------------------------------------------------------------------------------------------
 
 

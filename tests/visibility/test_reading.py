@@ -133,6 +133,11 @@ def test_shared_caches_may_not_store_what_requires_a_token(site: Site) -> None:
                 stored = "no-store" if route.startswith(("/view", "/iiif/state")) else "private, no-cache"
                 assert response.headers["cache-control"] == stored, (route, token)
         assert ask(site, route, "private", "none").headers["cache-control"] == "no-store", route
+        assert ask(site, route, "missing", "valid").headers["cache-control"] == "no-store", route
+        public = ask(site, route, "public", "none")
+        if public.status in (200, 303):
+            # `public` only with a time that is a part of VISIBILITY_SECONDS
+            assert public.headers["cache-control"].endswith(("no-cache", "no-store", "max-age=0")), route
     assert ask(site, "/fileget", "public", "none").headers["cache-control"] == "no-cache"
     tile = ask(site, "/iiif/3/{}/full/32,/0/default.jpg", "public", "none")
     assert tile.headers["cache-control"] == "public, max-age=0", "at most a fifth of VISIBILITY_SECONDS"
@@ -152,6 +157,8 @@ def test_an_img_gets_a_picture_that_says_not_public(site: Site) -> None:
             response = ask(site, "/fileget?type=T", state, "none", headers=headers)
             assert (response.status, response.headers["content-type"]) == (403, "image/svg+xml")
             assert "Not public" in response.text
+            part = ask(site, "/iiif/3/{}/full/32,/0/default.jpg", state, "none", headers=headers)
+            assert (part.status, part.headers["content-type"], part.body) == (401, "image/svg+xml", response.body)
 
 
 def test_a_flag_in_the_table_takes_effect_both_ways(site: Site) -> None:
