@@ -50,14 +50,21 @@ class Original:
         return urlencode({**collection, "filename": self.identifier.name})
 
 
-def of_original(base: str, original: Original) -> _Data:
+def of_original(base: str, original: Original, has_viewer: bool = True) -> _Data:
     """Returns the manifest of an original, with a canvas for each page.
 
     Parameters:
         base: the address of the server, without a final slash.
         original: of which to return the manifest.
+        has_viewer: whether the server has a page for it (VIEWER).
     """
     identifier = original.identifier.encoded
+    viewer = {
+        "id": f"{base}/view/{identifier}",
+        "type": "Text",
+        "label": {"en": ["Viewer"]},
+        "format": "text/html",
+    }
     return {
         "@context": _CONTEXT,
         "id": f"{base}/iiif/manifest/{identifier}",
@@ -65,14 +72,7 @@ def of_original(base: str, original: Original) -> _Data:
         "label": {"none": [original.identifier.name]},
         **_links_and_facts(base, original),
         "thumbnail": _thumbnail(base, original.identifier, original.pages[0]),
-        "homepage": [
-            {
-                "id": f"{base}/view/{identifier}",
-                "type": "Text",
-                "label": {"en": ["Viewer"]},
-                "format": "text/html",
-            }
-        ],
+        **({"homepage": [viewer]} if has_viewer else {}),
         "items": _canvases(base, original, labelled=False),
     }
 

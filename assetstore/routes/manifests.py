@@ -40,7 +40,8 @@ class Manifests:
         asked = self._access.identifier(identifier)
         asked = Identifier(asked.collection, asked.name)
         readable = self._access.picture(_query(), asked)
-        return self._response(manifests.of_original(self._base(), self._original(asked, readable)), [readable])
+        original = self._original(asked, readable)
+        return self._response(manifests.of_original(self._base(), original, self._settings.viewer), [readable])
 
     def of_collection(self) -> bottle.HTTPResponse:
         """Returns one manifest of the originals whose identifiers are the parameters `names`.

@@ -49,6 +49,11 @@ def test_every_page_is_a_canvas_with_its_image() -> None:
         }
 
 
+def test_a_manifest_links_to_the_viewer_only_if_there_is_one() -> None:
+    assert manifests.of_original(BASE, original())["homepage"][0]["id"] == f"{BASE}/view/KU%2FFish%2Fa%20b.tif"
+    assert "homepage" not in manifests.of_original(BASE, original(), has_viewer=False)
+
+
 def test_a_manifest_describes_the_file_and_links_to_it() -> None:
     manifest = manifests.of_original(BASE, original())
     texts = {pair["label"]["en"][0]: pair["value"]["none"][0] for pair in manifest["metadata"]}
