@@ -16,8 +16,18 @@ _SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
 #: MPEG transport streams: this byte begins each packet, in cameras' files after four others. It is also the letter G.
 _SYNC, _PACKETS, _LEAST_PACKETS = 0x47, ((0, 188), (4, 192)), 4
 
-#: Videos (MPEG, Flash), and camera RAW that has no thumbnails: all variants of TIFF, Sigma, Minolta.
-_OTHERS = (b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV", b"II", b"MM", b"FOVb", b"\0MRM")
+#: Videos: MPEG, Flash, MXF, RealMedia, Windows TV, DV, IVF.
+_VIDEOS = (
+    *(b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV", b"\x06\x0e\x2b\x34", b".RMF", b"\xb7\xd8\0 7I\xdaM"),
+    *(b"\x1f\x07\0", b"DKIF"),
+)
+
+#: Pictures without thumbnails. Camera RAW: all variants of TIFF, Sigma, Minolta. Others with metadata of cameras: large
+#: files of Photoshop (PSB), GIMP, OpenEXR, BPG, FLIF, JNG and MNG.
+_PICTURES = (
+    *(b"II", b"MM", b"FOVb", b"\0MRM", b"8BPS", b"gimp xcf", b"\x76\x2f\x31\x01", b"BPG\xfb", b"FLIF"),
+    *(b"\x8bJNG", b"\x8aMNG"),
+)
 
 
 class Kind(enum.Enum):
@@ -43,7 +53,9 @@ def kind(name: str, head: bytes) -> Kind:
     if format is formats.PDF:
         return Kind.AS_IT_IS
     is_picture = format is not None or media_type.startswith(("image/", "video/"))
-    return Kind.NOTHING if is_picture or _may_be_video(head, media_type) else Kind.AS_IT_IS
+    if is_picture or head.startswith(_PICTURES) or _may_be_video(head, media_type):
+        return Kind.NOTHING
+    return Kind.AS_IT_IS
 
 
 def _may_be_video(head: bytes, media_type: str) -> bool:
@@ -52,7 +64,7 @@ def _may_be_video(head: bytes, media_type: str) -> bool:
     if head.startswith(_CONTAINERS) or head[4:8] in _BOXES:
         return not media_type.startswith("audio/")
     is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
-    return is_avi or _is_transport_stream(head) or head.startswith(_OTHERS)
+    return is_avi or _is_transport_stream(head) or head.startswith(_VIDEOS)
 
 
 def _is_transport_stream(head: bytes) -> bool:
