@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from assetstore.thumbnails import service
 from tests import pictures
 from tests.status_client import data
 from tests.support import Response, RunningServer
@@ -53,6 +54,28 @@ def test_a_thumbnail_at_static_is_that_of_a_readable_original(site: Site) -> Non
         assert server.get(f"/static/thumbnails/{quote(name)}").status in (400, 403), name
     server.delete("x.png")
     server.delete("x.bmp")
+
+
+def test_a_thumbnail_in_memory_is_not_repeated_once_its_file_is_private(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_SETTLED_NS", 0)  # so that it is in memory at once
+    site.server.upload("seen.jpg", sites.PICTURE)
+
+    def status() -> int:
+        return site.server.thumbnail("seen.jpg", 100).status
+
+    allow(site, seen_jpg="yes")
+    sites.until(lambda: status() == 200)
+    with monkeypatch.context() as patch:
+        patch.setattr(site.server.context.thumbnails, "open", None)
+        assert status() == 200, "from memory"
+        allow(site, seen_jpg="no")
+        sites.until(lambda: status() == 403)
+    allow(site, seen_jpg="yes")
+    sites.until(lambda: status() == 200)
+    site.server.delete("seen.jpg")
+    assert status() == 404
 
 
 def test_a_link_opens_a_private_file_with_a_token(site: Site) -> None:
