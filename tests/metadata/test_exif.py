@@ -77,12 +77,15 @@ def test_embedded_thumbnails_are_left_out_and_long_binary_tags_cut() -> None:
 @pytest.mark.parametrize("make", FORMATS, ids=lambda make: make.__name__)
 def test_the_readable_part_of_broken_exif_is_returned_without_an_error(make: Any) -> None:
     good, dice = make()[:6000], random.Random(7)
+    found = []
     for _ in range(150):
         broken = bytearray(good[: dice.randrange(len(good))])
         for _ in range(dice.randrange(1, 20)):
             if broken:
                 broken[dice.randrange(len(broken))] = dice.randrange(256)
-        groups(bytes(broken))
+        found.append(groups(bytes(broken)))
+    # In some of them, the beginning was spared.
+    assert any(name.startswith("Canon") for broken in found for name in broken.get("Image", {}).values())
 
 
 def test_heic_without_the_exif_header_is_read() -> None:
