@@ -12,6 +12,10 @@ from assetstore.errors import AssetError, ClockSkew, NotFound, OutOfSpace, Overt
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
+
+#: In messages about requests to what gives roles to machines and service accounts, and about the file of a token.
+_OF_ROLES = re.compile(r"/latest/api/token|/iam/security-credentials|AssumeRoleWithWebIdentity|read token file")
+
 _FULL = ("QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "EntityTooLarge")
 
 #: How many characters of a message to log.
@@ -47,6 +51,9 @@ def translated(error: BaseException) -> AssetError:
     # The rest of the message may contain the key ID or the signed request.
     said = re.split(r"<|Debug source", message, maxsplit=1)[0]
     detail = " ".join(f"{said} {code[1] if code else ''}".split())[:_DETAIL]
+    if _OF_ROLES.search(detail):
+        sentence = "The server has no access key for the file storage: none is set, and no role provides one."
+        return Rejected(sentence, detail, retry_after=60)
     return (code and _by_code(code[1], detail)) or _by_class(error, detail) or _by_status(message, detail)
 
 

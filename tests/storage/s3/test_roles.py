@@ -19,6 +19,7 @@ from tests.support import RunningServer
 
 pytest.importorskip("obstore", reason="obstore is not to be had for this system")
 from assetstore.storage.s3.client import Bucket
+from assetstore.storage.s3.errors import Rejected
 from assetstore.storage.s3.library import Service
 
 KEY = {
@@ -55,8 +56,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.requests.append((self.path, dict(self.headers), body))
-        answer = ANSWERS.get(self.path.partition("?")[0], "").encode()
-        self.send_response(200)
+        path = self.path.partition("?")[0]
+        answer = ANSWERS.get(path, "").encode()
+        self.send_response(404 if path.startswith("/unknown") else 200)
         self.send_header("ETag", '"1"')
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -146,6 +148,21 @@ def test_the_role_of_a_web_identity_counts(
         [(path, _, _)] = sts.requests
     assert "Action=AssumeRoleWithWebIdentity" in path
     assert "WebIdentityToken=identity" in path
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AWS_METADATA_ENDPOINT": "http://127.0.0.1:9"},  # as on a machine without roles
+        {"AWS_METADATA_ENDPOINT": "SERVICE/unknown"},
+        {"AWS_WEB_IDENTITY_TOKEN_FILE": "/absent/token", "AWS_ROLE_ARN": "arn:aws:iam::1:role/assets"},
+    ],
+)
+def test_without_key_and_role_the_error_says_so_instead_of_blaming_the_service(
+    store_by_role: Store, environ: dict[str, str]
+) -> None:
+    with pytest.raises(Rejected, match=r"The server has no access key for the file storage"):
+        store_by_role(environ)
 
 
 def test_uploads_have_the_checksum_that_buckets_with_object_lock_require(
