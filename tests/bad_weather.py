@@ -32,6 +32,7 @@ class Way:
         endpoint: where it listens.
         weather: what new bytes and connections meet.
         breaks_after: after so many further bytes from the service the connection breaks, once; None for never.
+        busy_answers: how many requests are still answered as busy before the weather is fair again; None for all.
         methods: of the requests that have come, in their order.
         connections: how many have come.
     """
@@ -43,6 +44,7 @@ class Way:
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.weather = FAIR
         self.breaks_after: int | None = None
+        self.busy_answers: int | None = None
         self.broken = 0
         self.methods: list[str] = []
         self.connections = 0
@@ -91,6 +93,9 @@ class Way:
                 self._break(client)
             elif self.weather == BUSY:
                 client.recv(65536)
+                if self.busy_answers is not None:
+                    self.busy_answers -= 1
+                    self.weather = BUSY if self.busy_answers else FAIR
                 client.sendall(_BUSY_ANSWER)
                 client.shutdown(socket.SHUT_WR)
                 while client.recv(65536):
