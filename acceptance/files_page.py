@@ -2,9 +2,10 @@
 
     script/acceptance files_page [--files 100000] [--screenshots FOLDER]
 
-It requires chromium and chromium-driver (Debian packages). The files are sparse, except for a hundred pictures. It
-prints the time until the first screen after the key, for the next page and for a search; the memory of the tab; and for
-an archive of 500 files of 2 GB together, the memory of the server and the time that others wait for a thumbnail.
+It requires chromium and chromium-driver (Debian packages). The files are sparse, except for a hundred pictures, and
+5,000 others are in the trash. It prints the time until the first screen after the key, for the next page and for a
+search, of the files and of the trash; the memory of the tab; and for an archive of 500 files of 2 GB together, the
+memory of the server and the time that others wait for a thumbnail.
 
 Exit status 0: the first screen took less than 1 s, paging and searching less than 0.3 s (each the median of several),
 the memory did not grow, and the archive has the right names and bytes.
@@ -28,6 +29,7 @@ from pathlib import Path
 
 from selenium.webdriver.common.keys import Keys
 
+from assetstore.storage.trash_names import stamp
 from tests import browser as browsers
 from tests import pictures
 from tests.browser import DESKTOP, PHONE, Browser, chromium
@@ -41,6 +43,9 @@ FIRST_SECONDS, NEXT_SECONDS = 1.0, 0.3
 TAB_BYTES, SERVER_BYTES = 30_000_000, 60_000_000
 
 ARCHIVE_FILES, ARCHIVE_BYTES = 500, 4_000_000
+
+#: A fifth of them was deleted just now, the others during the days before.
+TRASHED_FILES, TRASHED_DAYS = 5000, 20
 
 COLLECTIONS = {"KU Fish": "fish", "KU Hérps & Co": "herps"}
 
@@ -79,6 +84,20 @@ def fill(base: Path, number: int) -> None:
         with open(base / ("fish", "herps")[count % 2] / "originals" / f"ärchive-{count // 2:03}.bin", "wb") as file:
             file.truncate(ARCHIVE_BYTES)
         os.utime(file.name, (now - 10**8, now - 10**8))
+
+
+def fill_trash(base: Path) -> None:
+    """Creates the files in the trash."""
+    folders = [base / collection_dir / "originals/.asset-server/trash" for collection_dir in ("fish", "herps")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    now_ns, recent = time.time_ns(), TRASHED_FILES // 5
+    step_ns = TRASHED_DAYS * 86_400 * 1_000_000_000 // (TRASHED_FILES - recent)
+    for count in range(TRASHED_FILES):
+        age_ns = count + max(0, count - recent) * step_ns
+        path = folders[count % 2] / f"{stamp(now_ns - age_ns)}-deleted-trashed-{count:04}.jpg"
+        with open(path, "wb") as file:
+            file.truncate(1000 + count)
 
 
 def wait_for_index(server: GranianServer) -> float:
@@ -148,6 +167,44 @@ def in_browser(browser: Browser, server: GranianServer, files: int, results: Res
         script = "return !document.querySelector('.tile .name').innerText.startsWith('picture')"
         browser.until(functools.partial(browser.script, script))
         results.show(f"order: {order}, with the time of the driver", time.monotonic() - began, "s")
+
+
+def trash_in_browser(browser: Browser, server: GranianServer, results: Results) -> None:
+    """Measures the first screen of the trash, paging and searching."""
+
+    def is_found(number: int) -> str:
+        return (
+            f"return (document.querySelector('#trash p')?.innerText ?? '').startsWith('{number:,} file')"
+            " && document.querySelector('#trash .entry') !== null"
+        )
+
+    def typed() -> None:
+        browser.wait_for("#trash-search").send_keys(Keys.ENTER)
+
+    def click_next() -> None:
+        browser.click("#trash .pager button", "Next")
+
+    def click_previous() -> None:
+        browser.click("#trash .pager button", "Previous")
+
+    browser.open(server.port, "#trash")
+    browser.type("#key", KEY)
+    took = seconds(browser, lambda: browser.click("#open"), is_found(TRASHED_FILES))
+    results.show("first screen of the trash after the key", took, "s", FIRST_SECONDS)
+    heap = used_heap(browser)
+    pages = []
+    for turn in range(20):
+        first = browser.script("return document.querySelector('#trash .entry .name').innerText")
+        changed_page = f"return document.querySelector('#trash .entry .name').innerText !== {json.dumps(first)}"
+        pages.append(seconds(browser, click_next if turn % 2 == 0 else click_previous, changed_page))
+    results.show("next page of the trash, median of 20", statistics.median(pages), "s", NEXT_SECONDS)
+    searches = []
+    for text, number in (("-00", 100), ("trashed", TRASHED_FILES), ("-0123", 1), ("JPG", TRASHED_FILES)) * 3:
+        browser.script("document.querySelector('#trash-search').value = arguments[0]", text)
+        searches.append(seconds(browser, typed, is_found(number)))
+    results.show("search in the trash, median of 12", statistics.median(searches), "s", NEXT_SECONDS)
+    results.show("search in the trash, slowest", max(searches), "s")
+    results.show("growth of the memory of the tab", (used_heap(browser) - heap) / 1e6, "MB", TAB_BYTES / 1e6)
 
 
 def used_heap(browser: Browser) -> float:
@@ -251,12 +308,14 @@ def main() -> int:
         base = folder / "attachments"
         base.mkdir()
         fill(base, arguments.files)
+        fill_trash(base)
         settings = {"KEY": KEY, "BASE_DIR": str(base), "COLLECTION_DIRS": COLLECTIONS, "PROCESSES": 2, "THREADS": 32}
         server = GranianServer(settings)
         try:
             results.show("reading all folders for the first time", wait_for_index(server), "s")
             with chromium(folder) as browser:
                 in_browser(browser, server, arguments.files + 100 + ARCHIVE_FILES, results)
+                trash_in_browser(browser, server, results)
                 if arguments.screenshots:
                     browsers.SCREENSHOTS = arguments.screenshots
                     screenshots(browser, server)

@@ -36,7 +36,7 @@ export function trash({ server, place }) {
     const all = days(report.quarters);
     const list = all.map((day) => new Day(day, { server, pictures, selection, changed: find, trashDays: report.days }));
     list.forEach((day) => { day.others = list.filter((other) => other !== day); });
-    list[0].open(all.length === 1 ? report : null);
+    list[0].open(firstPage(report, all[0].number));
     const whole = filter.isUsed() ? "Restore all that are found" : "Restore everything";
     return [
       element("div", { class: "row spread whole" },
@@ -46,6 +46,11 @@ export function trash({ server, place }) {
     ];
   }
   return { refresh };
+}
+
+/** Returns the first page of the newest day, with which the report begins. */
+function firstPage({ entries, following }, number) {
+  return { entries: entries.slice(0, number), following: number > entries.length ? following : null };
 }
 
 function retention(trashDays) {
