@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import BinaryIO, cast
 
 from assetstore import formats
+from assetstore.concurrency.remote_file import TooMuchToRead
 from assetstore.location_safe import fields, heif, jpeg, png, tiff, webp
 from assetstore.location_safe.fields import Kept
 from assetstore.location_safe.recipe import CannotClean, Recipe
 from assetstore.location_safe.recipe_file import RecipeFile
 from assetstore.metadata import reading
-from assetstore.metadata.containers.blocks import BROKEN, TooMuchToRead
+from assetstore.metadata.containers.blocks import BROKEN
 
 _CLEANERS: Mapping[formats.Format, Callable[[BinaryIO, int, Kept], Recipe]] = {
     formats.JPEG: jpeg.clean,

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from assetstore.concurrency import file_worker_loop
+from assetstore.concurrency.remote_file import RemoteFile
 from assetstore.location_safe import cleaning
 from assetstore.location_safe.recipe import CannotClean, as_text
-from assetstore.metadata.remote_file import RemoteFile
 
 _MEMORY_BYTES = 1 << 30
-
-#: Only the time is limited, because all of a JPEG must be read to find its end.
-_ANY_NUMBER = 1 << 62
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -24,6 +21,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _examine(size: int, source: BinaryIO, sink: BinaryIO) -> dict[str, object]:
     try:
-        return {"recipe": as_text(cleaning.recipe(RemoteFile(size, source, sink, _ANY_NUMBER), size))}
+        # Only the time is limited, because all of a JPEG must be read to find its end.
+        return {"recipe": as_text(cleaning.recipe(RemoteFile(size, source, sink), size))}
     except CannotClean as refusal:
         return {"refusal": str(refusal)}

@@ -18,9 +18,10 @@ from exifread.tags.fields import RATIO_FIELD_TYPES, FieldType
 from exifread.tags.makernote.canon import CAMERA_INFO_TAG_NAME
 from exifread.utils import Ratio
 
+from assetstore.concurrency.remote_file import TooMuchToRead
 from assetstore.errors import AssetError
 from assetstore.metadata import dates, exif_texts
-from assetstore.metadata.containers.blocks import Block, TooMuchToRead, Window
+from assetstore.metadata.containers.blocks import Block, Window
 
 _log = logging.getLogger(__name__)
 

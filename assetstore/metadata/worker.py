@@ -8,10 +8,13 @@ from dataclasses import asdict
 from typing import BinaryIO
 
 from assetstore.concurrency import file_worker_loop
+from assetstore.concurrency.remote_file import RemoteFile
 from assetstore.metadata import reading
-from assetstore.metadata.remote_file import RemoteFile
 
 _MEMORY_BYTES = 512 << 20
+
+#: How much of a file is read at most, whatever its size.
+_MOST_BYTES = 64 << 20
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -20,4 +23,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _examine(size: int, source: BinaryIO, sink: BinaryIO) -> dict[str, object]:
-    return asdict(reading.read(RemoteFile(size, source, sink)))
+    return asdict(reading.read(RemoteFile(size, source, sink, _MOST_BYTES)))

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from assetstore.metadata.containers.blocks import EXIF, MOST_BYTES, Block, TooMuchToRead, Window
+from assetstore.concurrency.remote_file import TooMuchToRead
+from assetstore.metadata.containers.blocks import EXIF, MOST_BYTES, Block, Window
 
 DATA = os.urandom(300_000)
 

@@ -5,6 +5,8 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from assetstore.concurrency.remote_file import TooMuchToRead
+
 EXIF, XMP, IPTC = "EXIF", "XMP", "IPTC"
 
 #: The largest block that is read into memory; larger ones are truncated or left out.
@@ -31,10 +33,6 @@ class Block:
     def exif(self) -> "Window":
         """Returns the data as a file."""
         return self.data if isinstance(self.data, Window) else Window(io.BytesIO(self.data))
-
-
-class TooMuchToRead(ValueError):
-    """The metadata has loops, or is larger than real metadata."""
 
 
 class Window(io.RawIOBase):

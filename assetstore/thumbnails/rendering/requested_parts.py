@@ -12,10 +12,7 @@ from typing import Any, BinaryIO
 
 import pyvips
 
-from assetstore.metadata.remote_file import RemoteFile
-
-#: Only the time is limited: a part of a page requires few bytes of its pyramid.
-_ANY_NUMBER = 1 << 62
+from assetstore.concurrency.remote_file import RemoteFile
 
 
 @contextlib.contextmanager
@@ -35,7 +32,7 @@ class RequestedFile:
 
     def __init__(self, size: int, source: BinaryIO, sink: BinaryIO) -> None:
         self._size = size
-        self._file = RemoteFile(size, source, sink, _ANY_NUMBER)
+        self._file = RemoteFile(size, source, sink)
         self._sources: list[Any] = []  # pyvips crashes if one is removed while libvips uses it
 
     def new_source(self) -> Any:

@@ -6,9 +6,8 @@ import os
 
 import pytest
 
-from assetstore.metadata import remote_file
-from assetstore.metadata.containers.blocks import TooMuchToRead
-from assetstore.metadata.remote_file import BLOCK_BYTES, RemoteFile
+from assetstore.concurrency import remote_file
+from assetstore.concurrency.remote_file import BLOCK_BYTES, RemoteFile, TooMuchToRead
 
 
 class Server(io.BytesIO):
@@ -31,9 +30,9 @@ class Server(io.BytesIO):
         return self._ready.read(size)
 
 
-def opened(blocks: int, extra: int = 0) -> tuple[RemoteFile, Server]:
+def opened(blocks: int, extra: int = 0, most_bytes: int | None = None) -> tuple[RemoteFile, Server]:
     server = Server(os.urandom(blocks * BLOCK_BYTES + extra))
-    return RemoteFile(len(server.data), server, server), server
+    return RemoteFile(len(server.data), server, server, most_bytes), server
 
 
 def test_parts_are_read_as_of_any_file_and_each_block_is_fetched_once() -> None:
@@ -61,9 +60,8 @@ def test_a_file_that_became_shorter_ends_where_it_ends_now() -> None:
     assert file.read() == server.data
 
 
-def test_not_more_than_the_limit_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_file, "MOST_BYTES", 3 * BLOCK_BYTES)
-    file, server = opened(5)
+def test_not_more_than_the_limit_is_fetched() -> None:
+    file, server = opened(5, most_bytes=3 * BLOCK_BYTES)
     assert file.read(3 * BLOCK_BYTES) == server.data[: 3 * BLOCK_BYTES]
     with pytest.raises(TooMuchToRead):
         file.read(1)

@@ -1,4 +1,7 @@
-"""A file that the server has open, as the worker process sees it: its parts are fetched when they are needed."""
+"""A file that the server has open, as a worker process sees it: its parts are fetched when they are needed.
+
+`worker_process` has the protocol.
+"""
 
 import io
 import json
@@ -6,13 +9,12 @@ from typing import BinaryIO
 
 import cachetools
 
-from assetstore.metadata.containers.blocks import TooMuchToRead
-
 #: Size of the blocks that are fetched and number of blocks that are cached, because metadata is read in small steps.
 BLOCK_BYTES, _MOST_BLOCKS = 32 << 10, 256
 
-#: The limit of bytes that are fetched of one file, whatever its size.
-MOST_BYTES = 64 << 20
+
+class TooMuchToRead(ValueError):
+    """A file has loops, or more is needed of it than of real files."""
 
 
 class RemoteFile(io.BytesIO):
@@ -20,8 +22,8 @@ class RemoteFile(io.BytesIO):
 
     Parameters:
         size: the size of the file, in bytes.
-        source, sink: standard input and output of the worker; `concurrency/worker_process.py` has the protocol.
-        most_bytes: the limit of bytes that are fetched; None: MOST_BYTES.
+        source, sink: standard input and output of the worker.
+        most_bytes: the limit of bytes that are fetched, whatever the size; None: no limit.
 
     Raises TooMuchToRead if the limit is exceeded.
     """
@@ -32,7 +34,7 @@ class RemoteFile(io.BytesIO):
         self._source, self._sink = source, sink
         self._position = 0
         self._fetched = 0
-        self._most_bytes = MOST_BYTES if most_bytes is None else most_bytes
+        self._most_bytes = most_bytes
         self._blocks: cachetools.LRUCache[int, bytes] = cachetools.LRUCache(_MOST_BLOCKS)
 
     def tell(self) -> int:
@@ -63,7 +65,7 @@ class RemoteFile(io.BytesIO):
     def _block(self, number: int) -> bytes:
         if number in self._blocks:
             return self._blocks[number]
-        if self._fetched >= self._most_bytes:
+        if self._most_bytes is not None and self._fetched >= self._most_bytes:
             raise TooMuchToRead("too much to read")
         self._sink.write(json.dumps({"read": [number * BLOCK_BYTES, BLOCK_BYTES]}).encode() + b"\n")
         self._sink.flush()
