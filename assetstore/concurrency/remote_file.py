@@ -9,8 +9,13 @@ from typing import BinaryIO
 
 import cachetools
 
+from assetstore.errors import StorageFault
+
 #: Size of the blocks that are fetched and number of blocks that are cached, because metadata is read in small steps.
 BLOCK_BYTES, _MOST_BLOCKS = 32 << 10, 256
+
+#: What the server sends instead of the number of bytes if it cannot read the file, and what the worker replies.
+READ_FAILED, ACKNOWLEDGED = b"\xff" * 4, b"\n"
 
 
 class TooMuchToRead(ValueError):
@@ -25,7 +30,7 @@ class RemoteFile(io.BytesIO):
         source, sink: standard input and output of the worker.
         most_bytes: the limit of bytes that are fetched, whatever the size; None: no limit.
 
-    Raises TooMuchToRead if the limit is exceeded.
+    Raises TooMuchToRead if the limit is exceeded, StorageFault if the server cannot read the file.
     """
 
     def __init__(self, size: int, source: BinaryIO, sink: BinaryIO, most_bytes: int | None = None) -> None:
@@ -69,7 +74,12 @@ class RemoteFile(io.BytesIO):
             raise TooMuchToRead("too much to read")
         self._sink.write(json.dumps({"read": [number * BLOCK_BYTES, BLOCK_BYTES]}).encode() + b"\n")
         self._sink.flush()
-        data = self._source.read(int.from_bytes(self._source.read(4)))
+        number_of_bytes = self._source.read(4)
+        if number_of_bytes == READ_FAILED:
+            self._sink.write(ACKNOWLEDGED)
+            self._sink.flush()
+            raise StorageFault("The file cannot be read.")
+        data = self._source.read(int.from_bytes(number_of_bytes))
         self._fetched += len(data)
         self._blocks[number] = data
         return data

@@ -2,7 +2,8 @@
 
 Requests and results are JSON objects, one per line, on its standard input and output. While it handles a request, it
 may read parts of a file: it writes `{"read": [offset, length]}`, and gets the number of available bytes (4 bytes,
-big-endian) and the bytes.
+big-endian) and the bytes. If the file cannot be read, it gets READ_FAILED instead, and writes ACKNOWLEDGED; its result
+is not used.
 
 Concurrency: one thread at a time sends a request; others wait. Any thread may close the process at any time.
 """
@@ -20,7 +21,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from assetstore.errors import Unavailable
+from assetstore.concurrency.remote_file import ACKNOWLEDGED, READ_FAILED
+from assetstore.errors import AssetError, Unavailable
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _CODE = (
@@ -64,7 +66,8 @@ class WorkerProcess:
         Parameters:
             question: the request, as an object for JSON.
             seconds: the time limit, including all reads of the file.
-            read_part: returns parts of the file; its exceptions are passed on.
+            read_part: returns parts of the file; its exceptions are passed on. After an AssetError, the process
+                continues with the next request.
 
         Raises:
             Unavailable: the process is closed.
@@ -74,10 +77,13 @@ class WorkerProcess:
         with self._in_use:
             process = self._started()
             try:
-                return _ask(process, json.dumps(question).encode() + b"\n", seconds, read_part)
+                answer = _ask(process, json.dumps(question).encode() + b"\n", seconds, read_part)
             except BaseException:
                 self._kill()
                 raise
+        if isinstance(answer, AssetError):
+            raise answer
+        return answer
 
     def stop(self) -> None:
         """Kills the process and its children; the next request starts it again."""
@@ -133,17 +139,27 @@ def _kill_session(process: "subprocess.Popen[bytes]") -> None:
 
 def _ask(
     process: "subprocess.Popen[bytes]", question: bytes, seconds: float, read_part: ReadPart | None
-) -> dict[str, Any]:
+) -> dict[str, Any] | AssetError:
+    """The result, or the error of *read_part* if the process is ready for the next request after it."""
     if process.stdin is None or process.stdout is None:
         raise OSError("it has no pipes")
-    deadline = time.monotonic() + seconds
-    _write(process.stdin.fileno(), question)
+    source, sink, deadline = process.stdout.fileno(), process.stdin.fileno(), time.monotonic() + seconds
+    failure: AssetError | None = None
+    _write(sink, question)
     while True:
-        answer: dict[str, Any] = json.loads(_read_line(process.stdout.fileno(), deadline))
+        answer: dict[str, Any] = json.loads(_read_line(source, deadline))
         if read_part is None or "read" not in answer:
-            return answer
-        data = read_part(*answer["read"])
-        _write(process.stdin.fileno(), len(data).to_bytes(4) + data)
+            return failure or answer
+        try:
+            data = b"" if failure else read_part(*answer["read"])
+        except AssetError as error:
+            failure = error
+        if failure is None:
+            _write(sink, len(data).to_bytes(4) + data)
+            continue
+        _write(sink, READ_FAILED)
+        if _read(source, len(ACKNOWLEDGED), deadline) != ACKNOWLEDGED:
+            raise failure  # what requested the part was killed, and READ_FAILED is still in the pipe
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -153,17 +169,22 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _read_line(descriptor: int, deadline: float) -> bytes:
-    line = bytearray()
+    line = b""
+    while not line.endswith(b"\n"):
+        line += _read(descriptor, 65536, deadline)
+    return line
+
+
+def _read(descriptor: int, most: int, deadline: float) -> bytes:
+    """The next bytes, at least one. Raises TimeoutError, OSError."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    while not line.endswith(b"\n"):
-        if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError
-        data = os.read(descriptor, 65536)
-        if not data:
-            raise OSError("it closed its output")
-        line += data
-    return bytes(line)
+    if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
+        raise TimeoutError
+    data = os.read(descriptor, most)
+    if not data:
+        raise OSError("it closed its output")
+    return data
 
 
 def _python() -> str:

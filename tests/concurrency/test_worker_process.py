@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assetstore.concurrency.worker_process import WorkerProcess
-from assetstore.errors import Unavailable
+from assetstore.errors import StorageFault, Unavailable
 from tests.file_operations import no_descriptor_left
 
 MODULE = "tests.concurrency.worker"
@@ -77,6 +77,26 @@ def test_a_process_that_dies_is_started_again_for_the_next_request(worker: Worke
     while worker.is_running:
         time.sleep(0.01)
     assert worker.ask({"number": 3}, 30)["number"] == 3
+
+
+def unreadable(_offset: int, _length: int) -> bytes:
+    raise StorageFault("The disk is broken.")
+
+
+def test_a_process_survives_parts_that_cannot_be_read_and_the_error_is_passed_on(worker: WorkerProcess) -> None:
+    worker.ask({"number": 1}, 30)
+    process = worker._process
+    with pytest.raises(StorageFault, match="broken"):
+        worker.ask({"number": 2, "reads": 2}, 30, unreadable)
+    assert worker.ask({"number": 3, "reads": 1}, 30, lambda _offset, _length: b"x")["number"] == 3
+    assert worker._process is process
+
+
+def test_a_process_that_missed_that_a_part_cannot_be_read_ends(worker: WorkerProcess) -> None:
+    with pytest.raises(StorageFault, match="broken"):
+        worker.ask({"number": 1, "requests": True}, 30, unreadable)
+    assert not worker.is_running
+    assert worker.ask({"number": 2}, 30)["number"] == 2
 
 
 def test_a_process_has_no_file_of_the_server_open(worker: WorkerProcess, tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ def test_tiles_are_read_from_the_bucket_without_a_local_copy(
     assert [path for path in large if "journal" not in path.name] == []
 
 
+def render_processes(server: RunningServer) -> set[int]:
+    processes = [worker._process._process for worker in server.context.pool._all]
+    return {process.pid for process in processes if process is not None}
+
+
 def test_a_pyramid_that_another_server_removed_is_made_again(server: RunningServer) -> None:
     server.upload("a.tif", SCAN)
     assert server.get(f"/iiif/3/a.tif/{TILE}").status == 200
@@ -57,7 +62,9 @@ def test_a_pyramid_that_another_server_removed_is_made_again(server: RunningServ
     images.pyramids.store._parts._blocks.clear()  # type: ignore[attr-defined]
     [pyramid] = images.pyramids.store.cached("")
     server.context.originals.storage.pyramids(1).remove(pyramid)
+    processes = render_processes(server)
     assert server.get("/iiif/3/a.tif/0,0,512,512/500,500/0/default.jpg").status == 200
+    assert render_processes(server) >= processes, "no worker was started again because it could not read the old one"
     assert bytes_of_pyramids(server) > 0
 
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import pyvips
 
 from assetstore.concurrency.remote_file import RemoteFile
+from assetstore.errors import StorageFault
 
 
 @contextlib.contextmanager
@@ -42,7 +43,10 @@ class RequestedFile:
         def read(length: int) -> bytes:
             nonlocal position
             self._file.seek(position)
-            data = self._file.read(length)
+            try:
+                data = self._file.read(length)
+            except StorageFault:  # exceptions do not pass through libvips; the server raises its own one
+                return b""
             position += len(data)
             return data
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from assetstore.errors import AssetError, Unavailable, Unrenderable
+from assetstore.errors import Unavailable, Unrenderable
 from assetstore.thumbnails.rendering.job import PYRAMID, Limits, RegionJob
 from assetstore.thumbnails.rendering.pool import RenderPool
 from tests import vips, zoomable
@@ -49,19 +49,31 @@ def test_a_tile_requires_few_bytes_of_a_pyramid(pool: RenderPool, pyramid: bytes
     assert sum(map(len, read)) < len(pyramid)
 
 
-def test_after_an_error_the_next_tile_is_rendered(pool: RenderPool, pyramid: bytes, tmp_path: Path) -> None:
-    def unreachable(_offset: int, _length: int) -> bytes:
-        raise Unavailable("The file storage cannot be reached.")
+def test_a_part_that_cannot_be_read_costs_one_tile_only(pool: RenderPool, pyramid: bytes, tmp_path: Path) -> None:
+    for readable in range(3):
+        left = readable
 
+        def read_part(offset: int, length: int) -> bytes:
+            nonlocal left
+            if left == 0:
+                raise Unavailable("The file storage cannot be reached.")
+            left -= 1
+            return pyramid[offset : offset + length]
+
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            tile(pool, tmp_path, len(pyramid), read_part)
+        assert pool.workers().running == 1
+    assert tile(pool, tmp_path, len(pyramid), lambda at, length: pyramid[at : at + length]).size == (512, 501)
+
+
+def test_after_an_error_the_next_tile_is_rendered(pool: RenderPool, pyramid: bytes, tmp_path: Path) -> None:
     def shorter(offset: int, length: int) -> bytes:
         return pyramid[: len(pyramid) // 2][offset : offset + length]
 
     def zeros(_offset: int, length: int) -> bytes:
         return bytes(length)
 
-    faults: list[tuple[Callable[[int, int], bytes], type[AssetError]]]
-    faults = [(unreachable, Unavailable), (shorter, Unrenderable), (zeros, Unrenderable)]
-    for fault, error in faults:
-        with pytest.raises(error):
+    for fault in (shorter, zeros):
+        with pytest.raises(Unrenderable):
             tile(pool, tmp_path, len(pyramid), fault)
         assert tile(pool, tmp_path, len(pyramid), lambda at, length: pyramid[at : at + length]).size == (512, 501)
