@@ -1,10 +1,7 @@
 """Thumbnails: a cached one if it belongs to the current original, else a new one, which is cached.
 
-`assetstore.thumbnails.fingerprint` shows whether a cached thumbnail belongs to the current original.
-
-Thumbnails of an earlier server have real modification times. They are adopted if they are newer than the last change
-of the original's file, complete, and cannot belong to another original. So are thumbnails of earlier versions of
-this server, which have another fingerprint.
+`assetstore.thumbnails.fingerprint` shows whether a cached thumbnail belongs to the current original, and
+`assetstore.thumbnails.making` makes new ones.
 
 Concurrency: if several requests need the same thumbnail at the same time, one makes it and the others get its result,
 or its error; it waits for a worker in the queue of the client that was first. Among processes, a file lock does the
@@ -22,7 +19,6 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from assetstore import formats, media_types
@@ -30,10 +26,10 @@ from assetstore.concurrency.concurrency_limit import ElasticLimit
 from assetstore.concurrency.single_flight import SingleFlight
 from assetstore.errors import AssetError, NotFound, NotWritable, Unavailable, Unrenderable, UnsupportedType
 from assetstore.storage.models import StoredFile, Version
-from assetstore.storage.protocols import NewThumbnail, OriginalReader, ThumbnailStore
+from assetstore.storage.protocols import OriginalReader, ThumbnailStore
 from assetstore.thumbnails import fingerprint, namesakes, uncached
 from assetstore.thumbnails.failures import Failures
-from assetstore.thumbnails.rendering.job import Job
+from assetstore.thumbnails.making import ThumbnailMaker
 from assetstore.thumbnails.rendering.pool import TIMEOUT_SECONDS, RenderPool, busy
 from assetstore.thumbnails.request import ThumbnailRequest
 
@@ -48,9 +44,6 @@ _SETTLED_NS = 2_000_000_000
 
 #: In the place of a client's address.
 _BACKGROUND = "background"
-
-#: Renders a thumbnail.
-Render = Callable[[Job], None]
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,7 @@ class Thumbnails:
         self._discard_more = discard_more
         self._flights: SingleFlight[bytes] = SingleFlight()
         self._failures = Failures()
-        self._uncached = uncached.UncachedLog()
+        self._maker = ThumbnailMaker(storage, store, self.discard, adopts=rules.adopts)
         self.on_outcome: Callable[[str, str, bool], None] = lambda _collection_dir, _name, _has_failed: None
 
     def name(self, name: str, scale: int) -> str:
@@ -115,7 +108,7 @@ class Thumbnails:
     @property
     def uncached(self) -> NotWritable | None:
         """Why a thumbnail was last served without being cached; None if all could be cached."""
-        return self._uncached.error
+        return self._maker.uncached.error
 
     def add_size(self, collection_dir: str, scale: int) -> bool:
         """Has thumbnails of this size cached in this folder, if necessary in place of a less used size.
@@ -174,13 +167,13 @@ class Thumbnails:
         for _ in range(_ATTEMPTS):
             request = self._request(collection_dir, name, scale)
             try:
-                cached = self._cached(request)
+                cached = self._maker.cached(request)
                 if cached is not None:
                     return cached
                 self._failures.check(request)
                 picture = self._made_in_background(request) if background else self._made(request, client)
                 # Another original may share the name of the thumbnail, and may have replaced it already.
-                return self._cached(request) or uncached.in_memory(picture, request)
+                return self._maker.cached(request) or uncached.in_memory(picture, request)
             except AssetError:
                 # If a file is replaced or deleted while a tool reads it, the tool may report any error.
                 if self._version(collection_dir, name) == request.version:
@@ -199,10 +192,9 @@ class Thumbnails:
             try:
                 try:
                     with self._store.locked(request.collection_dir, request.thumbnail):
-                        picture = self._produce(request, render)
+                        picture = self._maker.make(request, render)
                 except NotWritable as error:
-                    self._uncached.failed(request.collection_dir, error)
-                    picture = self._make(request, render, uncached.temporary())
+                    picture = self._maker.make_uncached(request, render, error)
             except Unrenderable as failure:
                 # Not in the background, where rendering may fail only because it takes too long.
                 self._failures.remember(request, failure)
@@ -227,7 +219,7 @@ class Thumbnails:
             self._store.locked(request.collection_dir, request.thumbnail, waits=False),
         ):
             # Not as a single flight: a request must not get an error that is due to the low priority.
-            return self._produce(request, render)
+            return self._maker.make(request, render)
 
     def waiting(self) -> int:
         """Returns how many requests are waiting for thumbnails, including those whose thumbnail is being made."""
@@ -284,96 +276,6 @@ class Thumbnails:
 
     def _version(self, collection_dir: str, name: str) -> Version:
         return self._storage.version(collection_dir, name)
-
-    def _cached(self, request: ThumbnailRequest) -> StoredFile | None:
-        """The cached thumbnail, if it was made of this version of this original."""
-        stamp = fingerprint.stamp(request.name, request.version)
-        try:
-            cached = self._store.open(request.collection_dir, request.thumbnail, stamp)
-        except NotFound:
-            return None
-        if fingerprint.has_stamp(cached.version, stamp):
-            return fingerprint.as_served(cached)
-        cached.file.close()
-        return None
-
-    def _produce(self, request: ThumbnailRequest, render: Render) -> bytes:
-        """Makes or adopts a thumbnail and returns its bytes; caches it if its size is cached. Its lock is held."""
-        found = self._cached(request)
-        if found is not None:
-            with found:
-                return found.file.read()
-        adopted = self._adopt(request)
-        if adopted is not None:
-            return adopted
-        began = time.monotonic()
-        picture = self._make(request, render, self._store.new(request.collection_dir, request.thumbnail))
-        _log.debug("made thumbnail %r in %.0f ms", request.thumbnail, (time.monotonic() - began) * 1000)
-        # If another program changed the original meanwhile, only this code can remove the outdated thumbnail.
-        try:
-            if self._version(request.collection_dir, request.name) != request.version:
-                self.discard(request.collection_dir, request.name)
-        except NotFound:
-            self.discard(request.collection_dir, request.name)
-            raise
-        return picture
-
-    def _adopt(self, request: ThumbnailRequest) -> bytes | None:
-        """Returns the thumbnail of an earlier server or version, if it can only belong to this original.
-
-        It is cached with a new stamp.
-        """
-        if not self._rules.adopts:
-            return None
-        try:
-            with self._store.open(request.collection_dir, request.thumbnail) as found:
-                if not self._is_earlier(found.version, request):
-                    return None
-                picture = found.file.read()
-        except NotFound:
-            return None
-        if not formats.is_complete(picture, formats.encoder(self._media_type(request.name))):
-            return None
-        if self._store.caches_size(request.collection_dir, request.size, request.name):
-            with self._store.new(request.collection_dir, request.thumbnail) as new:
-                new.path.write_bytes(picture)
-                self._publish(new, request)
-        return picture
-
-    def _is_earlier(self, thumbnail: Version, request: ThumbnailRequest) -> bool:
-        if fingerprint.has_former_stamp(thumbnail, request.name, request.version):
-            return True
-        is_younger = thumbnail.modified_ns >= request.version.changed_ns
-        return is_younger and not namesakes.have_other(self._storage, request.collection_dir, request.name)
-
-    def _make(self, request: ThumbnailRequest, render: Render, place: AbstractContextManager[NewThumbnail]) -> bytes:
-        with self._storage.open_original(request.collection_dir, request.name) as original:
-            decoder = formats.recognise(original.file.read(formats.HEAD_LENGTH))
-        if decoder is None:
-            detail = f"{request.name!r} has an unknown signature"
-            raise Unrenderable("The file is not an image of the type that its name suggests.", detail)
-        with (
-            self._storage.local_original(request.collection_dir, request.name) as source,
-            place as new,
-        ):
-            encoder = formats.encoder(self._media_type(request.name))
-            render(Job(str(source), str(new.path), decoder.decoder, encoder.decoder, request.size))
-            picture = new.path.read_bytes()
-            if isinstance(new, uncached.Uncached):
-                return picture
-            try:
-                if self._store.caches_size(request.collection_dir, request.size, request.name):
-                    self._publish(new, request)
-            except NotWritable as error:
-                self._uncached.failed(request.collection_dir, error)
-            return picture
-
-    def _publish(self, new: NewThumbnail, request: ThumbnailRequest) -> None:
-        """Caches a thumbnail if its original is unchanged: nginx may serve cached files without asking this server."""
-        with self._storage.locked_original(request.collection_dir, request.name), contextlib.suppress(NotFound):
-            if self._version(request.collection_dir, request.name) == request.version:
-                new.publish(fingerprint.stamp(request.name, request.version))
-                self._uncached.works(request.collection_dir)
 
 
 def _key(request: ThumbnailRequest) -> str:
