@@ -109,7 +109,7 @@ class ClockSkew(Unavailable):
 
 
 class Overtaken(Unavailable):
-    """The file was replaced while it was being read, so the rest of the version that was begun is gone."""
+    """The file was replaced or modified while it was being read, so its bytes may not be of one version."""
 
 
 class RemoteFault(AssetError):

@@ -4,8 +4,8 @@ Until a bag is complete, its payload contains a work file, which makes it invali
 each file that is copied and synced, so that the same command can resume. Files that were replaced in the store in the
 meantime are copied again; deleted ones are removed from the bag.
 
-Concurrency: can run while the server is running. Each file is read from one open version. Only one export uses a
-folder at a time.
+Concurrency: can run while the server is running. A file that is replaced, or edited in place, while it is copied is
+copied again. Only one export uses a folder at a time.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from assetstore import __version__
 from assetstore.bags import library
 from assetstore.bags.inventory import INVENTORY, Item, payload_path, write_inventory
 from assetstore.concurrency.rate_limit import Interrupted, RateLimit
-from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, StorageFault, Unavailable
+from assetstore.errors import AssetError, BadRequest, NotFound, OutOfSpace, Overtaken, StorageFault, Unavailable
 from assetstore.journal import events
 from assetstore.originals.service import Originals
 from assetstore.storage.models import Listed, StoredFile
@@ -31,17 +31,18 @@ from assetstore.storage.models import Listed, StoredFile
 #: The work file, in the bag.
 WORK_FILE = "data/export-in-progress.jsonl"
 
-CHANGED, UNREADABLE = "changed", "unreadable"
+CHANGED, MODIFIED, UNREADABLE = "changed", "modified", "unreadable"
 
 #: What each problem means.
 MEANINGS = {
     CHANGED: "is in the bag, but does not match the checksum in the journal",
+    MODIFIED: "is not in the bag, because it was modified each time it was copied",
     UNREADABLE: "is not in the bag, because it cannot be read",
 }
 
 _CHUNK = 1 << 20
 
-#: How many times a file is read before the export fails.
+#: How many times to copy a file.
 _ATTEMPTS = 3
 
 
@@ -171,10 +172,13 @@ class Export:
                     return None
         path = known.path if known is not None else payload_path(collection_dir, listed.name, self._taken)
         for _ in range(_ATTEMPTS - 1):
-            # The file was replaced while it was read, or the store is briefly unavailable.
+            # The file was replaced or modified while it was read, or the store is briefly unavailable.
             with contextlib.suppress(Unavailable):
                 return self._copy(collection_dir, listed, path, work)
-        return self._copy(collection_dir, listed, path, work)
+        try:
+            return self._copy(collection_dir, listed, path, work)
+        except Overtaken:
+            return MODIFIED
 
     def _copy(self, collection_dir: str, listed: Listed, path: str, work: int) -> str | None:
         try:
@@ -187,9 +191,7 @@ class Export:
             except _Unreadable:
                 (self._folder / path).unlink()
                 return UNREADABLE
-            # Not the size when it was opened: on a disk, the file may have been edited in place since.
-            size = (self._folder / path).stat().st_size
-            modified_ns, tag = stored.version.modified_ns, stored.version.tag
+            size, modified_ns, tag = stored.version.size, stored.version.modified_ns, stored.version.tag
         item = _Copied(
             path, self._collection_dirs[collection_dir], collection_dir, listed.name, size, modified_ns, sha256, tag
         )
@@ -208,6 +210,7 @@ class Export:
                 self._rate_limit.spend(len(data))
                 if self._rate_limit.ending.is_set():
                     raise Interrupted
+            stored.check_unmodified()
             copy.flush()
             os.utime(copy.fileno(), ns=(stored.version.modified_ns, stored.version.modified_ns))
             os.fsync(copy.fileno())

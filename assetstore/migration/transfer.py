@@ -10,9 +10,9 @@ there. That is a conflict, too.
 
 Files in conflict are left alone unless their replacement was requested. Replaced files are moved to the target's trash.
 
-Concurrency: any number of transfers run at the same time, each in one thread. If the source is replaced in the
-meantime, it is read again; the version that was read counts. The target's file is checked again under its lock, just
-before it is replaced.
+Concurrency: any number of transfers run at the same time, each in one thread. If the source is replaced, or edited in
+place, in the meantime, it is read again; the version that was read counts. The target's file is checked again under its
+lock, just before it is replaced.
 """
 
 import hashlib
@@ -161,7 +161,7 @@ class Transfer:
         if self._task.size != self._task.target_size:
             return None
         with self._open_source() as stored:
-            source = self._digest(stored, self._count)
+            source = self._digest_source(stored)
             size = stored.version.size
         try:
             with self._work.target.store.originals.open_original(self._collection_dir, self._task.name) as stored:
@@ -182,7 +182,7 @@ class Transfer:
             past = Past(stored.version.modified_ns, stored.sha256 or self._checksum_in_advance(stored))
             size = stored.version.size
             with storage.receive(self._collection_dir, size, name, past) as incoming:
-                source = self._digest(stored, self._count, incoming.write)
+                source = self._digest_source(stored, incoming.write)
                 if past.sha256 not in (None, source.sha256):
                     raise StorageFault("The content at the source does not match the checksum stored with it.")
                 incoming.sync(source.sha256)
@@ -231,6 +231,11 @@ class Transfer:
             return self._work.source.store.originals.open_original(self._task.collection_dir, self._task.name)
         except NotFound:
             raise _GoneFromSource from None
+
+    def _digest_source(self, stored: StoredFile, *takers: Callable[..., None]) -> _Digest:
+        digest = self._digest(stored, self._count, *takers)
+        stored.check_unmodified()
+        return digest
 
     def _digest(self, stored: StoredFile, *takers: Callable[..., None]) -> _Digest:
         sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0

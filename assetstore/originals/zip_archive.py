@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 #: The text file that names the files that are missing from the archive, or incomplete in it.
 MISSING = "MISSING FILES.txt"
 
-_HEADING = "These files are missing from this archive, or incomplete in it. Download them again:"
+_HEADING = "These files are missing from this archive, or may be incomplete in it. Download them again:"
 
 
 class ZipArchive:
@@ -80,11 +80,10 @@ class ZipArchive:
             for piece in stored.pieces(0, left):
                 left -= len(piece)
                 yield piece
+            stored.check_unmodified()
         except (AssetError, OSError) as error:
             self._note(archive_name, error)
             return
-        if left:
-            self._note(archive_name, OSError("the file became shorter while it was read"))
 
     def _note(self, archive_name: str, error: AssetError | OSError) -> None:
         if isinstance(error, NotFound):

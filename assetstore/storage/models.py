@@ -1,9 +1,12 @@
 """The values that stores return: versions of files, open files, entries of listings and of the trash."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from assetstore.errors import Overtaken
 
 #: Bytes that are read from a file at a time; beyond this the speed no longer grows.
 PIECE_BYTES = 256 * 1024
@@ -87,6 +90,15 @@ class StoredFile:
                 yield data
 
         return read()
+
+    def check_unmodified(self) -> None:
+        """Raises Overtaken if the file was edited in place since it was opened: the bytes may be of several versions.
+
+        Also if it only got another name, which changes the same time (inode(7), ctime).
+        """
+        now, then = os.fstat(self.file.fileno()), self.version
+        if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != (then.size, then.modified_ns, then.changed_ns):
+            raise Overtaken("The file was modified while it was read.", retry_after=1)
 
     def __enter__(self) -> "StoredFile":
         return self

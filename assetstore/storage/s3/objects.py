@@ -38,6 +38,9 @@ class StoredObject(StoredFile):
         file.begin(first, first + length)
         return file.pieces(length)
 
+    def check_unmodified(self) -> None:
+        """Does nothing: reading another version fails."""
+
 
 def opened(bucket: Bucket, key: str, reads: bool) -> StoredObject:
     """Opens an object; if *reads*, the same request fetches its first bytes.
