@@ -9,7 +9,6 @@ viewers never request a tile again that was refused, so a request for a tile wai
 takes up to a minute, only half of the waiting requests may; the others have it made, too, but are refused.
 """
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -31,7 +30,7 @@ from assetstore.storage.models import StoredPyramid, Version
 from assetstore.storage.protocols import OriginalReader
 from assetstore.storage.thumbnail_cache import ThumbnailCache
 from assetstore.thumbnails import uncached
-from assetstore.thumbnails.rendering.job import PYRAMID, AnyJob, PagesJob, RegionJob
+from assetstore.thumbnails.rendering.job import PYRAMID, AnyJob, Page, PagesJob, RegionJob
 from assetstore.thumbnails.rendering.pool import TIMEOUT_SECONDS, RenderPool, busy
 
 __all__ = ["Images", "Page", "Picture", "PyramidState", "Stage"]
@@ -58,24 +57,6 @@ _PART_FOR_PYRAMIDS = 2
 _SMALL_FILE = 4 << 20
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of a picture.
-
-    Fields:
-        width, height: in pixels, upright.
-        orientation: how the stored pixels must be turned to be upright (EXIF).
-        number: of the page in the file, from 0.
-        needs_pyramid: whether its parts are rendered from a pyramid.
-    """
-
-    width: int
-    height: int
-    orientation: int = 1
-    number: int = 0
-    needs_pyramid: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,7 +242,7 @@ class Images:
             except AssetError as error:
                 self._check_unchanged(source.collection_dir, source.name, source.version)
                 if pyramid is None and isinstance(error, Unrenderable):
-                    page = dataclasses.replace(page, needs_pyramid=True)  # other engines may be able to read it
+                    page = page._replace(needs_pyramid=True)  # other engines may be able to read it
                 elif pyramid is None or attempt + 1 == _ATTEMPTS or self._still_exists(source, error):
                     raise
             else:

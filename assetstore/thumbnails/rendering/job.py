@@ -1,6 +1,7 @@
 """The jobs of a worker, and their limits."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,23 @@ class PagesJob:
     target: str
     decoder: str
     niceness: int = 0
+
+
+class Page(NamedTuple):
+    """A page of an original, as `pages.describe` writes it.
+
+    Fields:
+        width, height: in pixels, upright.
+        orientation: how the stored pixels must be turned to be upright (EXIF).
+        number: of the page in the file, from 0.
+        needs_pyramid: whether its parts are rendered from a pyramid.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+    number: int = 0
+    needs_pyramid: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Describes the pages of an original by its headers: size, orientation, and whether parts of them require a pyramid."""
 
 import json
-from typing import NamedTuple
 
 import pyvips
 
@@ -17,27 +16,10 @@ from assetstore.thumbnails.rendering import (
     refusals,
     tiff_tags,
 )
-from assetstore.thumbnails.rendering.job import PagesJob
+from assetstore.thumbnails.rendering.job import Page, PagesJob
 
 #: Up to how many pixels each part is rendered from the whole original. JPEG is decoded fastest.
 _DIRECT_PIXELS, _DIRECT_JPEG_PIXELS = 1_000_000, 4_000_000
-
-
-class Described(NamedTuple):
-    """One page.
-
-    Fields:
-        width, height: in pixels, upright.
-        orientation: how the stored pixels must be turned to be upright (EXIF).
-        number: of the page in the file, from 0.
-        needs_pyramid: whether its parts are rendered from a pyramid.
-    """
-
-    width: int
-    height: int
-    orientation: int
-    number: int
-    needs_pyramid: bool
 
 
 def describe(job: PagesJob) -> str:
@@ -62,7 +44,7 @@ def _has_more(job: PagesJob) -> bool:
         return tiff_tags.has_more_pages(file.fileno())
 
 
-def _pages(job: PagesJob) -> list[Described]:
+def _pages(job: PagesJob) -> list[Page]:
     if job.decoder == "tiff":
         return _of_tiff(job)
     if job.decoder in libvips.LOADERS:
@@ -73,23 +55,23 @@ def _pages(job: PagesJob) -> list[Described]:
         raise Unavailable(f"The server cannot render this file: {engine.title} is not installed.", retry_after=300)
     if job.decoder == "pdf":
         sizes: list[tuple[int, int]] = module.page_sizes(job.source)
-        return [Described(*size, 1, number, True) for number, size in enumerate(sizes)]
+        return [Page(*size, 1, number, True) for number, size in enumerate(sizes)]
     has_own = engine in (engines.LIBHEIF, engines.LIBRAW)
     width, height = module.upright_size(job.source) if has_own else pillow.upright_size(job.source, job.decoder)
-    return [Described(width, height, 1, 0, True)]
+    return [Page(width, height, 1, 0, True)]
 
 
-def _by_libvips(job: PagesJob) -> Described:
+def _by_libvips(job: PagesJob) -> Page:
     with open(job.source, "rb") as file:
         picture = full_pages.open_header(job.decoder, file.fileno())
         turned = full_pages.stored_orientation(picture)
         most = _DIRECT_JPEG_PIXELS if job.decoder == "jpeg" else _DIRECT_PIXELS
         needs_pyramid = picture.width * picture.height > most
         size = (picture.height, picture.width) if orientation.swaps_sides(turned) else (picture.width, picture.height)
-        return Described(*size, turned, 0, needs_pyramid)
+        return Page(*size, turned, 0, needs_pyramid)
 
 
-def _of_tiff(job: PagesJob) -> list[Described]:
+def _of_tiff(job: PagesJob) -> list[Page]:
     with open(job.source, "rb") as file:
         pages = tiff_tags.read_pages(file.fileno())
     if not pages:
@@ -100,13 +82,13 @@ def _of_tiff(job: PagesJob) -> list[Described]:
         turned = orientation.known(pages[number].number(tiff_tags.ORIENTATION, 1))
         is_quick = width * height <= _DIRECT_PIXELS or full_pages.is_quick_tiff(pages, number)
         size = (height, width) if orientation.swaps_sides(turned) else (width, height)
-        found.append(Described(*size, turned, number, not is_quick))
+        found.append(Page(*size, turned, number, not is_quick))
     return found
 
 
-def _by_pillow(job: PagesJob, complaint: str) -> Described:
+def _by_pillow(job: PagesJob, complaint: str) -> Page:
     """The page of a file whose header libvips cannot read."""
     try:
-        return Described(*pillow.upright_size(job.source, job.decoder), 1, 0, True)
+        return Page(*pillow.upright_size(job.source, job.decoder), 1, 0, True)
     except KeyError:
         raise refusals.damaged(complaint) from None
