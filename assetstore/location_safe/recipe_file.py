@@ -1,16 +1,16 @@
 """A copy as a file: it reads the parts of the original when they are needed."""
 
-import io
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from assetstore.files.read_only_file import ReadOnlyFile
 from assetstore.location_safe.recipe import Copied, Recipe, Zeros
 
 _ZEROS_AT_ONCE = 256 << 10
 
 
-class RecipeFile(io.RawIOBase):
-    """A read-only, seekable file.
+class RecipeFile(ReadOnlyFile):
+    """The file.
 
     Parameters:
         recipe: of the copy.
@@ -21,11 +21,10 @@ class RecipeFile(io.RawIOBase):
     def __init__(
         self, recipe: Recipe, read_part: Callable[[int, int], bytes], original: BinaryIO | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(recipe.size)
         self._original = original
         self._recipe = recipe
         self._read_part = read_part
-        self._position = 0
 
     def close(self) -> None:
         """Closes the copy and the original."""
@@ -33,29 +32,9 @@ class RecipeFile(io.RawIOBase):
             self._original.close()
         super().close()
 
-    def readable(self) -> bool:
-        """Returns True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Returns True."""
-        return True
-
-    def tell(self) -> int:
-        """Returns the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Changes the position, without reading."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._recipe.size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
     def read(self, size: int | None = -1) -> bytes:
         """Returns the next *size* bytes, fewer at the end."""
-        left = max(0, self._recipe.size - self._position)
-        size = left if size is None or size < 0 else min(size, left)
-        data = b"".join(self._read(piece) for piece in self._recipe.section(self._position, size))
+        data = b"".join(self._read(piece) for piece in self._recipe.section(self._position, self._left(size)))
         self._position += len(data)
         return data
 

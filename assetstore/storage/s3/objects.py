@@ -1,6 +1,5 @@
 """An object as a readable file."""
 
-import io
 import itertools
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
@@ -8,6 +7,7 @@ from typing import Any, BinaryIO, cast
 import cachetools
 
 from assetstore.errors import StorageFault
+from assetstore.files.read_only_file import ReadOnlyFile
 from assetstore.storage.models import StoredFile
 from assetstore.storage.s3.client import Bucket
 from assetstore.storage.s3.errors import Passing
@@ -61,7 +61,7 @@ def begun(bucket: Bucket, key: str) -> tuple[Found, "ObjectFile"]:
     return object, ObjectFile(bucket, object, start)
 
 
-class ObjectFile(io.RawIOBase):
+class ObjectFile(ReadOnlyFile):
     """An object as a file. All bytes are of one version, or reading fails.
 
     Random access reads windows; sequential access uses one download, which is resumed if it is interrupted. The bytes
@@ -76,34 +76,15 @@ class ObjectFile(io.RawIOBase):
     """
 
     def __init__(self, bucket: Bucket, object: Found, start: bytes = b"") -> None:
-        super().__init__()
+        super().__init__(object.size)
         self._bucket = bucket
         self._object = object
-        self._position = 0
         self._windows: cachetools.LRUCache[int, bytes] = cachetools.LRUCache(_MOST_WINDOWS)
         if start:
             self._windows[0] = start
         self._pieces: Iterator[bytes] = iter(())
         self._left_over = b""
         self._download_at, self._download_end = -1, 0
-
-    def readable(self) -> bool:
-        """Returns True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Returns True."""
-        return True
-
-    def tell(self) -> int:
-        """Returns the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Changes the position, without reading."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._object.size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
 
     def link(self, seconds: int) -> str:
         """Returns a signed address of the object, valid for some seconds."""
@@ -123,8 +104,7 @@ class ObjectFile(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """Returns the next *size* bytes, fewer only at the end; all remaining bytes if *size* is negative."""
-        left = max(0, self._object.size - self._position)
-        left = left if size is None or size < 0 else min(size, left)
+        left = self._left(size)
         pieces = []
         while left > 0:
             piece = self._next_piece(left)
