@@ -1,12 +1,24 @@
-"""Observes the file operations of the code under test: open descriptors, and what is synced and moved when."""
+"""Observes the file operations of the code under test: open descriptors, bytes read, what is synced and moved when."""
 
 import contextlib
 import errno
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+class Counted(io.BytesIO):
+    """A file that counts the bytes that are read of it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.count += len(data)
+        return data
 
 
 def path_of(descriptor: int) -> Path:

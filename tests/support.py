@@ -162,7 +162,21 @@ def load_settings(own: Mapping[str, Any]) -> Settings:
     return dataclasses.replace(settings, limits=dataclasses.replace(settings.limits, **own.get("limits", {})))
 
 
-class RunningServer(Client):
+class OwnServer(Client):
+    """A server on a store of the test."""
+
+    base: Path
+
+    @property
+    def originals(self) -> Path:
+        return self.base / "originals"
+
+    @property
+    def thumbnails(self) -> Path:
+        return self.base / "thumbnails"
+
+
+class RunningServer(OwnServer):
     """The real application under Paste, in threads of this process. Port 0 means any free port."""
 
     def __init__(self, own: Mapping[str, object], port: int = 0) -> None:
@@ -191,14 +205,6 @@ class RunningServer(Client):
         names["BASE_DIR"] = str(names["BASE_DIR"])
         return RunningServer({**names, **own})
 
-    @property
-    def originals(self) -> Path:
-        return self.base / "originals"
-
-    @property
-    def thumbnails(self) -> Path:
-        return self.base / "thumbnails"
-
 
 _FORK_SERVER = multiprocessing.get_context("forkserver")
 _FORK_SERVER.set_forkserver_preload(["tests.granian_program"])
@@ -210,7 +216,7 @@ def _serve_by_granian(*arguments: Any) -> None:
     granian_program.serve(*arguments)
 
 
-class GranianServer(Client):
+class GranianServer(OwnServer):
     """The same application under Granian, as `python server.py` runs it, in separate processes."""
 
     def __init__(self, own: Mapping[str, object]) -> None:
@@ -248,14 +254,6 @@ class GranianServer(Client):
         self._reader.join()
         self._output.close()
         assert has_ended, "it did not stop by itself"
-
-    @property
-    def originals(self) -> Path:
-        return self.base / "originals"
-
-    @property
-    def thumbnails(self) -> Path:
-        return self.base / "thumbnails"
 
 
 def free_port() -> int:

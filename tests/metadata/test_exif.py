@@ -12,6 +12,7 @@ import pytest
 from assetstore.errors import StorageFault
 from assetstore.metadata import dates, reading
 from tests import pictures
+from tests.file_operations import Counted
 
 
 def groups(data: bytes) -> dict[str, dict[str, str]]:
@@ -99,17 +100,6 @@ def test_reading_circular_directories_ends() -> None:
     for other in (26, 8):
         circle += struct.pack("<H", 1) + entry + struct.pack("<I", other)
     assert groups(circle) == {"Image": {"Make": "abc"}, "Thumbnail": {"Make": "abc"}}
-
-
-class Counted(io.BytesIO):
-    """A file that counts the bytes that are read of it."""
-
-    count = 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        self.count += len(data)
-        return data
 
 
 def test_long_texts_are_not_read_repeatedly() -> None:

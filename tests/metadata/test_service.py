@@ -16,6 +16,7 @@ from assetstore.errors import StorageFault, Unavailable, Unrenderable
 from assetstore.metadata import service
 from assetstore.metadata.service import MetadataService
 from tests import pictures
+from tests.file_operations import Counted
 
 CLIENT = "192.0.2.1"
 
@@ -25,17 +26,6 @@ def metadata() -> Iterator[MetadataService]:
     opened = MetadataService(ElasticLimit(4))
     yield opened
     opened.close()
-
-
-class Counted(io.BytesIO):
-    """A file that counts the bytes that are read of it."""
-
-    count = 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        self.count += len(data)
-        return data
 
 
 class Held(io.BytesIO):

@@ -68,6 +68,23 @@ def table(server: RunningServer, tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def planned(
+    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+) -> Callable[[tuple[str, ...], tuple[str, ...]], Path]:
+    """Stores files with records, and others, and writes a plan."""
+
+    def write(recorded: tuple[str, ...], others: tuple[str, ...]) -> Path:
+        for name in (*recorded, *others):
+            put(server, name)
+        time.sleep(0.01)
+        plan = tmp_path / "plan.csv"
+        manage("reconcile", table(*recorded), "--grace-days", 0, "--plan", plan)
+        return plan
+
+    return write
+
+
 def rows(run: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
     assert "Traceback" not in run.stderr, run.stderr
     return [json.loads(line) for line in run.stdout.splitlines()]
@@ -236,26 +253,18 @@ def test_a_plan_restores_and_moves_to_the_trash_and_can_be_undone(
 
 
 def test_rows_removed_from_a_plan_are_not_applied(
-    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+    server: RunningServer, manage: Manage, planned: Callable[..., Path]
 ) -> None:
-    for name in ("a.jpg", "nobody's.jpg"):
-        put(server, name)
-    time.sleep(0.01)
-    plan = tmp_path / "plan.csv"
-    manage("reconcile", table("a.jpg"), "--grace-days", 0, "--plan", plan)
+    plan = planned(("a.jpg",), ("nobody's.jpg",))
     edited(plan, file_without_record=" ")
     assert manage("reconcile", "--apply", plan).stdout == "0 of 0 files.\n"
     assert server.get("/fileget", filename="nobody's.jpg", coll="KU Fish").status == 200
 
 
 def test_a_file_changed_or_recorded_since_the_plan_is_left_alone(
-    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+    server: RunningServer, manage: Manage, table: Callable[..., Path], planned: Callable[..., Path]
 ) -> None:
-    for name in ("a.jpg", "b.jpg", "replaced.jpg", "now with a record.jpg"):
-        put(server, name)
-    time.sleep(0.01)
-    plan = tmp_path / "plan.csv"
-    manage("reconcile", table("a.jpg", "b.jpg"), "--grace-days", 0, "--plan", plan)
+    plan = planned(("a.jpg", "b.jpg"), ("replaced.jpg", "now with a record.jpg"))
     put(server, "replaced.jpg", b"another")
     run = manage("reconcile", table("a.jpg", "NOW WITH A RECORD.jpg"), "--apply", plan)
     assert run.returncode == 1
@@ -291,13 +300,9 @@ def test_a_file_stored_since_the_plan_is_not_overwritten_by_a_restore(
     ],
 )
 def test_a_plan_with_an_impossible_row_is_rejected_as_a_whole(
-    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path, old: str, new: str, reason: str
+    server: RunningServer, manage: Manage, planned: Callable[..., Path], old: str, new: str, reason: str
 ) -> None:
-    for name in ("a.jpg", "b.jpg", "nobody's.jpg", "nobody's, too.jpg"):
-        put(server, name)
-    time.sleep(0.01)
-    plan = tmp_path / "plan.csv"
-    manage("reconcile", table("a.jpg", "b.jpg"), "--grace-days", 0, "--plan", plan)
+    plan = planned(("a.jpg", "b.jpg"), ("nobody's.jpg", "nobody's, too.jpg"))
     text = plan.read_text("utf-8-sig")
     assert old in text
     plan.write_text(text.replace(old, new))
@@ -330,13 +335,9 @@ def test_comparing_the_wrong_table_does_not_plan_to_trash_everything(
 
 
 def test_without_a_trash_a_plan_trashes_nothing(
-    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+    server: RunningServer, manage: Manage, planned: Callable[..., Path]
 ) -> None:
-    for name in ("a.jpg", "b.jpg", "nobody's.jpg"):
-        put(server, name)
-    time.sleep(0.01)
-    plan = tmp_path / "plan.csv"
-    manage("reconcile", table("a.jpg", "b.jpg"), "--grace-days", 0, "--plan", plan)
+    plan = planned(("a.jpg", "b.jpg"), ("nobody's.jpg",))
     run = manage("reconcile", "--apply", plan, TRASH_DAYS="0")
     assert (run.returncode, "TRASH_DAYS = 0" in run.stderr) == (2, True)
     assert server.get("/fileget", filename="nobody's.jpg", coll="KU Fish").status == 200
@@ -396,13 +397,9 @@ def test_unicode_text_of_excel_is_understood(server: RunningServer, manage: Mana
 
 
 def test_a_plan_that_begins_with_a_line_for_the_delimiter_is_applied(
-    server: RunningServer, manage: Manage, table: Callable[..., Path], tmp_path: Path
+    manage: Manage, planned: Callable[..., Path]
 ) -> None:
-    for name in ("a.jpg", "nobody's.jpg"):
-        put(server, name)
-    time.sleep(0.01)
-    plan = tmp_path / "plan.csv"
-    manage("reconcile", table("a.jpg"), "--grace-days", 0, "--plan", plan)
+    plan = planned(("a.jpg",), ("nobody's.jpg",))
     text = plan.read_text("utf-8-sig")
     plan.write_text(f"sep=,\r\n{text}", encoding="utf-8-sig", newline="")
     assert manage("reconcile", "--apply", plan, "--dry-run").stdout.endswith("1 of 1 file.\n")

@@ -3,15 +3,13 @@
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from assetstore.app import bootstrap
 from assetstore.concurrency.rate_limit import RateLimit
-from assetstore.config import loading
 from assetstore.errors import NotFound
 from assetstore.fixity.verification import Verification
 from assetstore.journal.events import Origin
@@ -19,29 +17,15 @@ from assetstore.originals.service import Originals, Received
 from assetstore.storage.models import DELETED, REPLACED, StoredFile
 from assetstore.storage.protocols import Incoming, OriginalStorage, PrunableThumbnails, ThumbnailStore
 from assetstore.storage.thumbnail_sizes import SizeRules, size_of
-from tests.support import PROJECT
+from tests.storage.conftest import FISH, HERPS
 
 ORIGIN = Origin("KU Fish", "192.0.2.7")
 MEGABYTE = 1 << 20
-
-#: Two places of one store.
-FOLDERS = {"KU Fish": "fish", "KU Herps": "herps/all"}
-FISH, HERPS = "fish", "herps/all"
 
 ODD_NAMES = [
     "plain.jpg", "a b+c&d=e;f.jpg", "植物 é.jpg", "%41%2f.jpg", "#hash?query.jpg", "[a-z]*{x,y}.jpg", "~'\"<>|^`.jpg",
     "...", ".hidden", "-n", "trailing ", "x" * 255, "é" * 127,
 ]  # fmt: skip
-
-
-@pytest.fixture(params=["disk", "s3"])
-def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Originals]:
-    own = {"BASE_DIR": str(tmp_path), "KEY": "key", "COLLECTION_DIRS": FOLDERS}
-    if request.param == "s3":
-        own |= request.getfixturevalue("s3_settings")
-    opened = bootstrap.open_originals(loading.load(own, {}, PROJECT, 2), PROJECT)
-    yield opened
-    opened.journal.close()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What every store of pyramids promises, tried on each: on disk, and on a real S3 server."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,22 +11,12 @@ from assetstore.config import loading
 from assetstore.errors import NotFound, OutOfSpace, Unavailable
 from assetstore.originals.service import Originals
 from assetstore.storage.protocols import PyramidStore
+from tests.storage.conftest import FISH, HERPS
 from tests.support import PROJECT
 
-FISH, HERPS = "fish", "herps"
 STAMP, OTHER = 500_000_000_123_456_000, 500_000_000_123_457_000
 
 Open = Callable[[int], PyramidStore]
-
-
-@pytest.fixture(params=["disk", "s3"])
-def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Originals]:
-    own = {"BASE_DIR": str(tmp_path), "KEY": "key", "COLLECTION_DIRS": {"KU Fish": FISH, "KU Herps": HERPS}}
-    if request.param == "s3":
-        own |= request.getfixturevalue("s3_settings")
-    opened = bootstrap.open_originals(loading.load(own, {}, PROJECT, 2), PROJECT)
-    yield opened
-    opened.journal.close()
 
 
 @pytest.fixture
