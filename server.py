@@ -94,7 +94,7 @@ class AssetServer:
 
     def testkey(self) -> bottle.HTTPResponse:
         """Tells a client whether its key and its clock are correct."""
-        query = self._query()
+        query = responses.request_parameters()
         self.access.check_token(query, "random")
         return plain("Ok.")
 
@@ -181,9 +181,6 @@ class AssetServer:
         client = responses.request_context().client
         is_test = bottle.request.get_header("User-Agent") == DOCTOR_AGENT
         return Origin(self.access.collection(form) or "", events.of_doctor(client) if is_test else client)
-
-    def _query(self) -> Parameters:
-        return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
 
     def _base_url(self) -> str:
         return public_urls.base_url(self.settings, bottle.request.environ.get("wsgi.url_scheme", "http"))

@@ -24,7 +24,7 @@ from assetstore.iiif.identifiers import Identifier
 from assetstore.iiif.images import Picture
 from assetstore.routes.access import Access, Readable
 from assetstore.routes.delivery import valid_seconds
-from assetstore.routes.responses import PRIVATE_HEADERS, FileHTTPResponse, request_context
+from assetstore.routes.responses import PRIVATE_HEADERS, FileHTTPResponse, request_context, request_parameters
 from assetstore.storage.models import Version
 
 _INFO = "/info.json"
@@ -65,13 +65,13 @@ class ImageApi:
         identifier = self._access.identifier(path)
         readable, _ = self._picture(identifier)
         headers = readable.cache_headers
-        address = self.address(number, identifier) + _INFO + _tokens(_query())
+        address = self.address(number, identifier) + _INFO + _tokens(request_parameters())
         return bottle.HTTPResponse("", 303, **{"Location": address, **headers})
 
     def state(self, path: str) -> bottle.HTTPResponse:
         """Returns the state of the pyramid of a page as JSON, for viewers that show the progress."""
         identifier = self._access.identifier(path)
-        readable, client = self._access.picture(_query(), identifier), request_context().client
+        readable, client = self._access.picture(request_parameters(), identifier), request_context().client
         state = self._images.state(readable.collection_dir, identifier.name, identifier.page, client=client)
         text = json.dumps({"state": state.stage.value, "progress": round(state.progress, 2)})
         return bottle.HTTPResponse(text, 200, **{"Content-Type": _JSON, "Cache-Control": "no-store"})
@@ -83,7 +83,7 @@ class ImageApi:
 
     def _picture(self, identifier: Identifier) -> tuple[Readable, Picture]:
         """An original that the request may read, and its pages."""
-        readable = self._access.picture(_query(), identifier)
+        readable = self._access.picture(request_parameters(), identifier)
         picture = self._images.picture(readable.collection_dir, identifier.name, client=request_context().client)
         picture.page(identifier.page)
         return readable, picture
@@ -134,10 +134,6 @@ def _conditional(etag: str, headers: dict[str, str], body: Callable[[], bytes]) 
         return FileHTTPResponse("", 304, headers)
     data = body()
     return FileHTTPResponse(data, 200, {**headers, "Content-Length": str(len(data))})
-
-
-def _query() -> Parameters:
-    return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
 
 
 def _tokens(query: Parameters) -> str:

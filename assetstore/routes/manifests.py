@@ -10,12 +10,11 @@ import bottle
 from assetstore.app.bootstrap import AppContext
 from assetstore.config import public_urls
 from assetstore.errors import NotFound, Unrenderable, UnsupportedType
-from assetstore.http.parameters import Parameters
 from assetstore.iiif import manifests
 from assetstore.iiif.identifiers import Identifier
 from assetstore.iiif.manifests import Original
 from assetstore.routes.access import Access, Readable
-from assetstore.routes.responses import PRIVATE_HEADERS, request_context
+from assetstore.routes.responses import PRIVATE_HEADERS, request_context, request_parameters
 
 #: How many originals one manifest may have.
 _MOST = 50
@@ -39,7 +38,7 @@ class Manifests:
         """Returns the manifest of an original; the page of the identifier is ignored."""
         asked = self._access.identifier(identifier)
         asked = Identifier(asked.collection, asked.name)
-        readable = self._access.picture(_query(), asked)
+        readable = self._access.picture(request_parameters(), asked)
         original = self._original(asked, readable)
         return self._response(manifests.of_original(self._base(), original, self._settings.viewer), [readable])
 
@@ -48,7 +47,7 @@ class Manifests:
 
         With `coll`, the identifiers are names of originals of that collection.
         """
-        query = _query()
+        query = request_parameters()
         asked = self._access.identifiers(query, _MOST)
         all_readable = self._access.pictures(query, asked)
         originals = [self._one_of_several(*pair) for pair in zip(asked, all_readable, strict=True)]
@@ -92,7 +91,3 @@ def install(app: bottle.Bottle, manifests: Manifests) -> None:
     """Adds the routes to *app*."""
     app.route("/iiif/manifest/<identifier:path>", "GET", manifests.of_original)
     app.route("/iiif/collection", "GET", manifests.of_collection)
-
-
-def _query() -> Parameters:
-    return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))

@@ -21,7 +21,7 @@ from assetstore.metadata.models import Metadata
 from assetstore.routes.access import Access, Readable
 from assetstore.routes.delivery import Delivery
 from assetstore.routes.recent_thumbnails import SHOWN, Shown
-from assetstore.routes.responses import plain, request_context
+from assetstore.routes.responses import plain, request_context, request_parameters
 from assetstore.routes.viewer import Viewer
 from assetstore.storage.models import StoredFile
 from assetstore.storage.one_version import of_one_version
@@ -53,7 +53,7 @@ class Reading:
 
     def fileget(self) -> bottle.HTTPResponse:
         """Sends an original or, with `type=T`, its thumbnail."""
-        query = _query()
+        query = request_parameters()
         readable = self._access.original(query)
         collection_dir, name = readable.collection_dir, readable.name
         if query.get("type") == "T":
@@ -67,7 +67,7 @@ class Reading:
 
     def getmetadata(self) -> bottle.HTTPResponse:
         """Returns the metadata of an original as JSON or, with `dt=date`, the date it was taken as text."""
-        query = _query()
+        query = request_parameters()
         readable = self._access.original(query)
         headers = readable.cache_headers
         opened = self._original(readable)
@@ -82,7 +82,7 @@ class Reading:
         """Returns the address under /static/ of an original or, with `type=T`, its thumbnail."""
         if not self._settings.allow_static_file_access:
             raise NotFound(_NO_LINKS)
-        query = _query()
+        query = request_parameters()
         readable = self._access.original(query, is_link=True)
         collection_dir, name = readable.collection_dir, readable.name
         headers = readable.cache_headers
@@ -102,7 +102,7 @@ class Reading:
         *folders, name = path.split("/")
         if name in names.FOLDERS:
             raise NotFound(_NO_FILE)
-        name, query = names.store_name(name), _query()
+        name, query = names.store_name(name), request_parameters()
         folder = folders.pop() if folders else ""
         # Only folders from the settings become part of a path. `public_urls` omits one slash of a bucket URL.
         known = {
@@ -154,7 +154,3 @@ def install(app: bottle.Bottle, routes: Reading) -> None:
     app.route("/getmetadata", "GET", routes.getmetadata)
     app.route("/getfileref", "GET", routes.getfileref)
     app.route("/static/<path:path>", "GET", routes.static)
-
-
-def _query() -> Parameters:
-    return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))

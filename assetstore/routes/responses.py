@@ -21,6 +21,7 @@ from assetstore.errors import (
     StorageFault,
 )
 from assetstore.http import file_response
+from assetstore.http.parameters import Parameters
 from assetstore.http.request_context import REQUEST_CONTEXT, RequestContext
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -63,6 +64,11 @@ def install(app: bottle.Bottle) -> None:
     app.install(_handle_errors)
     app.add_hook("before_request", _check_path)
     app.default_error_handler = _router_error
+
+
+def request_parameters() -> Parameters:
+    """Returns the parameters in the address of the current request."""
+    return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
 
 
 def request_context() -> RequestContext:

@@ -27,11 +27,10 @@ from assetstore.config import public_urls
 from assetstore.config.loading import Settings
 from assetstore.errors import Forbidden, NotFound
 from assetstore.http.middleware import Meter
-from assetstore.http.parameters import Parameters
 from assetstore.journal.events import Origin
 from assetstore.monitoring.recent_errors import RecentRefusals
 from assetstore.monitoring.status_report import Report, Served
-from assetstore.routes.responses import VIEWS, plain, request_context
+from assetstore.routes.responses import VIEWS, plain, request_context, request_parameters
 
 #: The files of the page in views/status; no others are served.
 FILES = {
@@ -113,24 +112,24 @@ class StatusPage:
         check_token(self._settings, self._refused_tokens)
         if part not in self._report.parts:
             raise NotFound("There is nothing at this address.")
-        return _json(self._report.parts[part](_query()))
+        return _json(self._report.parts[part](request_parameters()))
 
     def restore(self) -> bottle.HTTPResponse:
         """Restores a file from the trash."""
         check_token(self._settings, self._refused_tokens)
-        entry = self._report.trash.restore(_query(), Origin("", request_context().client))
+        entry = self._report.trash.restore(request_parameters(), Origin("", request_context().client))
         request_context().name = entry.name
         return plain("Ok.", **{"Cache-Control": "no-store"})
 
     def restore_all(self) -> bottle.HTTPResponse:
         """Restores some of the selected files of the trash, and returns what it did as JSON."""
         check_token(self._settings, self._refused_tokens)
-        return _json(self._report.trash.restore_all(_query(), Origin("", request_context().client)))
+        return _json(self._report.trash.restore_all(request_parameters(), Origin("", request_context().client)))
 
     def trash_thumbnail(self) -> bottle.HTTPResponse:
         """Returns a thumbnail of a file in the trash."""
         check_token(self._settings, self._refused_tokens)
-        picture, media_type = self._report.trash.thumbnail(_query(), request_context().client)
+        picture, media_type = self._report.trash.thumbnail(request_parameters(), request_context().client)
         headers = {**_HEADERS, "Content-Type": media_type, "Content-Security-Policy": _NOTHING}
         return bottle.HTTPResponse(picture, 200, **headers)
 
@@ -180,10 +179,6 @@ def install(
     app.route("/status/restore-all", "POST", page.restore_all)
     app.route("/status/trash-thumbnail", "GET", page.trash_thumbnail)
     return (refusals,)
-
-
-def _query() -> Parameters:
-    return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
 
 
 def _json(data: dict[str, Any]) -> bottle.HTTPResponse:

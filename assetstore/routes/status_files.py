@@ -19,11 +19,10 @@ from assetstore.auth.tokens import Refusals
 from assetstore.collections.mapping import Collections
 from assetstore.errors import AssetError, BadRequest, Forbidden, NotFound, TooLarge
 from assetstore.http import file_response, uploads
-from assetstore.http.parameters import Parameters
 from assetstore.journal.events import Origin
 from assetstore.originals.zip_archive import ZipArchive
 from assetstore.routes import status
-from assetstore.routes.responses import FileHTTPResponse, request_context
+from assetstore.routes.responses import FileHTTPResponse, request_context, request_parameters
 from assetstore.storage.models import DELETED
 
 #: The longest list, in bytes, and how many files may be changed by one request, which takes some seconds then.
@@ -58,7 +57,7 @@ class StatusFiles:
 
     def archive(self) -> bottle.HTTPResponse:
         """Sends the files of a ticket as one zip archive. Its length is not known before."""
-        ticket = _query().get("ticket") or ""  # not in the path, which is logged
+        ticket = request_parameters().get("ticket") or ""  # not in the path, which is logged
         files = [(collection_dir, names.unspelled(name)) for collection_dir, name in self._selections.get(ticket)]
         name = f"{time.strftime('%Y-%m-%d')} {len(files)} files.zip"
         disposition = (file_response.content_disposition(name) or "").replace("inline", "attachment", 1)
@@ -130,7 +129,7 @@ class StatusFiles:
             data += chunk
         # With the function that the page has for tokens; it only has to resist the change of a given list.
         digest = hmac.new(b"", data, hashlib.md5).hexdigest()
-        if not hmac.compare_digest(digest.encode(), (_query().get("digest") or "").encode()):
+        if not hmac.compare_digest(digest.encode(), (request_parameters().get("digest") or "").encode()):
             raise Forbidden("The list of files is not the one that was signed.")
         pairs = _pairs(data)
         if len(pairs) > most:
@@ -150,10 +149,6 @@ def install(app: bottle.Bottle, context: AppContext, collections: Collections, r
     app.route("/status/zip", "GET", routes.archive)
     app.route("/status/delete", "POST", routes.delete)
     app.route("/status/undelete", "POST", routes.restore)
-
-
-def _query() -> Parameters:
-    return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
 
 
 def _pairs(data: bytes | bytearray) -> list[_Pair]:

@@ -25,7 +25,7 @@ from assetstore.http.parameters import Parameters
 from assetstore.iiif import manifests
 from assetstore.iiif.identifiers import Identifier
 from assetstore.routes.access import Access, Readable
-from assetstore.routes.responses import VIEWS, request_context
+from assetstore.routes.responses import VIEWS, request_context, request_parameters
 
 _SCRIPT, _STYLE = "text/javascript; charset=UTF-8", "text/css; charset=UTF-8"
 
@@ -75,12 +75,12 @@ class Viewer:
 
     def page(self, identifier: str) -> bottle.HTTPResponse:
         """Returns the page for a picture."""
-        query = _query()
+        query = request_parameters()
         return self._checked_page(query, [self._access.identifier(identifier)])
 
     def page_of_several(self) -> bottle.HTTPResponse:
         """Returns the page for the pictures whose identifiers are the parameters `names`, as in a manifest."""
-        query = _query()
+        query = request_parameters()
         return self._checked_page(query, self._access.identifiers(query, MOST_PICTURES))
 
     def _checked_page(self, query: Parameters, asked: Sequence[Identifier]) -> bottle.HTTPResponse:
@@ -187,10 +187,6 @@ def install(app: bottle.Bottle, viewer: Viewer, is_enabled: bool) -> None:
         app.route("/view/<identifier:path>", "GET", viewer.page)
         app.route("/view", "GET", viewer.page_of_several)
         app.route("/viewer/<name>", "GET", viewer.file)
-
-
-def _query() -> Parameters:
-    return Parameters.from_query(bottle.request.environ.get("QUERY_STRING", ""))
 
 
 class _Content(NamedTuple):
