@@ -4,10 +4,10 @@ Edit this file, or set environment variables, which take precedence. The server 
 files, and no other: the one that the environment variable ASSETSTORE_SETTINGS names, /etc/asset-server/settings.py,
 /home/specify/settings.py in the container, and settings.py beside server.py. `manage.py doctor` says which one.
 
-The environment variable of a setting is its name
-with the prefix ASSETSTORE_, such as ASSETSTORE_PORT, or its name alone; if both are set, the one with the prefix takes
-precedence. A name alone may collide with a variable of another program: a value that another program seems to have set,
-such as tcp://10.0.0.1:80 by Kubernetes, is ignored with a warning. Write None, True and False as such.
+The environment variable of a setting is its name with the prefix ASSETSTORE_, such as ASSETSTORE_PORT, or its name
+alone; if both are set, the one with the prefix takes precedence. A name alone may collide with a variable of another
+program: a value that another program seems to have set, such as tcp://10.0.0.1:80 by Kubernetes, is ignored with a
+warning. Write None, True and False as in Python.
 
 A value that cannot be used stops the start, and the message says what was expected. With DEBUG or --verbose, the log
 lists the settings in effect at the start. A settings.py written for Specify's sample server works unchanged. Most
