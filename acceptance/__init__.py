@@ -1,1 +1,1 @@
-"""Trials that need more than one machine's worth of services, and so are no part of the tests."""
+"""Tests that take too long, or need more programs, than those in `tests/`: `script/acceptance NAME`."""

@@ -62,7 +62,7 @@ def command(source: str, target: str, receipt: Path, options: list[str]) -> list
 
 
 def killed(arguments: list[str], environ: dict[str, str], seconds: float) -> None:
-    """Starts it and kills it after so many seconds."""
+    """Starts it and kills it after this many seconds."""
     process = subprocess.Popen(arguments, env=environ, stdout=subprocess.DEVNULL)
     time.sleep(seconds)
     if process.poll() is not None:

@@ -112,7 +112,7 @@ class Visitor:
         self._ask("range", (206,), self._fixed(), headers=headers, is_right=lambda body: body == expected)
 
     def warm(self) -> None:
-        """A thumbnail that is kept."""
+        """A cached thumbnail."""
         query = {**self._fixed(), "type": "T", "scale": 50}
         self._ask("thumbnail, warm", (200,), query, is_right=lambda body: body.startswith(b"\xff\xd8"))
 

@@ -6,8 +6,8 @@ every upload before it says Ok. and the naive way does not. Every turn measures 
 even if the machine's speed drifts.
 
 Bytes written are those given to write(2) (wchar in /proc/PID/io), whether or not they reach the disk. Processor
-seconds are the web server's own; the kernel writes to the disk on the account of whoever syncs, so the naive way
-leaves that work to others.
+seconds are the web server's own; the kernel writes to the disk on the account of the program that syncs, so the naive
+way leaves that work to others.
 
 A virtual machine may have given its free memory back to its host, and waits when it wants that again, for the naive
 way's three copies most of all. With --fill, free memory is first filled with what looks like cached files, as it is on

@@ -5,7 +5,7 @@ a module. The code is changed in a copy of the project. Type annotations are not
 each place in the code, the sample has one mutant at most, because some operators have a dozen replacements. It depends
 only on the code, the packages and the seed.
 
-With `--folder`, the copy, the sample and the results are kept there, so that a run can be interrupted, or divided by
+With `--folder`, the copy, the sample and the results are stored there, so that a run can be interrupted, or divided by
 `--seconds`, and continued by the same command.
 """
 

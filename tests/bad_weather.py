@@ -1,4 +1,4 @@
-"""A way to a service that can be made bad at any moment: it hangs, breaks, drips, or says that the service is busy."""
+"""A proxy that can make a service unreliable: it hangs, breaks connections, is slow, or says that it is busy."""
 
 import contextlib
 import re
@@ -31,7 +31,7 @@ class Way:
     Attributes:
         endpoint: where it listens.
         weather: what new bytes and connections meet.
-        breaks_after: after so many further bytes from the service the connection breaks, once; None for never.
+        breaks_after: the connection breaks once, after this many further bytes from the service; None for never.
         busy_answers: how many requests are still answered as busy before the weather is fair again; None for all.
         methods: of the requests that have come, in their order.
         connections: how many have come.

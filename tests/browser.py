@@ -50,7 +50,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def open(self, port: int, part: str = "") -> None:
-        """Opens the page anew, at one of its parts."""
+        """Opens the page again, at one of its parts."""
         self.driver.get("about:blank")
         self.driver.get(f"http://127.0.0.1:{port}/status{part}")
 

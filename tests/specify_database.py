@@ -73,7 +73,7 @@ class Specify:
 
 
 def make(base: Path, records: int, each: int) -> Specify:
-    """Makes a Specify with so many sound records, and so many faults of each kind; the folders are there already."""
+    """Makes a Specify with numbers of sound records and of faults of each kind; the folders exist already."""
     specify = Specify(base)
     for number in range(records):
         _sound(specify, number)

@@ -299,7 +299,7 @@ def multipart_body(parts: list[tuple[str, str | tuple[str, bytes]]]) -> tuple[by
 
 
 def use_up_sizes(base: Path, left: int) -> None:
-    """Leaves room for so many more sizes of thumbnails to be cached in a store without collections."""
+    """Leaves room for this many more sizes of thumbnails to be cached in a store without collections."""
     sizes = base / "thumbnails/.asset-server/sizes"
     sizes.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in range(Limits.cached_sizes - left):

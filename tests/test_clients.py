@@ -1,7 +1,7 @@
 """Replays what the real Specify clients send, byte for byte, against the running server.
 
 The recordings in tests/wire/ build on one another, so each client is replayed from the top on an
-empty store. Valid tokens are signed anew for now; see tests/wire/README.md.
+empty store. Valid tokens are signed again with the current time; see tests/wire/README.md.
 """
 
 import csv

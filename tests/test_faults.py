@@ -1,4 +1,4 @@
-"""Faults, with the real program: killed at any moment, stopped under load, disks that are full, read-only or not ours.
+"""Faults, with the real program: killed at any time, stopped under load, a disk that is full, read-only or lost.
 
 What must hold through all of them: a name stands for one whole version or for none, what was
 answered with 200 is true on disk, and who is refused reads a sentence.
@@ -232,7 +232,7 @@ class Story:
 
 
 def random_moments(number: int) -> Iterator[Moment]:
-    """Moments all over a request: before it, between its parts, in its file, at its end, and after it."""
+    """Points of time in a request: before it, between its parts, in its file, at its end, and after it."""
     chance = random.Random(SEED)
     yield Moment(sent=0, pause=0)
     for turn in range(number - 2):
@@ -244,7 +244,7 @@ def random_moments(number: int) -> Iterator[Moment]:
 
 
 def mortal(base: Path, moment: Moment | None, server: str) -> AbstractContextManager[tuple[Program, Client]]:
-    """The program, which kills itself if the moment is one of its own steps."""
+    """The program, which kills itself at a point that is one of its own steps."""
     if moment is None or not moment.step:
         return serving(base, SERVER=server)
     return started(base, "-c", KILLED_BEFORE_A_STEP, STEP=str(moment.step))
@@ -267,7 +267,7 @@ def usual_pause(base: Path, kind: str, server: str) -> float:
 
 
 def killed(program: Program, client: Client, request: bytes, moment: Moment, usual: float) -> int:
-    """Sends a request, and kills the server at that moment; returns the status of the answer, if there was one."""
+    """Sends a request, and kills the server at that time; returns the status of the answer, if there was one."""
     with socket.create_connection(("127.0.0.1", client.port), timeout=60) as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(request[: int(len(request) * moment.sent)])
@@ -599,7 +599,7 @@ def assert_takes_no_uploads(client: Client, base: Path, sentence: str) -> None:
 
 
 def assert_all_else_goes_on(client: Client, base: Path, doomed: str) -> None:
-    """Reading, deleting and what was kept of thumbnails."""
+    """Reading, deleting and cached thumbnails."""
     assert read(client, "old.jpg") == pictures.jpeg()
     assert client.get("/fileget", {"Range": "bytes=0-9"}, filename="old.jpg").status == 206
     assert client.thumbnail("old.jpg").status == 200
@@ -740,7 +740,7 @@ def test_the_reserve_remains_available_to_reads_deletes_and_thumbnails(tmp_path:
 
 
 def remount(point: Path, options: str) -> None:
-    """Changes how a file system is mounted, as soon as nobody is writing."""
+    """Changes how a file system is mounted, as soon as no program is writing."""
     command = ["mount", "-o", f"remount,{options}", str(point)]
     for _ in range(100):
         if not subprocess.run(command, capture_output=True, check=False).returncode:
@@ -750,7 +750,7 @@ def remount(point: Path, options: str) -> None:
 
 
 def assert_only_reads(client: Client, base: Path, in_trash: int = 0) -> None:
-    """Whoever wants to change something reads a sentence, and nothing changes."""
+    """Requests for changes get a sentence, and change nothing."""
     for answer in (client.upload("new.jpg", version(1)), client.upload("old.jpg", b"new"), client.delete("old.jpg")):
         assert_refused(answer, 503, base)
         assert "disk is read-only" in answer.text
@@ -939,7 +939,7 @@ def _nobody_can_run_the_program() -> None:
 
 @pytest.fixture
 def base_of_nobody(_nobody_can_run_the_program: None) -> Iterator[Path]:
-    """An attachment folder of the user nobody, where he can reach it; needs root."""
+    """An attachment folder of a user without rights, at a path that this user can reach; requires root."""
     nobody = pwd.getpwnam("nobody")
     with tempfile.TemporaryDirectory(prefix="assetserver-") as folder:
         os.chmod(folder, 0o755)
@@ -952,7 +952,7 @@ def base_of_nobody(_nobody_can_run_the_program: None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def serving_as_nobody(base: Path) -> Iterator[tuple[Program, Client]]:
-    """The program without any rights but those of nobody."""
+    """The program, run by a user without other rights."""
     with started(base, "-c", AS_NOBODY, "server.py") as served:
         yield served
 

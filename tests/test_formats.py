@@ -1,4 +1,4 @@
-"""formats: what a file is, and what its thumbnail is called."""
+"""formats: the format of a file, and the name of its thumbnail."""
 
 import pytest
 from hypothesis import given

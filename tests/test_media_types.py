@@ -1,4 +1,4 @@
-"""content_types: from names to types."""
+"""media_types: from names to media types."""
 
 import pytest
 

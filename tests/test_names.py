@@ -1,4 +1,4 @@
-"""names: the one door for store names and sizes."""
+"""names: valid store names and sizes."""
 
 import os
 import string

@@ -611,7 +611,7 @@ def odd_targets() -> Iterator[str]:
 
 
 def odd_store(server: RunningServer, outside: Path) -> None:
-    """Fills a store with files, and with what somebody may put between them."""
+    """Fills a store with files, and with other things that people may put between them."""
     fill(server)
     server.upload("b.jpg", pictures.jpeg(6))
     server.upload("x.tif", pictures.tiff())

@@ -75,7 +75,7 @@ def process_of(answer: Response) -> int:
 
 
 class Connection:
-    """A connection that is kept open, hence to one process."""
+    """A connection that stays open, and therefore belongs to one process."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -120,7 +120,7 @@ def connections(port: int, each: int) -> Iterator[dict[int, list[Connection]]]:
 
 
 def all_at_once(waiting: list[Connection], path: str, queries: list[dict[str, object]]) -> list[Response]:
-    """Sends a request over each connection at the same moment."""
+    """Sends a request over each connection at the same time."""
     start = threading.Barrier(len(waiting))
 
     def ask(connection: Connection, query: dict[str, object]) -> Response:

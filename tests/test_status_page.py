@@ -1,6 +1,6 @@
 """The page at /status in a real browser: what an administrator sees and does there.
 
-Pictures of it are kept in the folder screenshots, for people to look at.
+Pictures of it are written to the folder screenshots, for people to look at.
 """
 
 import hmac
@@ -38,7 +38,7 @@ HOSTILE = '<img src=x onerror="document.title=1">&amp;.txt'
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One for all tests; each opens the page anew."""
+    """One for all tests; each opens the page again."""
     with chromium(tmp_path_factory.mktemp("downloads")) as browser:
         yield browser
 

@@ -39,12 +39,7 @@ REPLACED_WORDS = {
 }
 REPLACED_PAIRS = (("waiting", "room"), ("handler", "arrivals"))
 
-#: The packages whose comments, docstrings and sentences contain none of the replaced words, and those words.
-PLAIN_PACKAGES = (
-    *("app", "auth", "bags", "client", "collections", "commands", "concurrency", "config", "doctor", "files", "fixity"),
-    *("http", "iiif", "journal", "location_safe", "metadata", "migration", "monitoring", "originals", "routes"),
-    *("serving", "specify", "storage", "thumbnails", *LEAVES),
-)
+#: What comments, docstrings, sentences and pages do not contain.
 REPLACED_IN_TEXTS = re.compile(
     r"\b(anew|anybody|ballast|duty|duties|everybody|fuse|kept|moments?|nobody|somebody|story|whoever"
     r"|so (?:few|long|many|much|often)|of late|notebook|overhear\w*|hung up|speaks no|under our hands|in the making"
@@ -214,9 +209,9 @@ def sentences(path: Path) -> list[str]:
 @pytest.mark.parametrize(
     "path",
     [
-        PROJECT / "server.py",
+        *PROGRAMS,
         PROJECT / "settings.py",
-        *(path for path in MODULES if package_of(path) in PLAIN_PACKAGES),
+        *MODULES,
     ],
     ids=lambda path: str(path.relative_to(PROJECT)),
 )
@@ -225,13 +220,26 @@ def test_sentences_contain_no_replaced_words(path: Path) -> None:
         assert not REPLACED_IN_TEXTS.search(text), text
 
 
-@pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS)))
-def test_test_names_contain_no_replaced_words(path: Path) -> None:
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_names_and_docstrings_of_tests_contain_no_replaced_words(path: Path) -> None:
     replaced = REPLACED_WORDS - {"alone"}  # "is left alone" is plain English
     for node in nodes(path):
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             assert not replaced.intersection(words(node.name)), node.name
             assert not REPLACED_IN_TEXTS.search(node.name.replace("_", " ")), node.name
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+            text = ast.get_docstring(node) or ""
+            assert not REPLACED_IN_TEXTS.search(text), text
+
+
+def test_pages_contain_no_replaced_words() -> None:
+    pages = [*PROJECT.glob("docs/*.md"), PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", PROJECT / "SECURITY.md"]
+    pages += [path for path in PROJECT.rglob("views/**/*") if path.suffix in {".js", ".tpl", ".css"}]
+    pages += [path for path in PROJECT.glob("deploy/*") if path.suffix != ".json"]
+    for path in pages:
+        if path.name != "openseadragon.js":
+            text = re.sub(r"```.*?```|`[^`]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+            assert not REPLACED_IN_TEXTS.search(text), (path, REPLACED_IN_TEXTS.search(text))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT)))

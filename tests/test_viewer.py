@@ -1,6 +1,6 @@
 """The viewer in a real browser: what a curator sees who opens a scan from Specify.
 
-Pictures of it are kept in the folder screenshots, for people to look at.
+Pictures of it are written to the folder screenshots, for people to look at.
 """
 
 import contextlib

@@ -1,6 +1,4 @@
-"""A zoo of broken, hostile and odd files: each gets the status and the reason that it must get, nothing
-is read or written outside, and no tool lives on.
-"""
+"""A zoo of broken, hostile and odd files: each gets the expected status and reason, and harms nothing else."""
 
 import contextlib
 import io

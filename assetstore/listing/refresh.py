@@ -56,7 +56,7 @@ _Item = TypeVar("_Item")
 
 
 class Progress(enum.Enum):
-    """How far `Refresher.catch_up` has come: all changes, some (call it again), or so many that a refresh is better."""
+    """How far `Refresher.catch_up` has come: all changes, some (call it again), or too many (a refresh is better)."""
 
     COMPLETE, PARTIAL, TOO_MANY = range(3)
 

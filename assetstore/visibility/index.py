@@ -91,7 +91,7 @@ class Index:
         return rows[0] if rows else None
 
     def rows(self, query: str, arguments: tuple[object, ...] = (), most: int = -1) -> list[tuple[Any, ...]]:
-        """Returns the rows of a query, at most so many; none if there is no index. Raises StorageFault."""
+        """Returns at most *most* rows of a query (-1: all), and none if there is no index. Raises StorageFault."""
         with _faults(self._path), self._lock:
             connection = self._opened()
             if connection is None:

@@ -71,7 +71,7 @@ class Visibility:
         self._logged = ""
 
     def is_public(self, name: str) -> bool:
-        """Says whether everyone may read a file. Without an index, nobody may without a token."""
+        """Says whether everyone may read a file. Without an index, no one may without a token."""
         try:
             is_public = self.index.is_public(name, embargo.today(time.time())) and self._may_be_used()
         except AssetError as error:

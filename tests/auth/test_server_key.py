@@ -1,4 +1,4 @@
-"""keys: the key that the server makes for itself."""
+"""auth.server_key: the key that the server generates for itself."""
 
 import errno
 import os

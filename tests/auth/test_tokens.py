@@ -1,4 +1,4 @@
-"""tokens: who has the key, and when."""
+"""auth.tokens: which tokens are valid, and for how long."""
 
 import hashlib
 import hmac

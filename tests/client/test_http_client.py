@@ -1,4 +1,4 @@
-"""client.wire: addresses as people write them, and what can go wrong with a request."""
+"""client.http_client: addresses as people write them, and what can go wrong with a request."""
 
 import socket
 import threading

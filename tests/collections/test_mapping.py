@@ -1,4 +1,4 @@
-"""collections: from the name that Specify sends to a folder."""
+"""collections.mapping: from the collection name that Specify sends to a folder."""
 
 import fcntl
 import os

@@ -56,7 +56,7 @@ def manage(server: RunningServer, tmp_path: Path) -> Manage:
 
 
 class Obstacle:
-    """A proxy on the way to a server that cuts connections after so many bytes, as often as it is told.
+    """A proxy in front of a server that cuts connections after a number of bytes, a number of times.
 
     Parameters:
         port: of the server.

@@ -1,4 +1,4 @@
-"""manage.py collections: beside running servers, which take each change over at once and lose nothing."""
+"""manage.py collections: running servers apply each change at once, and no file is lost."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""manage.py: each command as an administrator calls it, beside a running server and without one."""
+"""manage.py: each command as an administrator calls it, with a running server and without one."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def rows(run: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
 
 
 def now() -> str:
-    """This moment as the command line takes it; the next thing that happens comes after it."""
+    """The current time in the form of the command line; whatever happens next is later."""
     time.sleep(0.002)
     timestamp = datetime.now(UTC).isoformat()
     time.sleep(0.002)

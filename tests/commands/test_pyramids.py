@@ -1,4 +1,4 @@
-"""manage.py pyramids: made before anyone zooms, and removed when nobody needs them."""
+"""manage.py pyramids: pyramids are made before anyone zooms, and removed when they are not needed."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The administrator's commands on object storage: what they do, and that they go on where they were."""
+"""The administrator's commands on object storage: what they do, and that they resume after an interruption."""
 
 import json
 import os

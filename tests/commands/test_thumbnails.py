@@ -1,4 +1,4 @@
-"""manage.py thumbnails: made before anybody asks, and removed when nobody needs them."""
+"""manage.py thumbnails: thumbnails are rendered before anyone requests them, and removed when they are not needed."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def renders(server: RunningServer) -> list[str]:
 
 @pytest.fixture
 def prune(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, str]]]:
-    """Prunes in this process; what was made a moment ago may be an orphan."""
+    """Prunes in this process; thumbnails that were just rendered may be orphans."""
     monkeypatch.setattr(pruning, "_YOUNG_NS", 0)
 
     def run(dry_run: bool = False, **options: object) -> list[tuple[str, str]]:

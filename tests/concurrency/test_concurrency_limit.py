@@ -1,4 +1,4 @@
-"""concurrency_limit: no client address gets everything."""
+"""concurrency.concurrency_limit: no client address gets all places."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""fair_queue: threads get workers in turn, client by client, and no worker is lost."""
+"""concurrency.fair_queue: threads get workers in turn, one client after the other, and no worker is lost."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""housekeeping: a duty is done by one at a time, again and again, whatever happens in it."""
+"""concurrency.periodic_task: one process at a time does the work, again and again, whatever errors occur."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from assetstore.concurrency.periodic_task import PeriodicTask
 
 
 def done(tmp_path: Path, work: Callable[[threading.Event], object]) -> None:
-    """Does a duty until its work tells it to end."""
+    """Runs a task until its work ends it."""
     task = PeriodicTask("tidying", tmp_path, 0.001, work)
     task.start()
     assert task._ending.wait(60)

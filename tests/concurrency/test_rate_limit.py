@@ -1,4 +1,4 @@
-"""pace: reading takes the time that it is given, and ends when told."""
+"""concurrency.rate_limit: reading takes as long as the limit requires, and can be interrupted."""
 
 import threading
 import time

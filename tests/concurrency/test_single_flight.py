@@ -1,4 +1,4 @@
-"""single_flight: one works, the others get its result."""
+"""concurrency.single_flight: one thread does the work, and the others get its result."""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor

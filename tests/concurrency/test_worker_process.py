@@ -1,4 +1,4 @@
-"""worker_process: each request gets its own answer, and nothing of a process that has failed remains."""
+"""concurrency.worker_process: each request gets its own response, and nothing of a failed process remains."""
 
 import os
 import signal

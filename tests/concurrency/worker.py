@@ -1,4 +1,4 @@
-"""A worker process for tests: it does what each request says, and answers with the number of the request."""
+"""A worker process for tests: it does what each request says, and responds with the number of the request."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""advertised: the addresses that clients are told."""
+"""config.public_urls: the addresses that the server advertises."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""settings_file: which file has the settings, and what is wrong with it."""
+"""config.settings_file: which file has the settings, and what is wrong with it."""
 
 import logging
 import os

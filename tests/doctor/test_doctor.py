@@ -1,4 +1,4 @@
-"""doctor on this machine: each broken set-up is made for real and named rightly, and a good one raises no alarm."""
+"""doctor on this machine: each broken set-up is created and found, and a good one causes no findings."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""doctor at the public address, through a real nginx: each broken set-up is named rightly, and nothing stays behind."""
+"""doctor at the public address, through a real nginx: each broken set-up is found, and no test file is left behind."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def museum_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_certificate(folder: Path, host: str = HOST, days: int = 60) -> None:
-    """A certificate and its key, good until in so many days."""
+    """A certificate and its key, valid for this many days."""
     new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     new += ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
     new += ["-keyout", "privkey.pem", "-out", "request.pem"]

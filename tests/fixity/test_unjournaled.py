@@ -1,4 +1,4 @@
-"""unnoted: what a crash keeps from the journal between the trash and the note is told, and noted when asked."""
+"""fixity.unjournaled: after a crash between trash and journal, the missing entry is reported, and added on request."""
 
 import os
 import signal

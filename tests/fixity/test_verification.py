@@ -1,4 +1,4 @@
-"""fixity: what is found wrong with originals, also while they change."""
+"""fixity.verification: problems of originals that are found, also while the originals change."""
 
 import fcntl
 import hashlib
@@ -194,7 +194,7 @@ def test_a_file_whose_event_has_no_checksum_is_unknown(originals: Originals, tmp
 
 
 def unavailable(times: int, real: Callable[..., StoredFile]) -> Callable[..., StoredFile]:
-    """A store that cannot be reached so many times."""
+    """A store that cannot be reached for this many calls."""
     left = [times]
 
     def open_original(collection_dir: str, name: str, reads: bool = True) -> StoredFile:

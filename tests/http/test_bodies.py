@@ -1,4 +1,4 @@
-"""bodies: the body of a request, as long as it says and no longer."""
+"""http.bodies: the body of a request is read to its declared length, and no further."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""delivery: conditions, ranges and headers, after RFC 9110."""
+"""http.file_response: conditions, ranges and headers, according to RFC 9110."""
 
 import re
 from urllib.parse import unquote

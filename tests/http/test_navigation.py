@@ -1,4 +1,4 @@
-"""How a browser that opens an address in a tab is told from all other clients."""
+"""http.navigation: how the server recognises a browser that opens an address in a tab."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""parameters: queries, forms and their encodings."""
+"""http.parameters: queries, forms and their encodings."""
 
 from urllib.parse import quote, urlencode
 

@@ -1,4 +1,4 @@
-"""proxies: whose word counts, and for what."""
+"""http.proxies: which proxies are trusted, and with which headers."""
 
 import ipaddress
 from collections.abc import Callable

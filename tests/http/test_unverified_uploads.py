@@ -1,4 +1,4 @@
-"""unverified: what strangers may have written before their token is known."""
+"""http.unverified_uploads: how much clients may upload before their token is known."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""uploads: from multipart bytes to fields and one file, however they are cut and ordered."""
+"""http.uploads: from multipart bytes to fields and one file, however the bytes are split and the parts ordered."""
 
 import io
 from collections.abc import Iterator

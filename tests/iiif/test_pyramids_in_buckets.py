@@ -1,4 +1,4 @@
-"""Pyramids in a bucket, on a real S3 server: they are read in parts, and nothing is left of a deleted original."""
+"""Pyramids in a bucket, on a real S3 server: they are read in parts, and none of a deleted original is left."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""journal: every event is there, in order, from many processes, and whatever becomes of the file."""
+"""journal: every event is recorded, in order, by many processes, whatever happens to the database file."""
 
 import contextlib
 import errno

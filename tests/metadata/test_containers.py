@@ -1,4 +1,4 @@
-"""metadata: EXIF, XMP and IPTC are found wherever the formats keep them."""
+"""metadata: EXIF, XMP and IPTC are found wherever the formats store them."""
 
 import binascii
 import io

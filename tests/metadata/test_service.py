@@ -1,4 +1,4 @@
-"""metadata: it is read in processes of its own, part by part, for so long and no longer."""
+"""metadata.service: separate processes read it, block by block, within a time limit."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""manage.py migrate: each way, interrupted, beside a running server, and with all that can be wrong."""
+"""manage.py migrate: in each direction, interrupted, with a running server, and with everything that can be wrong."""
 
 import contextlib
 import dataclasses
@@ -321,7 +321,7 @@ def test_files_put_at_the_target_by_others_are_left_alone(between: Callable[[str
 
 
 class Unreliable(DiskOriginalStorage):
-    """A disk that gives back some files with a wrong byte until they are written anew, or always."""
+    """A disk that returns some files with a wrong byte, until they are written again or always."""
 
     wrong: AbstractSet[str] = frozenset()
     always = False

@@ -1,4 +1,4 @@
-"""access_log: the line of each request."""
+"""monitoring.access_log: the line of each request."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""metrics: the figures that Prometheus gets, and where."""
+"""monitoring.metrics: what Prometheus reads, and where."""
 
 import json
 import shutil

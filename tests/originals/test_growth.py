@@ -1,4 +1,4 @@
-"""How the store grows: months, the average of late, and how long the room lasts."""
+"""originals.growth: months, the average of the last 90 days, and when the disk will be full."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Histories: whatever is uploaded, deleted, restored, and whenever the process dies, nothing is lost.
+"""Random histories: whatever is uploaded, deleted and restored, and whenever the process dies, nothing is lost.
 
 Hypothesis draws the history; a model beside it says what each name must hold and what must be in
 the trash. A crash takes place at a call of the operating system that changes something, or around
@@ -80,7 +80,7 @@ class Disk:
 
     @property
     def leaves_gaps(self) -> bool:
-        """Whether a name may be absent for a moment while it is replaced."""
+        """Whether a name may be absent for an instant while it is replaced."""
         return {"link", "exchange"} <= set(self.errors)
 
 
@@ -202,7 +202,7 @@ class Histories(RuleBasedStateMachine):
     Fields:
         content: what each name must hold; a name that must be absent is not in it.
         owed: how many times each content must be in the trash at least.
-        touched: names that a crash or somebody's hand has changed; the journal may be wrong about these.
+        touched: names that a crash or a person has changed; the journal may be wrong about these.
     """
 
     keeps_trash = True

@@ -1,4 +1,4 @@
-"""history: what existed at a moment, whatever has become of it since."""
+"""originals.point_in_time: what existed at a date and time, whatever happened since."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""renaming: files that no client can request are in every listing, and get names that clients can request."""
+"""originals.renaming: files that no client can request are in every listing, and get names that clients can request."""
 
 import csv
 import json

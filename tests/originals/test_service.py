@@ -1,4 +1,4 @@
-"""originals: every change is whole, in the journal and in the trash, also when all come at once."""
+"""originals.service: every change is complete, and in journal and trash, also if many happen at once."""
 
 import contextlib
 import errno
@@ -249,7 +249,7 @@ TURNS = 7
 
 
 def run_threads(number: int, act: Callable[[int], object]) -> None:
-    """Runs *act* in so many threads at once; an error in one of them is raised."""
+    """Runs *act* in this many threads at once; an error in one of them is raised."""
     with ThreadPoolExecutor(number) as pool:
         list(pool.map(act, range(number)))
 

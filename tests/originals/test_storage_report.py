@@ -1,4 +1,4 @@
-"""storage_report: the survey of a store."""
+"""originals.storage_report: the size of a store."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""trash_keeping: what is due leaves, oldest first, and a wrong clock empties nothing."""
+"""originals.trash_retention: old files are purged, oldest first, and a wrong clock does not empty the trash."""
 
 import os
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def originals(tmp_path: Path) -> Iterator[Originals]:
 
 
 def entry(name: str, days: float, size: int = 1, changed_days: float | None = None) -> TrashEntry:
-    """An entry that went so many days before NOW."""
+    """An entry that is this many days older than NOW."""
     removed = int((NOW - days * DAY) * SECOND)
     modified = removed if changed_days is None else int((NOW - changed_days * DAY) * SECOND)
     return TrashEntry(name, "", name, removed, DELETED, size, modified)
@@ -41,7 +41,7 @@ def leaving(*entries: TrashEntry, days: int = 90, most_bytes: int | None = None)
 
 
 def lay(base: Path, name: str, days: float, size: int = 1, collection_dir: str = "") -> None:
-    """Puts a file into the trash as if it had gone so many days before NOW."""
+    """Puts a file into the trash as if it was deleted this many days before NOW."""
     timestamp = datetime.fromtimestamp(NOW - days * DAY, UTC)
     path = (
         base

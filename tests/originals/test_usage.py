@@ -1,4 +1,4 @@
-"""manage.py usage: how much there is, how it grows, when the disk is full, what is there twice."""
+"""manage.py usage: sizes, growth, when the disk will be full, and duplicates."""
 
 import json
 import subprocess

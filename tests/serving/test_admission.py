@@ -1,4 +1,4 @@
-"""serving.admission: who may hold a thread."""
+"""serving.admission: which requests get a thread."""
 
 import io
 import logging

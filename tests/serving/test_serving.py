@@ -1,4 +1,4 @@
-"""serving: the web servers among slow, clumsy and hostile clients; what holds for all of them."""
+"""serving: the web servers with slow, careless and hostile clients; the same rules apply to all of them."""
 
 import contextlib
 import http.client

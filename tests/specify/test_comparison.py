@@ -30,7 +30,7 @@ def originals(tmp_path: Path) -> Iterator[Originals]:
 
 
 def put(originals: Originals, name: str, content: bytes = b"x", collection_dir: str = "fish", days: float = 60) -> None:
-    """Stores an original that was last changed so many days ago."""
+    """Stores an original that was last changed this many days ago."""
     with originals.storage.receive(collection_dir, None) as incoming:
         incoming.write(content)
         received = Received(incoming, len(content), hashlib.sha256(content).hexdigest())

@@ -1,4 +1,4 @@
-"""The visibility of files from a real database: the rule, the differences, and a database that is not well."""
+"""The visibility of files from a real database: the rule, the changes, and a database with problems."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What every store promises, tried on each: on disk, and on a real S3 server."""
+"""The contract of every store, tested with each: on disk, and on a real S3 server."""
 
 import hashlib
 import threading

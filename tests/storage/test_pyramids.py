@@ -1,4 +1,4 @@
-"""What every store of pyramids promises, tried on each: on disk, and on a real S3 server."""
+"""The contract of every store of pyramids, tested with each: on disk, and on a real S3 server."""
 
 import random
 from collections.abc import Callable

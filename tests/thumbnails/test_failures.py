@@ -1,4 +1,4 @@
-"""failures: what is remembered of files that cannot be rendered."""
+"""thumbnails.failures: how long errors of files that cannot be rendered are cached."""
 
 import gc
 import weakref

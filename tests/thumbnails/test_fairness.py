@@ -1,4 +1,4 @@
-"""thumbnails: a client that requests many does not stop the others, and the background stops nobody."""
+"""thumbnails: a client with many requests does not stop the others, nor does work in the background."""
 
 import threading
 import time

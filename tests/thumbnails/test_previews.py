@@ -1,4 +1,4 @@
-"""thumbnails.previews: thumbnails that are there before anybody asks, and never in anybody's way."""
+"""thumbnails.previews: thumbnails that are rendered in advance, and never delay requests."""
 
 import os
 import threading

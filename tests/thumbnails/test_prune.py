@@ -1,4 +1,4 @@
-"""prune: which thumbnails are removed, and what is left."""
+"""thumbnails.prune: which thumbnails are removed, and which remain."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""thumbnails: right pictures, fresh ones, each made once."""
+"""thumbnails.service: thumbnails are correct and current, and each is rendered once."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""uncached: a cache that cannot be used keeps nobody from seeing thumbnails."""
+"""thumbnails.uncached: if the cache cannot be used, thumbnails are still shown."""
 
 import json
 import logging

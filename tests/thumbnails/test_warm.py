@@ -1,4 +1,4 @@
-"""warm: how fast thumbnails are made in advance."""
+"""thumbnails.warm: how fast thumbnails are rendered in advance."""
 
 import threading
 import time

@@ -219,7 +219,7 @@ export class Server {
 
 async function fetched(address, options = {}) {
   try {
-    // A connection may be dead without anybody noticing. Changes may take long, and are not repeated.
+    // A connection may be dead without notice. Changes may take long, and are not repeated.
     const limit = options.method === "POST" ? {} : { signal: AbortSignal.timeout(SILENT_SECONDS * 1000) };
     return await fetch(address, { ...limit, ...options });
   } catch {

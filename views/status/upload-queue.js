@@ -135,7 +135,7 @@ export class Queue {
     for (let attempt = 0; ; attempt += 1) {
       try {
         this.#attempt = new AbortController();
-        // Somebody may have uploaded a file of this name after the names were checked.
+        // Another person may have uploaded a file of this name after the names were checked.
         const taken = item.mayReplace ? [] : existing(this.#server, place, [item.name]);
         if ((await unlessAborted(taken, signal, this.#attempt.signal)).size) {
           item.state = EXISTS;

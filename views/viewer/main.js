@@ -13,8 +13,8 @@ globalThis.trustedTypes?.createPolicy("default", { createHTML: (text) => (text =
 
 const $ = (id) => document.getElementById(id);
 
-/** After how many milliseconds to say that a picture is being prepared, and how often to ask how far. */
-const PATIENCE = 700;
+/** After how many milliseconds to say that a picture is being prepared, and how often to request its progress. */
+const PROGRESS_MS = 700;
 
 const panel = information();
 const view = picture($("picture"), {
@@ -149,7 +149,7 @@ async function reopen(info, service, mine, fault) {
   }
   for (let found = await server.progress(service); isBeingPrepared(found) && opening === mine; found = await server.progress(service)) {
     showProgress(found);
-    await pause(PATIENCE);
+    await pause(PROGRESS_MS);
   }
   if (opening === mine) {
     view.openAgain(info, service);
@@ -183,14 +183,14 @@ function showProgress(found) {
 /** Shows how far the picture is prepared, until it is visible. */
 async function watch(service, mine) {
   const isOpening = () => opening === mine && !mine.isShown;
-  await pause(PATIENCE);
+  await pause(PROGRESS_MS);
   while (isOpening()) {
     const found = await server.progress(service);
     if (!isOpening()) {
       return;
     }
     showProgress(found);
-    await pause(PATIENCE);
+    await pause(PROGRESS_MS);
   }
 }
 
@@ -200,7 +200,7 @@ let commonSummary;
 async function begin() {
   const mine = { isShown: false };
   opening = mine;
-  const timer = setTimeout(() => busy("Loading the picture …"), PATIENCE);
+  const timer = setTimeout(() => busy("Loading the picture …"), PROGRESS_MS);
   try {
     const manifest = await server.manifest(waiting);
     clearTimeout(timer);

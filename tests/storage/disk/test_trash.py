@@ -1,4 +1,4 @@
-"""storage.disk_trash: what goes comes back byte for byte under its own name, whatever lies around."""
+"""storage.disk.trash: files are restored byte for byte under their own names, whatever else is in the folder."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Object storage in bad weather: bounded answers, other routes quick, nothing half-written, and no restart needed."""
+"""Object storage with faults: waits are bounded, other routes are fast, nothing incomplete is stored."""
 
 import hashlib
 import http.client

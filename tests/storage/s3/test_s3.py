@@ -1,4 +1,4 @@
-"""Object storage: what lies in the bucket, what others put there, several servers on one bucket."""
+"""Object storage: the content of the bucket, files that others put there, several servers on one bucket."""
 
 import contextlib
 import gzip
