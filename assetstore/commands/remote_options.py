@@ -63,9 +63,9 @@ def read_key(key_file: Path | None) -> str | None:
 
 
 def own_address(settings: Settings) -> Address:
-    """Returns where this program's own server listens."""
+    """Returns where this program's own server listens. Its certificate is for another name than this address."""
     host = _EVERY_ADDRESS.get(settings.bind_address, settings.bind_address)
-    return Address("http", host, settings.port)
+    return Address(settings.scheme, host, settings.port, is_verified=False)
 
 
 def own_key(settings: Settings) -> str | None:

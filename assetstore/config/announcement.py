@@ -30,7 +30,7 @@ def summary(settings: Settings) -> list[str]:
     """Returns the lines that matter at the first start: the address to open, and where files go."""
     store = settings.storage_url or f"{settings.base_dir}"
     return [
-        f"Page to open: {public_urls.base_url(settings, 'http')}/",
+        f"Page to open: {public_urls.base_url(settings, settings.scheme)}/",
         f"Attachments: {store}",
         "All effective settings: start with --verbose, or set DEBUG.",
     ]

@@ -1,4 +1,4 @@
-"""configuration: settings.py and the environment, each checked value by value."""
+"""config.loading: settings.py and the environment, each value checked."""
 
 import json
 import runpy
@@ -327,6 +327,12 @@ def test_the_settings_are_shown_with_masked_secrets() -> None:
     *settings, limits = lines
     assert [line.partition(" = ")[0] for line in settings] == list(SETTINGS)
     assert limits.startswith("Limits of each process: render_workers = 4, render_seconds = 60, ")
+
+
+def test_the_page_to_open_is_https_if_the_server_has_a_certificate() -> None:
+    own = {"SERVER": "granian", "PORT": 8443, "TLS_CERTIFICATE": "/c.pem", "TLS_KEY": "/k.pem"}
+    assert announcement.summary(load(own))[0] == "Page to open: https://localhost:8443/"
+    assert announcement.summary(load({"PORT": 8080}))[0] == "Page to open: http://localhost:8080/"
 
 
 def test_risky_and_misspelt_settings_are_warned_about() -> None:

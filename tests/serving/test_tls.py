@@ -19,7 +19,7 @@ import pytest
 from assetstore.serving import tls
 from tests import pictures
 from tests.browser import chromium, needs_chromium
-from tests.support import KEY, Client, GranianServer, LowerKeys, Response
+from tests.support import KEY, Client, GranianServer, LowerKeys, Response, run_manage
 from tests.test_clients import WIRE, recordings, signed_anew
 from tests.test_live import Program
 
@@ -279,6 +279,20 @@ def test_readyz_shows_the_expiry_date_of_the_certificate(
     check = serve(files).readiness()["checks"]["certificate"]
     assert check["status"] == "warning"
     assert tls.check(*files).expiry_date in check["reason"]
+
+
+def test_commands_use_the_https_server_of_this_machine_whatever_its_certificate(
+    serve: Callable[..., HttpsServer], signed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    server = serve(signed)
+    variables = {"PORT": str(server.port), "SERVER": "granian"}
+    variables |= {"TLS_CERTIFICATE": str(signed[0]), "TLS_KEY": str(signed[1])}
+    (tmp_path / "a.txt").write_bytes(b"text")
+    put = run_manage(tmp_path / "attachments", "put", "--local-names", tmp_path / "a.txt", **variables)
+    assert (put.returncode, put.stdout) == (0, "a.txt\n"), put.stderr
+    doctor = run_manage(tmp_path / "attachments", "doctor", "--only", "network", **variables)
+    assert doctor.returncode == 0
+    assert "The running server uses this key." in doctor.stdout
 
 
 def test_a_certificate_file_that_became_unusable_is_a_warning(
