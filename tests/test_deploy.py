@@ -204,6 +204,9 @@ def checked_health(**environ: object) -> int:
 def test_the_health_check_uses_http_or_https(server: RunningServer, tmp_path: Path) -> None:
     assert checked_health(PORT=server.port, TLS_CERTIFICATE="") == 0
     assert checked_health(PORT=free_port()) == 1
+    (tmp_path / "settings.py").write_text(f"PORT = {server.port}\n")
+    assert checked_health(ASSETSTORE_SETTINGS=tmp_path / "settings.py") == 0
+    assert checked_health(PORT=free_port(), ASSETSTORE_PORT=server.port) == 0
     files = {"TLS_CERTIFICATE": str(tmp_path / "certificate.pem"), "TLS_KEY": str(tmp_path / "key.pem")}
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=a.example"
     names = "subjectAltName=DNS:a.example"
