@@ -78,7 +78,7 @@ def _serve_by_granian(settings: Settings, folder: Path, make_app: MakeApp) -> No
 
 def _serve_by_adapter(app: Application, settings: Settings, run_adapter: Callable[..., None]) -> None:
     port = settings.development_port if settings.server == "wsgiref" else settings.port
-    _log.info("listening on %s port %s by %s", settings.bind_address, port, settings.server)
+    _log.info("listening on %s port %s (%s)", settings.bind_address, port, settings.server)
     run = functools.partial(run_adapter, app, server=settings.server, host=settings.bind_address, port=port)
     with sockets.clear_socket_errors(settings.bind_address, port):
         try:

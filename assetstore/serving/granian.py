@@ -78,7 +78,7 @@ def _begin(server: Server, settings: Settings, port: int) -> None:
 
     signals.listen({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload})
     where = (settings.bind_address, port, settings.scheme, settings.processes)
-    _log.info("listening on %s port %s by %s, processes: %s", *where)
+    _log.info("listening on %s port %s (%s), processes: %s", *where)
 
 
 def _enable_keepalive(listener: socket.socket, seconds: int) -> None:

@@ -36,6 +36,9 @@ _REPLACED_SECONDS = 3600.0
 #: How long the old worker still serves beside the new one, in seconds. Opening the store takes less than a second.
 _OVERLAP_SECONDS = 2.0
 
+#: How often the memory of workers is measured, in seconds, with WORKER_MEMORY.
+_MEMORY_SECONDS = 30
+
 #: Has Granian log through our log handler.
 _LOGGING = {"version": 1, "disable_existing_loggers": False, "formatters": {}, "handlers": {}}
 _LOGGING |= {"loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}}}
@@ -67,6 +70,7 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
             respawn_failed_workers=True,
             respawn_interval=_OVERLAP_SECONDS,
             workers_kill_timeout=signals.STOP_SECONDS,
+            rss_sample_interval=_MEMORY_SECONDS,
             workers_max_rss=settings.worker_memory,
         )
         self._settings = settings
@@ -114,6 +118,13 @@ class Server(MPServer):  # type: ignore[misc]  # not followed by mypy
             timer = threading.Timer(_REPLACED_SECONDS, old.kill)
             timer.daemon = True
             timer.start()
+
+    def _handle_rss_signal(self, *arguments: Any) -> None:
+        before = list(self.wrks)
+        super()._handle_rss_signal(*arguments)
+        replaced = sum(old is not new for old, new in zip(before, self.wrks, strict=True))
+        if replaced:
+            _log.warning("processes that used more than WORKER_MEMORY were replaced: %s", replaced)
 
     def _stop_workers(self) -> None:
         self.wrks += [worker for worker in self._leaving if worker.is_alive()]
