@@ -116,7 +116,7 @@ def _time_error(age: int, tolerance: int) -> str:
     limit = f"the limit is {tolerance} s (TIME_TOLERANCE)"
     if age > 0:
         return f"The token has expired: it was issued {age} s ago, and {limit}. If uploads wait in a queue, raise it."
-    remedy = "Synchronise the clocks of the client and the server."
+    remedy = "Synchronize the clocks of the client and the server."
     return f"The token was issued {-age} s in the future, and {limit}. {remedy}"
 
 

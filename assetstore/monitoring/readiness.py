@@ -132,7 +132,8 @@ def _verification(settings: Settings, originals: Originals) -> Result:
         return Result(OK, f"A verification has been running since {_date(last['began'])}.")
     summary = last["summary"]
     found = ", ".join(f"{number} {kind}" for kind, number in sorted(summary["findings"].items()))
-    text = f"The verification of {_date(last['ended'])} read {summary['files']} files: {found or 'no errors'}."
+    noun = "file" if summary["files"] == 1 else "files"
+    text = f"The verification of {_date(last['ended'])} read {summary['files']} {noun}: {found or 'no errors'}."
     is_late = settings.verify_days and time.time() - last["ended"] > settings.verify_days * _DAY
     return Result(WARNING if found or is_late else OK, text)
 
@@ -148,7 +149,7 @@ def _visibility(visible: Visibility) -> Result:
         reason = status.fault or "The visibility of files has not been read yet."
         return Result(WARNING, f"{reason} No file is public.")
     reason = _reason_for_doubt(status, visible.seconds)
-    counts = f"{status.public} files are public, {status.private} private, {status.unknown} unknown"
+    counts = f"Files: {status.public} public, {status.private} private, {status.unknown} unknown"
     return Result(WARNING, reason) if reason else Result(OK, f"{counts}, as of {_age(status):.0f} seconds ago.")
 
 

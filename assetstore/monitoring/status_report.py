@@ -17,6 +17,7 @@ from assetstore.collections.mapping import Collections
 from assetstore.config.loading import Settings
 from assetstore.errors import AssetError, BadRequest, NotFound
 from assetstore.fixity import schedule
+from assetstore.fixity.verification import MEANINGS
 from assetstore.http.parameters import Parameters
 from assetstore.journal.events import OPERATIONS, Event
 from assetstore.listing.service import Listing
@@ -123,7 +124,11 @@ class Report:
         ]
 
     def _verification(self) -> dict[str, Any]:
-        plan = {"days": self._served.settings.verify_days, "command": f"{admin_name()} verify"}
+        plan = {
+            "days": self._served.settings.verify_days,
+            "command": f"{admin_name()} verify",
+            "meanings": MEANINGS,
+        }
         try:
             last = schedule.last_run(self._originals)
             query = "SELECT place, name, time_ns, finding FROM checks WHERE finding != '' ORDER BY time_ns DESC LIMIT ?"

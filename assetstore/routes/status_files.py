@@ -59,7 +59,7 @@ class StatusFiles:
         """Sends the files of a ticket as one zip archive. Its length is not known before."""
         ticket = request_parameters().get("ticket") or ""  # not in the path, which is logged
         files = [(collection_dir, names.unspelled(name)) for collection_dir, name in self._selections.get(ticket)]
-        name = f"{time.strftime('%Y-%m-%d')} {len(files)} files.zip"
+        name = f"{time.strftime('%Y-%m-%d')} {len(files)} {'file' if len(files) == 1 else 'files'}.zip"
         disposition = (file_response.content_disposition(name) or "").replace("inline", "attachment", 1)
         headers = {"Content-Type": "application/zip", "Content-Disposition": disposition, "Cache-Control": "no-store"}
         if bottle.request.method == "HEAD":

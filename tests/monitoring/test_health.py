@@ -88,7 +88,7 @@ def test_findings_of_a_verification_are_a_warning_and_do_not_affect_readiness(
     page = server.readiness()
     assert (page["ready"], page["status"]) == (True, "degraded")
     assert page["checks"]["verification"]["status"] == "warning"
-    assert "read 1 files: 1 changed" in page["checks"]["verification"]["reason"]
+    assert "read 1 file: 1 changed" in page["checks"]["verification"]["reason"]
 
 
 def test_a_hanging_check_is_reported_without_waiting_or_starting_it_again() -> None:

@@ -30,7 +30,7 @@ def test_a_verification_that_is_late_is_a_warning(
     originals.journal.write("UPDATE runs SET ended_ns = ?", (int((time.time() - age * DAY) * 1e9),))
     settings = dataclasses.replace(server.settings, verify_days=verify_days)
     found = readiness.checks(settings, originals, server.context.pool, None)["verification"]()
-    assert (found.status, "read 1 files: no errors" in found.reason) == (status, True)
+    assert (found.status, "read 1 file: no errors" in found.reason) == (status, True)
 
 
 def test_without_a_certificate_it_is_not_checked(server: RunningServer) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from assetstore.auth import status_tokens, tokens
+from assetstore.fixity.verification import MEANINGS
 from assetstore.originals import trash_selection
 from assetstore.routes import status
 from assetstore.storage.trash_names import stamp
@@ -211,7 +212,7 @@ def test_the_overview_shows_health_versions_queue_and_limits(start: Start) -> No
     assert told["rendering"] == {"busy": 0, "most": 3, "waiting": 0, "most_waiting": 20, "in_background": 0}
     assert (told["most_upload_bytes"], told["trash_days"]) == (5000, 7)
     assert told["collections"] == [{"place": "", "name": ""}]
-    plan = {"days": 0, "command": "python manage.py verify"}
+    plan = {"days": 0, "command": "python manage.py verify", "meanings": MEANINGS}
     assert told["verification"] == {**plan, "last": None, "findings": [], "fault": None}
 
 
@@ -230,13 +231,16 @@ def test_the_overview_shows_the_findings_of_the_last_verification(server: Runnin
     server.upload("good.txt", b"good")
     server.upload("bad.txt", b"bad")
     (server.originals / "bad.txt").write_bytes(b"rotten")
+    (server.originals / "line\nbreak.txt").write_bytes(b"copied in by hand")
     run = Verification(
         server.context.originals, RateLimit(None, threading.Event()), adopt=False, accept=False, client="test"
     )
     list(run.run(False))
     told = data(server, "overview")["verification"]
-    assert told["last"]["summary"]["findings"] == {"changed": 1}
-    assert [(found["name"], found["finding"]) for found in told["findings"]] == [("bad.txt", "changed")]
+    assert told["last"]["summary"]["findings"] == {"changed": 1, "unknown": 1, "unreachable": 1}
+    kinds = [found["finding"].split() for found in told["findings"]]
+    assert sorted(kinds) == [["changed"], ["unknown", "unreachable"]]
+    assert all(told["meanings"][kind] for finding in kinds for kind in finding)
 
 
 def surveyed(client: Client) -> dict[str, object]:

@@ -103,7 +103,7 @@ function time(clock, tolerance) {
     return step("ok", title, "This computer’s clock and the server’s agree.");
   }
   const found = `This computer’s clock is ${duration(ahead)} ${ahead > 0 ? "ahead of" : "behind"} the server’s.`;
-  const remedy = "Synchronise both clocks by NTP.";
+  const remedy = "Synchronize both clocks by NTP.";
   const limit = tolerance === undefined ? DEFAULT_TOLERANCE : tolerance;
   if (limit !== null && size >= limit) {
     return step("error", title, `${found} Tokens made with this clock are rejected: the difference must be less than ${limit} seconds`

@@ -6,16 +6,6 @@ import { figures } from "./storage.js";
 
 const TITLES = { rendering: "Render workers", space: "Free space", store: "Storage" };
 
-const MEANINGS = {
-  changed: "the bytes differ from those that were stored",
-  missing: "the file is in the journal, but does not exist",
-  unknown: "the file exists, but is not in the journal",
-  unnoted: "the file was deleted or replaced, but this is not in the journal",
-  empty: "the file has no bytes",
-  unreadable: "the file cannot be read",
-  misnamed: "the content does not match the extension",
-};
-
 /** Returns the section, which is refreshed regularly while it is shown. */
 export function overview({ server, place }) {
   const values = specifyValues(server);
@@ -85,10 +75,10 @@ function versions({ versions: found, most_upload_bytes: most, trash_days: days }
     element("dl", { class: "pairs" }, rows),
     element("p", { class: "fine" },
       `Uploads: ${most === null ? "of any size" : `up to ${bytes(most)}`}. `,
-      days ? `Trash: kept for ${counted(days, "day")}.` : "Trash: disabled."));
+      days ? `Files stay in the trash for ${counted(days, "day")}.` : "The trash is disabled."));
 }
 
-function verification({ command, days, last, findings, fault }) {
+function verification({ command, days, last, findings, meanings, fault }) {
   const plan = days
     ? `The server verifies each original at least every ${counted(days, "day")} (VERIFY_DAYS).`
     : `Regular verification is disabled (VERIFY_DAYS is 0). To verify originals, run ${command}.`;
@@ -96,7 +86,7 @@ function verification({ command, days, last, findings, fault }) {
     element("h3", {}, "Verification"),
     fault ? notice("error", fault) : element("p", {}, lastRun(last)),
     element("p", { class: "fine" }, plan),
-    findings.length ? findingsTable(findings) : null);
+    findings.length ? findingsTable(findings, meanings) : null);
 }
 
 function lastRun(last) {
@@ -112,11 +102,11 @@ function lastRun(last) {
     ` and read ${counted(files, "file")} with ${bytes(size)}: ${found || "no errors"}.`);
 }
 
-function findingsTable(findings) {
+function findingsTable(findings, meanings) {
   const rows = findings.map(({ place, name, time, finding }) => [
     name,
     place || "–",
-    finding.split(" ").map((kind) => `${kind}: ${MEANINGS[kind] ?? "?"}`).join("; "),
+    finding.split(" ").map((kind) => `${kind}: ${meanings[kind] ?? "?"}`).join("; "),
     dateTime(time),
   ]);
   return element("details", {},

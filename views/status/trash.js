@@ -217,7 +217,7 @@ class Day {
   }
 
   #restoring(entry) {
-    const label = entry.exists ? "Restore and replace" : "Restore";
+    const [label, whole] = entry.exists ? ["Restore and replace", "Restore and replace the current file"] : ["Restore", "Restore"];
     const act = async () => {
       try {
         await this.server.restore(entry, entry.exists);
@@ -227,6 +227,6 @@ class Day {
       }
       this.changed();
     };
-    return element("button", { type: "button", class: "quiet", "aria-label": `${label}: ${entry.name}`, click: act }, label);
+    return element("button", { type: "button", class: "quiet", "aria-label": `${whole}: ${entry.name}`, click: act }, label);
   }
 }

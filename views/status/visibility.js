@@ -18,7 +18,7 @@ export function visibility({ place, server }) {
     const name = field.value.trim();
     const report = await server.data("visibility", name ? { name } : {});
     if (isLatest()) {
-      found.replaceChildren(...(report.enabled ? shown(report) : [notice("info", "VISIBILITY is not set: each file is as public as the others.")]));
+      found.replaceChildren(...(report.enabled ? shown(report) : [notice("info", "VISIBILITY is not set, so the same rules apply to all files.")]));
     }
   }
 
