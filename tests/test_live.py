@@ -298,7 +298,7 @@ def test_an_invalid_setting_is_reported_in_one_line(tmp_path: Path, environ: dic
 @pytest.mark.skipif(os.geteuid() != 0, reason="requires root")
 def test_root_is_warned_at_the_start(tmp_path: Path) -> None:
     with running(tmp_path / "a") as program:
-        program.wait_for("WARNING: The server runs as root.")
+        program.wait_for(" WARNING The server runs as root.")
 
 
 def test_object_storage_without_its_library_stops_the_start_with_one_line(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def check_store(settings: Settings, collections: Collections, source: str) -> No
         raise SettingsError(f"BASE_DIR: {base} cannot be used: {error.strerror}.") from error
     if not is_store:
         missing = f"there is no store at {base}" if base.is_dir() else f"there is no folder {base}"
-        remedy = "Correct BASE_DIR, or start the server once: it creates a new store, and commands do not."
+        remedy = "Correct BASE_DIR, or mount its disk. For a new store, create the folder and start the server."
         raise SettingsError(f"BASE_DIR: {missing}. The settings come from {source}. {remedy}")
 
 

@@ -92,6 +92,6 @@ def announce(settings: Settings, own: Mapping[str, object], verbose: bool) -> No
     for line in announcement.describe(settings) if verbose else announcement.summary(settings):
         _log.info("  %s", line)
     for warning in announcement.warnings(settings, own, os.environ):
-        _log.warning("WARNING: %s", warning)
+        _log.warning("%s", warning)
     if os.geteuid() == 0:
-        _log.warning("WARNING: The server runs as root. Run it as a user of its own (docs/install.md).")
+        _log.warning("The server runs as root. Run it as a user of its own (docs/install.md).")

@@ -37,7 +37,9 @@ def make(
     rate: float | None,
     as_json: bool,
 ) -> int:
-    """Makes missing pyramids: copies of large images in several sizes, with which viewers zoom quickly.
+    """Makes missing pyramids.
+
+    A pyramid is a copy of a large image in several sizes, with which viewers zoom quickly.
 
     Runs with low priority while the server is running. If the pyramids need more space than PYRAMID_BYTES, the least
     recently used ones are removed. Repeat the command to resume after an interruption.

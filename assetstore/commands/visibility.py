@@ -71,10 +71,10 @@ def explain(installation: Installation, name: str, as_json: bool) -> int:
 @as_json_option
 @click.pass_obj
 def check(installation: Installation, as_json: bool) -> int:
-    """Finds files of which nothing is known, and says whether the state is up to date.
+    """Finds files without a known state.
 
-    A file of which nothing is known is private: no record names it, or its record was not read yet. Exit status 1 if
-    there are such files, or if the state is out of date.
+    Such a file is private: no record names it, or its record was not read yet. Also says whether the state of the
+    others is up to date. Exit status 1 if there are such files, or if the state is out of date.
     """
     visible, originals = _opened(installation), installation.originals
     status, found = visible.status(), 0
@@ -101,7 +101,7 @@ def check(installation: Installation, as_json: bool) -> int:
 def _opened(installation: Installation) -> Visibility:
     settings = installation.configured
     if settings.visibility is None:
-        raise BadRequest("VISIBILITY is not set, so each file is as public as the others (docs/visibility.md).")
+        raise BadRequest("VISIBILITY is not set, so the same rules apply to all files (docs/visibility.md).")
     return Visibility(settings.base_dir, settings.visibility_seconds)
 
 

@@ -91,8 +91,8 @@ def _period(end: str) -> Finding:
     ends = datetime.datetime.fromtimestamp(ssl.cert_time_to_seconds(end), utc)
     days = (ends - datetime.datetime.now(utc)).days
     if days < _FEW_DAYS:
-        later = f"From {ends:%Y-%m-%d} on, browsers and Specify refuse to connect."
-        return warning("certificate", f"The certificate expires in {days} days.", later, _REMEDIES[10])
+        later = "After that, browsers and Specify refuse to connect."
+        return warning("certificate", f"The certificate expires on {ends:%Y-%m-%d}.", later, _REMEDIES[10])
     return ok("certificate", f"The certificate is valid until {ends:%Y-%m-%d}.")
 
 

@@ -73,8 +73,12 @@ def _keys(settings: Settings) -> Iterator[Finding]:
             finding = error if problem.is_open else warning
             yield finding("key", problem.found, problem.meaning, problem.remedy)
     if len(settings.key) > 1:
-        meaning = "The old key still gives access to the server."
-        yield warning("key", "Two keys are valid.", meaning, "Remove the old key when Specify uses the new one.")
+        yield warning(
+            "key",
+            f"{len(settings.key)} keys are valid.",
+            "Each old key still gives access to the server.",
+            "Remove old keys when Specify uses the new one.",
+        )
 
 
 def _own_key(settings: Settings) -> Iterator[Finding]:

@@ -181,16 +181,16 @@ def _readable(folder: Path) -> Iterator[Finding]:
     if unreadable:
         yield error(
             "originals",
-            f"{len(unreadable)} of {seen} files in {folder} cannot be read, such as {unreadable[0]!r}.",
+            f"Files in {folder} that cannot be read: {len(unreadable)} of {seen}, such as {unreadable[0]!r}.",
             "Specify shows these attachments as broken.",
             f"Change their owner to the server's user: chown -R … {folder}",
         )
     elif seen:
-        yield ok("originals", f"{seen} files in {folder} are readable.")
+        yield ok("originals", f"The files in {folder} are readable (checked: {seen}).")
     if unreachable:
         yield warning(
             "names",
-            f"{len(unreachable)} files in {folder} have names that no client can request, such as {unreachable[0]}.",
+            f"Files in {folder} whose names no client can request: {len(unreachable)}, such as {unreachable[0]}.",
             "Specify cannot show these files.",
             f"{admin_name()} names repair --dry-run shows better names; without --dry-run, it renames the files.",
         )

@@ -41,7 +41,7 @@ def examine(settings: Settings, environ: Mapping[str, str] = os.environ, nginx: 
         nginx: the folder with the configuration of nginx.
     """
     if settings.visibility is None:
-        yield ok(_CHECK, "VISIBILITY is not set: each file is as public as the others.")
+        yield ok(_CHECK, "VISIBILITY is not set, so the same rules apply to all files.")
         return
     yield from _file(settings) if settings.visibility == FILE else _database(settings, environ)
     yield from _state(settings)
@@ -115,7 +115,7 @@ def _state(settings: Settings) -> Iterator[Finding]:
         said = f"The visibility was read {age:.0f} seconds ago. {status.fault}".strip()
         yield warning(_CHECK, said, "Changes in Specify since then have no effect.", remedy)
         return
-    yield ok(_CHECK, f"{status.public} files are public, {status.private} private, {status.unknown} unknown.")
+    yield ok(_CHECK, f"Files: {status.public} public, {status.private} private, {status.unknown} unknown.")
 
 
 def _fast_path(nginx: Path) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""installation: commands find the server's store, say which one it is, and never make another."""
+"""commands.installation: commands find the store of the server, name it, and never create another one."""
 
 import os
 import pty
@@ -43,6 +43,7 @@ def test_a_command_makes_no_folder_in_the_program_s_own(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert f"there is no folder {program}/attachments" in done.stderr
+    assert "For a new store, create the folder and start the server." in done.stderr
     assert not (program / "attachments").exists()
 
 

@@ -27,7 +27,7 @@ def manage(server: RunningServer) -> Manage:
 
 
 def on_a_terminal(base: Path, *arguments: str, keys: str = "", **environ: str) -> tuple[int, str]:
-    """Runs manage.py on a terminal, where somebody types *keys*; returns its exit status and what is shown."""
+    """Runs manage.py on a terminal, where a person types *keys*; returns its exit status and what is shown."""
     child, terminal = pty.fork()
     if child == 0:
         variables = {"BASE_DIR": str(base), "KEY": KEY, "PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "80"}
@@ -180,7 +180,7 @@ def test_lines_are_printed_above_the_progress_bar() -> None:
 # --- Help ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("group", ["", "trash", "collections", "thumbnails", "names"])
+@pytest.mark.parametrize("group", ["", "trash", "collections", "thumbnails", "names", "visibility", "pyramids"])
 def test_the_summaries_in_the_help_fit(manage: Manage, group: str) -> None:
     shown = manage(*group.split(), "--help", COLUMNS="80").stdout
     summaries = shown.split("Commands:\n")[1].splitlines()
