@@ -104,15 +104,7 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
         folder: of the program; the default attachment folder in it is created if it is missing.
         collections: of the store; they are read if not given, and others may be added while it is open.
     """
-    base = settings.base_dir
-    try:
-        if base == folder / loading.DEFAULT_BASE_DIR:
-            base.mkdir(exist_ok=True)
-        is_there = base.is_dir()
-    except OSError as error:
-        raise SettingsError(f"BASE_DIR: {base} cannot be used: {error.strerror}.") from error
-    if not is_there:
-        raise SettingsError(f"BASE_DIR: there is no folder {base}. Mount its disk or, for a new store, create it.")
+    _require_base_dir(settings.base_dir, folder)
     collections = collections or open_collections(settings)
     collection_dirs = LiveCollectionDirs(collections)
     store = _new_store(settings, collection_dirs)
@@ -121,7 +113,19 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
     except StorageFault as error:
         raise SettingsError(_not_writable(settings.base_dir, error)) from error
     collections.admit = store.space.prepare_collection_dir
-    return Originals(store, Journal(base), collection_dirs, keeps_trash=settings.trash_days > 0)
+    return Originals(store, Journal(settings.base_dir), collection_dirs, keeps_trash=settings.trash_days > 0)
+
+
+def _require_base_dir(base: Path, folder: Path) -> None:
+    """Creates the default attachment folder of the program in *folder*. Raises SettingsError if another is missing."""
+    try:
+        if base == folder / loading.DEFAULT_BASE_DIR:
+            base.mkdir(exist_ok=True)
+        is_there = base.is_dir()
+    except OSError as error:
+        raise SettingsError(f"BASE_DIR: {base} cannot be used: {error.strerror}.") from error
+    if not is_there:
+        raise SettingsError(f"BASE_DIR: there is no folder {base}. Mount its disk or, for a new store, create it.")
 
 
 def check_store(settings: Settings, collections: Collections, source: str) -> None:
@@ -214,7 +218,7 @@ def open_store(settings: Settings, folder: Path) -> AppContext:
 
     The settings in the result have a key, unless KEY is None.
     """
-    collections, settings = open_collections(settings), with_key(settings)
+    collections, settings = open_collections(settings), with_key(settings, folder)
     originals = open_originals(settings, folder, collections)
     _open_journal(originals.journal)
     waiters = ElasticLimit(settings.limits.waiters)
@@ -245,10 +249,18 @@ def _open_journal(journal: Journal) -> None:
         _log.error("the journal cannot be used: %s", error.detail)
 
 
-def with_key(settings: Settings) -> Settings:
-    """Returns the settings, with the server's own key if none is configured. A new key is printed."""
+def with_key(settings: Settings, folder: Path) -> Settings:
+    """Returns the settings, with the server's own key if none is configured. A new key is printed.
+
+    Parameters:
+        settings: as loaded.
+        folder: of the program.
+
+    Raises SettingsError, also if there is no attachment folder: its disk may not be mounted.
+    """
     if settings.key != ():
         return settings
+    _require_base_dir(settings.base_dir, folder)
     try:
         key, is_new = server_key.own_key(settings.base_dir)
     except StorageFault as error:

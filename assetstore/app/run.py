@@ -65,7 +65,7 @@ def _chosen(settings: Settings) -> str:
 def _serve_by_granian(settings: Settings, folder: Path, make_app: MakeApp) -> None:
     from assetstore.serving import granian  # noqa: PLC0415 - not available for all processors
 
-    settings = with_key(settings)
+    settings = with_key(settings, folder)
     open_originals(settings, folder).journal.close()  # so that errors of the folders are reported only once
 
     def open_application() -> tuple[Application, Callable[[], None]]:

@@ -29,7 +29,7 @@ def own_key(base: Path) -> tuple[str, bool]:
     """
     path = key_path(base)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)  # not its parents: their disk may not be mounted
         if path.exists():
             return _read(path), False
         draft = path.with_name(f"draft-{uuid.uuid4()}")

@@ -28,6 +28,14 @@ def test_an_attachment_folder_that_is_no_folder_is_named(tmp_path: Path, base: s
     assert str(error.value) == reason.format(tmp_path / base)
 
 
+def test_a_missing_attachment_folder_is_not_created_for_the_server_s_own_key(tmp_path: Path) -> None:
+    base = tmp_path / "disk/attachments"
+    with pytest.raises(SettingsError) as error:
+        bootstrap.open_store(load_settings({"BASE_DIR": str(base), "KEY": ""}), tmp_path)
+    assert str(error.value) == MISSING.format(base)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_the_default_attachment_folder_is_created(tmp_path: Path) -> None:
     originals = bootstrap.open_originals(load_settings({"BASE_DIR": str(tmp_path / DEFAULT_BASE_DIR)}), tmp_path)
     originals.journal.close()
