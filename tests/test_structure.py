@@ -277,6 +277,12 @@ def test_benchmarks_and_acceptance_programs_import_only_what_exists(path: Path) 
                 importlib.import_module(f"{node.module}.{name}")
 
 
+def test_each_protocol_of_a_store_has_few_methods() -> None:
+    for node in nodes(PACKAGE / "storage/protocols.py"):
+        if isinstance(node, ast.ClassDef):
+            assert sum(isinstance(child, ast.FunctionDef) for child in node.body) <= 8, node.name
+
+
 def test_importing_opens_no_files_processes_or_connections(tmp_path: Path) -> None:
     watcher = (
         "import importlib.util, sys\n"

@@ -187,7 +187,52 @@ class Store:
     space: StorageSpace
 
 
-class ThumbnailStore(Protocol):
+class CachedSizes(Protocol):
+    """Of which sizes a store caches thumbnails, in each collection folder; the number of sizes is limited."""
+
+    def caches_size(self, collection_dir: str, size: int, original: str) -> bool:
+        """Returns whether thumbnails of this size are cached; the number of cached sizes is limited.
+
+        Counts as a request for the thumbnail of *original*, which may add the size. Raises StorageFault.
+        """
+
+    def add_size(self, collection_dir: str, size: int, replaces: bool) -> bool:
+        """Adds a size to the cached ones without counting requests; returns whether it is cached now.
+
+        Parameters:
+            collection_dir, size: of the thumbnails.
+            replaces: whether another size may be retired for it if the limit is reached.
+
+        Raises StorageFault.
+        """
+
+    def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
+        """Returns the largest cached size up to this one; None if there is none.
+
+        Raises StorageFault.
+        """
+
+    def update_previews(self, collection_dir: str) -> None:
+        """Adds the sizes in PREVIEW_SIZES, and retires those that were in it and no longer are.
+
+        Raises StorageFault.
+        """
+
+    def retire_sizes(self, collection_dir: str, but: Set[int]) -> None:
+        """Stops caching thumbnails of all sizes but these. Raises StorageFault."""
+
+    def remove_retired(self, collection_dir: str, ending: threading.Event) -> None:
+        """Removes the thumbnails of retired sizes, which takes long in a large collection.
+
+        Parameters:
+            collection_dir: of the thumbnails.
+            ending: ends the run early if it is set; the next run continues.
+
+        Raises StorageFault.
+        """
+
+
+class ThumbnailStore(CachedSizes, Protocol):
     """A store of cached thumbnails.
 
     Attributes:
@@ -231,47 +276,6 @@ class ThumbnailStore(Protocol):
         Raises:
             Unavailable: the lock is not free, and *waits* is false.
             OutOfSpace, StorageFault: the lock file cannot be created.
-        """
-
-    def caches_size(self, collection_dir: str, size: int, original: str) -> bool:
-        """Returns whether thumbnails of this size are cached; the number of cached sizes is limited.
-
-        Counts as a request for the thumbnail of *original*, which may add the size. Raises StorageFault.
-        """
-
-    def add_size(self, collection_dir: str, size: int, replaces: bool) -> bool:
-        """Adds a size to the cached ones without counting requests; returns whether it is cached now.
-
-        Parameters:
-            collection_dir, size: of the thumbnails.
-            replaces: whether another size may be retired for it if the limit is reached.
-
-        Raises StorageFault.
-        """
-
-    def largest_cached_size(self, collection_dir: str, size: int) -> int | None:
-        """Returns the largest cached size up to this one; None if there is none.
-
-        Raises StorageFault.
-        """
-
-    def update_previews(self, collection_dir: str) -> None:
-        """Adds the sizes in PREVIEW_SIZES, and retires those that were in it and no longer are.
-
-        Raises StorageFault.
-        """
-
-    def retire_sizes(self, collection_dir: str, but: Set[int]) -> None:
-        """Stops caching thumbnails of all sizes but these. Raises StorageFault."""
-
-    def remove_retired(self, collection_dir: str, ending: threading.Event) -> None:
-        """Removes the thumbnails of retired sizes, which takes long in a large collection.
-
-        Parameters:
-            collection_dir: of the thumbnails.
-            ending: ends the run early if it is set; the next run continues.
-
-        Raises StorageFault.
         """
 
 

@@ -9,13 +9,13 @@ collection.
 import threading
 from collections.abc import Sequence
 
-from assetstore.storage.protocols import ThumbnailStore
+from assetstore.storage.protocols import CachedSizes
 
 #: The interval of the task in seconds.
 ROUND_SECONDS = 60
 
 
-def update(store: ThumbnailStore, collection_dirs: Sequence[str], ending: threading.Event) -> None:
+def update(store: CachedSizes, collection_dirs: Sequence[str], ending: threading.Event) -> None:
     """Does one round, for all collection folders.
 
     Parameters:
