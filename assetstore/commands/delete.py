@@ -8,7 +8,7 @@ from assetstore import names
 from assetstore.client.asset_client import RemoteServer
 from assetstore.commands.output import confirmed, counted, show
 from assetstore.commands.parameters import as_json_option, dry_run_option
-from assetstore.commands.remote_options import connecting, reason, stops_everything, with_retries
+from assetstore.commands.remote_options import announce_stop, connecting, reason, stops_everything, with_retries
 from assetstore.errors import AssetError, NotFound
 
 _COLUMNS = ("outcome", "name")
@@ -39,14 +39,14 @@ def delete(store_names: tuple[str, ...], yes: bool, remote: RemoteServer, dry_ru
     if not (yes or dry_run or confirmed(f"Delete {counted(len(store_names), 'file')} on {remote.address}?")):
         return 1
     failures = 0
-    for name in store_names:
+    for number, name in enumerate(store_names, 1):
         try:
             outcome = with_retries(functools.partial(_delete, remote, name, dry_run))
         except AssetError as error:
             failures += 1
             show({"name": name, "outcome": reason(error)}, as_json, _COLUMNS)
             if stops_everything(error):
-                break
+                return announce_stop(len(store_names) - number)
             continue
         show({"name": name, "outcome": outcome}, as_json, _COLUMNS)
     return 1 if failures else 0

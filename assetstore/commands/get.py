@@ -10,7 +10,7 @@ from assetstore.client.asset_client import RemoteServer
 from assetstore.commands.output import show
 from assetstore.commands.parameters import as_json_option
 from assetstore.commands.progress import Progress
-from assetstore.commands.remote_options import connecting, reason, stops_everything, with_retries
+from assetstore.commands.remote_options import announce_stop, connecting, reason, stops_everything, with_retries
 from assetstore.errors import AssetError, BadRequest
 
 _COLUMNS = ("outcome", "size", "sha256", "file")
@@ -58,7 +58,7 @@ def get(
         raise click.UsageError("--output can be used with one file only.")
     failures = 0
     with Progress("Fetching", 0) as bar:
-        for name in store_names:
+        for number, name in enumerate(store_names, 1):
             target = output or folder / names.store_name(name)
             row: dict[str, object] = {"name": name, "file": str(target), "size": None, "sha256": None}
             try:
@@ -67,7 +67,7 @@ def get(
                 failures += 1
                 show({**row, "outcome": _reason(error)}, as_json, _COLUMNS)
                 if isinstance(error, OSError) or stops_everything(error):
-                    break
+                    return announce_stop(len(store_names) - number)
                 continue
             show(row, as_json, _COLUMNS)
     return 1 if failures else 0

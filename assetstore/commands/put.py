@@ -18,7 +18,7 @@ from assetstore.client.receipts import BEGUN, DONE, Line, Receipt
 from assetstore.commands.output import echo, printable, show
 from assetstore.commands.parameters import as_json_option
 from assetstore.commands.progress import Progress
-from assetstore.commands.remote_options import connecting, reason, stops_everything, with_retries
+from assetstore.commands.remote_options import announce_stop, connecting, reason, stops_everything, with_retries
 from assetstore.errors import AssetError, BadRequest, NotFound
 
 _BLOCK = 1 << 20
@@ -75,13 +75,12 @@ def put(
         raise click.UsageError("--name requires a single file, and excludes --local-names.")
     failures = 0
     with _receipt(receipt) as known, Progress("Uploading", sum(map(_size, files))) as bar:
-        for file in files:
+        for number, file in enumerate(files, 1):
             line, error = _put(remote, file, naming, known, bar)
             failures += error is not None
             _show(line, as_json)
             if error is not None and stops_everything(error):
-                echo("Stopped, because the other files would fail for the same reason.", err=True)
-                break
+                return announce_stop(len(files) - number)
     return 1 if failures else 0
 
 

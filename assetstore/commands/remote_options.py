@@ -12,6 +12,7 @@ from assetstore.auth import server_key
 from assetstore.client.asset_client import KEY_VARIABLE, RemoteServer
 from assetstore.client.http_client import Address
 from assetstore.commands.installation import Installation
+from assetstore.commands.output import counted, echo
 from assetstore.commands.parameters import Command
 from assetstore.config.loading import Settings, SettingsError
 from assetstore.errors import AssetError, NotFound, RemoteFault, StorageFault
@@ -81,6 +82,9 @@ def own_key(settings: Settings) -> str | None:
     try:
         return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
+        if not settings.base_dir.is_dir():
+            missing = f"BASE_DIR: there is no folder {settings.base_dir}. Correct BASE_DIR, or mount its disk."
+            raise SettingsError(missing) from None
         raise SettingsError(
             "KEY is empty, and no key has been generated yet. Start the server once, or set KEY."
         ) from None
@@ -106,6 +110,15 @@ def with_retries(act: Callable[[], _T]) -> _T:
 def stops_everything(error: AssetError) -> bool:
     """Whether all other files would fail for the same reason: no response, a wrong key, a full disk."""
     return isinstance(error, RemoteFault) and error.answered in (None, 403, 502, 503, 504, 507)
+
+
+def announce_stop(untried: int) -> int:
+    """Says that a command stops, and how many files it did not try, if any; returns its exit status."""
+    if untried:
+        would = "it would" if untried == 1 else "they would"
+        files = counted(untried, "other file was", "other files were")
+        echo(f"Stopped: {files} not tried, because {would} fail for the same reason.", err=True)
+    return 1
 
 
 def reason(error: AssetError | OSError) -> str:

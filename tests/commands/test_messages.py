@@ -125,6 +125,25 @@ def test_messages_name_a_file_once(server: RunningServer, manage: Manage, tmp_pa
     assert run.stdout.count("nowhere") == 1
 
 
+def test_a_command_that_stops_early_says_how_many_files_it_did_not_try(
+    server: RunningServer, manage: Manage, tmp_path: Path
+) -> None:
+    local = [str(tmp_path / name) for name in ("a.txt", "b.txt", "c.txt")]
+    for path in local:
+        Path(path).write_bytes(b"x")
+    stopped = "Stopped: 2 other files were not tried, because they would fail for the same reason.\n"
+    wrong = {"ASSET_SERVER_KEY": "wrong", "ASSET_SERVER_URL": f"http://127.0.0.1:{server.port}"}
+    run = manage("put", *local, **wrong)
+    assert (run.returncode, run.stderr.endswith(stopped)) == (1, True)
+    run = manage("delete", "--yes", "a.txt", "b.txt", "c.txt", **wrong)
+    assert (run.returncode, run.stderr) == (1, stopped)
+    server.upload("a.txt", b"x")
+    run = manage("get", "--folder", "/proc", "a.txt", "b.txt", "c.txt")  # where no files can be created
+    assert (run.returncode, run.stderr) == (1, stopped)
+    run = manage("put", local[0], **wrong)
+    assert "Stopped" not in run.stderr, "there is no other file"
+
+
 # --- Questions -------------------------------------------------------------------------------------------------------
 
 
