@@ -104,7 +104,7 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
         folder: of the program; the default attachment folder in it is created if it is missing.
         collections: of the store; they are read if not given, and others may be added while it is open.
     """
-    _require_base_dir(settings.base_dir, folder)
+    require_base_dir(settings.base_dir, folder)
     collections = collections or open_collections(settings)
     collection_dirs = LiveCollectionDirs(collections)
     store = _new_store(settings, collection_dirs)
@@ -116,7 +116,7 @@ def open_originals(settings: Settings, folder: Path, collections: Collections | 
     return Originals(store, Journal(settings.base_dir), collection_dirs, keeps_trash=settings.trash_days > 0)
 
 
-def _require_base_dir(base: Path, folder: Path) -> None:
+def require_base_dir(base: Path, folder: Path) -> None:
     """Creates the default attachment folder of the program in *folder*. Raises SettingsError if another is missing."""
     try:
         if base == folder / loading.DEFAULT_BASE_DIR:
@@ -260,7 +260,7 @@ def with_key(settings: Settings, folder: Path) -> Settings:
     """
     if settings.key != ():
         return settings
-    _require_base_dir(settings.base_dir, folder)
+    require_base_dir(settings.base_dir, folder)
     try:
         key, is_new = server_key.own_key(settings.base_dir)
     except StorageFault as error:

@@ -89,7 +89,8 @@ def settings_source(folder: Path) -> str:
 def announce(settings: Settings, own: Mapping[str, object], verbose: bool) -> None:
     """Logs the version, what matters at the first start, and warnings; if verbose, all effective settings."""
     _log.info("Web Asset Server %s", __version__)
-    for line in announcement.describe(settings) if verbose else announcement.summary(settings):
+    how = ["All effective settings: start with --verbose, or set DEBUG."]
+    for line in announcement.summary(settings) + (announcement.describe(settings) if verbose else how):
         _log.info("  %s", line)
     for warning in announcement.warnings(settings, own, os.environ):
         _log.warning("%s", warning)

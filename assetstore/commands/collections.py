@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from assetstore.app import bootstrap
 from assetstore.collections import added as added_collections
 from assetstore.commands.installation import Installation
 from assetstore.commands.output import Listing, printable, show
@@ -72,6 +73,7 @@ def add(installation: Installation, name: str, folder: str, existing: bool, as_j
         manage.py collections add 'KU Fish' ichthyology
     """
     settings = installation.configured
+    bootstrap.require_base_dir(settings.base_dir, installation.folder)
     _check_user(settings)
     folder = _checked(settings, name, folder)
     with added_collections.changing(settings.base_dir):

@@ -30,21 +30,31 @@ def test_a_command_makes_no_store_where_there_is_none(tmp_path: Path, arguments:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_command_makes_no_folder_in_the_program_s_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [("collections", "add", "KU Fish", "fish"), ("token", "a.jpg")], ids=" ".join)
+def test_without_the_attachment_folder_a_command_says_so(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = run_manage(tmp_path / "missing", *arguments, KEY="")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"BASE_DIR: there is no folder {tmp_path}/missing." in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_adding_a_collection_makes_the_folder_of_the_program(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.mkdir()
     for name in ("manage.py", "server.py", "assetstore", "views"):
         (program / name).symlink_to(PROJECT / name)
     script = (
         f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from pathlib import Path; from assetstore import commands; "
-        f"sys.exit(commands.main(['trash', 'list'], Path({str(program)!r})))"
+        f"folder = Path({str(program)!r}); "
+        "print(commands.main(['trash', 'list'], folder), (folder / 'attachments').exists()); "
+        "sys.exit(commands.main(['collections', 'add', 'KU Fish', 'fish'], folder))"
     )
     environ = {"PATH": os.environ["PATH"], "KEY": KEY}
     done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["1 False", "KU Fish\tfish\tadded"])
     assert f"there is no folder {program}/attachments" in done.stderr
     assert "For a new store, create the folder and start the server." in done.stderr
-    assert not (program / "attachments").exists()
+    assert (program / "attachments/fish/originals").is_dir()
 
 
 def test_on_a_terminal_a_command_says_which_store_it_works_on(server: RunningServer) -> None:
