@@ -28,12 +28,8 @@ def describe(settings: Settings) -> list[str]:
 
 def summary(settings: Settings) -> list[str]:
     """Returns the lines that matter at the first start: the address to open, and where files go."""
-    store = settings.storage_url or f"{settings.base_dir}"
-    return [
-        f"Page to open: {public_urls.base_url(settings, settings.scheme)}/",
-        f"Attachments: {store}",
-        "All effective settings: start with --verbose, or set DEBUG.",
-    ]
+    store = settings.storage_url or settings.base_dir
+    return [f"Page to open: {public_urls.base_url(settings, settings.scheme)}/", f"Attachments: {store}"]
 
 
 def warnings(settings: Settings, own: Mapping[str, object], environ: Mapping[str, str]) -> list[str]:
