@@ -279,7 +279,7 @@ def test_a_long_upload_does_not_outlive_its_token_under_other_web_servers(tmp_pa
 @pytest.mark.parametrize(
     ("environ", "line"),
     [
-        ({"PORT": "http"}, "the environment variable PORT is 'http'; expected a whole"),
+        ({"PORT": "http"}, "The environment variable PORT is 'http'; expected a whole"),
         ({"SERVER": "apache"}, "SERVER is 'apache'; expected one that is installed here: granian, paste"),
         ({"SERVER": "Paste"}, "SERVER is 'Paste'; expected one that is installed here: granian, paste"),
         ({"SERVER": "bjoern"}, "SERVER is 'bjoern', which is not installed"),

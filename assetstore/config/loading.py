@@ -318,4 +318,4 @@ def _read(name: str, setting: Setting, own: Mapping[str, object], environ: Mappi
         # Some people write keys into the address of a bucket.
         is_secret = name in ("KEY", "SPECIFY_DATABASE") or (name.startswith("STORAGE_") and "@" in str(value))
         shown = "*****" if is_secret else repr(value)
-        raise SettingsError(f"{source} is {shown}; expected {error}.") from None
+        raise SettingsError(f"{source[0].upper()}{source[1:]} is {shown}; expected {error}.") from None

@@ -213,7 +213,7 @@ def folder_name(value: object) -> str:
 
 def folders(value: object) -> dict[str, str] | None:
     """Reads the mapping from collection names to folders, as text in JSON; an empty mapping gives None."""
-    expected = "a mapping from collection names to folders below BASE_DIR, such as {'KU Fish': 'ichthyology'}"
+    expected = 'a mapping from collection names to folders below BASE_DIR, such as {"KU Fish": "ichthyology"}'
     if isinstance(value, str):
         try:
             value = json.loads(value)

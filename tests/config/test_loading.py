@@ -295,7 +295,7 @@ def test_an_invalid_value_stops_the_start_with_name_value_and_expectation(name: 
 
 
 def test_an_invalid_environment_variable_is_reported_as_such() -> None:
-    with pytest.raises(SettingsError, match="the environment variable DEBUG_MODE is 'perhaps'; expected True or False"):
+    with pytest.raises(SettingsError, match="The environment variable DEBUG_MODE is 'perhaps'; expected True or False"):
         load(DEBUG_MODE="perhaps")
 
 

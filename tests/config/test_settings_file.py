@@ -100,7 +100,7 @@ def test_server_and_commands_read_the_same_file(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(PROJECT / "server.py")], env=variables, capture_output=True, text=True, check=False
     )
-    assert "the environment variable PORT is 'nonsense'" in done.stderr
+    assert "The environment variable PORT is 'nonsense'" in done.stderr
 
 
 def test_the_doctor_says_where_the_settings_come_from(tmp_path: Path) -> None:
