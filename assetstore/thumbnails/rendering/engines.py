@@ -90,8 +90,7 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
     """Renders the thumbnail that *job* describes; returns a note for the log, empty if there were no problems.
 
     Parameters:
-        job: the thumbnail to render.
-        limits: the limits of each engine.
+        job, limits: the thumbnail to render, and the limits of each engine.
         engines: the engines to try; None for those of the table.
 
     Raises:
@@ -111,10 +110,11 @@ def render(job: Job, limits: Limits, engines: Sequence[Engine] | None = None) ->
             missing.append(_not_installed(engine))
             continue
         try:
-            note = _attempt(module, job, limits, deadline)
+            is_encrypted = any(isinstance(failure, refusals.Encrypted) for _, failure in failures)
+            note = _attempt(module, job, limits, deadline, is_encrypted=is_encrypted)
         except Unrenderable as failure:
             failures.append((engine, failure))
-            if isinstance(failure, refusals.Encrypted):
+            if isinstance(failure, refusals.EncryptedOtherwise):
                 break
             if isinstance(failure, refusals.Blank):
                 blank = Path(job.target).read_bytes()
@@ -140,16 +140,20 @@ def decoder_of_tiff(source: str) -> str:
     return "raw" if is_raw else "tiff"
 
 
-def _attempt(module: ModuleType, job: Job, limits: Limits, deadline: float) -> str:
+def _attempt(module: ModuleType, job: Job, limits: Limits, deadline: float, *, is_encrypted: bool) -> str:
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise refusals.too_slow("no time was left")
-    work = functools.partial(_render, module, job, limits)
+    work = functools.partial(_render, module, job, limits, is_encrypted)
     return isolation.run(work, limits, seconds, Path(job.target).parent, job.niceness)
 
 
-def _render(module: ModuleType, job: Job, limits: Limits) -> str:
-    return str(module.render(job, limits) or "")
+def _render(module: ModuleType, job: Job, limits: Limits, is_encrypted: bool) -> str:
+    note = str(module.render(job, limits) or "")
+    if is_encrypted and importlib.import_module("assetstore.thumbnails.rendering.pillow").is_white(job.target):
+        # Ghostscript ignores the encryption of some damaged files, and then finds nothing to draw.
+        raise refusals.encrypted("a blank page, as if it were still encrypted")
+    return note
 
 
 def _verdict(failures: list[tuple[Engine, Unrenderable]], missing: list[Unavailable]) -> Unrenderable | Unavailable:

@@ -94,6 +94,12 @@ def fit(picture: Image.Image, size: int) -> Image.Image:
     return picture
 
 
+def is_white(path: str) -> bool:
+    """Returns whether a thumbnail is white everywhere."""
+    with Image.open(path) as picture:
+        return picture.convert("L").getextrema() == (255, 255)
+
+
 def upright_size(source: str, decoder: str) -> tuple[int, int]:
     """Returns width and height in pixels of an image when it is upright, by its header. Raises Damaged."""
     Image.MAX_IMAGE_PIXELS = None

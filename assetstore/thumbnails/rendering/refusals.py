@@ -20,10 +20,14 @@ class Refused(Unrenderable):
 
 
 class Encrypted(Refused):
-    """The file is encrypted. No other engine is tried, because it could render only garbage."""
+    """The file requires a password. Ghostscript also tries the empty one as the owner's, PDFium only as the user's."""
 
 
-_ALL = (Blank, Damaged, Encrypted, Refused, Unrenderable, Unavailable, OutOfSpace, AssetError)
+class EncryptedOtherwise(Encrypted):
+    """The file requires more than a password. No other engine is tried, because it could render only garbage."""
+
+
+_ALL = (Blank, Damaged, EncryptedOtherwise, Encrypted, Refused, Unrenderable, Unavailable, OutOfSpace, AssetError)
 
 #: By name, for messages between processes. Subclasses come before their base classes.
 KINDS: dict[str, type[AssetError]] = {kind.__name__: kind for kind in _ALL}
@@ -49,9 +53,9 @@ def encrypted(detail: str) -> Encrypted:
     return Encrypted("The PDF is encrypted and requires a password.", detail)
 
 
-def encrypted_otherwise(detail: str) -> Encrypted:
+def encrypted_otherwise(detail: str) -> EncryptedOtherwise:
     """Returns the error for a PDF whose encryption requires a certificate or a special program."""
-    return Encrypted("The PDF is encrypted and requires a certificate or a special program.", detail)
+    return EncryptedOtherwise("The PDF is encrypted and requires a certificate or a special program.", detail)
 
 
 def unsupported_compression(name: str, detail: str) -> Refused:

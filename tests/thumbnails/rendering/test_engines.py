@@ -20,7 +20,7 @@ from assetstore.doctor import samples
 from assetstore.errors import Unavailable
 from assetstore.thumbnails.rendering import engines, headers, libvips, pillow, refusals
 from assetstore.thumbnails.rendering.job import Job, Limits
-from tests import pictures, tiffs
+from tests import pdfs, pictures, tiffs
 from tests.test_zoo import chunk, pdf, png
 from tests.tiffs import FLOAT, LONG, RATIONAL, SHORT, page
 
@@ -303,6 +303,19 @@ def test_a_pdf_is_drawn_with_everything_that_a_viewer_shows(tmp_path: Path, what
     assert all(pictures.alike(drawn.color(x, y), RED) for x in (0.1, 0.9) for y in (0.1, 0.9))
 
 
+def test_a_pdf_is_rendered_without_a_password_if_its_owner_password_is_empty(tmp_path: Path) -> None:
+    content = b"1 0 0 rg 0 0 300 300 re f"
+    drawn = draw(tmp_path, pdfs.encrypted(content, user=b"secret", owner=b""))
+    assert "password" in drawn.note
+    assert drawn.color() == RED
+    locked = pdfs.encrypted(content, user=b"secret", owner=b"curator")
+    with pytest.raises(refusals.Refused, match="requires a password"):
+        draw(tmp_path, locked)
+    # Ghostscript draws a blank page then.
+    with pytest.raises(refusals.Refused, match="requires a password"):
+        draw(tmp_path, locked[: locked.index(b"xref")] + locked[locked.index(b"trailer") : locked.index(b"startxref")])
+
+
 def test_postscript_before_the_start_of_a_pdf_never_runs(tmp_path: Path) -> None:
     program = b"0 0 300 300 rectfill showpage ".ljust(1015) + b"%PDF-1.4\n"
     with pytest.raises(refusals.Damaged):
@@ -339,6 +352,10 @@ def says_encrypted(_job: Job, _limits: Limits) -> str:
     raise refusals.encrypted("needs a password")
 
 
+def says_encrypted_otherwise(_job: Job, _limits: Limits) -> str:
+    raise refusals.encrypted_otherwise("needs a certificate")
+
+
 def says_too_large(_job: Job, _limits: Limits) -> str:
     raise refusals.too_large("many pixels")
 
@@ -362,8 +379,10 @@ def test_one_successful_engine_suffices_and_failures_of_others_are_logged(
 def test_a_file_is_damaged_only_if_every_engine_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(refusals.Damaged):
         draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, crashes))
-    with pytest.raises(refusals.Refused, match="encrypted"):
-        draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, says_encrypted, draws))
+    with pytest.raises(refusals.Refused, match="requires a password"):
+        draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_encrypted, says_damaged))
+    with pytest.raises(refusals.Refused, match="requires a certificate"):
+        draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, says_encrypted_otherwise, draws))
     with pytest.raises(refusals.Refused, match="too large"):
         draw(tmp_path, pictures.jpeg(), only=engine(monkeypatch, says_damaged, says_too_large, says_damaged))
 
