@@ -34,6 +34,8 @@ def render(job: Job, limits: Limits) -> str:
             preview = _preview(raw)
             if preview is None:
                 preview = Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+                if preview.convert("L").getextrema() == (0, 0):
+                    raise refusals.damaged("LibRaw: no preview, and black sensor data")
             pillow.save(pillow.fit(preview, job.size), job)
     except (rawpy.LibRawError, *pillow.FAULTS) as error:
         raise refusals.damaged(f"LibRaw: {error!r}") from None

@@ -245,6 +245,13 @@ def test_camera_raw_is_rendered_from_its_preview_with_its_orientation(tmp_path: 
     assert all(map(pictures.alike, pictures.corners(drawn.picture), pictures.corners(turned)))
 
 
+def test_camera_raw_without_anything_to_see_is_refused(tmp_path: Path) -> None:
+    preview = pictures.encoded(pictures.scene(32, 24), "JPEG", quality=90)
+    raw = tiffs.dng(32, 24).replace(preview, bytes(len(preview))).replace(struct.pack("<H", 900), bytes(2))
+    with pytest.raises(refusals.Damaged):
+        draw(tmp_path, raw)
+
+
 def test_camera_raw_with_a_broken_preview_is_developed(tmp_path: Path) -> None:
     raw, preview = tiffs.dng(), pictures.encoded(pictures.scene(640, 480), "JPEG", quality=90)
     assert preview in raw
