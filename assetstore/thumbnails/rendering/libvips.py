@@ -99,7 +99,8 @@ def _render(job: Job, descriptor: int, options: dict[str, float]) -> str:
 def _thumbnail(job: Job, descriptor: int, fail_on: str, options: dict[str, float]) -> Any:
     """The thumbnail, in memory. Raises pyvips.Error."""
     if job.decoder == "tiff":
-        picture = libvips_tiff.thumbnail(_source(descriptor), tiff_tags.read_pages(descriptor), job.size, fail_on)
+        pages = tiff_tags.read_pages(descriptor)
+        picture = libvips_tiff.thumbnail(lambda: _source(descriptor), pages, job.size, fail_on)
     else:
         # libvips' own shortcut for all of this would render truncated files without an error.
         picture = libvips_color.thumbnail(_open(descriptor, fail_on, **options), job.size)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyvips
 
-from assetstore.thumbnails.rendering import libvips_color, refusals, tiff_tags
+from assetstore.thumbnails.rendering import libvips_color, libvips_samples, refusals, tiff_tags
 from assetstore.thumbnails.rendering.tiff_tags import Page
 
 #: PhotometricInterpretation -> number of colour bands; libvips converts a palette to red, green and blue.
@@ -13,20 +13,11 @@ _COLOR_BANDS = {0: 1, 1: 1, 2: 3, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 
 _OLD_JPEG, _JPEG = 6, 7
 
-#: Y, Cb and Cr to red, green and blue.
-_BT_601 = [[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]]
+#: PhotometricInterpretation of SGI LogL.
+_LOG_L = 32844
 
 #: Values of ExtraSamples: premultiplied alpha and unassociated alpha.
 _ASSOCIATED, _UNASSOCIATED = 1, 2
-
-#: The 16-bit format, which libvips inverts itself if 0 is white, and its largest value.
-_USHORT, _MOST_SHORT = "ushort", 65535
-
-#: Usual value ranges, if the file does not specify one: microscope cameras deliver 12 bits in 16.
-_USUAL_RANGES = (1.0, 255.0, 4095.0, 65535.0)
-
-#: Floating-point images up to 1 often exceed it a little, where light is reflected; those pixels are white.
-_MOST_OVEREXPOSED = 2.0
 
 #: The side in pixels of the copy in which the range of values is looked up.
 _SAMPLE = 500
@@ -35,11 +26,11 @@ _SAMPLE = 500
 _LEAST_STRETCH, _MOST_STRETCH = 1.02, 5.0
 
 
-def thumbnail(source: Any, pages: list[Page], size: int, fail_on: str) -> Any:
+def thumbnail(new_source: Callable[[], Any], pages: list[Page], size: int, fail_on: str) -> Any:
     """Returns an image that fits into a square of *size* pixels, in sRGB.
 
     Parameters:
-        source: the open file, as a source of libvips.
+        new_source: opens the file as a source of libvips; called twice if the sign of samples must be found first.
         pages: its directories; empty if they could not be read.
         size: side of the square.
         fail_on: the option of libvips.
@@ -50,20 +41,22 @@ def thumbnail(source: Any, pages: list[Page], size: int, fail_on: str) -> Any:
     page = pages[number] if pages else Page({})
     _check(page)
     options = _smallest_level(pages, number, size)
-    picture = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on, **options)
+
+    def load() -> Any:
+        return pyvips.Image.tiffload_source(new_source(), access="sequential", fail_on=fail_on, **options)
 
     def shrunk(picture: Any) -> tuple[Any, Any]:
         small = _shrunk(picture, size)
         return small, small
 
-    return libvips_color.thumbnail(_interpreted(picture, page, shrunk), size)
+    return libvips_color.thumbnail(_interpreted(libvips_samples.loaded(load, page), page, shrunk), size)
 
 
 def full_page(new_source: Callable[[], Any], page: Page, options: dict[str, int], fail_on: str, access: str) -> Any:
     """Returns a page at its full size, with 8 bits, not yet in sRGB.
 
     Parameters:
-        new_source: opens the file as a source of libvips; called twice if the range of values must be found first.
+        new_source: opens the file as a source of libvips; called again to find the range of values or their sign.
         page: its directory.
         options: the options `page` and `subifd` of tiffload.
         fail_on, access: the options of libvips.
@@ -76,9 +69,10 @@ def full_page(new_source: Callable[[], Any], page: Page, options: dict[str, int]
         return pyvips.Image.tiffload_source(new_source(), access=access, fail_on=fail_on, **options)
 
     def with_sample(picture: Any) -> tuple[Any, Any]:
-        return picture, _shrunk(_without_other_bands(load(), page), _SAMPLE)
+        same = load().copy(format=picture.format)
+        return picture, _shrunk(_without_other_bands(same, page), _SAMPLE)
 
-    return _interpreted(load(), page, with_sample)
+    return _interpreted(libvips_samples.loaded(load, page), page, with_sample)
 
 
 def full_pages(pages: list[Page]) -> list[int]:
@@ -121,22 +115,18 @@ def _interpreted(picture: Any, page: Page, prepared: Callable[[Any], tuple[Any, 
     if picture.interpretation == "labs":
         picture = picture.extract_band(0, n=3)  # libvips misreads the opacity of Lab
     elif _is_plain_ycbcr(page) and picture.format == "uchar" and picture.bands == 3:
-        picture = _from_ycbcr(picture)
+        picture = libvips_samples.from_ycbcr(picture)
+    elif picture.interpretation == "xyz":
+        picture = picture.colourspace("srgb")  # LogLuv; what is lighter than white becomes white
+    elif page.number(tiff_tags.PHOTOMETRIC) == _LOG_L and picture.format == "short":
+        picture = libvips_samples.from_log_luminance(picture)
     elif picture.format != "uchar":
-        picture, sample = prepared(picture)
-        low, high = _range(sample, page)
-        if picture.format != _USHORT or high < _MOST_SHORT:
-            picture = _in_bytes(picture, page, low, high)
+        picture = libvips_samples.in_bytes(*prepared(picture), page)
     return _with_square_pixels(picture, page)
 
 
 def _is_plain_ycbcr(page: Page) -> bool:
     return page.has_full_chroma and page.number(tiff_tags.COMPRESSION) != _JPEG
-
-
-def _from_ycbcr(picture: Any) -> Any:
-    """Converts by ITU-R BT.601; libvips leaves YCbCr without JPEG or subsampling as it is."""
-    return (picture - [0, 128, 128]).recomb(_BT_601).cast("uchar").copy(interpretation="srgb")
 
 
 def _first_full_page(pages: list[Page]) -> int:
@@ -177,30 +167,6 @@ def _shrunk(picture: Any, size: int) -> Any:
     """A smaller copy in memory, because the next steps read it several times."""
     factor = max(1, min(picture.width, picture.height) // (2 * size))
     return picture.shrink(factor, factor).copy_memory()
-
-
-def _in_bytes(picture: Any, page: Page, low: float, high: float) -> Any:
-    """Scales the used range to 0 to 255."""
-    scaled = (picture - low) * (255.0 / (high - low))
-    if page.number(tiff_tags.PHOTOMETRIC, 1) == 0 and picture.format != _USHORT:
-        scaled = 255 - scaled
-    kind = "b-w" if picture.bands < 3 else "cmyk" if picture.interpretation == "cmyk" else "srgb"
-    return scaled.cast("uchar").copy(interpretation=kind)
-
-
-def _range(picture: Any, page: Page) -> tuple[float, float]:
-    low = float(page.number(tiff_tags.S_MIN_SAMPLE, 0))
-    high = float(page.number(tiff_tags.S_MAX_SAMPLE, page.number(tiff_tags.MAX_SAMPLE, 0)))
-    if high > low:
-        return low, high
-    darkest, lightest = picture.min(), picture.max()
-    if darkest >= 0:
-        if picture.format == "float" and lightest <= _MOST_OVEREXPOSED:
-            return 0.0, 1.0
-        for usual in _USUAL_RANGES[2:] if picture.format == _USHORT else _USUAL_RANGES:
-            if lightest <= usual:
-                return 0.0, usual
-    return darkest, lightest if lightest > darkest else darkest + 1.0
 
 
 def _with_square_pixels(picture: Any, page: Page) -> Any:

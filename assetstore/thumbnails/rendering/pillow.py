@@ -165,7 +165,8 @@ def _in_bytes(picture: Image.Image) -> Image.Image:
     low, high = (float(number) for number in numbers.getextrema())  # type: ignore[arg-type]
     is_short = picture.mode.startswith("I;16")
     if low >= 0:
-        usual = 65535.0 if is_short else next((most for most in _USUAL_RANGES if high <= most), high)
+        ranges = _USUAL_RANGES if not is_short else _USUAL_RANGES[2:] if picture.format == "TIFF" else _USUAL_RANGES[3:]
+        usual = next((most for most in ranges if high <= most), high)
         low, high = 0.0, usual
     factor = 255.0 / ((high - low) or 1.0)
     return numbers.point(lambda value: value * factor - low * factor).convert("L")

@@ -59,6 +59,10 @@ def in_profile(name: str) -> bytes:
 
 RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
 BITS_16 = struct.pack("<H", 4095) * (64 * 24) + bytes(2 * 64 * 24)
+#: A fifth of the light of white as SGI LogL and neutral LogLuv: the planes of a row, each a run of 64 bytes.
+LOG_ROW, NEUTRAL = bytes((190, 15818 >> 8, 190, 15818 & 0xFF)), bytes((190, 86, 190, 194))
+LOG = {"t259": (SHORT, [34676]), "t339": (SHORT, [2])}
+FLOATS = struct.pack("<4f", 10, 0, 0, 1) * (64 * 48)
 REDUCED = page(16, 12, (8,), 1, t254=(LONG, [1]))
 
 #: A TIFF of 64 x 48 pixels, and the colour in its upper half.
@@ -96,6 +100,10 @@ TIFFS = {
         RED,
     ),
     "YCbCr": (tiffs.tiff((page(64, 48, (8,) * 3, 6, t530=(SHORT, [1, 1])), solid(76, 85, 255))), RED),
+    "CMYK in 16 bits, with little ink": (
+        tiffs.tiff((page(64, 48, (16,) * 4, 5), struct.pack("<4H", 1000, 1000, 1000, 0) * (64 * 48))),
+        (251, 251, 251),
+    ),
     "Lab and opacity": (
         tiffs.tiff((page(64, 48, (8,) * 4, 8, t338=(SHORT, [2])), solid(138, 81, 70, 255))),
         (254, 0, 0),
@@ -103,6 +111,14 @@ TIFFS = {
     "floating point up to 255": (
         tiffs.tiff((page(64, 48, (32,), 1, t339=(SHORT, [3])), struct.pack("<f", 128) * 1536 + bytes(4 * 1536))),
         (128, 128, 128),
+    ),
+    "floating point up to 10": (
+        tiffs.tiff((page(64, 48, (32,), 1, t339=(SHORT, [3])), struct.pack("<f", 10) * 1536 + bytes(4 * 1536))),
+        WHITE,
+    ),
+    "floating point up to 10 and opacity up to 1": (
+        tiffs.tiff((page(64, 48, (32,) * 4, 2, t338=(SHORT, [2]), t339=(SHORT, [3] * 4)), FLOATS)),
+        RED,
     ),
     "floating point of a stated range": (
         tiffs.tiff(
@@ -112,6 +128,19 @@ TIFFS = {
             )
         ),
         (127, 127, 127),
+    ),
+    "signed": (
+        tiffs.tiff((page(64, 48, (8,), 1, t339=(SHORT, [2])), bytes((*range(224, 256), *range(32))) * 48)),
+        (126, 126, 126),
+    ),
+    "signed only by its tag": (
+        tiffs.tiff((page(64, 48, (8,), 1, t339=(SHORT, [2])), bytes(range(96, 160)) * 48)),
+        (128, 128, 128),
+    ),
+    "luminance as logarithm": (tiffs.tiff((page(64, 48, (16,), 32844, **LOG), LOG_ROW * 48)), (128, 128, 128)),
+    "luminance as logarithm, and colour": (
+        tiffs.tiff((page(64, 48, (16,) * 3, 32845, **LOG), (LOG_ROW + NEUTRAL) * 48)),
+        (128, 128, 128),
     ),
     "8 bits, multiplied by their opacity": (
         tiffs.tiff((page(64, 48, (8,) * 4, 2, t338=(SHORT, [1])), solid(64, 0, 0, 128))),
@@ -132,6 +161,11 @@ def test_tiff_samples_are_interpreted_by_their_tags(tmp_path: Path, name: str) -
     assert drawn.picture.size == (64, 48)
     assert pictures.alike(drawn.color(0.5, 0.25), color), drawn.color(0.5, 0.25)
     assert drawn.note == ""
+
+
+def test_12_bits_are_scaled_to_their_range(tmp_path: Path) -> None:
+    data = tiffs.tiff((page(64, 48, (12,), 1), bytes.fromhex("800800") * (32 * 48)))
+    assert pictures.alike(draw(tmp_path, data).color(), (128, 128, 128))
 
 
 def test_a_tiff_in_planes_that_every_engine_would_mix_up_is_refused(tmp_path: Path) -> None:
