@@ -5,14 +5,16 @@
 The references are independent programs: Pillow and ImageMagick for images, Poppler's pdftoppm and Ghostscript for PDFs.
 A thumbnail counts as right if it looks like one of them, as wrong if it looks like none. Since references have faults
 too, a contact sheet shows the differences side by side for a person to judge, with the server's thumbnail on the left.
-acceptance/exceptions.tsv lists the files that a person has judged, with the reason. Without --server, only the engines
-run. --engine tries a single engine, which shows its place in the table.
+acceptance/exceptions.tsv lists the files that a person has judged (`acceptance.judgements`). Without --server, only the
+engines run. --engine tries a single engine, which shows its place in the table.
 
-Exit status 0: every file that a reference can render has a thumbnail, and each different one has a reason in the list.
+The last line is the share of right thumbnails (right, judged right) among the files that can be decoded (these, wrong,
+refused).
+
+Exit status 0: each file that looks like no reference, or is refused although a reference renders it, is in the list.
 """
 
 import argparse
-import functools
 import io
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from urllib.parse import urlsplit
 import pillow_heif
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFilter, ImageOps, ImageStat
 
+from acceptance import judgements
 from assetstore import formats
 from assetstore.errors import AssetError
 from assetstore.thumbnails.rendering import engines
@@ -40,10 +43,9 @@ SIZE = 200
 _CLOSE, _SAME_SIDES = 12, 3
 
 #: The verdicts, in the order of the table.
-VERDICTS = ("right", "wrong", "refused", "explained", "no reference", "refused by both")
-
-#: The files that were judged by a person: corpus, end of the path, reason.
-_EXCEPTIONS = Path(__file__).with_name("exceptions.tsv")
+RIGHT = ("right", "judged right")
+DECODABLE = (*RIGHT, "wrong", "refused")
+VERDICTS = (*DECODABLE, "nothing to see", "no reference", "refused by both")
 
 #: Pictures are compared after this blur, in pixels, because programs smooth thin lines and small letters differently.
 _BLUR = 1.5
@@ -75,21 +77,15 @@ class Case:
         ours = self.ours
         if not isinstance(ours, str) and any(alike(ours, one) for one in self.references if not isinstance(one, str)):
             return "right"
-        if explanation(self.path):
-            return "explained"
+        if self.judgement:
+            return "judged right" if self.judgement.verdict == judgements.RIGHT else self.judgement.verdict
         return "refused" if isinstance(ours, str) else "wrong"
 
-
-@functools.cache
-def exceptions() -> dict[str, str]:
-    """End of the path -> reason."""
-    lines = _EXCEPTIONS.read_text("utf-8").splitlines()[1:]
-    return {name: reason for _, name, reason in (line.split("\t") for line in lines)}
-
-
-def explanation(path: Path) -> str | None:
-    """The reason why this file looks different, if a person has judged it."""
-    return next((reason for name, reason in exceptions().items() if str(path).endswith(f"/{name}")), None)
+    @property
+    def judgement(self) -> judgements.Judgement | None:
+        """What a person said about such a result for this file, if anything."""
+        found = judgements.judgement(self.path)
+        return found if found and found.applies(has_thumbnail=not isinstance(self.ours, str)) else None
 
 
 def alike(ours: Image.Image, reference: Image.Image) -> bool:
@@ -271,13 +267,16 @@ def main() -> None:
     disputed = []
     for case in cases(chosen.folder, draw):
         counts[case.format][case.verdict] += 1
-        if case.verdict in ("wrong", "refused"):
+        if case.verdict in ("wrong", "refused") and not case.judgement:
             disputed.append(case)
             print(f"{case.verdict}: {case.path}: {case.ours if isinstance(case.ours, str) else ''}"[:300], flush=True)
     print("| Format |", " | ".join(VERDICTS), "|")
     print("|---" * (len(VERDICTS) + 1) + "|")
     for format in sorted(counts):
         print(f"| {format} |", " | ".join(str(counts[format][verdict]) for verdict in VERDICTS), "|")
+    totals = sum(counts.values(), Counter())
+    right, decodable = (sum(totals[verdict] for verdict in kinds) for kinds in (RIGHT, DECODABLE))
+    print(f"{right} of {decodable} decodable files are right: {100 * right / max(decodable, 1):.2f} %")
     write_sheet(disputed, chosen.sheet)
     sys.exit(bool(disputed))
 
