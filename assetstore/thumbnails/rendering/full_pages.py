@@ -59,10 +59,7 @@ def open_level(
     descriptor: int, page: tiff_tags.Page, options: dict[str, int], fail_on: str, *, access: str = "random"
 ) -> Any:
     """Returns a version of a page of a TIFF that *options* of tiffload select. Raises pyvips.Error, Damaged."""
-    picture = libvips_tiff.full_page(
-        lambda: pyvips.Source.new_from_descriptor(descriptor), page, options, fail_on, access
-    )
-    return libvips_color.in_srgb(picture)
+    return libvips_color.in_srgb(libvips_tiff.full_page(descriptor, page, options, fail_on, access))
 
 
 def open_header(decoder: str, descriptor: int, fail_on: str = libvips.LENIENT, **options: float) -> Any:

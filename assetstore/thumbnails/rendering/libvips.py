@@ -100,7 +100,7 @@ def _thumbnail(job: Job, descriptor: int, fail_on: str, options: dict[str, float
     """The thumbnail, in memory. Raises pyvips.Error."""
     if job.decoder == "tiff":
         pages = tiff_tags.read_pages(descriptor)
-        picture = libvips_tiff.thumbnail(lambda: _source(descriptor), pages, job.size, fail_on)
+        picture = libvips_tiff.thumbnail(descriptor, pages, job.size, fail_on)
     else:
         # libvips' own shortcut for all of this would render truncated files without an error.
         picture = libvips_color.thumbnail(_open(descriptor, fail_on, **options), job.size)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyvips
 
-from assetstore.thumbnails.rendering import libvips_color, libvips_samples, refusals, tiff_tags
+from assetstore.thumbnails.rendering import libvips_color, libvips_samples, refusals, tiff_planes, tiff_tags
 from assetstore.thumbnails.rendering.tiff_tags import Page
 
 #: PhotometricInterpretation -> number of colour bands; libvips converts a palette to red, green and blue.
@@ -26,16 +26,16 @@ _SAMPLE = 500
 _LEAST_STRETCH, _MOST_STRETCH = 1.02, 5.0
 
 
-def thumbnail(new_source: Callable[[], Any], pages: list[Page], size: int, fail_on: str) -> Any:
+def thumbnail(descriptor: int, pages: list[Page], size: int, fail_on: str) -> Any:
     """Returns an image that fits into a square of *size* pixels, in sRGB.
 
     Parameters:
-        new_source: opens the file as a source of libvips; called twice if the sign of samples must be found first.
+        descriptor: the open file.
         pages: its directories; empty if they could not be read.
         size: side of the square.
         fail_on: the option of libvips.
 
-    Raises pyvips.Error, Damaged.
+    Raises pyvips.Error, Damaged, Refused.
     """
     number = _first_full_page(pages)
     page = pages[number] if pages else Page({})
@@ -43,7 +43,7 @@ def thumbnail(new_source: Callable[[], Any], pages: list[Page], size: int, fail_
     options = _smallest_level(pages, number, size)
 
     def load() -> Any:
-        return pyvips.Image.tiffload_source(new_source(), access="sequential", fail_on=fail_on, **options)
+        return _opened(descriptor, page, options, fail_on, "sequential")
 
     def shrunk(picture: Any) -> tuple[Any, Any]:
         small = _shrunk(picture, size)
@@ -52,21 +52,21 @@ def thumbnail(new_source: Callable[[], Any], pages: list[Page], size: int, fail_
     return libvips_color.thumbnail(_interpreted(libvips_samples.loaded(load, page), page, shrunk), size)
 
 
-def full_page(new_source: Callable[[], Any], page: Page, options: dict[str, int], fail_on: str, access: str) -> Any:
+def full_page(descriptor: int, page: Page, options: dict[str, int], fail_on: str, access: str) -> Any:
     """Returns a page at its full size, with 8 bits, not yet in sRGB.
 
     Parameters:
-        new_source: opens the file as a source of libvips; called again to find the range of values or their sign.
+        descriptor: the open file.
         page: its directory.
         options: the options `page` and `subifd` of tiffload.
         fail_on, access: the options of libvips.
 
-    Raises pyvips.Error, Damaged.
+    Raises pyvips.Error, Damaged, Refused.
     """
     _check(page)
 
     def load() -> Any:
-        return pyvips.Image.tiffload_source(new_source(), access=access, fail_on=fail_on, **options)
+        return _opened(descriptor, page, options, fail_on, access)
 
     def with_sample(picture: Any) -> tuple[Any, Any]:
         same = load().copy(format=picture.format)
@@ -96,11 +96,17 @@ def square_size(page: Page) -> tuple[int, int]:
 
 
 def _check(page: Page) -> None:
-    """Raises Damaged or Refused for pages that libvips reads wrongly, without an error."""
+    """Raises Damaged for pages that libvips reads wrongly, without an error."""
     if page.number(tiff_tags.COMPRESSION) == _OLD_JPEG:
         raise refusals.damaged("libvips renders some TIFFs with old-style JPEG as white, without an error")
+
+
+def _opened(descriptor: int, page: Page, options: dict[str, int], fail_on: str, access: str) -> Any:
+    """The page as libvips reads it; called again if its pixels must be read for its range of values or sign first."""
     if page.has_unusual_planes:
-        raise refusals.unsupported_planes("libvips would mix up rows and planes, without an error")
+        return tiff_planes.joined(descriptor, page, fail_on)
+    source = pyvips.Source.new_from_descriptor(descriptor)
+    return pyvips.Image.tiffload_source(source, access=access, fail_on=fail_on, **options)
 
 
 def _interpreted(picture: Any, page: Page, prepared: Callable[[Any], tuple[Any, Any]]) -> Any:
@@ -126,7 +132,10 @@ def _interpreted(picture: Any, page: Page, prepared: Callable[[Any], tuple[Any, 
 
 
 def _is_plain_ycbcr(page: Page) -> bool:
-    return page.has_full_chroma and page.number(tiff_tags.COMPRESSION) != _JPEG
+    is_ycbcr = page.has_full_chroma or (
+        page.has_unusual_planes and page.number(tiff_tags.PHOTOMETRIC) == tiff_tags.YCBCR
+    )
+    return is_ycbcr and page.number(tiff_tags.COMPRESSION) != _JPEG
 
 
 def _first_full_page(pages: list[Page]) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 SAMPLES, MAX_SAMPLE, X_RESOLUTION, Y_RESOLUTION, PLANAR, SUB_IFDS, EXTRA_SAMPLES = 277, 281, 282, 283, 284, 330, 338
+FILL_ORDER, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_LENGTHS, PREDICTOR = 266, 273, 278, 279, 317
 ORIENTATION, TILE_WIDTH = 274, 322
 SAMPLE_FORMAT, S_MIN_SAMPLE, S_MAX_SAMPLE, YCBCR_SUBSAMPLING, DNG_VERSION = 339, 340, 341, 530, 50706
 
@@ -26,6 +27,11 @@ YCBCR, FULL_CHROMA = 6, (1, 1)
 #: The tags in use; others are not read, because they may be long.
 _WANTED = frozenset(
     (
+        FILL_ORDER,
+        STRIP_OFFSETS,
+        ROWS_PER_STRIP,
+        STRIP_LENGTHS,
+        PREDICTOR,
         ORIENTATION,
         TILE_WIDTH,
         SUBFILE_TYPE,
@@ -48,6 +54,9 @@ _RATIONALS = (5, 10)
 
 #: Limits of pages, tags of a page, and values of a tag that are read.
 _MOST_PAGES, _MOST_TAGS, _MOST_VALUES = 64, 4096, 64
+
+#: Strips of a page that are read.
+MOST_STRIPS = 4096
 
 Number = int | float
 
@@ -168,7 +177,8 @@ class _Reader:
         code = _TYPES.get(kind)
         if tag not in _WANTED or code is None:
             return
-        count = min(self._number(entry[4:12] if self._is_big else entry[4:8]), _MOST_VALUES)
+        most = MOST_STRIPS if tag in (STRIP_OFFSETS, STRIP_LENGTHS) else _MOST_VALUES
+        count = min(self._number(entry[4:12] if self._is_big else entry[4:8]), most)
         value = entry[12:] if self._is_big else entry[8:]
         length = struct.calcsize(f"{self._order}{code * count}")
         if length > len(value):

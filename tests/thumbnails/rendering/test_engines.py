@@ -168,22 +168,36 @@ def test_12_bits_are_scaled_to_their_range(tmp_path: Path) -> None:
     assert pictures.alike(draw(tmp_path, data).color(), (128, 128, 128))
 
 
+def in_planes(*strips: bytes, rows: int = 48) -> dict[str, tiffs.Value]:
+    """The tags of a TIFF that starts with these strips, the planes one after the other."""
+    offsets = [8 + sum(map(len, strips[:index])) for index in range(len(strips))]
+    return {"t284": (SHORT, [2]), "t278": (LONG, [rows]), "t273": (LONG, offsets), "t279": (LONG, [*map(len, strips)])}
+
+
 def test_a_tiff_in_planes_that_every_engine_would_mix_up_is_refused(tmp_path: Path) -> None:
-    planes = {"t284": (SHORT, [2]), "t273": (LONG, [8, 8 + 64 * 48]), "t279": (LONG, [64 * 48] * 2)}
-    data = tiffs.tiff((page(64, 48, (8, 8), 1, t338=(SHORT, [2]), **planes), solid(128) + solid(255)))
+    planes = [solid(value) for value in (128, 255, 255)]
+    data = tiffs.tiff((page(64, 48, (8,) * 3, 1, t338=(SHORT, [2, 0]), **in_planes(*planes)), b"".join(planes)))
     with pytest.raises(refusals.Refused, match="its channels are stored separately"):
         draw(tmp_path, data)
 
 
-def test_ycbcr_in_planes_is_rendered_if_each_pixel_has_its_own_chroma(tmp_path: Path) -> None:
-    plane = 64 * 48
-    planes = {"t284": (SHORT, [2]), "t273": (LONG, [8, 8 + plane, 8 + 2 * plane]), "t279": (LONG, [plane] * 3)}
-    samples = b"".join(bytes([value]) * plane for value in (76, 85, 255))
-    data = tiffs.tiff((page(64, 48, (8,) * 3, 6, t530=(SHORT, [1, 1]), **planes), samples))
-    assert pictures.alike(draw(tmp_path, data).color(), RED)
-    data = tiffs.tiff((page(64, 48, (8,) * 3, 6, t530=(SHORT, [2, 2]), **planes), samples))
-    with pytest.raises(refusals.Refused, match="its channels are stored separately"):
-        draw(tmp_path, data)
+def test_grey_with_opacity_in_planes_is_rendered(tmp_path: Path) -> None:
+    strips = [bytes([value]) * (64 * rows) for value in (64, 128) for rows in (32, 16)]
+    planes = in_planes(*strips, rows=32)
+    drawn = draw(tmp_path, tiffs.tiff((page(64, 48, (8, 8), 1, t338=(SHORT, [1]), **planes), b"".join(strips))))
+    assert all(pictures.alike(drawn.color(0.5, y), (191, 191, 191)) for y in (0, 0.5, 1))
+    assert drawn.picture.size == (64, 48)
+
+
+def test_ycbcr_in_planes_is_rendered_with_full_or_reduced_chroma(tmp_path: Path) -> None:
+    for across, down in ((1, 1), (2, 2), (4, 1)):
+        chroma = (64 // across) * (48 // down)
+        strips = [solid(76), bytes([85]) * chroma, bytes([255]) * chroma]
+        tags = page(64, 48, (8,) * 3, 6, t530=(SHORT, [across, down]), t274=(SHORT, [6]), **in_planes(*strips))
+        drawn = draw(tmp_path, tiffs.tiff((tags, b"".join(strips))))
+        assert drawn.picture.size == (48, 64)
+        assert pictures.alike(drawn.color(), RED)
+        assert drawn.note == ""
 
 
 def test_the_smallest_sufficient_level_of_a_pyramid_is_rendered(tmp_path: Path) -> None:
