@@ -72,13 +72,13 @@ class Case:
 
     @property
     def verdict(self) -> str:
-        if isinstance(self.reference, str):
-            return "refused by both" if isinstance(self.ours, str) else "no reference"
         ours = self.ours
         if not isinstance(ours, str) and any(alike(ours, one) for one in self.references if not isinstance(one, str)):
             return "right"
         if self.judgement:
             return "judged right" if self.judgement.verdict == judgements.RIGHT else self.judgement.verdict
+        if isinstance(self.reference, str):
+            return "refused by both" if isinstance(ours, str) else "no reference"
         return "refused" if isinstance(ours, str) else "wrong"
 
     @property
