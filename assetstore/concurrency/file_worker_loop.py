@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
+from assetstore.concurrency import worker_requests
+
 #: If the server is gone, the worker exits this much later than the server would have killed it.
 _GRACE_SECONDS = 5
 
@@ -33,9 +35,9 @@ def run(arguments: Sequence[str], memory_bytes: int, examine: Examine) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    while line := source.readline():
+    for request in worker_requests.read(source):
         signal.alarm(seconds + _GRACE_SECONDS)
-        result = _result(examine, json.loads(line)["size"], source, sink)
+        result = _result(examine, request["size"], source, sink)
         sink.write(json.dumps(result).encode() + b"\n")
         sink.flush()
         signal.alarm(0)

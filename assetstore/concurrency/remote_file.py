@@ -14,8 +14,8 @@ from assetstore.errors import StorageFault
 #: Size of the blocks that are fetched and number of blocks that are cached, because metadata is read in small steps.
 BLOCK_BYTES, _MOST_BLOCKS = 32 << 10, 256
 
-#: What the server sends instead of the number of bytes if it cannot read the file, and what the worker replies.
-READ_FAILED, ACKNOWLEDGED = b"\xff" * 4, b"\n"
+#: What the server sends instead of the number of bytes if it cannot read the file.
+READ_FAILED = b"\xff" * 4
 
 
 class TooMuchToRead(ValueError):
@@ -76,8 +76,6 @@ class RemoteFile(io.BytesIO):
         self._sink.flush()
         number_of_bytes = self._source.read(4)
         if number_of_bytes == READ_FAILED:
-            self._sink.write(ACKNOWLEDGED)
-            self._sink.flush()
             raise StorageFault("The file cannot be read.")
         data = self._source.read(int.from_bytes(number_of_bytes))
         self._fetched += len(data)

@@ -1,9 +1,9 @@
 """A worker process, which handles requests outside the web process.
 
-Requests and results are JSON objects, one per line, on its standard input and output. While it handles a request, it
-may read parts of a file: it writes `{"read": [offset, length]}`, and gets the number of available bytes (4 bytes,
-big-endian) and the bytes. If the file cannot be read, it gets READ_FAILED instead, and writes ACKNOWLEDGED; its result
-is not used.
+Requests and results are JSON objects, one per line, on its standard input (`worker_requests`) and output. While it
+handles a request, it may read parts of a file: it writes `{"read": [offset, length]}`, and gets the number of available
+bytes (4 bytes, big-endian) and the bytes. If the file cannot be read, it gets READ_FAILED instead, and its result is
+not used.
 
 Concurrency: one thread at a time sends a request; others wait. Any thread may close the process at any time.
 """
@@ -11,17 +11,19 @@ Concurrency: one thread at a time sends a request; others wait. Any thread may c
 import contextlib
 import json
 import os
+import secrets
 import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from assetstore.concurrency.remote_file import ACKNOWLEDGED, READ_FAILED
+from assetstore.concurrency import worker_requests
+from assetstore.concurrency.remote_file import READ_FAILED
 from assetstore.errors import AssetError, Unavailable
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -49,6 +51,7 @@ class WorkerProcess:
 
     def __init__(self, module: str, arguments: Sequence[str] = ()) -> None:
         self._command = [module, *arguments]
+        self._mark = secrets.token_hex(16).encode()
         self._process: subprocess.Popen[bytes] | None = None
         self._changing = threading.Lock()
         self._in_use = threading.Lock()
@@ -77,7 +80,7 @@ class WorkerProcess:
         with self._in_use:
             process = self._started()
             try:
-                answer = _ask(process, json.dumps(question).encode() + b"\n", seconds, read_part)
+                answer = _ask(process, worker_requests.line(self._mark, question), seconds, read_part)
             except BaseException:
                 self._kill()
                 raise
@@ -116,6 +119,7 @@ class WorkerProcess:
                     env={"GLIBC_TUNABLES": _TUNABLES, **os.environ},
                     start_new_session=True,
                 )
+                _write(_pipe(self._process.stdin), self._mark + b"\n")
             return self._process
 
     def _kill(self) -> None:
@@ -140,26 +144,26 @@ def _kill_session(process: "subprocess.Popen[bytes]") -> None:
 def _ask(
     process: "subprocess.Popen[bytes]", question: bytes, seconds: float, read_part: ReadPart | None
 ) -> dict[str, Any] | AssetError:
-    """The result, or the error of *read_part* if the process is ready for the next request after it."""
-    if process.stdin is None or process.stdout is None:
-        raise OSError("it has no pipes")
-    source, sink, deadline = process.stdout.fileno(), process.stdin.fileno(), time.monotonic() + seconds
+    """The result, or the error of *read_part*."""
+    sink = _pipe(process.stdin)
     failure: AssetError | None = None
     _write(sink, question)
-    while True:
-        answer: dict[str, Any] = json.loads(_read_line(source, deadline))
+    for line in _lines(_pipe(process.stdout), time.monotonic() + seconds):
+        answer: dict[str, Any] = json.loads(line)
         if read_part is None or "read" not in answer:
             return failure or answer
         try:
             data = b"" if failure else read_part(*answer["read"])
         except AssetError as error:
             failure = error
-        if failure is None:
-            _write(sink, len(data).to_bytes(4) + data)
-            continue
-        _write(sink, READ_FAILED)
-        if _read(source, len(ACKNOWLEDGED), deadline) != ACKNOWLEDGED:
-            raise failure  # what requested the part was killed, and READ_FAILED is still in the pipe
+        _write(sink, READ_FAILED if failure else len(data).to_bytes(4) + data)
+    raise OSError("it closed its output")
+
+
+def _pipe(file: IO[bytes] | None) -> int:
+    if file is None:
+        raise OSError("it has no pipes")
+    return file.fileno()
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -168,23 +172,18 @@ def _write(descriptor: int, data: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _read_line(descriptor: int, deadline: float) -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        line += _read(descriptor, 65536, deadline)
-    return line
-
-
-def _read(descriptor: int, most: int, deadline: float) -> bytes:
-    """The next bytes, at least one. Raises TimeoutError, OSError."""
+def _lines(descriptor: int, deadline: float) -> Iterator[bytes]:
+    """Yields lines until the end of the output. Two may come at once, if a child was killed after its request."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
-        raise TimeoutError
-    data = os.read(descriptor, most)
-    if not data:
-        raise OSError("it closed its output")
-    return data
+    rest = b""
+    while poll.poll(max(0, deadline - time.monotonic()) * 1000):
+        data = os.read(descriptor, 65536)
+        if not data:
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+    raise TimeoutError
 
 
 def _python() -> str:

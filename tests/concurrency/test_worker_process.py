@@ -1,5 +1,6 @@
 """concurrency.worker_process: each request gets its own response, and nothing of a failed process remains."""
 
+import json
 import os
 import signal
 import time
@@ -92,11 +93,15 @@ def test_a_process_survives_parts_that_cannot_be_read_and_the_error_is_passed_on
     assert worker._process is process
 
 
-def test_a_process_that_missed_that_a_part_cannot_be_read_ends(worker: WorkerProcess) -> None:
-    with pytest.raises(StorageFault, match="broken"):
-        worker.ask({"number": 1, "requests": True}, 30, unreadable)
-    assert not worker.is_running
+def test_bytes_for_a_child_that_was_killed_are_not_taken_for_a_request(worker: WorkerProcess) -> None:
+    line = json.dumps({"number": 99}).encode() + b"\n"
+    assert worker.ask({"number": 1, "requests": True}, 30, lambda _offset, _length: 2 * line + b"rest")["number"] == 1
+    process = worker._process
     assert worker.ask({"number": 2}, 30)["number"] == 2
+    with pytest.raises(StorageFault, match="broken"):
+        worker.ask({"number": 3, "requests": True}, 30, unreadable)
+    assert worker.ask({"number": 4}, 30)["number"] == 4
+    assert worker._process is process
 
 
 def test_a_process_has_no_file_of_the_server_open(worker: WorkerProcess, tmp_path: Path) -> None:

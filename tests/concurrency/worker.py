@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Sequence
 
+from assetstore.concurrency import worker_requests
 from assetstore.concurrency.remote_file import RemoteFile
 from assetstore.errors import StorageFault
 
 
 def main(arguments: Sequence[str]) -> None:
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    while line := source.readline():
-        asked = json.loads(line)
+    for asked in worker_requests.read(source):
         if "child" in asked:
             subprocess.Popen(["sleep", asked["child"]])
         if "dies" in asked:

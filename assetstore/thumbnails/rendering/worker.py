@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from assetstore.concurrency import worker_requests
 from assetstore.errors import AssetError
 from assetstore.thumbnails.rendering import engines, isolation, zooming
 from assetstore.thumbnails.rendering.job import JOBS, AnyJob, Job, Limits, seconds
@@ -30,8 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     limits = Limits(int(arguments[0]), int(arguments[1]))
     signal.signal(signal.SIGALRM, lambda _number, _frame: os.killpg(0, signal.SIGKILL))
-    for line in sys.stdin:
-        question = json.loads(line)
+    for question in worker_requests.read(sys.stdin.buffer):
         job = JOBS[question.pop("kind")](**question)
         signal.alarm(seconds(job, limits) + _GRACE_SECONDS)
         print(json.dumps(_answer(job, limits)), flush=True)
