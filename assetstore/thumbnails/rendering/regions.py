@@ -184,11 +184,7 @@ def _resized(picture: Any, across: int, down: int) -> Any:
     has_alpha = picture.hasalpha()
     picture = picture.premultiply() if has_alpha else picture
     picture = picture.resize(across / picture.width, vscale=down / picture.height)
-    if has_alpha:
-        picture = picture.unpremultiply()
-    if (picture.width, picture.height) != (across, down):
-        picture = picture.embed(0, 0, across, down, extend="copy")
-    return picture.cast("uchar")
+    return (picture.unpremultiply() if has_alpha else picture).cast("uchar")
 
 
 def _finished(picture: Any, job: RegionJob) -> Any:
