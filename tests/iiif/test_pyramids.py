@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from assetstore.iiif.images import Stage
-from tests import pictures, zoomable
+from tests import pictures, vips, zoomable
 from tests.support import RunningServer
 
 Start = Callable[..., RunningServer]
@@ -80,6 +81,32 @@ def test_the_state_tells_how_far_it_is(server: RunningServer) -> None:
         assert server.get("/iiif/state/a.tif").text == '{"state": "being made", "progress": 0.42}'
         progress.unlink()
     assert asked.result() == 200
+
+
+def test_small_pictures_and_tiffs_with_levels_need_no_pyramid(server: RunningServer) -> None:
+    def blank(kind: str, width: int, height: int) -> bytes:
+        return pictures.encoded(Image.new("RGB", (width, height), "white"), kind)
+
+    for name, data, expected in (
+        ("a.jpg", blank("JPEG", 1300, 1000), Stage.NOT_NEEDED),
+        ("b.jpg", blank("JPEG", 2100, 2000), Stage.MISSING),
+        ("a.png", blank("PNG", 1000, 1000), Stage.NOT_NEEDED),
+        ("b.png", blank("PNG", 1001, 1000), Stage.MISSING),
+        ("a.tif", vips.saved(zoomable.scene(), compression="jpeg", tile=True, pyramid=True), Stage.NOT_NEEDED),
+        ("b.tif", SCAN, Stage.MISSING),
+    ):
+        server.upload(name, data)
+        assert stage(server, name) is expected, name
+
+
+def test_a_small_tiff_that_libvips_cannot_read_is_shown_by_another_library(server: RunningServer) -> None:
+    scene = zoomable.scene(300, 200)
+    for orientation, turned in ((1, scene), (6, scene.transpose(Image.Transpose.ROTATE_270))):
+        data = pictures.encoded(scene, "TIFF", compression="zstd", exif=pictures.exif(orientation))
+        server.upload("a.tif", data)
+        answer = server.get("/iiif/3/a.tif/full/max/0/default.png")
+        assert answer.status == 200, answer.text
+        assert zoomable.psnr(pictures.opened(answer.body), turned) > 35
 
 
 def test_requests_that_wait_for_a_pyramid_leave_threads_to_others(start: Start) -> None:

@@ -80,7 +80,9 @@ def _of_tiff(job: PagesJob) -> list[Page]:
     for number in libvips_tiff.full_pages(pages):
         width, height = libvips_tiff.square_size(pages[number])
         turned = orientation.known(pages[number].number(tiff_tags.ORIENTATION, 1))
-        is_quick = width * height <= _DIRECT_PIXELS or full_pages.is_quick_tiff(pages, number)
+        # A pyramid can be made by other engines if libvips does not support the compression.
+        is_small = width * height <= _DIRECT_PIXELS and not pages[number].has_rare_compression
+        is_quick = is_small or full_pages.is_quick_tiff(pages, number)
         size = (height, width) if orientation.swaps_sides(turned) else (width, height)
         found.append(Page(*size, turned, number, not is_quick))
     return found

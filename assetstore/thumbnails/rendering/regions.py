@@ -44,18 +44,33 @@ class _Level(NamedTuple):
 
 
 def render(job: RegionJob, limits: Limits) -> str:
-    """Renders the part that *job* describes; returns an empty note.
+    """Renders the part that *job* describes; returns a note for the log, empty if there were no problems.
 
     Raises Damaged, Refused, OutOfSpace.
     """
     decoder = "tiff" if job.decoder == PYRAMID else job.decoder
     libvips.set_up(decoder, limits, Path(job.target).parent)
     with open(job.source, "rb") as file:
+        descriptor = file.fileno()
         try:
-            picture = _part(job, _levels(job, file.fileno(), limits))
-            output.write(job.target, _encoded(_finished(picture, job), job.encoder))
+            return _render(job, lambda fail_on: _levels(job, descriptor, limits, fail_on))
         except pyvips.Error as error:
-            raise libvips.explained(decoder, file.fileno(), f"libvips: {error}") from None
+            raise libvips.explained(decoder, descriptor, f"libvips: {error}") from None
+
+
+def _render(job: RegionJob, levels: Callable[[str], list[_Level]]) -> str:
+    """Renders the part as far as it can be read, unless nothing of the whole page can be read. Raises pyvips.Error."""
+
+    def save(fail_on: str) -> None:
+        output.write(job.target, _encoded(_finished(_part(job, levels(fail_on)), job), job.encoder))
+
+    try:
+        save(libvips.STRICT)
+    except pyvips.Error as error:
+        if libvips.is_blank(levels(libvips.LENIENT)[-1].load().copy_memory()):
+            raise
+        save(libvips.LENIENT)
+        return f"rendered as far as it can be read: libvips: {error}"
     return ""
 
 
@@ -76,16 +91,16 @@ def render_requested(job: RegionJob, limits: Limits, source: BinaryIO, sink: Bin
     return ""
 
 
-def _levels(job: RegionJob, descriptor: int, limits: Limits) -> list[_Level]:
-    """The versions of the stored page, largest first."""
+def _levels(job: RegionJob, descriptor: int, limits: Limits, fail_on: str) -> list[_Level]:
+    """The versions of the stored page, largest first; *fail_on* is the option of libvips for originals."""
     width, height = _stored_size(job)
     if job.decoder == PYRAMID:
         return _levels_of_pyramid(lambda: pyvips.Source.new_from_descriptor(descriptor), width)
     if job.decoder == "tiff":
-        return _levels_of_tiff(descriptor, job.page, width)
+        return _levels_of_tiff(descriptor, job.page, width, fail_on)
 
     def load(shrink: int = 1) -> Any:
-        return full_pages.open_page(job.decoder, descriptor, job.page, limits, libvips.LENIENT, shrink=shrink)
+        return full_pages.open_page(job.decoder, descriptor, job.page, limits, fail_on, shrink=shrink)
 
     levels = [_Level(1.0, width, height, load)]
     if job.decoder == "jpeg" and not jpeg_header(descriptor).is_lossless:
@@ -117,16 +132,14 @@ def _load_level(new_source: Callable[[], Any], index: int) -> Any:
     return pyvips.Image.tiffload_source(new_source(), page=index, access="random")
 
 
-def _levels_of_tiff(descriptor: int, number: int, width: int) -> list[_Level]:
+def _levels_of_tiff(descriptor: int, number: int, width: int, fail_on: str) -> list[_Level]:
     """The levels that a tiled TIFF has itself; only the page, which is small, if it has none."""
     pages = tiff_tags.read_pages(descriptor)
     if not full_pages.is_quick_tiff(pages, number):
         size = libvips_tiff.square_size(pages[number])
         options = {"page": number}
         load = full_pages.open_level
-        return [
-            _Level(1.0, *size, lambda: load(descriptor, pages[number], options, libvips.LENIENT, access="sequential"))
-        ]
+        return [_Level(1.0, *size, lambda: load(descriptor, pages[number], options, fail_on, access="sequential"))]
     levels = []
     for options, page in libvips_tiff.levels(pages, number):
         own = int(page.number(tiff_tags.WIDTH))
@@ -135,7 +148,7 @@ def _levels_of_tiff(descriptor: int, number: int, width: int) -> list[_Level]:
         factor = float(nearest) if abs(width / nearest - own) < 1 else width / own
 
         def load_level(options: dict[str, int] = options, page: tiff_tags.Page = page) -> Any:
-            return full_pages.open_level(descriptor, page, options, libvips.LENIENT)
+            return full_pages.open_level(descriptor, page, options, fail_on)
 
         levels.append(_Level(factor, own, int(page.number(tiff_tags.HEIGHT)), load_level))
     return levels

@@ -93,6 +93,11 @@ class Page:
         return self.number(COMPRESSION, 1) == 1
 
     @property
+    def has_rare_compression(self) -> bool:
+        """Whether few libraries support the compression."""
+        return int(self.number(COMPRESSION)) in _RARE
+
+    @property
     def has_unusual_planes(self) -> bool:
         """Whether each sample has its own plane, in a colour space that libraries read wrongly then."""
         is_separate = self.number(PLANAR) == _SEPARATE and self.number(SAMPLES, 1) > 1
