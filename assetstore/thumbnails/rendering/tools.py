@@ -117,7 +117,6 @@ def run(tool: Tool, arguments: Sequence[str], descriptor: int, folder: Path, meg
                 _err=output,
                 _pass_fds={descriptor},
                 _preexec_fn=lambda: _limit_tool(megabytes),
-                _return_cmd=True,
             )
         except sh.ErrorReturnCode as error:  # also when a signal ended it
             raise _explain(tool, error.exit_code, _text(complaints), folder) from None
