@@ -65,6 +65,11 @@ _TESTS_BESIDES = {
     "serving": ("test_live.py",),
     "thumbnails": ("test_zoo.py", "commands/test_thumbnails.py"),
     "thumbnails/prune.py": ("commands/test_thumbnails.py",),
+    "thumbnails/rendering/full_pages.py": ("routes/test_iiif.py", "iiif/test_pyramids.py"),
+    "thumbnails/rendering/pages.py": ("routes/test_iiif.py", "iiif/test_pyramids.py"),
+    "thumbnails/rendering/pyramids.py": ("routes/test_iiif.py", "iiif/test_pyramids.py"),
+    "thumbnails/rendering/regions.py": ("routes/test_iiif.py",),
+    "thumbnails/rendering/zooming.py": ("routes/test_iiif.py", "iiif/test_pyramids.py"),
     "thumbnails/warm.py": ("commands/test_thumbnails.py",),
 }
 
