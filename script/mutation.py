@@ -60,6 +60,7 @@ _TESTS_BESIDES = {
     "http": ("test_server.py",),
     "monitoring": ("routes/test_status.py",),
     "monitoring/readiness.py": ("serving/test_tls.py",),
+    "originals/trash_selection.py": ("routes/test_status.py",),
     "programs.py": ("test_package.py",),
     "routes": ("test_server.py", "test_status_page.py"),
     "serving": ("test_live.py",),
@@ -70,6 +71,7 @@ _TESTS_BESIDES = {
     "thumbnails/rendering/pyramids.py": ("routes/test_iiif.py", "iiif/test_pyramids.py"),
     "thumbnails/rendering/regions.py": ("routes/test_iiif.py",),
     "thumbnails/rendering/zooming.py": ("routes/test_iiif.py", "iiif/test_pyramids.py"),
+    "thumbnails/trashed.py": ("routes/test_status.py",),
     "thumbnails/warm.py": ("commands/test_thumbnails.py",),
 }
 

@@ -35,6 +35,13 @@ def test_a_sweep_between_creating_and_locking_a_file_does_not_cost_it(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_unfinished_file_never_takes_the_name_of_another(tmp_path: Path) -> None:
+    (tmp_path / "upload-a").write_bytes(b"of another upload")
+    with no_descriptor_left(), pytest.raises(FileExistsError):
+        create_locked(tmp_path / "upload-a")
+    assert (tmp_path / "upload-a").read_bytes() == b"of another upload"
+
+
 def test_two_processes_may_sweep_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("upload-a", "upload-b"):
         (tmp_path / name).touch()

@@ -38,6 +38,15 @@ def test_a_client_with_the_current_version_gets_304(tags: str | None, date: str 
     assert file_response.is_unchanged(VERSION, tags, date) is unchanged
 
 
+@pytest.mark.parametrize("download_name", [None, "a.jpg"])
+def test_the_response_to_a_client_with_the_current_version_has_no_bytes(download_name: str | None) -> None:
+    wish = file_response.Request(if_none_match='"abc"', range="bytes=10-19", download_name=download_name)
+    response = file_response.respond(VERSION, "image/jpeg", wish)
+    assert (response.status, response.first, response.length) == (304, 0, 0)
+    assert ("Content-Disposition" in response.headers) is (download_name is not None)
+    assert "Content-Length" not in response.headers
+
+
 @pytest.mark.parametrize(
     ("header", "part"),
     [

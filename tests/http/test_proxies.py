@@ -147,6 +147,29 @@ def test_an_invalid_receiving_time_is_ignored(said: str | None) -> None:
     assert received_at(PROXY, said, "10.0.0.0/8") == SEEN_AT
 
 
+# The scheme.
+
+
+@pytest.mark.parametrize(
+    ("said", "scheme"),
+    [
+        ("https", "https"),
+        (" HTTPS ", "https"),
+        ("http", "http"),
+        ("https, http", "https"),
+        ("http,https", "http"),
+        ("ftp", "gopher"),
+        ("", "gopher"),
+        (None, "gopher"),
+    ],
+)
+def test_the_scheme_is_that_by_which_the_client_reached_the_first_proxy(said: str | None, scheme: str) -> None:
+    sent = {} if said is None else {"HTTP_X_FORWARDED_PROTO": said}
+    environ = {**sent, "wsgi.url_scheme": "gopher"}
+    assert proxies("10.0.0.0/8").scheme({**environ, "REMOTE_ADDR": PROXY}) == scheme
+    assert proxies("10.0.0.0/8").scheme({**environ, "REMOTE_ADDR": STRANGER}) == "gopher"
+
+
 # Whatever comes.
 
 LIKELY = st.sampled_from([PROXY, SECOND_PROXY, STRANGER, "::1", "::ffff:10.0.0.1", "unknown", "", ","])

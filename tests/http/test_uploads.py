@@ -108,7 +108,24 @@ def test_a_text_part_may_declare_its_charset() -> None:
 
 def test_local_file_names_may_be_in_any_charset() -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="Jos\xe9.jpg"; filename="Jos\xe9.jpg"\r\n\r\nx\r\n--b--\r\n'
-    assert received(body, "multipart/form-data; boundary=b").incoming is not None
+    upload = received(body, "multipart/form-data; boundary=b")
+    assert upload.incoming is not None
+    assert upload.original_name == "José.jpg"
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("Fötö 7.JPG", "Fötö 7.JPG"),
+        ("C:\\Users\\José\\a.jpg", "a.jpg"),
+        ("/home/a/b.jpg", "b.jpg"),
+        (" a\x1b\u202e.jpg ", "a.jpg"),
+        ("folder/", None),
+        ("", None),
+    ],
+)
+def test_the_name_at_the_client_is_kept_without_its_folder_and_control_characters(sent: str, name: str | None) -> None:
+    assert received(*multipart_body([("file", (sent, b"x"))])).original_name == name
 
 
 #: A good body, if its boundary had a good length.

@@ -156,6 +156,27 @@ def test_each_version_in_the_trash_has_its_own_checksum(originals: Originals) ->
     assert [originals.sha256_of(entry) for entry in originals.trash()] == [sha256(content) for content in contents[:-1]]
 
 
+def test_the_checksum_of_an_original_is_known_unless_it_was_changed_by_hand(
+    originals: Originals, tmp_path: Path
+) -> None:
+    def known(name: str) -> str | None:
+        return originals.sha256_of_version("", name, originals.storage.version("", name))
+
+    for name in ("a", "longer", "later", "copied"):
+        put(originals, name, b"bytes")
+        assert known(name) == sha256(b"bytes")
+    folder = tmp_path / "originals"
+    put(originals, "a", b"other")
+    assert known("a") == sha256(b"other")
+    (folder / "longer").write_bytes(b"other bytes")
+    os.utime(folder / "longer", (0, 0))
+    os.utime(folder / "later", (4_000_000_000, 4_000_000_000))
+    originals.delete("", "copied", ORIGIN)
+    (folder / "copied").write_bytes(b"bytes")
+    (folder / "unknown").write_bytes(b"bytes")
+    assert [known(name) for name in ("longer", "later", "copied", "unknown")] == [None] * 4
+
+
 def test_without_a_trash_deleted_and_replaced_files_are_removed(tmp_path: Path) -> None:
     originals = opened(tmp_path, keeps_trash=False)
     put(originals, "a", b"1")

@@ -117,7 +117,9 @@ def test_a_part_is_mirrored_and_then_turned_clockwise(
 
 
 def test_qualities_and_formats(server: RunningServer) -> None:
-    assert picture(part(server, "scene.jpg", "full/100,/0/gray.png")).mode == "L"
+    gray = picture(part(server, "scene.jpg", "full/100,/0/gray.png"))
+    assert gray.mode == "L"
+    assert len(gray.getcolors() or ()) > 2
     bitonal = picture(part(server, "scene.jpg", "full/100,/0/bitonal.png"))
     assert {color for _, color in bitonal.convert("L").getcolors() or ()} == {0, 255}
     for format, name in (("jpg", "JPEG"), ("png", "PNG"), ("webp", "WEBP")):

@@ -169,6 +169,43 @@ def test_the_queue_is_bounded(server: RunningServer, monkeypatch: pytest.MonkeyP
     previews.close()
 
 
+def test_a_full_queue_is_logged_once_until_it_is_empty(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_MOST_QUEUED", 2)
+    previews = module.Previews(server.context.thumbnails, {200})
+    monkeypatch.setattr(previews, "_run", lambda: None)
+    for times in (1, 2):
+        for number in range(4):
+            previews.add("", f"{number}.png", 1)
+        previews._take()
+        for number in range(4):
+            previews.add("", f"{number}.png", 1)
+        assert caplog.text.count("2 originals are waiting for previews") == times
+        for _ in range(2):
+            previews._take()
+    previews.close()
+
+
+def test_an_original_is_tried_five_times_if_all_workers_are_busy(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def refuse(_collection_dir: str, name: str, _size: int, **_options: object) -> None:
+        tried.append(name)
+        raise Unavailable("All workers are busy.", retry_after=1)
+
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(server.context.thumbnails, "open", refuse)
+    previews = module.Previews(server.context.thumbnails, {200})
+    for name in ("a.png", "b.png"):
+        previews.add("", name, 1)
+    eventually(lambda: sorted(tried), ["a.png"] * 5 + ["b.png"] * 5)
+    previews.close()
+    assert len(tried) == 10
+
+
 def test_a_server_ends_while_previews_are_waiting(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     server = start(PREVIEW_SIZES=[200, 300, 400])
     for number in range(20):

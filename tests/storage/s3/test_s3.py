@@ -32,6 +32,7 @@ pytest.importorskip("obstore", reason="obstore is not to be had for this system"
 from assetstore.app.object_storage import open_storage
 from assetstore.storage.s3 import calls, client, library, multipart_uploads, parts, sizes
 from assetstore.storage.s3.errors import unreachable
+from assetstore.storage.s3.objects import ObjectFile
 from assetstore.storage.s3.thumbnails import S3Thumbnails
 
 BUCKET = BUCKETS[0]
@@ -276,6 +277,13 @@ def test_a_small_original_is_one_request_and_a_304_transfers_none_of_its_bytes(
         ):
             way.methods.clear()
             assert ([answer.status for answer in ask()], way.methods) == (statuses, methods)
+    with server.context.originals.storage.open_original("", "large.wav") as stored:
+        way.methods.clear()
+        file = stored.section(0, stored.version.size)
+        assert b"".join(iter(lambda: file.read(1000), b"")) == bytes(2 * MEGABYTE)
+        assert way.methods == ["GET"], "also if it is read in small pieces"
+        assert isinstance(file, ObjectFile)
+        assert not file._windows, "the first bytes are no longer in memory"
 
 
 def test_a_small_new_original_is_stored_by_one_request(
@@ -329,6 +337,8 @@ def test_an_upload_whose_answer_was_lost_has_succeeded_if_it_is_there(
             stored = store(bucket, key, *arguments) if arrives or key.rpartition("/")[2] != "a.txt" else True
             if stored is False:
                 return False  # the answer that there is one already
+            if name == "put":
+                retry_budget.RetryBudget().lose(retry_budget.ALLOWANCE_SECONDS)
             raise unreachable("the answer was lost")
 
         monkeypatch.setattr(client.Bucket, name, store_and_lose)

@@ -87,6 +87,7 @@ TIFFS = {
     "white is least, 16 bits": (tiffs.tiff((page(64, 48, (16,), 0), bytes(2 * 64 * 24) + b"\xff" * 3072)), WHITE),
     "12 bits in 16": (tiffs.tiff((page(64, 48, (16,), 1), BITS_16)), WHITE),
     "12 bits in 16, said by a tag": (tiffs.tiff((page(64, 48, (16,), 1, t281=(SHORT, [4095])), BITS_16)), WHITE),
+    "16 bits, all of them dark": (tiffs.tiff((page(64, 48, (16,), 1), solid(200, 0))), (12, 12, 12)),
     "floating point up to 1": (
         tiffs.tiff((page(64, 48, (32,), 1, t339=(SHORT, [3])), struct.pack("<f", 1) * 1536 + bytes(4 * 1536))),
         WHITE,
@@ -172,6 +173,13 @@ def in_planes(*strips: bytes, rows: int = 48) -> dict[str, tiffs.Value]:
     """The tags of a TIFF that starts with these strips, the planes one after the other."""
     offsets = [8 + sum(map(len, strips[:index])) for index in range(len(strips))]
     return {"t284": (SHORT, [2]), "t278": (LONG, [rows]), "t273": (LONG, offsets), "t279": (LONG, [*map(len, strips)])}
+
+
+@pytest.mark.parametrize(("ink", "color"), [(0, WHITE), (255, BLACK)])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_no_ink_is_white_and_all_ink_is_black(tmp_path: Path, bits: int, ink: int, color: tuple[int, ...]) -> None:
+    data = tiffs.tiff((page(64, 48, (bits,) * 4, 5), bytes([ink]) * (64 * 48 * bits // 2)))
+    assert draw(tmp_path, data).color() == color
 
 
 def test_a_tiff_in_planes_that_every_engine_would_mix_up_is_refused(tmp_path: Path) -> None:
@@ -492,7 +500,8 @@ def test_text_chunks_of_a_png_take_no_memory_and_little_time(tmp_path: Path) -> 
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 600 << 10)
 
 
-def test_thin_lines_of_a_pdf_stay_light_in_a_small_thumbnail(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "least"), [(100, 220), (800, 233)])
+def test_thin_lines_of_a_pdf_stay_light(tmp_path: Path, size: int, least: int) -> None:
     lines = b"".join(b"%d 0 m %d 800 l %d 800 m\n" % (x, x, x) for x in range(0, 800, 8))
-    drawn = draw(tmp_path, pdf(media=b"0 0 800 800", content=b"0.4 w\n" + lines + b"S"))
-    assert ImageStat.Stat(drawn.picture.convert("L")).mean[0] > 220
+    drawn = draw(tmp_path, pdf(media=b"0 0 800 800", content=b"0.4 w\n" + lines + b"S"), size)
+    assert ImageStat.Stat(drawn.picture.convert("L")).mean[0] > least

@@ -27,6 +27,8 @@ def test_size_and_profile_are_found(tmp_path: Path) -> None:
     for profile in (None, PROFILE):
         found = header(tmp_path, pictures.encoded(scene, "JPEG", icc_profile=profile))
         assert (found.width, found.height, found.has_profile) == (640, 480, profile is not None)
+        assert found.is_plain is (profile is None)
+    assert JpegHeader().is_plain is False, "it may have a profile"
 
 
 @pytest.mark.parametrize(

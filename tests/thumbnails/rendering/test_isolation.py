@@ -39,7 +39,8 @@ def test_a_crash_of_a_library_marks_the_file_as_damaged(tmp_path: Path, number: 
 def test_the_memory_of_an_engine_is_limited(tmp_path: Path) -> None:
     with pytest.raises(refusals.Refused, match="too large"):
         isolation.run(lambda: str(len(bytearray(300 << 20))), LIMITS, 5, tmp_path)
-    assert isolation.run(lambda: str(len(bytearray(30 << 20))), LIMITS, 5, tmp_path) == str(30 << 20)
+    # 64 MB more than the limit are for small allocations; what the process had before does not count.
+    assert isolation.run(lambda: str(len(bytearray(110 << 20))), LIMITS, 5, tmp_path) == str(110 << 20)
 
 
 def test_an_engine_is_stopped_at_its_time_limit(tmp_path: Path) -> None:

@@ -7,7 +7,16 @@ import pyvips
 
 from assetstore.thumbnails.rendering import libvips, libvips_tiff
 from assetstore.thumbnails.rendering.job import Job
-from assetstore.thumbnails.rendering.tiff_tags import EXTRA_SAMPLES, PHOTOMETRIC, SAMPLES, Page
+from assetstore.thumbnails.rendering.tiff_tags import (
+    EXTRA_SAMPLES,
+    HEIGHT,
+    PHOTOMETRIC,
+    SAMPLES,
+    WIDTH,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    Page,
+)
 from tests import pictures
 
 JPEG = pictures.jpeg()
@@ -57,6 +66,7 @@ def test_a_lossless_jpeg_is_not_reduced(tmp_path: Path) -> None:
         (1, 2, 2, 0, 1),
         (1, 2, 2, 1, 2),
         (1, 3, 3, 2, 2),
+        (0, 2, 2, 0, 1),
         (2, 3, 3, None, 3),
         (2, 3, 3, 2, 3),  # the tag says that there is opacity, but there is not
         (2, 5, 5, 0, 3),
@@ -74,3 +84,21 @@ def test_bands_after_the_colors_are_left_out_except_for_opacity(
     tags = {PHOTOMETRIC: (photometric,), SAMPLES: (samples,)} | ({} if extra is None else {EXTRA_SAMPLES: (extra,)})
     picture = pyvips.Image.black(2, 2, bands=bands)
     assert libvips_tiff._without_other_bands(picture, Page(tags)).bands == left
+
+
+@pytest.mark.parametrize(
+    ("resolution", "size"),
+    [
+        ((100, 100), (600, 400)),
+        ((300, 100), (200, 400)),
+        ((100, 300), (600, 133)),
+        ((100, 101), (600, 400)),  # nearly square
+        ((100, 600), (600, 400)),  # an error
+        ((0, 100), (600, 400)),
+        ((100, 0), (600, 400)),
+    ],
+)
+def test_pixels_become_square_by_reducing_one_side(resolution: tuple[int, int], size: tuple[int, int]) -> None:
+    resolutions = {X_RESOLUTION: resolution[:1], Y_RESOLUTION: resolution[1:]}
+    assert libvips_tiff.square_size(Page({WIDTH: (600,), HEIGHT: (400,), **resolutions})) == size
+    assert libvips_tiff.square_size(Page({WIDTH: (1,), HEIGHT: (1,), **resolutions})) == (1, 1), "at least a pixel"

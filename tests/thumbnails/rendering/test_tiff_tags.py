@@ -97,6 +97,18 @@ def test_pages_are_read_up_to_a_limit_and_each_of_them_once(pages: Callable[[byt
         assert len(pages(tiffs.directory(width, is_big=is_big, following=first))) == 1
 
 
+@pytest.mark.parametrize("is_big", [False, True], ids=["TIFF", "BigTIFF"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_pages_follow_each_other(pages: Callable[[bytes], list[Page]], order: str, is_big: bool) -> None:
+    def page(tag: int, following: int = 0) -> bytes:
+        entry = (tag, SHORT, 1, struct.pack(f"{order}H", 640))
+        return tiffs.directory(entry, order=order, is_big=is_big, following=following)
+
+    first = page(WIDTH, following=len(page(WIDTH)))
+    second = page(HEIGHT)[16 if is_big else 8 :]
+    assert pages(first + second) == [Page({WIDTH: (640,)}), Page({HEIGHT: (640,)})]
+
+
 def test_a_page_that_is_cut_off_has_the_tags_that_are_there(pages: Callable[[bytes], list[Page]]) -> None:
     data = tiffs.directory(*[(tag, SHORT, 1, struct.pack("<H", 640)) for tag in (WIDTH, HEIGHT)])
     assert pages(data[:-4]) == [Page({WIDTH: (640,), HEIGHT: (640,)})]
