@@ -285,7 +285,7 @@ def with_query(path: str, query: Mapping[str, object], safe: str = "") -> str:
 def multipart_body(parts: list[tuple[str, str | tuple[str, bytes]]]) -> tuple[bytes, str]:
     """Builds a form from texts and files (local name, content). Returns its body and Content-Type."""
     boundary = b"----boundary7d81a9"
-    body = b""
+    body = bytearray()  # not bytes, because some forms have thousands of parts
     for name, value in parts:
         body += b"--" + boundary + b"\r\n"
         if isinstance(value, str):
@@ -293,9 +293,11 @@ def multipart_body(parts: list[tuple[str, str | tuple[str, bytes]]]) -> tuple[by
             body += value.encode("utf-8", "surrogateescape")
         else:
             disposition = f'Content-Disposition: form-data; name="{name}"; filename="{value[0]}"\r\n'
-            body += disposition.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + value[1]
+            body += disposition.encode() + b"Content-Type: application/octet-stream\r\n\r\n"
+            body += value[1]
         body += b"\r\n"
-    return body + b"--" + boundary + b"--\r\n", f"multipart/form-data; boundary={boundary.decode()}"
+    body += b"--" + boundary + b"--\r\n"
+    return bytes(body), f"multipart/form-data; boundary={boundary.decode()}"
 
 
 def use_up_sizes(base: Path, left: int) -> None:
