@@ -21,6 +21,12 @@ def test_the_first_start_creates_a_private_key_and_later_ones_use_it(tmp_path: P
     assert stat.S_IMODE(server_key.key_path(tmp_path).stat().st_mode) == 0o600
 
 
+def test_no_key_is_stored_without_an_attachment_folder(tmp_path: Path) -> None:
+    with pytest.raises(StorageFault, match="cannot store its key"):
+        server_key.own_key(tmp_path / "disk/attachments")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_concurrent_starts_create_one_key_that_all_use(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as starters:
         made = list(starters.map(lambda _: server_key.own_key(tmp_path), range(8)))
