@@ -175,11 +175,16 @@ def in_planes(*strips: bytes, rows: int = 48) -> dict[str, tiffs.Value]:
     return {"t284": (SHORT, [2]), "t278": (LONG, [rows]), "t273": (LONG, offsets), "t279": (LONG, [*map(len, strips)])}
 
 
-@pytest.mark.parametrize(("ink", "color"), [(0, WHITE), (255, BLACK)])
+@pytest.mark.parametrize(
+    ("inks", "color"),
+    [((0, 0, 0, 0), WHITE), ((0, 0, 0, 255), BLACK), ((255, 255, 255, 0), BLACK), ((255, 255, 255, 255), BLACK)],
+)
 @pytest.mark.parametrize("bits", [8, 16])
-def test_no_ink_is_white_and_all_ink_is_black(tmp_path: Path, bits: int, ink: int, color: tuple[int, ...]) -> None:
-    data = tiffs.tiff((page(64, 48, (bits,) * 4, 5), bytes([ink]) * (64 * 48 * bits // 2)))
-    assert draw(tmp_path, data).color() == color
+def test_no_ink_is_white_and_full_inks_are_black(
+    tmp_path: Path, bits: int, inks: tuple[int, ...], color: tuple[int, ...]
+) -> None:
+    pixel = b"".join(bytes([ink]) * (bits // 8) for ink in inks)
+    assert draw(tmp_path, tiffs.tiff((page(64, 48, (bits,) * 4, 5), pixel * (64 * 48)))).color() == color
 
 
 def test_a_tiff_in_planes_that_every_engine_would_mix_up_is_refused(tmp_path: Path) -> None:
