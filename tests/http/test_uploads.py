@@ -124,7 +124,7 @@ def test_local_file_names_may_be_in_any_charset() -> None:
         ("", None),
     ],
 )
-def test_the_name_at_the_client_is_kept_without_its_folder_and_control_characters(sent: str, name: str | None) -> None:
+def test_the_name_at_the_client_is_taken_without_its_folder_and_control_characters(sent: str, name: str | None) -> None:
     assert received(*multipart_body([("file", (sent, b"x"))])).original_name == name
 
 
