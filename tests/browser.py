@@ -32,8 +32,9 @@ needs_chromium = pytest.mark.skipif(
 #: In one step, because each question to the browser takes its time.
 _SHOWN = """
 return [...document.querySelectorAll(arguments[0])]
-  .filter((found) => found.checkVisibility() && (!arguments[1] || found.innerText.includes(arguments[1])));
+  .filter((found) => found.checkVisibility() && (!arguments[1] || found.innerText.includes(arguments[1])))
 """
+_TEXTS = _SHOWN + ".map((found) => found.innerText)"
 
 
 class Browser:
@@ -75,6 +76,11 @@ class Browser:
         found: list[WebElement] = self.until(lambda: self.script(_SHOWN, selector, text), selector, text)
         return found[0]
 
+    def text_of(self, selector: str, text: str = "") -> str:
+        """The text of the first that `wait_for` would find; the page may replace that at any time."""
+        found: list[str] = self.until(lambda: self.script(_TEXTS, selector, text), selector, text)
+        return found[0]
+
     def until(self, ask: Callable[[], Any], *what: str) -> Any:
         """The answer, as soon as it is one."""
         end = time.monotonic() + 20
@@ -112,7 +118,7 @@ class Browser:
 
     def text(self, selector: str) -> str:
         """The text of what is shown."""
-        return "\n".join(self.script("return arguments[0].map((found) => found.innerText)", self.all(selector)))
+        return "\n".join(self.script(_TEXTS, selector, ""))
 
     def script(self, code: str, *arguments: object) -> Any:
         """Runs JavaScript in the page, for the test alone."""

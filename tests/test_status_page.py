@@ -92,13 +92,13 @@ def test_a_wrong_key_is_explained_and_the_right_one_unlocks_the_page(browser: Br
     browser.open(server.port)
     browser.picture("sign-in")
     browser.sign_in(f'"{KEY}"')
-    answer = browser.wait_for("#key-answer").text
+    answer = browser.text_of("#key-answer")
     assert "This is not the key of this server." in answer
     assert "attachment.key" in answer
     assert "Case and quotation marks matter" in answer
     browser.picture("wrong-key")
     browser.wait_for("#key").send_keys(f" {KEY}  " + Keys.ENTER)  # the wrong one is selected
-    assert browser.wait_for("#overview .notice").text == "The server is working normally."
+    assert browser.text_of("#overview .notice") == "The server is working normally."
     browser.wait_for("#overview .values")
     browser.picture("overview")
     [complaint] = browser.complaints()
@@ -119,7 +119,7 @@ def test_the_overview_has_one_verdict_and_the_values_for_specify(page: Browser, 
     page.until(lambda: "needs attention" in refreshed())
     assert len(page.all("#overview > .content > div > .notice")) == 1
     assert "1 original" in page.text("#overview .figures"), "right after the upload"
-    copied = page.wait_for("#overview .values code", "/web_asset_store.xml").text
+    copied = page.text_of("#overview .values code", "/web_asset_store.xml")
     page.script("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
     for what, expected in (("the address", copied), ("the key", KEY)):
         page.click(f"#overview .values button[aria-label='Copy {what}']")
@@ -135,7 +135,7 @@ def test_findings_of_a_verification_are_explained(quiet: Browser, server: Runnin
     quiet.open(server.port)
     quiet.sign_in(KEY)
     quiet.click("#overview summary", "Findings (1)")
-    row = quiet.wait_for("#overview details tbody tr").text
+    row = quiet.text_of("#overview details tbody tr")
     assert "unknown: the file exists, but is not in the journal" in row
     assert "misnamed: the content does not match the extension" in row
 
@@ -197,7 +197,7 @@ def test_a_file_can_be_uploaded_found_viewed_deleted_and_restored(
 
     quiet.go("files")
     quiet.click(".tile", "KU-fish-0042")
-    assert "DateTimeOriginal\n2009:05:30 12:34:56" in quiet.wait_for("dialog .metadata", "DateTimeOriginal").text
+    assert "DateTimeOriginal\n2009:05:30 12:34:56" in quiet.text_of("dialog .metadata", "DateTimeOriginal")
     quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") > 400)
     quiet.picture("details")
 
@@ -423,7 +423,7 @@ def test_files_that_require_a_token_are_shown(quiet: Browser, start: Start) -> N
     quiet.until(lambda: [tile.text.split("\n")[0] for tile in quiet.all(".tile")] == ["a.jpg"])
     quiet.until(lambda: quiet.script("return document.querySelector('.tile img').naturalWidth") == 200)
     quiet.click(".tile")
-    assert "2009:05:30" in quiet.wait_for("dialog .metadata", "DateTimeOriginal").text
+    assert "2009:05:30" in quiet.text_of("dialog .metadata", "DateTimeOriginal")
     quiet.until(lambda: quiet.script("return document.querySelector('dialog img').naturalWidth") > 400)
     quiet.click("dialog button", "Delete")
     quiet.click("#news button", "Undo")

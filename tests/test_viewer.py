@@ -322,7 +322,7 @@ def test_a_picture_that_cannot_be_shown_is_explained_and_can_be_downloaded(
     browser: Browser, server: RunningServer
 ) -> None:
     browser.driver.get(address(server, "bad.tif"))
-    message = browser.wait_for("#message", "The picture cannot be shown").text
+    message = browser.text_of("#message", "The picture cannot be shown")
     assert "damaged" in message
     assert "Try again" not in message
     assert browser.all("#message a[download]")
@@ -334,7 +334,7 @@ def test_an_expired_permission_is_explained(browser: Browser, server: RunningSer
     opened(browser, server)
     browser.driver.delete_all_cookies()
     browser.click("#pages button:nth-of-type(2)")
-    assert "Open it again from Specify." in browser.wait_for("#message", "The permission").text
+    assert "Open it again from Specify." in browser.text_of("#message", "The permission")
     browser.complaints()
 
 
