@@ -6,11 +6,14 @@ object into memory as a whole and then passes it on. Every turn measures all thr
 the machine's speed drifts. All of them, client and bucket share the same processors, so the bucket alone has more of
 these for itself than when a server stands before it.
 
+With `--latency`, the way to the bucket takes longer, as in a network, for all of them.
+
 Last, the requests that each operation costs are counted by a forwarder between another server and the bucket.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import http.client
 import re
@@ -181,6 +184,19 @@ def forwarder(folder: Path, bucket: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+@contextlib.contextmanager
+def distant(service: object_store.ObjectStore, milliseconds: float) -> Iterator[object_store.ObjectStore]:
+    """Yields the service at the end of a longer way."""
+    target = urlsplit(service.endpoint)
+    command = [sys.executable, "-m", "benchmarks.latency", target.hostname, str(target.port), str(milliseconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            port = int(process.stdout.readline())  # type: ignore[union-attr]
+            yield dataclasses.replace(service, endpoint=f"http://127.0.0.1:{port}")
+        finally:
+            process.kill()
 
 
 def settings(service: object_store.ObjectStore, endpoint: str) -> dict[str, str]:
@@ -383,14 +399,19 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="counted turns (default: 5)")
     parser.add_argument("--seconds", type=int, default=5, help="how long wrk asks (default: 5)")
     parser.add_argument("--scratch", type=Path, default=PROJECT.parent, help="a folder on a real disk (default: ..)")
+    parser.add_argument("--latency", type=float, default=0, help="of the bucket, in milliseconds (default: 0)")
     arguments = parser.parse_args()
     if not shutil.which("wrk"):
         sys.exit("Please install: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="object-storage-", dir=arguments.scratch) as name:
         folder = Path(name)
         (folder / "weed").mkdir()
-        with object_store.running(folder / "weed") as service, ways(folder, service) as found:
+        with object_store.running(folder / "weed") as near, contextlib.ExitStack() as stack:
+            service = stack.enter_context(distant(near, arguments.latency)) if arguments.latency else near
+            found = stack.enter_context(ways(folder, service))
             compare_clients(found, arguments.runs, arguments.seconds)
+            if arguments.latency:
+                return
             compare({name: found[name] for name in (OURS, NAIVE, BUCKET)}, arguments.runs, arguments.seconds)
             compare_memory(found)
             count_requests(folder, service)
