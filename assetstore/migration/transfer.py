@@ -12,7 +12,7 @@ Files in conflict are left alone unless their replacement was requested. Replace
 
 Concurrency: any number of transfers run at the same time, each in one thread. If the source is replaced, or edited in
 place, in the meantime, it is read again; the version that was read counts. The target's file is checked again under its
-lock, just before it is replaced.
+lock by each attempt, just before it is replaced: it must be the one that was listed, or that an earlier attempt stored.
 """
 
 import hashlib
@@ -105,8 +105,11 @@ class Transfer:
         self._task = task
         self._collection_dir = work.rules.collection_dirs[task.collection_dir]
         self.is_cut_off = False
-        self._has_begun = False
         self._counted = 0
+        #: The tag of the target's file as listed or, later, as stored by this transfer; None if there is none.
+        self._expected_tag = task.target_tag
+        #: The checksums of the versions that were committed, whether or not the target confirmed that.
+        self._committed: set[str] = set()
 
     def run(self) -> Result:
         """Transfers the original. Raises OutOfSpace, which applies to all others, too, and Interrupted."""
@@ -130,6 +133,9 @@ class Transfer:
         except _GoneFromSource:
             return Result(outcomes.DELETED, self._task.size)
         except _Conflict as conflict:
+            if self._committed or self._task.is_begun:
+                # The target's file is not, or no longer, an interrupted copy, which the next pass would replace.
+                self._work.state.forget(self._task.collection_dir, self._task.name)
             return Result(outcomes.CONFLICT, self._task.size, detail=str(conflict))
         except (OutOfSpace, Unavailable, _Damaged):
             raise
@@ -147,7 +153,7 @@ class Transfer:
             return self._copy(outcomes.COPIED)
         if task.intention == "replace":
             return self._copy(outcomes.REPLACED)
-        equal = None if self._has_begun else self._compare(outcomes.UNCHANGED if task.is_ours else outcomes.EQUAL)
+        equal = None if self._committed else self._compare(outcomes.UNCHANGED if task.is_ours else outcomes.EQUAL)
         if equal is not None:
             return equal
         if not (task.is_ours or task.is_begun or rules.replaces):
@@ -189,9 +195,10 @@ class Transfer:
                 with storage.locked_original(self._collection_dir, name):
                     self._refuse_if_changed()
                     self._work.state.begin(self._task)
-                    self._has_begun = True
+                    self._committed.add(source.sha256)
                     incoming.commit(self._collection_dir, name, self._work.rules.keeps_trash)
                     arrived = storage.open_original(self._collection_dir, name, not self._work.rules.trusts_checksums)
+                    self._expected_tag = arrived.version.tag
         with arrived:
             checked = self._check(arrived, source)
         result = Result(outcome, size, source.sha256, checked)
@@ -209,15 +216,21 @@ class Transfer:
         return outcomes.READ_BACK
 
     def _refuse_if_changed(self) -> None:
-        """Raises _Conflict if the target's file has changed since it was listed."""
-        if self._has_begun:
-            return
+        """Raises _Conflict if the target's file is neither the listed one nor one that this transfer stored."""
         try:
             tag = self._work.target.store.originals.version(self._collection_dir, self._task.name).tag
         except NotFound:
             tag = None
-        if tag != self._task.target_tag:
+        if tag != self._expected_tag and not (tag is not None and self._committed and self._has_committed_content()):
             raise _Conflict("has changed at the target during this pass")
+
+    def _has_committed_content(self) -> bool:
+        """Whether the target's file has the content of an earlier attempt, whose confirmation was lost."""
+        try:
+            with self._work.target.store.originals.open_original(self._collection_dir, self._task.name) as stored:
+                return self._digest(stored).sha256 in self._committed
+        except NotFound:
+            return False
 
     def _checksum_in_advance(self, stored: StoredFile) -> str | None:
         if stored.version.size <= _LARGE or not self._work.source.is_disk or self._work.target.is_disk:

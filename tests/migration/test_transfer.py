@@ -135,6 +135,73 @@ def test_a_copy_that_was_committed_when_the_process_was_killed_is_ours(sides: Si
     assert sides.path("target", "a").read_bytes() == b"second"
 
 
+def damaged(stored: StoredFile) -> StoredFile:
+    read = stored.file.read
+    stored.file.read = lambda size: read(size)[::-1]  # type: ignore[assignment, method-assign]
+    return stored
+
+
+def unreachable(stored: StoredFile) -> StoredFile:
+    stored.file.close()
+    raise Unavailable("The storage cannot be reached.")
+
+
+@pytest.mark.parametrize("fault", [damaged, unreachable], ids=["damaged", "answer lost"])
+@pytest.mark.parametrize("earlier", [b"", b"ours, before"], ids=["copied", "replaced"])
+def test_a_file_that_a_client_stores_between_two_attempts_is_left_alone(
+    sides: Sides, fault: Callable[[StoredFile], StoredFile], earlier: bytes
+) -> None:
+    def store(stored: StoredFile) -> StoredFile:
+        sides.path("target", "new").write_bytes(b"of a client")
+        os.utime(sides.path("target", "new"), (1, 1))
+        sides.path("target", "new").rename(sides.path("target", "a"))
+        return fault(stored)
+
+    if earlier:
+        sides.path("source", "a").write_bytes(earlier)
+        sides.migrate()
+    sides.path("source", "a").write_bytes(b"ours")
+    sides.target.next["a"] = store
+    result = sides.migrate()["a"]
+    assert (result.outcome, result.detail) == (outcomes.CONFLICT, "has changed at the target during this pass")
+    assert sides.path("target", "a").read_bytes() == b"of a client"
+    assert sides.migrate()["a"].outcome == outcomes.CONFLICT, "and it does not become ours"
+    assert sides.path("target", "a").read_bytes() == b"of a client"
+
+
+def test_a_copy_that_a_client_deletes_between_two_attempts_does_not_come_back(sides: Sides) -> None:
+    def delete(stored: StoredFile) -> StoredFile:
+        sides.path("target", "a").unlink()
+        return damaged(stored)
+
+    sides.path("source", "a").write_bytes(b"ours")
+    sides.target.next["a"] = delete
+    assert sides.migrate()["a"].outcome == outcomes.CONFLICT
+    assert sides.names("target") == []
+
+
+@pytest.mark.parametrize("fault", [damaged, unreachable], ids=["damaged", "answer lost"])
+def test_a_copy_that_fails_after_it_was_stored_is_stored_again(
+    sides: Sides, fault: Callable[[StoredFile], StoredFile]
+) -> None:
+    sides.path("source", "a").write_bytes(b"ours")
+    sides.target.next["a"] = fault
+    assert sides.migrate()["a"].outcome == outcomes.COPIED
+    assert sides.path("target", "a").read_bytes() == b"ours"
+
+
+def test_an_interrupted_copy_that_a_client_replaces_during_the_next_pass_is_foreign(sides: Sides) -> None:
+    sides.path("source", "a").write_bytes(b"ours")
+    with contextlib.closing(MigrationState(sides.folder / "state.sqlite")) as state:
+        state.note_source("", sides.source.originals(""))
+        state.begin(next(state.tasks()))
+    with sides.listed() as run:
+        sides.path("target", "a").write_bytes(b"of a client")
+        assert finish(run)["a"].outcome == outcomes.CONFLICT
+    assert sides.migrate()["a"].outcome == outcomes.CONFLICT
+    assert sides.path("target", "a").read_bytes() == b"of a client"
+
+
 def test_a_copy_that_a_client_changed_is_not_removed_when_the_source_loses_the_file(sides: Sides) -> None:
     for name in ("before", "during", "same", "stays"):
         sides.path("source", name).write_bytes(b"ours")
@@ -213,11 +280,6 @@ def test_a_full_target_ends_the_pass(sides: Sides) -> None:
     with sides.listed() as run, pytest.raises(OutOfSpace):
         finish(run)
     assert sides.names("target") == []
-
-
-def unreachable(stored: StoredFile) -> StoredFile:
-    stored.file.close()
-    raise Unavailable("The storage cannot be reached.")
 
 
 def test_a_side_that_is_unreachable_for_a_short_time_is_tried_three_times(sides: Sides) -> None:
