@@ -3,12 +3,14 @@
 /fileget        an original or, with `type=T`, its thumbnail
 /getmetadata    the metadata of an original, or the date it was taken
 /getfileref     the address of an original or a thumbnail under /static/
-/static/…       an original or a cached thumbnail by its path below BASE_DIR
+/static/…       an original or a cached thumbnail by its path below BASE_DIR. With VISIBILITY, the parameter `filename`
+                names the original of a thumbnail, if it cannot be found by the name of the thumbnail
 """
 
 import functools
 import json
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import bottle
 
@@ -86,14 +88,17 @@ class Reading:
         readable = self._access.original(query, is_link=True)
         collection_dir, name = readable.collection_dir, readable.name
         headers = readable.cache_headers
+        parameters = ""
         if query.get("type") == "T":
             folder, client = self._settings.thumb_dir, request_context().client
             name = self._thumbnails.linkable(collection_dir, name, names.scale(query.get("scale")), client=client)
+            if self._access.has_private_files and readable.name not in sources.candidates(name):
+                parameters = "?" + urlencode({"filename": readable.name})
         else:
             folder = self._settings.orig_dir
             self._storage.open_original(collection_dir, name, reads=False).file.close()
         base = public_urls.base_url(self._settings, bottle.request.environ.get("wsgi.url_scheme", "http"))
-        return plain(public_urls.static_url(base, collection_dir, folder, name), **headers)
+        return plain(public_urls.static_url(base, collection_dir, folder, name) + parameters, **headers)
 
     def static(self, path: str) -> bottle.HTTPResponse:
         """Sends an original or a cached thumbnail by its path below BASE_DIR; no other files."""
@@ -136,7 +141,8 @@ class Reading:
         if not self._access.has_private_files:
             return functools.partial(self._thumbnails.open_cached, collection_dir, thumbnail)
         request_context().name = thumbnail
-        candidates = sources.candidates(thumbnail)
+        named = query.get("filename")
+        candidates = sources.candidates(thumbnail, None if named is None else names.store_name(named))
         readable = [name for name in candidates if self._access.may_read(query, collection_dir, name)]
         if not readable:
             raise NotPublic

@@ -11,17 +11,21 @@ from assetstore.storage.protocols import OriginalReader, ThumbnailStore
 from assetstore.thumbnails import fingerprint
 
 
-def candidates(thumbnail: str) -> list[str]:
-    """Returns the names of all originals whose thumbnails may have this file name; opens no file.
+def candidates(thumbnail: str, named: str | None = None) -> list[str]:
+    """Returns the names of originals whose thumbnails may have this file name; opens no file.
 
-    Originals are missing whose names are replaced by a hash, because they are too long.
+    Parameters:
+        thumbnail: the file name.
+        named: the store name that the request gives, if any. Without it, originals are missing whose names are too
+            long, so that a hash replaces them, or have extensions of unusual spelling, such as `.TiF`.
     """
     stem, extension = split_extension(thumbnail)
     root, _, scale = stem.rpartition("_")
     if not root or not (scale.isascii() and scale.isdecimal()):
         return []
     name = root + extension
-    names = dict.fromkeys((name, *(formats.same_root(name) if extension == ".png" else ())))
+    given = () if named is None else (named,)
+    names = dict.fromkeys((*given, name, *(formats.same_root(name) if extension == ".png" else ())))
     return [name for name in names if _parts(name) == (root, extension)]
 
 

@@ -87,6 +87,22 @@ def test_a_link_opens_a_private_file_with_a_token(site: Site) -> None:
     assert site.server.get(path, token=site.server.token(name)).body == sites.PICTURE
 
 
+@pytest.mark.parametrize("name", ["scan.TiF", "s" * 246 + ".png", "s" * 246 + ".TiF"])
+def test_a_link_to_a_thumbnail_names_an_original_that_cannot_be_found_by_its_name(site: Site, name: str) -> None:
+    server = site.server
+    server.upload(name, pictures.tiff() if name.endswith("TiF") else pictures.encoded(pictures.scene(60, 40), "PNG"))
+    token = server.token(name)
+    link = server.get("/getfileref", filename=name, type="T", scale=30, token=token).text
+    path, _, query = ("/" + link.split("/", 3)[3]).partition("?")
+    assert query == f"filename={name}"
+    assert server.get(f"{path}?{query}").status == 403
+    assert server.get(path, filename="another.TiF", token=server.token("another.TiF")).status == 403
+    response = server.get(f"{path}?{query}&token={token}")
+    assert (response.status, response.body) == (200, server.thumbnail(name, 30, token=token).body)
+    assert server.get(path, filename="../" + name, token=token).status == 400
+    server.delete(name)
+
+
 def test_the_viewer_opens_for_those_who_may_read_and_its_cookie_opens_the_picture(site: Site) -> None:
     server, tiff = site.server, pictures.tiff()
     server.upload("secret.tif", tiff)
