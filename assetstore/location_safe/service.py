@@ -2,7 +2,9 @@
 
 The recipe of a copy is made once for each version of an original, in a worker process, and cached (`cache.py`, and in
 memory the newest ones). The copy itself is put together while it is sent (`recipe.py`). So a copy can never be older
-than its original.
+than its original. If a program edits the original in place meanwhile, the recipe does not apply to the new bytes, so
+the copy ends: each piece is sent only if the original was still unmodified after it was read. A running response also
+ends if the original is deleted or replaced, because its time of change does not show the difference.
 
 Concurrency: any thread may call. If several requests need the same recipe at the same time, one has it made and the
 others get its result. Among processes, a file lock does the same.
@@ -82,11 +84,13 @@ class SafeCopy(StoredFile):
         return recipe_file.pieces(self.recipe, first, length, self._copied)
 
     def _copied(self, offset: int, length: int) -> Iterator[bytes]:
-        self.original.file.seek(offset)
         if length <= _SMALL:
-            yield self.original.file.read(length)
-        else:
-            yield from self.original.pieces(offset, length)
+            yield _read_part(self.original, offset, length)
+            return
+        self.original.file.seek(offset)  # a section from byte 0 does not
+        for data in self.original.pieces(offset, length):
+            self.original.check_unmodified()
+            yield data
 
 
 class LocationSafe:
@@ -185,11 +189,7 @@ class LocationSafe:
         return None if row is None else self._remember(key, row[0])
 
     def _copy(self, original: StoredFile, recipe: Recipe, digest: str) -> SafeCopy:
-        def read_part(offset: int, length: int) -> bytes:
-            original.file.seek(offset)
-            return original.file.read(length)
-
-        file = RecipeFile(recipe, read_part, original.file)
+        file = RecipeFile(recipe, functools.partial(_read_part, original), original.file)
         old = original.version
         # The tag differs from that of the original, and whenever the copy may differ.
         tag = hashlib.blake2b(f"{old.etag}\0{digest}".encode(), key=self._secret, digest_size=16).hexdigest()
@@ -202,3 +202,11 @@ class LocationSafe:
         with self._lock, contextlib.suppress(ValueError):  # too large
             self._recent[key] = outcome
         return outcome
+
+
+def _read_part(original: StoredFile, offset: int, length: int) -> bytes:
+    """Reads bytes of one version. Raises Overtaken."""
+    original.file.seek(offset)
+    data = original.file.read(length)
+    original.check_unmodified()
+    return data

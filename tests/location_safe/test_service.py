@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from assetstore.concurrency.concurrency_limit import ElasticLimit
-from assetstore.errors import NotPublic
+from assetstore.errors import NotPublic, Overtaken
 from assetstore.location_safe import kinds, service
 from assetstore.location_safe.cache import RecipeCache
 from assetstore.location_safe.kinds import Kind
@@ -45,9 +47,16 @@ def copies(base: Path) -> Iterator[Counted]:
         yield opened
 
 
+class InMemory(StoredFile):
+    """A file that no program can edit."""
+
+    def check_unmodified(self) -> None:
+        pass
+
+
 def read(copies: LocationSafe, data: bytes = PHOTO, name: str = NAME, etag: str = '"1"') -> tuple[bytes, str]:
     version = Version(len(data), 1, 1, etag)
-    with copies.open(lambda: StoredFile(io.BytesIO(data), version, "path"), "", name, CLIENT) as found:
+    with copies.open(lambda: InMemory(io.BytesIO(data), version, "path"), "", name, CLIENT) as found:
         return b"".join(found.pieces(0, found.version.size)), found.version.etag
 
 
@@ -84,6 +93,26 @@ def test_a_refusal_is_remembered_and_closes_the_original(copies: Counted) -> Non
     with pytest.raises(NotPublic):
         copies.open(lambda: StoredFile(file, Version(9, 1, 1, '"1"')), "", NAME, CLIENT)
     assert file.closed
+
+
+@pytest.mark.parametrize("as_file", [False, True], ids=["as it is sent", "as a file"])
+def test_a_copy_ends_before_bytes_of_an_original_that_is_edited_in_place(
+    copies: Counted, base: Path, as_file: bool
+) -> None:
+    path = base / NAME
+    path.write_bytes(PHOTO)
+    with path.open("rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        version = Version(status.st_size, status.st_mtime_ns, status.st_ctime_ns, '"1"')
+        with copies.open(lambda: StoredFile(file, version), "", NAME, CLIENT) as copy:
+            half = copy.version.size // 2
+            pieces = copy.pieces(half, copy.version.size - half)
+            time.sleep(0.02)  # a file system may not distinguish changes within some milliseconds
+            with path.open("r+b") as edited:
+                edited.write((zoo.SECRET * len(PHOTO))[: len(PHOTO)])
+            os.utime(path, ns=(version.modified_ns, version.modified_ns))
+            with pytest.raises(Overtaken):
+                copy.file.read() if as_file else next(pieces)
 
 
 def test_a_damaged_or_missing_cache_only_costs_time(copies: Counted, base: Path) -> None:
