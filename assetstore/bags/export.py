@@ -218,13 +218,24 @@ class Export:
 
     def _is_changed(self, item: Item, etag: str) -> bool:
         """Whether the journal has another checksum for this version of the file."""
+        if not self._differs(item):
+            return False
+        with contextlib.ExitStack() as stack:
+            # An upload stores the file before it adds its event, and holds the lock meanwhile. A read-only or full disk
+            # has no locks.
+            with contextlib.suppress(StorageFault, OutOfSpace):
+                stack.enter_context(self._originals.storage.locked_original(item.collection_dir, item.name))
+            if not self._differs(item):
+                return False
+            try:
+                return self._originals.storage.version(item.collection_dir, item.name).etag == etag
+            except NotFound:
+                return False
+
+    def _differs(self, item: Item) -> bool:
+        """Whether the last event of the name has another checksum."""
         known = self._originals.journal.latest(item.collection_dir, item.name)
-        if known is None or known.operation not in events.PRESENT or known.sha256 in (None, item.sha256):
-            return False
-        try:
-            return self._originals.storage.version(item.collection_dir, item.name).etag == etag
-        except NotFound:
-            return False
+        return known is not None and known.operation in events.PRESENT and known.sha256 not in (None, item.sha256)
 
     def _finish(self) -> None:
         """Writes the tag files of the bag, and removes files that do not belong to it."""

@@ -11,6 +11,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import bagit
@@ -19,7 +20,8 @@ import pytest
 from assetstore.bags.export import Export
 from assetstore.bags.import_ import ReceivedBag
 from assetstore.concurrency.rate_limit import RateLimit
-from assetstore.errors import StorageFault
+from assetstore.errors import AssetError, OutOfSpace, ReadOnly, StorageFault
+from assetstore.journal.events import Event
 from assetstore.storage.models import StoredFile
 from tests import pictures
 from tests.support import PROJECT, RunningServer, run_manage
@@ -217,6 +219,49 @@ def test_a_file_that_changes_while_it_is_exported_is_copied_again(
     bagit.Bag(str(tmp_path / "bag")).validate()
     copy = tmp_path / "bag/data/a.txt"
     assert (copy.read_bytes() if copy.exists() else b"") == exported
+
+
+def test_an_upload_that_is_not_yet_in_the_journal_is_not_reported(
+    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    originals = server.context.originals
+    latest, record = originals.journal.latest, originals.journal.record
+    is_stored, is_known = threading.Event(), threading.Event()
+
+    def record_late(event: Event) -> None:
+        is_stored.set()
+        assert is_known.wait(10)
+        record(event)
+
+    def latest_before(collection_dir: str, name: str) -> Event | None:
+        found = latest(collection_dir, name)
+        is_known.set()
+        return found
+
+    server.upload("a.txt", b"old")
+    monkeypatch.setattr(originals.journal, "record", record_late)
+    monkeypatch.setattr(originals.journal, "latest", latest_before)
+    with ThreadPoolExecutor() as threads:
+        upload = threads.submit(server.upload, "a.txt", b"new")
+        assert is_stored.wait(10)
+        export = Export(originals, tmp_path / "bag", {"": ""}, {}, RateLimit(None, threading.Event()))
+        assert list(export.run()) == []
+        assert upload.result().status == 200
+    assert (tmp_path / "bag/data/a.txt").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("fault", [ReadOnly("The disk is read-only."), OutOfSpace("The disk is full.")])
+def test_a_changed_file_is_also_reported_if_it_cannot_be_locked(
+    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: AssetError
+) -> None:
+    def refuse(_collection_dir: str, _name: str) -> None:
+        raise fault
+
+    server.upload("a.txt", b"right")
+    (server.originals / "a.txt").write_bytes(b"wrong")
+    monkeypatch.setattr(server.context.originals.storage, "locked_original", refuse)
+    export = Export(server.context.originals, tmp_path / "bag", {"": ""}, {}, RateLimit(None, threading.Event()))
+    assert [problem.kind for problem in export.run()] == ["changed"]
 
 
 def test_a_bag_is_only_written_to_an_empty_folder_outside_the_store(
