@@ -98,7 +98,7 @@ class WorkerProcess:
         self.is_closed = True
         with self._changing:
             if self._process is not None:
-                _kill_session(self._process)
+                _kill_group(self._process)
         # A thread that is reading from the process now gets an end of file. Only then may the pipes be closed.
         with self._in_use:
             self._kill()
@@ -117,26 +117,28 @@ class WorkerProcess:
                     stdout=subprocess.PIPE,
                     bufsize=0,
                     env={"GLIBC_TUNABLES": _TUNABLES, **os.environ},
-                    start_new_session=True,
+                    # Not a new session, which would be an autogroup (sched(7)): as a whole, it would get as much of the
+                    # processors as the server, however nice its processes are.
+                    process_group=0,
                 )
                 _write(_pipe(self._process.stdin), self._mark + b"\n")
             return self._process
 
     def _kill(self) -> None:
-        """Kills the process and its children, which are all in its session."""
+        """Kills the process and its children, which are all in its process group."""
         with self._changing:
             process, self._process = self._process, None
             if process is None:
                 return
-            _kill_session(process)
+            _kill_group(process)
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
 
 
-def _kill_session(process: "subprocess.Popen[bytes]") -> None:
-    # Even if the process itself has ended, because its children may still run in the session.
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    # Even if the process itself has ended, because its children may still run in the group.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -80,6 +80,16 @@ def test_a_process_that_dies_is_started_again_for_the_next_request(worker: Worke
     assert worker.ask({"number": 3}, 30)["number"] == 3
 
 
+def test_a_process_can_be_killed_with_its_children_and_its_niceness_counts_beside_the_server(
+    worker: WorkerProcess,
+) -> None:
+    worker.ask({"number": 1}, 30)
+    assert worker._process
+    process = worker._process.pid
+    assert os.getpgid(process) == process
+    assert os.getsid(process) == os.getsid(0), "Linux compares niceness only within a session (sched(7), autogroup)"
+
+
 def unreadable(_offset: int, _length: int) -> bytes:
     raise StorageFault("The disk is broken.")
 
