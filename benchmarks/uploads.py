@@ -12,6 +12,10 @@ way leaves that work to others.
 A virtual machine may have given its free memory back to its host, and waits when it wants that again, for the naive
 way's three copies most of all. With --fill, free memory is first filled with what looks like cached files, as it is on
 a server that has been up for a while.
+
+With --previews, pictures are uploaded instead, one after the other and by several clients, to one server without
+PREVIEW_SIZES and to one with them. Their turns alternate, and the next one begins when all previews of the last one are
+made. The ratio of the medians shows how much longer uploads take while previews are made.
 """
 
 import argparse
@@ -25,10 +29,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from benchmarks.thumbnails import TOOLS, scene
+from tests.pictures import encoded
 from tests.support import KEY, PROJECT, Client, multipart_body
 from tests.test_live import MEGABYTE, Program, counters, running
 
@@ -39,6 +46,12 @@ SIZES = {"20 MB": 20 * MEGABYTE, "500 MB": 500 * MEGABYTE, "3 GB": 3000 * MEGABY
 AIM = 2.0
 
 THREADS = "192"
+
+#: The settings to compare with --previews, how many times as long an upload may take with them, how many pictures one
+#: turn has, and by how many clients they are uploaded.
+PREVIEW_SIZES: dict[str, list[int]] = {"[]": [], "[200, 1000]": [200, 1000]}
+MOST_LATENCY = 1.1
+PICTURES, CLIENTS = 24, (1, 4)
 
 #: What is measured.
 OURS, PLAIN, SYNCED = "server", "naive", "naive, then fsync"
@@ -216,13 +229,68 @@ def compare(targets: dict[str, Target], block: Path, runs: int | None, hole: Bin
         print_rows(label, size, measured)
 
 
+def upload_pictures(target: Target, picture: Path, sizes: list[int], clients: int) -> list[float]:
+    """Uploads pictures, waits for their previews, and removes all; returns the seconds of each upload."""
+    thumbnails = target.originals.parent / "thumbnails"
+
+    def upload(number: int) -> float:
+        began = time.perf_counter()
+        send(target.client, f"{number}.jpg", picture.stat().st_size, picture)
+        return time.perf_counter() - began
+
+    with ThreadPoolExecutor(clients) as threads:
+        seconds = list(threads.map(upload, range(PICTURES)))
+    previews = [thumbnails / f"{number}_{size}.jpg" for number in range(PICTURES) for size in sizes]
+    deadline = time.monotonic() + 60
+    while not all(preview.exists() for preview in previews):
+        if time.monotonic() > deadline:
+            sys.exit("The previews were not made.")
+        time.sleep(0.1)
+    for path in (*previews, *(target.originals / f"{number}.jpg" for number in range(PICTURES))):
+        path.unlink()
+    return seconds
+
+
+def compare_previews(folder: Path, runs: int) -> None:
+    """Prints a table in Markdown."""
+    picture = folder / "picture.jpg"
+    picture.write_bytes(encoded(scene(4000, 3000), "JPEG", quality=92))
+    measured: dict[tuple[int, str], list[float]] = {(count, text): [] for count in CLIENTS for text in PREVIEW_SIZES}
+    with contextlib.ExitStack() as stack:
+        targets = {}
+        for number, text in enumerate(PREVIEW_SIZES):
+            base = folder / f"previews-{number}"
+            program = stack.enter_context(running(base, THREADS=THREADS, PREVIEW_SIZES=text, PATH=TOOLS))
+            targets[text] = Target(program, Client(program.port()), base / "originals")
+        for turn in range(runs + 1):
+            for clients, text in measured:
+                os.sync()
+                found = upload_pictures(targets[text], picture, PREVIEW_SIZES[text], clients)
+                if turn:  # the first only warms up
+                    measured[clients, text] += found
+    print(f"Pictures of {picture.stat().st_size / MEGABYTE:.1f} MB, {runs * PICTURES} of each kind\n")
+    print("| Clients | `PREVIEW_SIZES` | median | 95 % | ratio of the medians | aim |")
+    print("|---|---|---|---|---|---|")
+    for (clients, text), seconds in measured.items():
+        ordered = sorted(seconds)
+        median, slow = statistics.median(ordered), ordered[int(len(ordered) * 0.95)]
+        ratio = median / statistics.median(measured[clients, "[]"])
+        compared = f"{ratio:.2f} | {MOST_LATENCY}" if PREVIEW_SIZES[text] else "- | -"
+        print(f"| {clients} | `{text}` | {median * 1000:.1f} ms | {slow * 1000:.1f} ms | {compared} |", flush=True)
+
+
 def main() -> None:
     """Starts the three servers and compares them."""
     parser = argparse.ArgumentParser(prog="script/bench uploads", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--runs", type=int, help="counted runs of each (default: 5, and 3 of the largest)")
     parser.add_argument("--scratch", type=Path, default=PROJECT.parent, help="a folder on a real disk (default: ..)")
     parser.add_argument("--fill", action="store_true", help="fill free memory first; for virtual machines")
+    parser.add_argument("--previews", action="store_true", help="measure what PREVIEW_SIZES costs uploads instead")
     arguments = parser.parse_args()
+    if arguments.previews:
+        with tempfile.TemporaryDirectory(prefix="uploads-", dir=arguments.scratch) as scratch:
+            compare_previews(Path(scratch), arguments.runs or 5)
+        return
     needed = 4 * max(SIZES.values())
     if shutil.disk_usage(arguments.scratch).free < needed:
         sys.exit(f"{arguments.scratch}: {needed // MEGABYTE} MB are needed; --scratch names another folder.")
