@@ -8,6 +8,7 @@ so that only the latency changes and not the bandwidth.
 
 import asyncio
 import contextlib
+import functools
 import sys
 
 _PIECE = 256 << 10
@@ -45,9 +46,7 @@ async def _forward(
 
 
 async def _serve(host: str, port: int, milliseconds: float) -> None:
-    def accept(client: asyncio.StreamReader, back: asyncio.StreamWriter) -> asyncio.Task[None]:
-        return asyncio.create_task(_forward(host, port, milliseconds / 1000, client, back))
-
+    accept = functools.partial(_forward, host, port, milliseconds / 1000)
     server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_PIECE)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
