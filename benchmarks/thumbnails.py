@@ -92,8 +92,8 @@ def peak_memory(server: Program) -> Iterator[list[int]]:
         while not done.wait(0.003):
             for process in Path("/proc").glob("[0-9]*"):
                 with contextlib.suppress(OSError, ValueError, IndexError):
-                    session = int((process / "stat").read_text().rpartition(")")[2].split()[3])
-                    parent = int(Path(f"/proc/{session}/stat").read_text().rpartition(")")[2].split()[1])
+                    group = int((process / "stat").read_text().rpartition(")")[2].split()[2])
+                    parent = int(Path(f"/proc/{group}/stat").read_text().rpartition(")")[2].split()[1])
                     if parent == server.process.pid:
                         status = (process / "status").read_text()
                         peak[0] = max(peak[0], int(status.split("VmHWM:")[1].split()[0]) * 1024)
