@@ -129,6 +129,7 @@ def test_after_a_pause_nothing_is_public_until_a_poll_has_ended(store: Store, mo
         monkeypatch.setattr(time, "time", lambda: now + later)
         store.visible.close()
         store.visible = Visibility(store.base, 60)
+        store.poller._index = store.visible.index
 
     started_again(50)
     assert store.public() == {"a.jpg"}, "the last poll was just before"
