@@ -28,7 +28,9 @@ pillow_heif.register_heif_opener()
 #: Kind -> (name, how many times as fast as the plain command it must be).
 AIMS = {
     "JPEG, 24 megapixels": ("j24.jpg", 15.0),
+    "JPEG, 24 megapixels, few details": ("s24.jpg", 15.0),
     "JPEG, 108 megapixels": ("j108.jpg", 20.0),
+    "JPEG, 108 megapixels, few details": ("s108.jpg", 20.0),
     "TIFF, 24 megapixels": ("t24.tif", 8.0),
     "TIFF, 108 megapixels": ("t108.tif", 12.0),
     "PNG, 6 megapixels": ("p6.png", 1.6),
@@ -41,9 +43,9 @@ AIMS = {
 TOOLS = "/usr/bin"
 
 
-def scene(width: int, height: int) -> Image.Image:
-    """A picture with detail and gradients, so that coders have real work."""
-    detail = Image.effect_noise((width // 8, height // 8), 80).resize((width, height), Image.Resampling.BICUBIC)
+def scene(width: int, height: int, grain: int = 8) -> Image.Image:
+    """A picture with details and gradients, so that coders have real work; *grain* is the size of details in pixels."""
+    detail = Image.effect_noise((width // grain, height // grain), 80).resize((width, height), Image.Resampling.BICUBIC)
     radial = Image.radial_gradient("L").resize((width, height))
     return Image.merge("RGB", (detail, radial, Image.linear_gradient("L").resize((width, height))))
 
@@ -53,6 +55,8 @@ def make_originals(folder: Path) -> None:
     small, large = scene(6000, 4000), scene(12000, 9000)
     small.save(folder / "j24.jpg", quality=90)
     small.save(folder / "t24.tif")
+    scene(6000, 4000, grain=48).save(folder / "s24.jpg", quality=90)
+    scene(12000, 9000, grain=48).save(folder / "s108.jpg", quality=90)
     large.save(folder / "j108.jpg", quality=90)
     large.save(folder / "t108.tif")
     scene(3000, 2000).save(folder / "p6.png")
