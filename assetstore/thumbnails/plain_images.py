@@ -5,6 +5,7 @@ metadata of their originals: by default, ImageMagick copies EXIF into JPEG files
 So `is_plain` is an allow-list of what an image requires (ISO 10918-1, annex B; PNG, section 5; GIF89a).
 """
 
+import contextlib
 from typing import Any, BinaryIO, cast
 
 from assetstore.errors import NotFound
@@ -39,13 +40,11 @@ class _PlainThumbnails:
     def open(self, collection_dir: str, name: str, modified_ns: int | None = None) -> StoredFile:
         """Opens a thumbnail (`ThumbnailStore.open`). Raises NotFound also if it is not plain."""
         found = self._store.open(collection_dir, name, modified_ns)
-        try:
+        with contextlib.ExitStack() as unless_plain:
+            unless_plain.callback(found.file.close)
             if is_plain(found.file):
+                unless_plain.pop_all()
                 return found
-        except BaseException:
-            found.file.close()
-            raise
-        found.file.close()
         raise NotFound("There is no such file.", f"the cached thumbnail {name!r} has metadata")
 
 

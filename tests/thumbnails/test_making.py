@@ -30,7 +30,7 @@ def test_a_replaced_original_gets_a_new_thumbnail(server: RunningServer) -> None
 def test_a_thumbnail_of_an_original_that_changed_during_rendering_is_not_cached(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    # nginx may show what is kept without asking, so it must not be there even for a moment.
+    # nginx may show what is in the folder without asking, so it must not be there at any time.
     pool, render, publish = server.context.pool, server.context.pool.render, DiskThumbnail.publish
     published: list[bool] = []
 
@@ -65,8 +65,8 @@ def test_an_original_replaced_by_hand_gets_a_new_thumbnail(server: RunningServer
     server.thumbnail("a.png")
     replacement = server.originals / "a.png"
     replacement.write_bytes(pictures.encoded(Image.new("RGB", (100, 100), "blue"), "PNG"))
-    for moment in (1_000_000_000, 4_000_000_000):
-        os.utime(replacement, (moment, moment))
+    for second in (1_000_000_000, 4_000_000_000):
+        os.utime(replacement, (second, second))
         assert pictures.opened(server.thumbnail("a.png").body).size == (100, 100)
 
 
