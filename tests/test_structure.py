@@ -235,7 +235,7 @@ def test_names_and_docstrings_of_tests_contain_no_replaced_words(path: Path) -> 
 def test_pages_contain_no_replaced_words() -> None:
     pages = [*PROJECT.glob("docs/*.md"), PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", PROJECT / "SECURITY.md"]
     pages += [path for path in PROJECT.rglob("views/**/*") if path.suffix in {".js", ".tpl", ".css"}]
-    pages += [path for path in PROJECT.glob("deploy/*") if path.suffix != ".json"]
+    pages += [path for path in PROJECT.glob("deploy/*") if path.is_file() and path.suffix != ".json"]
     for path in pages:
         if path.name != "openseadragon.js":
             text = re.sub(r"```.*?```|`[^`]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
